@@ -1,0 +1,15 @@
+//! Fanfare: one message in, every WebSocket subscriber hears it.
+//!
+//! Who may know whom, from the bottom up: [`mask`] and [`protocol`] know nobody;
+//! [`log`] knows frame encoding; [`ring`] alone talks io_uring; [`core`] joins
+//! them on one thread; [`admin`] talks to the cores through the [`hub`].
+
+pub mod admin;
+pub mod config;
+pub mod core;
+pub mod hub;
+pub mod log;
+pub mod mask;
+pub mod page;
+pub mod protocol;
+pub mod ring;
