@@ -1,0 +1,16 @@
+//! The broadcast log: one copy of every message, read by all cores at once.
+//!
+//! A [`Topic`] gives each message its offset and appends its frame to a
+//! [`view::View`], a chain of [`segment::Segment`]s. Each core reads through a
+//! [`Window`]; a subscriber is no more than a position in it.
+
+pub mod head;
+pub mod segment;
+mod sync;
+pub mod topic;
+pub mod view;
+pub mod window;
+
+pub use topic::{Published, Retention, Start, Summary, Topic};
+pub use view::{AppendError, Bounds};
+pub use window::{Slice, Window};

@@ -1,0 +1,118 @@
+//! The only place that talks io_uring. It knows sockets by slot number and
+//! bytes by handle, and nothing of what they mean.
+
+mod buffers;
+mod probe;
+mod token;
+mod uring;
+mod zero_copy;
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use bytes::Bytes;
+pub use nix::errno::Errno;
+
+pub use buffers::BUFFER_BYTES;
+pub use probe::{Feature, Probe, Unsupported};
+pub use uring::Uring;
+
+/// The most connections one ring may hold, see [`Uring`] for the sum.
+pub const SLOTS_MAX: u32 = 30_000;
+
+/// Something that happened to the connection in a slot. It states a fact; what
+/// follows from it is decided by the caller, later in the same turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Completion {
+    pub slot: u32,
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// `len` bytes lie in buffer `buffer`, to be given back. If `armed` is
+    /// false the receive has ended and is to be asked for again.
+    Received { buffer: u16, len: u32, armed: bool },
+    /// All receive buffers were taken: ask again once some are given back.
+    NoBuffers,
+    /// The peer has sent its last byte, or (with an error) is gone.
+    Ended(Option<Errno>),
+    /// A send took so many bytes, or none. With `held` set it was a zero-copy
+    /// send and its bytes stay in use until [`Event::Released`].
+    Sent {
+        result: Result<u32, Errno>,
+        held: bool,
+    },
+    /// The bytes of a zero-copy send are free again; the kernel says whether
+    /// it had copied them after all.
+    Released { copied: bool },
+    /// The socket takes bytes again (or has failed, which a send will tell).
+    Writable,
+    /// The shutdown is done.
+    ShutDown,
+    /// The slot is empty.
+    Closed,
+}
+
+/// How a send treats its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Copy,
+    ZeroCopy,
+}
+
+/// What the reactor needs of a ring. The real one is [`Uring`].
+pub trait Ring {
+    /// Puts a connected socket into an empty slot. Its plain descriptor is
+    /// closed.
+    ///
+    /// # Errors
+    /// Those of registering a file.
+    fn attach(&mut self, slot: u32, socket: OwnedFd) -> io::Result<()>;
+
+    /// Asks for everything the peer sends, until an event says it has ended.
+    fn receive(&mut self, slot: u32);
+
+    /// Sends as much of `bytes[from..from + len]` as the socket takes at once.
+    /// One send at a time for each slot. The ring keeps the handle until the
+    /// kernel is done with the bytes.
+    fn send(&mut self, slot: u32, bytes: &Rc<Bytes>, from: u32, len: u32, mode: Mode);
+
+    /// Asks for one [`Event::Writable`].
+    fn await_writable(&mut self, slot: u32);
+
+    /// Ends one or both directions of the connection; with both, what was
+    /// asked for on the slot ends as well.
+    fn shutdown(&mut self, slot: u32, how: Shutdown);
+
+    /// Empties the slot. Nothing else may be outstanding on it but releases.
+    fn close(&mut self, slot: u32);
+
+    /// Requests that can be made before the next [`Ring::enter`].
+    fn room(&self) -> usize;
+
+    /// Hands all requests to the kernel and lets it deliver what is due.
+    ///
+    /// # Errors
+    /// Those of `io_uring_enter`, of which none is expected.
+    fn enter(&mut self) -> io::Result<()>;
+
+    /// Moves all completions to the end of `into`.
+    fn completions(&mut self, into: &mut Vec<Completion>);
+
+    /// The bytes of an [`Event::Received`].
+    fn buffer(&self, buffer: u16, len: u32) -> &[u8];
+
+    /// Gives a receive buffer back.
+    fn give_back(&mut self, buffer: u16);
+
+    /// Stops (`true`) or resumes the wake-ups by eventfd. On resuming it
+    /// returns true if something is already waiting.
+    fn mute(&mut self, muted: bool) -> bool;
+
+    /// Lets go of memory that is kept for speed alone.
+    fn tidy(&mut self);
+}

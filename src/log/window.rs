@@ -1,0 +1,188 @@
+//! The reading side of a log: the segments that one core's subscribers of a
+//! topic still need, and the positions in them.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::segment::Segment;
+use crate::protocol::ws::frame;
+
+/// A run of a log's bytes that lies in one piece of memory.
+#[derive(Debug, Clone)]
+pub struct Slice<'a> {
+    /// The published bytes of one segment; keeps it alive.
+    pub bytes: &'a Rc<Bytes>,
+    /// Where the run begins in them.
+    pub from: u32,
+    /// How long it is.
+    pub len: u32,
+}
+
+struct Pane {
+    segment: Arc<Segment>,
+    /// What was published when last looked; shared by all sends from here, so
+    /// that a send costs no atomic operation on the segment.
+    seen: Rc<Bytes>,
+}
+
+impl Pane {
+    fn new(segment: Arc<Segment>) -> Self {
+        let mut pane = Pane {
+            segment,
+            seen: Rc::new(Bytes::new()),
+        };
+        pane.look();
+        pane
+    }
+
+    /// Takes note of what has been published since.
+    fn look(&mut self) {
+        if self.segment.published().len() > self.seen.len() {
+            self.seen = Rc::new(Bytes::from_owner(Owner(self.segment.clone())));
+        }
+    }
+
+    fn end(&self) -> u64 {
+        self.segment.start() + self.seen.len() as u64
+    }
+}
+
+struct Owner(Arc<Segment>);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        self.0.published()
+    }
+}
+
+/// A core's reading window on one log: consecutive segments, oldest first.
+pub struct Window {
+    panes: VecDeque<Pane>,
+}
+
+impl Window {
+    /// A window on consecutive segments, of which the last is the log's tail
+    /// or leads to it.
+    pub fn new(segments: Vec<Arc<Segment>>) -> Self {
+        assert!(!segments.is_empty());
+        Window {
+            panes: segments.into_iter().map(Pane::new).collect(),
+        }
+    }
+
+    /// Follows the log to its present end and returns that position.
+    #[inline]
+    pub fn advance(&mut self) -> u64 {
+        loop {
+            let last = self.panes.back_mut().expect("a window has a pane");
+            // Sealed first, length second: what is sealed grows no more.
+            let (_, sealed) = last.segment.end();
+            last.look();
+            if !sealed {
+                return last.end();
+            }
+            let next = last.segment.next().expect("linked before sealed").clone();
+            self.panes.push_back(Pane::new(next));
+        }
+    }
+
+    /// The end as of the last [`Window::advance`].
+    #[inline]
+    pub fn end(&self) -> u64 {
+        self.panes.back().expect("a window has a pane").end()
+    }
+
+    /// Position of the oldest byte that can be read.
+    pub fn start(&self) -> u64 {
+        self.panes[0].segment.start()
+    }
+
+    /// Makes the window reach back to `segments`, which are consecutive and
+    /// overlap it or end where it starts.
+    pub fn reach_back(&mut self, segments: Vec<Arc<Segment>>) {
+        let start = self.start();
+        for segment in segments.into_iter().rev() {
+            if segment.start() < start {
+                self.panes.push_front(Pane::new(segment));
+            }
+        }
+    }
+
+    /// Gives up all segments that end at or before `position`.
+    pub fn release(&mut self, position: u64) {
+        while self.panes.len() > 1 && self.panes[0].end() <= position {
+            self.panes.pop_front();
+        }
+    }
+
+    /// How many segments are held.
+    pub fn segments(&self) -> usize {
+        self.panes.len()
+    }
+
+    /// The longest run from `position` towards `end` that lies in one segment.
+    #[inline]
+    pub fn slice(&self, position: u64, end: u64) -> Slice<'_> {
+        let pane = self.pane(position);
+        let from = position - pane.segment.start();
+        let len = end.min(pane.end()) - position;
+        Slice {
+            bytes: &pane.seen,
+            from: from as u32,
+            len: len as u32,
+        }
+    }
+
+    #[inline]
+    fn pane(&self, position: u64) -> &Pane {
+        let last = self.panes.back().expect("a window has a pane");
+        if position >= last.segment.start() {
+            return last;
+        }
+        let after = self.panes.partition_point(|p| p.segment.start() <= position);
+        assert!(after > 0, "a cursor lies inside its window");
+        &self.panes[after - 1]
+    }
+
+    /// The first frame boundary at or after `position`, and the offset of the
+    /// message that starts there.
+    pub fn boundary(&self, position: u64) -> (u64, u64) {
+        walk_to_position(&self.pane(position).segment, position)
+    }
+}
+
+/// Walks the frames of `segment` to the first boundary at or after `position`.
+/// Returns it with the offset of the message that starts there.
+pub(super) fn walk_to_position(segment: &Segment, position: u64) -> (u64, u64) {
+    let bytes = segment.published();
+    let wanted = ((position - segment.start()) as usize).min(bytes.len());
+    let (mut at, mut messages) = segment.landmark(wanted as u32);
+    while (at as usize) < wanted {
+        at += frame_len(&bytes[at as usize..]);
+        messages += 1;
+    }
+    (
+        segment.start() + u64::from(at),
+        segment.first_offset() + u64::from(messages),
+    )
+}
+
+/// The position of message `offset` in `segment`, or its end if it is not yet
+/// there.
+pub(super) fn walk_to_offset(segment: &Segment, offset: u64) -> u64 {
+    let bytes = segment.published();
+    let wanted = (offset - segment.first_offset()) as u32;
+    let (mut at, mut messages) = segment.landmark_of_message(wanted);
+    while messages < wanted && (at as usize) < bytes.len() {
+        at += frame_len(&bytes[at as usize..]);
+        messages += 1;
+    }
+    segment.start() + u64::from(at)
+}
+
+fn frame_len(bytes: &[u8]) -> u32 {
+    frame::server_frame_len(bytes).expect("the log holds whole frames") as u32
+}

@@ -1,0 +1,289 @@
+//! The real ring.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::atomic::{Ordering, fence};
+
+use bytes::Bytes;
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue, types::Fixed};
+
+use super::buffers::{Buffers, GROUP};
+use super::token::{HELD_MAX, Kind, pack, unpack};
+use super::zero_copy::{Held, Regions};
+use super::{Completion, Errno, Event, Mode, Ring, SLOTS_MAX};
+
+/// Requests that fit between two calls of the kernel.
+const SQ_ENTRIES: u32 = 1024;
+/// The kernel's largest completion queue.
+const CQ_ENTRIES: u32 = 1 << 16;
+const BUFFERS_MAX: u32 = 1 << 10;
+
+// The completion queue cannot overflow. Between two looks at it there come at
+// most: for each slot the end of its receive and one readiness, for each
+// receive buffer one arrival, and the answers to two rounds of requests (a
+// full queue is handed over early once a turn). More buffers than BUFFERS_MAX
+// are the operator's choice; the kernel then keeps what does not fit and loses
+// nothing.
+const _: () = assert!(2 * SLOTS_MAX + BUFFERS_MAX + 2 * SQ_ENTRIES <= CQ_ENTRIES);
+
+const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+/// `IORING_SEND_ZC_REPORT_USAGE`, Linux 6.2.
+const REPORT_USAGE: u16 = 1 << 3;
+/// `IORING_NOTIF_USAGE_ZC_COPIED`.
+const COPIED: u32 = 1 << 31;
+
+/// A ring for one thread's established connections.
+pub struct Uring {
+    // Dropped first: while it lives the kernel may write to the buffers and
+    // read from what sends hold.
+    ring: IoUring,
+    buffers: Buffers,
+    /// The bytes of the send under way, by slot.
+    sends: Vec<Option<Rc<Bytes>>>,
+    held: Held,
+    regions: Regions,
+    reports_usage: bool,
+}
+
+impl Uring {
+    /// A ring with `slots` slots and `buffers` receive buffers (a power of
+    /// two) that signals `wake` when a completion is due. It belongs to the
+    /// calling thread.
+    ///
+    /// # Errors
+    /// Those of `io_uring_setup` and `io_uring_register`.
+    pub fn new(
+        slots: u32,
+        buffers: u16,
+        wake: BorrowedFd<'_>,
+        reports_usage: bool,
+    ) -> io::Result<Self> {
+        assert!(slots <= SLOTS_MAX);
+        let mut ring = IoUring::builder()
+            // One thread submits: the kernel takes no lock.
+            .setup_single_issuer()
+            // Completions are worked off inside `enter`, not by interrupting
+            // the thread.
+            .setup_defer_taskrun()
+            // The queue's flags say when such work waits.
+            .setup_taskrun_flag()
+            // One bad request does not hold up the ones behind it.
+            .setup_submit_all()
+            .setup_cqsize(CQ_ENTRIES)
+            .build(SQ_ENTRIES)?;
+        let submitter = ring.submitter();
+        submitter.register_files_sparse(slots)?;
+        let buffers = Buffers::register(&submitter, buffers)?;
+        let regions = Regions::register(&submitter);
+        submitter.register_eventfd(wake.as_raw_fd())?;
+        ring.submitter().register_ring_fd()?;
+        Ok(Uring {
+            ring,
+            buffers,
+            sends: vec![None; slots as usize],
+            held: Held::default(),
+            regions,
+            reports_usage,
+        })
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) {
+        // SAFETY: what an entry points to is kept by `sends`, `held` or
+        // `buffers` until its completion is seen.
+        while unsafe { self.ring.submission().push(entry) }.is_err() {
+            let handed_over = self.hand_over(EnterFlags::empty());
+            handed_over.expect("io_uring_enter takes requests while the ring lives");
+        }
+    }
+
+    fn hand_over(&mut self, flags: EnterFlags) -> io::Result<()> {
+        let requests = self.ring.submission().len() as u32;
+        loop {
+            // SAFETY: no argument is passed along, and the entries are valid
+            // as of `push`.
+            let entered = unsafe {
+                self.ring
+                    .submitter()
+                    .enter::<libc::sigset_t>(requests, 0, flags.bits(), None)
+            };
+            match entered {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The completion queue is full; taking from it is the cure.
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Ring for Uring {
+    fn attach(&mut self, slot: u32, socket: OwnedFd) -> io::Result<()> {
+        self.ring
+            .submitter()
+            .register_files_update(slot, &[socket.as_raw_fd()])?;
+        Ok(())
+    }
+
+    #[inline]
+    fn receive(&mut self, slot: u32) {
+        let entry = opcode::RecvMulti::new(Fixed(slot), GROUP)
+            .build()
+            .user_data(pack(Kind::Receive, 0, slot));
+        self.push(&entry);
+    }
+
+    #[inline]
+    fn send(&mut self, slot: u32, bytes: &Rc<Bytes>, from: u32, len: u32, mode: Mode) {
+        let run = &bytes[from as usize..(from + len) as usize];
+        let entry = match mode {
+            Mode::ZeroCopy if self.held.len() < HELD_MAX => {
+                let region = self.regions.find(&self.ring.submitter(), bytes);
+                let held = self.held.hold(bytes.clone());
+                opcode::SendZc::new(Fixed(slot), run.as_ptr(), len)
+                    .buf_index(region)
+                    .flags(SEND_FLAGS)
+                    .zc_flags(if self.reports_usage { REPORT_USAGE } else { 0 })
+                    .build()
+                    .user_data(pack(Kind::SendZeroCopy, held, slot))
+            }
+            _ => {
+                let before = self.sends[slot as usize].replace(bytes.clone());
+                assert!(before.is_none(), "one send at a time");
+                opcode::Send::new(Fixed(slot), run.as_ptr(), len)
+                    .flags(SEND_FLAGS)
+                    .build()
+                    .user_data(pack(Kind::Send, 0, slot))
+            }
+        };
+        self.push(&entry);
+    }
+
+    fn await_writable(&mut self, slot: u32) {
+        let entry = opcode::PollAdd::new(Fixed(slot), libc::POLLOUT as u32)
+            .build()
+            .user_data(pack(Kind::Writable, 0, slot));
+        self.push(&entry);
+    }
+
+    fn shutdown(&mut self, slot: u32, how: Shutdown) {
+        let how = match how {
+            Shutdown::Read => libc::SHUT_RD,
+            Shutdown::Write => libc::SHUT_WR,
+            Shutdown::Both => libc::SHUT_RDWR,
+        };
+        let entry = opcode::Shutdown::new(Fixed(slot), how)
+            .build()
+            .user_data(pack(Kind::ShutDown, 0, slot));
+        self.push(&entry);
+    }
+
+    fn close(&mut self, slot: u32) {
+        let entry = opcode::Close::new(Fixed(slot))
+            .build()
+            .user_data(pack(Kind::Close, 0, slot));
+        self.push(&entry);
+    }
+
+    #[inline]
+    fn room(&self) -> usize {
+        // SAFETY: `&self` is on the one thread that submits, and this handle
+        // is gone before any other is made.
+        let queue = unsafe { self.ring.submission_shared() };
+        queue.capacity() - queue.len()
+    }
+
+    fn enter(&mut self) -> io::Result<()> {
+        self.hand_over(EnterFlags::GETEVENTS)
+    }
+
+    fn completions(&mut self, into: &mut Vec<Completion>) {
+        let Uring {
+            ring, sends, held, ..
+        } = self;
+        for entry in ring.completion() {
+            let (kind, number, slot) = unpack(entry.user_data());
+            let event = match kind {
+                Kind::Receive => received(&entry),
+                Kind::Send => {
+                    sends[slot as usize] = None;
+                    Event::Sent {
+                        result: result(entry.result()),
+                        held: false,
+                    }
+                }
+                Kind::SendZeroCopy if cqueue::notif(entry.flags()) => {
+                    held.release(number);
+                    Event::Released {
+                        copied: entry.result() as u32 & COPIED != 0,
+                    }
+                }
+                Kind::SendZeroCopy => {
+                    let under_way = cqueue::more(entry.flags());
+                    if !under_way {
+                        held.release(number);
+                    }
+                    Event::Sent {
+                        result: result(entry.result()),
+                        held: under_way,
+                    }
+                }
+                Kind::Writable => Event::Writable,
+                Kind::ShutDown => Event::ShutDown,
+                Kind::Close => Event::Closed,
+            };
+            into.push(Completion { slot, event });
+        }
+    }
+
+    #[inline]
+    fn buffer(&self, buffer: u16, len: u32) -> &[u8] {
+        self.buffers.bytes(buffer, len)
+    }
+
+    #[inline]
+    fn give_back(&mut self, buffer: u16) {
+        self.buffers.give_back(buffer);
+    }
+
+    fn mute(&mut self, muted: bool) -> bool {
+        let mut queue = self.ring.completion();
+        if muted {
+            queue.disable_eventfd();
+            return false;
+        }
+        queue.enable_eventfd();
+        // The kernel notes its work before it looks at the switch, we turn the
+        // switch before we look for work: one of the two sees the other.
+        fence(Ordering::SeqCst);
+        queue.sync();
+        let completed = !queue.is_empty();
+        drop(queue);
+        completed || self.ring.submission().taskrun()
+    }
+
+    fn tidy(&mut self) {
+        self.regions.tidy(&self.ring.submitter());
+    }
+}
+
+fn received(entry: &cqueue::Entry) -> Event {
+    let armed = cqueue::more(entry.flags());
+    match result(entry.result()) {
+        Ok(0) => Event::Ended(None),
+        Ok(len) => Event::Received {
+            buffer: cqueue::buffer_select(entry.flags()).expect("bytes come in a buffer"),
+            len,
+            armed,
+        },
+        Err(Errno::ENOBUFS) => Event::NoBuffers,
+        Err(error) => Event::Ended(Some(error)),
+    }
+}
+
+#[inline]
+fn result(value: i32) -> Result<u32, Errno> {
+    u32::try_from(value).map_err(|_| Errno::from_raw(-value))
+}
