@@ -1,0 +1,14 @@
+//! HTTP/1.1 as far as a WebSocket server needs it (RFC 9112): request heads in, short
+//! answers out, and the opening handshake between (RFC 6455 section 4).
+
+pub mod head;
+pub mod origin;
+pub mod reject;
+pub mod response;
+pub mod upgrade;
+
+pub use head::{HeadReader, Request, parse};
+pub use origin::Origins;
+pub use reject::Reject;
+pub use response::{get_response, response};
+pub use upgrade::{Subprotocol, Upgrade, answer, is_upgrade, negotiate};

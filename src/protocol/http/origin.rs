@@ -1,0 +1,300 @@
+//! Which pages may connect (RFC 6455 section 10.2, RFC 6454).
+
+/// The origins that are let in. Requests without `Origin` come from no browser and always are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origins {
+    rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Rule {
+    /// Any origin.
+    Any,
+    /// The page came from the host and port that it connects to.
+    SameHost,
+    /// Sandboxed pages and local files.
+    Null,
+    /// `scheme://host[:port]`.
+    Exact(Origin),
+    /// `scheme://*.host[:port]`: hosts below that one, not itself.
+    Below(Origin),
+}
+
+/// An origin in lower case; the port is there unless the scheme's default is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Origin {
+    scheme: String,
+    host: String,
+    port: Option<u16>,
+}
+
+/// An entry of the allow-list that means nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not an origin: write scheme://host or scheme://host:port (as https://example.com), \
+     scheme://*.host for all hosts below, same-host, null, or * for any"
+)]
+pub struct OriginError(String);
+
+impl Default for Origins {
+    fn default() -> Self {
+        Self::same_host()
+    }
+}
+
+impl Origins {
+    /// Only pages from the host and port that they connect to; the default.
+    pub fn same_host() -> Self {
+        Self {
+            rules: vec![Rule::SameHost],
+        }
+    }
+
+    /// All pages.
+    pub fn any() -> Self {
+        Self {
+            rules: vec![Rule::Any],
+        }
+    }
+
+    /// Reads an allow-list. Its entries are `scheme://host[:port]`, `scheme://*.host[:port]`,
+    /// `same-host`, `null` and `*`; an empty list lets no page in.
+    ///
+    /// # Errors
+    /// The entry that is none of these.
+    pub fn from_list<S: AsRef<str>>(entries: &[S]) -> Result<Self, OriginError> {
+        let rules = entries.iter().map(|entry| parse_rule(entry.as_ref()));
+        Ok(Self {
+            rules: rules.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether a page of `origin` may connect to `host`, both as in the headers.
+    pub fn allow(&self, origin: &[u8], host: &str) -> bool {
+        let Ok(text) = std::str::from_utf8(origin) else {
+            return self.rules.contains(&Rule::Any);
+        };
+        let origin = Origin::parse(text);
+        self.rules.iter().any(|rule| match (rule, &origin) {
+            (Rule::Any, _) => true,
+            (Rule::Null, _) => text == "null",
+            (Rule::SameHost, Some(origin)) => origin.is_host(host),
+            (Rule::Exact(allowed), Some(origin)) => origin == allowed,
+            (Rule::Below(allowed), Some(origin)) => origin.is_below(allowed),
+            (_, None) => false,
+        })
+    }
+}
+
+fn parse_rule(entry: &str) -> Result<Rule, OriginError> {
+    let bad = || OriginError(entry.to_owned());
+    Ok(match entry {
+        "*" => Rule::Any,
+        "same-host" => Rule::SameHost,
+        "null" => Rule::Null,
+        _ => {
+            let mut origin = Origin::parse(entry).ok_or_else(bad)?;
+            match origin.host.strip_prefix("*.").map(str::to_owned) {
+                Some(host) if !host.is_empty() => {
+                    origin.host = host;
+                    Rule::Below(origin)
+                }
+                _ => Rule::Exact(origin),
+            }
+            .checked()
+            .ok_or_else(bad)?
+        }
+    })
+}
+
+impl Rule {
+    /// A star anywhere but in front would never match: better said at start.
+    fn checked(self) -> Option<Self> {
+        match &self {
+            Self::Exact(origin) | Self::Below(origin) if origin.host.contains('*') => None,
+            _ => Some(self),
+        }
+    }
+}
+
+impl Origin {
+    /// `scheme://host[:port]` and nothing else (RFC 6454 section 7).
+    fn parse(text: &str) -> Option<Self> {
+        let (scheme, authority) = text.split_once("://")?;
+        let scheme_ok = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
+        if scheme.is_empty() || !scheme.bytes().all(scheme_ok) {
+            return None;
+        }
+        let scheme = scheme.to_ascii_lowercase();
+        let (host, port) = split_port(authority)?;
+        Some(Self {
+            host: host.to_ascii_lowercase(),
+            port: port.or_else(|| default_port(&scheme)),
+            scheme,
+        })
+    }
+
+    /// Whether the `Host` header names this origin. It has no scheme, so its default port
+    /// is taken from the origin's: a proxy may have ended TLS in front of us.
+    fn is_host(&self, host: &str) -> bool {
+        let default = default_port(&self.scheme);
+        default.is_some()
+            && split_port(host).is_some_and(|(name, port)| {
+                name.eq_ignore_ascii_case(&self.host) && port.or(default) == self.port
+            })
+    }
+
+    fn is_below(&self, parent: &Self) -> bool {
+        self.scheme == parent.scheme
+            && self.port == parent.port
+            && self
+                .host
+                .strip_suffix(&parent.host)
+                .and_then(|rest| rest.strip_suffix('.'))
+                .is_some_and(|rest| !rest.is_empty())
+    }
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
+    }
+}
+
+/// Host and port of an authority without user; an IPv6 address keeps its brackets.
+fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    let host_ok = |host: &str| {
+        let forbidden = |b: u8| b <= b' ' || b == 0x7F || b"/?#@\\,".contains(&b);
+        !host.is_empty() && !host.bytes().any(forbidden)
+    };
+    // The last colon starts a port unless it stands inside the brackets of IPv6.
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    if !host_ok(host) || (host.contains(':') && !bracketed) {
+        return None;
+    }
+    match port {
+        None => Some((host, None)),
+        Some(port) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
+            Some((host, Some(port.parse().ok()?)))
+        }
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(origins: &Origins, origin: &str, host: &str) -> bool {
+        origins.allow(origin.as_bytes(), host)
+    }
+
+    #[test]
+    fn by_default_a_page_may_connect_to_where_it_came_from() {
+        let origins = Origins::default();
+        for (origin, host) in [
+            ("http://localhost:8000", "localhost:8000"),
+            ("http://LocalHost:8000", "localhost:8000"),
+            ("http://example.com", "example.com"),
+            ("http://example.com", "example.com:80"),
+            ("http://example.com:80", "example.com"),
+            ("https://example.com", "example.com"),
+            ("https://example.com", "example.com:443"),
+            ("http://[::1]:8000", "[::1]:8000"),
+            ("http://[::1]", "[::1]"),
+        ] {
+            assert!(allows(&origins, origin, host), "{origin} {host}");
+        }
+        for (origin, host) in [
+            ("http://localhost:8001", "localhost:8000"),
+            ("http://localhost", "localhost:8000"),
+            ("https://example.com", "example.com:80"),
+            ("http://evil.example", "example.com"),
+            ("http://example.com.evil", "example.com"),
+            ("http://example.com@evil", "evil"),
+            ("http://example.com/", "example.com"),
+            ("null", "example.com"),
+            ("", "example.com"),
+            ("example.com", "example.com"),
+            ("http://", ""),
+            ("file://", ""),
+            ("http://::1", "::1"),
+            ("http://a:99999", "a:99999"),
+            ("http://a:", "a:"),
+        ] {
+            assert!(!allows(&origins, origin, host), "{origin} {host}");
+        }
+    }
+
+    #[test]
+    fn a_list_lets_in_what_it_names_and_nothing_else() {
+        let list = ["https://example.com", "https://*.example.org:8443", "null"];
+        let origins = Origins::from_list(&list).unwrap();
+        for origin in [
+            "https://example.com",
+            "https://example.com:443",
+            "https://Example.com",
+            "https://a.example.org:8443",
+            "https://a.b.example.org:8443",
+            "null",
+        ] {
+            assert!(allows(&origins, origin, "h"), "{origin}");
+        }
+        for origin in [
+            "http://example.com",
+            "https://example.com:444",
+            "https://sub.example.com",
+            "https://example.org:8443",
+            "https://.example.org:8443",
+            "https://evilexample.org:8443",
+            "https://a.example.org",
+            "http://h",
+        ] {
+            assert!(!allows(&origins, origin, "h"), "{origin}");
+        }
+    }
+
+    #[test]
+    fn same_host_and_others_can_be_combined() {
+        let list = ["same-host", "chrome-extension://abcdef"];
+        let origins = Origins::from_list(&list).unwrap();
+        assert!(allows(&origins, "http://h:1", "h:1"));
+        assert!(allows(&origins, "chrome-extension://abcdef", "h:1"));
+        assert!(!allows(&origins, "chrome-extension://other", "other"));
+    }
+
+    #[test]
+    fn any_lets_in_everything_and_an_empty_list_nothing() {
+        let none = Origins::from_list::<&str>(&[]).unwrap();
+        for origin in ["null", "http://a", "\u{1}"] {
+            assert!(allows(&Origins::any(), origin, "h"));
+            assert!(!allows(&none, origin, "h"));
+        }
+        assert!(Origins::any().allow(b"\xff", "h"));
+        assert!(!Origins::default().allow(b"\xff", "h"));
+    }
+
+    #[test]
+    fn an_entry_that_means_nothing_is_named() {
+        for entry in [
+            "example.com",
+            "https://",
+            "https://*",
+            "https://*.",
+            "https://a.*.b",
+            "https://a/path",
+            "https://a:x",
+            "",
+            "Null",
+        ] {
+            let error = Origins::from_list(&[entry]).unwrap_err();
+            assert!(error.to_string().contains(&format!("`{entry}`")));
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! Bytes of a client in, events out: frames joined to messages, their rules checked.
+
+use super::close::{self, Close};
+use super::fault::Fault;
+use super::frame::{self, CLIENT_HEADER_BYTES_MAX, CONTROL_BYTES_MAX, Header, Opcode};
+use crate::mask;
+
+/// What the connection agreed to; passed in with each call so that an idle connection
+/// carries nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest message, in bytes as they arrive.
+    pub message_bytes_max: usize,
+    /// permessage-deflate was negotiated: RSV1 is allowed.
+    pub deflate: bool,
+}
+
+/// Something whole that the client sent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A text or binary message.
+    Message(Message<'a>),
+    /// To be answered by a pong with the same payload.
+    Ping(Control),
+    /// Shows that the peer lives.
+    Pong(Control),
+    /// The client closes; nothing after it is read. `None`: it gave no code.
+    Close(Option<Close>),
+}
+
+/// A whole message.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Text, else binary.
+    pub text: bool,
+    /// The payload is still compressed (RFC 7692): text is not checked before it is inflated.
+    pub deflated: bool,
+    /// Its bytes.
+    pub payload: Payload<'a>,
+}
+
+/// The bytes of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// One frame that lies wholly in the input, as it came: masked, and text NOT YET checked
+    /// for UTF-8. Whoever unmasks it checks it.
+    Masked {
+        /// The masked bytes.
+        bytes: &'a [u8],
+        /// The key that belongs to the first of them.
+        key: [u8; 4],
+    },
+    /// Put together from pieces and unmasked; valid UTF-8 if it is text and not deflated.
+    Whole(&'a [u8]),
+}
+
+/// The unmasked payload of a ping or pong.
+#[derive(Clone, Copy)]
+pub struct Control {
+    bytes: [u8; CONTROL_BYTES_MAX],
+    len: u8,
+}
+
+/// Reads what one client sends.
+///
+/// Between frames it holds no memory but itself.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// Whatever is not whole yet, or was handed out by the last call.
+    part: Option<Box<Part>>,
+    /// After a close or a fault nothing is read any more.
+    closed: bool,
+}
+
+const _: () = assert!(size_of::<Reader>() <= 16, "an idle connection stays small");
+
+/// A frame, a message, or both, of which a part has come.
+#[derive(Debug, Default)]
+struct Part {
+    /// The first bytes of a header, until it is whole.
+    head: [u8; CLIENT_HEADER_BYTES_MAX],
+    head_len: u8,
+    /// The frame whose payload is coming in.
+    frame: Option<Frame>,
+    /// Of that frame, if it is a control frame.
+    control: Control,
+    /// The data message that is being put together.
+    message: Option<Assembly>,
+    /// The message has been handed out and is to be freed.
+    handed_out: bool,
+}
+
+#[derive(Debug)]
+struct Frame {
+    opcode: Opcode,
+    fin: bool,
+    /// Belongs to the next byte.
+    key: [u8; 4],
+    /// Bytes of payload still to come.
+    left: usize,
+}
+
+#[derive(Debug)]
+struct Assembly {
+    text: bool,
+    deflated: bool,
+    bytes: Vec<u8>,
+    /// Up to here the text is valid UTF-8; behind it stands at most a part of a character.
+    checked: usize,
+}
+
+/// What one step of the reader led to.
+enum Step<'i> {
+    /// The input is used up.
+    Wait,
+    /// A state has changed; go on.
+    Again,
+    /// A whole frame lies in the input.
+    Masked {
+        text: bool,
+        deflated: bool,
+        bytes: &'i [u8],
+        key: [u8; 4],
+    },
+    /// The message in `part` is whole.
+    Whole,
+    /// A control frame is whole and unmasked.
+    Control(Opcode, Control),
+}
+
+impl Reader {
+    /// A reader at the start of a connection, right after the opening handshake.
+    pub const fn new() -> Self {
+        Self {
+            part: None,
+            closed: false,
+        }
+    }
+
+    /// Takes bytes from the front of `input` until something is whole, and returns it;
+    /// `None` when the input is used up. However the stream is cut into inputs, the events
+    /// are the same, but for the form of [`Payload`].
+    ///
+    /// After a close and after a fault the reader swallows all input (RFC 6455 section 1.4:
+    /// data after a close is discarded).
+    ///
+    /// # Errors
+    /// The client's [`Fault`], as soon as a byte proves it; the connection is to be closed
+    /// with its code.
+    pub fn next<'a, 'i: 'a>(
+        &'a mut self,
+        input: &mut &'i [u8],
+        limits: &Limits,
+    ) -> Result<Option<Event<'a>>, Fault> {
+        if self.part.as_ref().is_some_and(|part| part.handed_out) {
+            self.part = None;
+        }
+        if self.closed {
+            *input = &[];
+            return Ok(None);
+        }
+        match self.advance(input, limits) {
+            Ok(Step::Masked {
+                text,
+                deflated,
+                bytes,
+                key,
+            }) => Ok(Some(Event::Message(Message {
+                text,
+                deflated,
+                payload: Payload::Masked { bytes, key },
+            }))),
+            Ok(Step::Whole) => Ok(self.part.as_deref_mut().and_then(Part::hand_out)),
+            Ok(Step::Control(opcode, control)) => self.control_event(opcode, control).map(Some),
+            Ok(Step::Wait | Step::Again) => Ok(None),
+            Err(fault) => {
+                self.end();
+                Err(fault)
+            }
+        }
+    }
+
+    /// Bytes of memory that an unfinished message or frame holds.
+    pub fn buffered_bytes(&self) -> usize {
+        self.part.as_ref().map_or(0, |part| {
+            let message = part.message.as_ref();
+            size_of::<Part>() + message.map_or(0, |m| m.bytes.capacity())
+        })
+    }
+
+    /// The client has sent its close, or a fault: nothing more is read.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    fn end(&mut self) {
+        self.closed = true;
+        self.part = None;
+    }
+
+    fn advance<'i>(&mut self, input: &mut &'i [u8], limits: &Limits) -> Result<Step<'i>, Fault> {
+        loop {
+            let step = match &mut self.part {
+                None => self.read_frame(input, limits)?,
+                Some(part) if part.frame.is_some() => part.read_payload(input, limits)?,
+                Some(part) if part.head_len == 0 => {
+                    // Between two fragments: a control frame or the next one.
+                    match frame::decode(input, limits.deflate)? {
+                        Some((header, len)) => {
+                            *input = &input[len..];
+                            part.begin(header, limits)?;
+                            Step::Again
+                        }
+                        None => part.read_head(input, limits)?,
+                    }
+                }
+                Some(part) => part.read_head(input, limits)?,
+            };
+            match step {
+                Step::Again => {}
+                step => {
+                    // A finished control frame leaves nothing behind unless it came
+                    // inside a fragmented message.
+                    if matches!(step, Step::Control(..))
+                        && self.part.as_ref().is_some_and(|p| p.message.is_none())
+                    {
+                        self.part = None;
+                    }
+                    return Ok(step);
+                }
+            }
+        }
+    }
+
+    /// With nothing unfinished: a frame that lies wholly in the input needs no memory.
+    #[inline]
+    fn read_frame<'i>(&mut self, input: &mut &'i [u8], limits: &Limits) -> Result<Step<'i>, Fault> {
+        if input.is_empty() {
+            return Ok(Step::Wait);
+        }
+        let Some((header, header_len)) = frame::decode(input, limits.deflate)? else {
+            self.part = Some(Box::default());
+            return Ok(Step::Again);
+        };
+        let rest = &input[header_len..];
+        let whole = usize::try_from(header.payload_len)
+            .ok()
+            .and_then(|len| rest.split_at_checked(len));
+        match whole {
+            Some((bytes, rest)) if header.fin && header.opcode != Opcode::Continuation => {
+                check_length(&header, 0, limits)?;
+                *input = rest;
+                if header.opcode.is_control() {
+                    let mut control = Control::default();
+                    control.append(bytes, header.key);
+                    return Ok(Step::Control(header.opcode, control));
+                }
+                Ok(Step::Masked {
+                    text: header.opcode == Opcode::Text,
+                    deflated: header.rsv1,
+                    bytes,
+                    key: header.key,
+                })
+            }
+            _ => {
+                let mut part = Box::<Part>::default();
+                part.begin(header, limits)?;
+                self.part = Some(part);
+                *input = rest;
+                Ok(Step::Again)
+            }
+        }
+    }
+
+    fn control_event(&mut self, opcode: Opcode, control: Control) -> Result<Event<'_>, Fault> {
+        Ok(match opcode {
+            Opcode::Ping => Event::Ping(control),
+            Opcode::Pong => Event::Pong(control),
+            _ => {
+                self.end();
+                Event::Close(close::parse(control.bytes())?)
+            }
+        })
+    }
+}
+
+/// Checks what the header alone can tell about the length; `before` bytes of the message
+/// have come already.
+#[inline]
+fn check_length(header: &Header, before: usize, limits: &Limits) -> Result<(), Fault> {
+    if header.opcode.is_control() {
+        if header.opcode == Opcode::Close && header.payload_len == 1 {
+            return Err(Fault::ClosePayload);
+        }
+        return Ok(());
+    }
+    // Both fit: a length is below 2^63 and a buffer is no longer than isize::MAX.
+    if before as u64 + header.payload_len > limits.message_bytes_max as u64 {
+        return Err(Fault::TooBig);
+    }
+    Ok(())
+}
+
+impl Part {
+    /// Collects the bytes of a header that came in pieces.
+    fn read_head<'i>(&mut self, input: &mut &'i [u8], limits: &Limits) -> Result<Step<'i>, Fault> {
+        if input.is_empty() {
+            return Ok(Step::Wait);
+        }
+        let had = usize::from(self.head_len);
+        let take = input.len().min(self.head.len() - had);
+        self.head[had..had + take].copy_from_slice(&input[..take]);
+        match frame::decode(&self.head[..had + take], limits.deflate)? {
+            Some((header, len)) => {
+                *input = &input[len - had..];
+                self.head_len = 0;
+                self.begin(header, limits)?;
+                Ok(Step::Again)
+            }
+            None => {
+                *input = &input[take..];
+                self.head_len += take as u8;
+                Ok(Step::Wait)
+            }
+        }
+    }
+
+    /// A header is whole: checks it against the message so far.
+    fn begin(&mut self, header: Header, limits: &Limits) -> Result<(), Fault> {
+        let before = self.message.as_ref().map_or(0, |m| m.bytes.len());
+        match (header.opcode, &self.message) {
+            (Opcode::Continuation, None) => return Err(Fault::UnexpectedContinuation),
+            (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Fault::ExpectedContinuation),
+            _ => check_length(&header, before, limits)?,
+        }
+        if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
+            self.message = Some(Assembly {
+                text: header.opcode == Opcode::Text,
+                deflated: header.rsv1,
+                bytes: Vec::new(),
+                checked: 0,
+            });
+        }
+        self.control = Control::default();
+        self.frame = Some(Frame {
+            opcode: header.opcode,
+            fin: header.fin,
+            key: header.key,
+            // It fits: a control frame has 125 bytes at most, a message its limit.
+            left: header.payload_len as usize,
+        });
+        Ok(())
+    }
+
+    /// Takes what the input has of the payload.
+    fn read_payload<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+        limits: &Limits,
+    ) -> Result<Step<'i>, Fault> {
+        let Some(frame) = &mut self.frame else {
+            return Ok(Step::Again);
+        };
+        let (bytes, rest) = input.split_at(input.len().min(frame.left));
+        *input = rest;
+        let key = frame.key;
+        frame.left -= bytes.len();
+        frame.key = mask::rotate(key, bytes.len());
+
+        if frame.opcode.is_control() {
+            self.control.append(bytes, key);
+            if frame.left > 0 {
+                return Ok(Step::Wait);
+            }
+            let opcode = frame.opcode;
+            self.frame = None;
+            return Ok(Step::Control(opcode, self.control));
+        }
+
+        let Some(message) = &mut self.message else {
+            unreachable!("a data frame belongs to a message");
+        };
+        // What is declared caps the spare room, but only what has come makes the buffer grow.
+        let ceiling = if frame.fin {
+            message.bytes.len() + bytes.len() + frame.left
+        } else {
+            limits.message_bytes_max
+        };
+        message.append(bytes, key, ceiling)?;
+        if frame.left > 0 {
+            return Ok(Step::Wait);
+        }
+        let fin = frame.fin;
+        self.frame = None;
+        if !fin {
+            return Ok(Step::Again);
+        }
+        message.finish()?;
+        Ok(Step::Whole)
+    }
+
+    fn hand_out(&mut self) -> Option<Event<'_>> {
+        self.handed_out = true;
+        self.message.as_ref().map(|message| {
+            Event::Message(Message {
+                text: message.text,
+                deflated: message.deflated,
+                payload: Payload::Whole(&message.bytes),
+            })
+        })
+    }
+}
+
+impl Assembly {
+    fn append(&mut self, masked: &[u8], key: [u8; 4], ceiling: usize) -> Result<(), Fault> {
+        let needed = self.bytes.len() + masked.len();
+        if needed > self.bytes.capacity() {
+            // Doubling keeps a million fragments cheap; the ceiling keeps the spare room honest.
+            let capacity = (2 * self.bytes.capacity()).max(64).min(ceiling).max(needed);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        mask::append_unmasked(&mut self.bytes, masked, key);
+        if !self.text || self.deflated {
+            return Ok(());
+        }
+        match simdutf8::compat::from_utf8(&self.bytes[self.checked..]) {
+            Ok(_) => self.checked = self.bytes.len(),
+            Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
+            Err(_) => return Err(Fault::Utf8),
+        }
+        Ok(())
+    }
+
+    /// The last byte has come: no character may be open.
+    fn finish(&self) -> Result<(), Fault> {
+        if self.text && !self.deflated && self.checked < self.bytes.len() {
+            return Err(Fault::Utf8);
+        }
+        Ok(())
+    }
+}
+
+impl Control {
+    /// The payload, 125 bytes at most.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// The caller has checked that the whole payload fits.
+    fn append(&mut self, masked: &[u8], key: [u8; 4]) {
+        let at = usize::from(self.len);
+        mask::copy_unmasked(&mut self.bytes[at..at + masked.len()], masked, key);
+        self.len += masked.len() as u8;
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            bytes: [0; CONTROL_BYTES_MAX],
+            len: 0,
+        }
+    }
+}
+
+impl PartialEq for Control {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Control {}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Control").field(&self.bytes()).finish()
+    }
+}
