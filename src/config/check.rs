@@ -15,12 +15,21 @@ pub(super) struct Conflict {
 /// Everything that does not fit together, empty if all is well.
 pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
     let mut found = Vec::new();
-    let mut require = |holds: bool, keys: &'static [&'static str], sentence: &dyn Fn() -> String| {
-        if !holds {
-            found.push(Conflict { keys, sentence: sentence() });
-        }
-    };
-    let Settings { log_bytes_max, lag_bytes_max, message_bytes_max, .. } = *settings;
+    let mut require =
+        |holds: bool, keys: &'static [&'static str], sentence: &dyn Fn() -> String| {
+            if !holds {
+                found.push(Conflict {
+                    keys,
+                    sentence: sentence(),
+                });
+            }
+        };
+    let Settings {
+        log_bytes_max,
+        lag_bytes_max,
+        message_bytes_max,
+        ..
+    } = *settings;
     let size = |bytes: usize| Size(bytes as u64).to_string();
 
     // The log must still hold what the slowest allowed subscriber has yet to be sent.
@@ -83,7 +92,10 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
     require(
         !admin_is_open(settings) || settings.admin_token_file.is_some(),
         &["admin", "admin_token_file"],
-        &|| "an admin listener beyond loopback needs admin_token_file, a file with a secret token".into(),
+        &|| {
+            "an admin listener beyond loopback needs admin_token_file, a file with a secret token"
+                .into()
+        },
     );
     found
 }
@@ -99,7 +111,10 @@ mod tests {
     fn sentences(change: impl FnOnce(&mut Settings)) -> Vec<String> {
         let mut settings = Settings::default();
         change(&mut settings);
-        conflicts(&settings).into_iter().map(|conflict| conflict.sentence).collect()
+        conflicts(&settings)
+            .into_iter()
+            .map(|conflict| conflict.sentence)
+            .collect()
     }
 
     #[test]

@@ -210,7 +210,13 @@ impl Value for Vec<String> {
     fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
         let words = given.all().map(str::to_ascii_lowercase);
         words
-            .map(|word| if is_origin(&word) { Ok(word) } else { refuse(&word, kind) })
+            .map(|word| {
+                if is_origin(&word) {
+                    Ok(word)
+                } else {
+                    refuse(&word, kind)
+                }
+            })
             .collect()
     }
 }
@@ -226,8 +232,12 @@ fn is_origin(word: &str) -> bool {
     };
     let host = authority.strip_prefix("*.").unwrap_or(authority);
     let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    let host_fits = host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c));
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let host_fits = host
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c));
     scheme_fits && host_fits && !host.is_empty()
 }
 
@@ -306,7 +316,10 @@ mod tests {
         let sentence = u64::read(&"8KiB".into(), &Kind::Count(1, 9)).unwrap_err();
         assert_eq!(sentence, "\"8KiB\" is not allowed, allowed: 1 to 9");
         let sentence = u16::read(&"500".into(), &Kind::PowerOfTwo(16, 1024)).unwrap_err();
-        assert_eq!(sentence, "500 is not allowed, allowed: a power of two, 16 to 1024");
+        assert_eq!(
+            sentence,
+            "500 is not allowed, allowed: a power of two, 16 to 1024"
+        );
     }
 
     #[test]
@@ -314,7 +327,10 @@ mod tests {
         let read = |word: &str| Admin::read(&word.into(), &Kind::AdminAddress);
         assert_eq!(read("off"), Ok(Admin::Off));
         assert_eq!(read("[::1]:9"), Ok(Admin::Tcp("[::1]:9".parse().unwrap())));
-        assert_eq!(read("unix:/run/f.sock"), Ok(Admin::Unix("/run/f.sock".into())));
+        assert_eq!(
+            read("unix:/run/f.sock"),
+            Ok(Admin::Unix("/run/f.sock".into()))
+        );
         for word in ["", "localhost", "127.0.0.1", "unix:f.sock", "8001"] {
             assert!(read(word).is_err(), "{word}");
         }
@@ -322,10 +338,23 @@ mod tests {
 
     #[test]
     fn an_origin_is_scheme_and_host_and_no_more() {
-        for word in ["*", "https://example.com", "http://*.example.com:8080", "http://[::1]:80"] {
+        for word in [
+            "*",
+            "https://example.com",
+            "http://*.example.com:8080",
+            "http://[::1]:80",
+        ] {
             assert!(is_origin(word), "{word}");
         }
-        for word in ["", "example.com", "https://", "https://a/b", "https://a.*.b", "://a", "*://a"] {
+        for word in [
+            "",
+            "example.com",
+            "https://",
+            "https://a/b",
+            "https://a.*.b",
+            "://a",
+            "*://a",
+        ] {
             assert!(!is_origin(word), "{word}");
         }
     }
@@ -333,7 +362,12 @@ mod tests {
     #[test]
     fn lists_are_repeated_or_separated_by_commas() {
         let given = Given(vec!["127.0.0.1:1, [::1]:2".into(), "127.0.0.1:3".into()]);
-        assert_eq!(Vec::<SocketAddr>::read(&given, &Kind::Addresses).unwrap().len(), 3);
+        assert_eq!(
+            Vec::<SocketAddr>::read(&given, &Kind::Addresses)
+                .unwrap()
+                .len(),
+            3
+        );
         assert!(Vec::<SocketAddr>::read(&"".into(), &Kind::Addresses).is_err());
     }
 }
