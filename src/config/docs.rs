@@ -14,8 +14,8 @@ const INTRODUCTION: &str = "\
 
 Each setting is a key of the TOML file that `--config FILE` names, and an option
 of the same name with dashes: `message_bytes_max = \"8MiB\"` in the file is
-`--message-bytes-max 8MiB` on the command line. Options go before the file, the
-file before the defaults. `fanfare check-config FILE` says what is wrong with a
+`--message-bytes-max 8MiB` on the command line. Options overrule the file, the
+file overrules the defaults. `fanfare check-config FILE` says what is wrong with a
 file, with the line, and what is allowed.
 
 Bytes are plain numbers (`65536`, `65_536`) or carry a suffix (`\"64KiB\"`, `\"8MiB\"`,

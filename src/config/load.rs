@@ -66,7 +66,7 @@ pub fn options() -> Vec<Arg> {
         .value_name("FILE")
         .value_hint(ValueHint::FilePath)
         .value_parser(clap::value_parser!(PathBuf))
-        .help("TOML file with settings; options on the command line go before it");
+        .help("TOML file with settings; options on the command line overrule it");
     let settings = TABLE.iter().map(|row| {
         let repeatable = if row.kind.is_list() {
             "; repeatable"

@@ -101,7 +101,7 @@ settings! {
             "Receive buffers of 16 KiB each per core";
         zerocopy: Zerocopy = "auto", Choice(&["auto", "always", "never"]),
             "Whether large sends skip the kernel's copy; auto stops where the kernel copies anyway";
-        zerocopy_bytes_min: usize = "65536", Bytes(1, GIB),
+        zerocopy_bytes_min: usize = "64KiB", Bytes(1, GIB),
             "Sends of at least this size are tried without a copy";
     }
     "Connections" {
@@ -113,7 +113,7 @@ settings! {
             "Connections whose opening handshake is not finished yet";
         handshake_ms_max: u64 = "5000", Count(10, 600_000),
             "Time for the whole opening handshake";
-        head_bytes_max: usize = "8192", Bytes(256, 64 * KIB),
+        head_bytes_max: usize = "8KiB", Bytes(256, 64 * KIB),
             "Size of an HTTP request head";
         idle_ms_max: u64 = "120000", Count(20, DAY_MS),
             "A connection that has been silent for this long is closed";
@@ -123,29 +123,29 @@ settings! {
             "Seconds in the Retry-After header of a 503 answer";
     }
     "Messages" {
-        message_bytes_max: usize = "1048576", Bytes(1, 64 * MIB),
+        message_bytes_max: usize = "1MiB", Bytes(1, 64 * MIB),
             "Size of one message; beyond it the connection is closed with 1009";
-        partial_bytes_max: usize = "268435456", Bytes(KIB, 64 * GIB),
+        partial_bytes_max: usize = "256MiB", Bytes(KIB, 64 * GIB),
             "Size of all half-received messages together";
         inbound_messages_per_s_max: u64 = "100000", Count(0, 1_000_000_000),
             "Messages per second from one connection; 0 is no limit";
-        inbound_bytes_per_s_max: u64 = "268435456", Bytes(0, TIB),
+        inbound_bytes_per_s_max: u64 = "256MiB", Bytes(0, TIB),
             "Bytes per second from one connection; 0 is no limit";
     }
     "Topics" {
         topics_max: usize = "20000", Count(1, 10_000_000),
             "Topics that exist at one time";
-        log_bytes_max: usize = "16777216", Bytes(64 * KIB, 16 * GIB),
+        log_bytes_max: usize = "16MiB", Bytes(64 * KIB, 16 * GIB),
             "Size of the log of one topic";
-        log_bytes_total_max: usize = "1073741824", Bytes(64 * KIB, TIB),
+        log_bytes_total_max: usize = "1GiB", Bytes(64 * KIB, TIB),
             "Size of the logs of all topics together";
         retain_messages_max: usize = "1000", Count(0, 100_000_000),
             "Messages that a topic keeps for those who come back";
-        retain_bytes_max: usize = "1048576", Bytes(0, 16 * GIB),
+        retain_bytes_max: usize = "1MiB", Bytes(0, 16 * GIB),
             "Bytes that a topic keeps for those who come back";
         retain_ms_max: u64 = "300000", Count(0, 30 * DAY_MS),
             "How long a topic keeps a message for those who come back";
-        lag_bytes_max: usize = "8388608", Bytes(KIB, 16 * GIB),
+        lag_bytes_max: usize = "8MiB", Bytes(KIB, 16 * GIB),
             "How far a subscriber may fall behind before the lag policy applies";
         lag_policy: LagPolicy = "close", Choice(&["close", "skip"]),
             "A subscriber that lags is closed with 1013, or skips to the latest with a notice";
