@@ -1,1 +1,178 @@
+//! Every setting of the daemon, written once.
+//!
+//! The table below is the only place that names a setting. From it come the
+//! fields of [`Settings`], the keys of the TOML file, the command-line options,
+//! `--help`, and `docs/configuration.md`. Values are laid over one another:
+//! defaults, then the file, then the command line.
 
+mod check;
+mod docs;
+mod file;
+mod load;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub use docs::markdown;
+pub use load::{CONFIG_OPTION, ConfigError, check_file, from_matches, options};
+pub use value::{Admin, Kind, LagPolicy, LogFormat, Zerocopy};
+
+use value::{Given, Kind::*, Value};
+
+/// What the table knows about one setting.
+#[derive(Debug)]
+pub struct Row {
+    /// The key in the file; the option is the same with dashes.
+    pub key: &'static str,
+    pub heading: &'static str,
+    pub kind: Kind,
+    /// The default as one would write it on the command line.
+    pub default: &'static str,
+    pub help: &'static str,
+}
+
+impl Row {
+    /// `message_bytes_max` is `--message-bytes-max`; this is the part after `--`.
+    pub fn option(&self) -> String {
+        self.key.replace('_', "-")
+    }
+}
+
+macro_rules! settings {
+    ($( $heading:literal { $( $name:ident: $type:ty = $default:literal, $kind:expr, $help:literal; )* } )*) => {
+        /// The settings as the daemon uses them: checked, and within their ranges.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Settings { $($( #[doc = $help] pub $name: $type, )*)* }
+
+        /// All settings in the order in which help and documentation show them.
+        pub const TABLE: &[Row] = &[ $($( Row {
+            key: stringify!($name), heading: $heading, kind: $kind, default: $default, help: $help,
+        }, )*)* ];
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Settings { $($( $name: <$type as Value>::read(&Given::from($default), &$kind)
+                    .expect("a default is within its own range"), )*)* }
+            }
+        }
+
+        impl Settings {
+            /// Sets the field named `key`. The error is the end of a sentence: what is
+            /// wrong with the value and what is allowed instead.
+            fn set(&mut self, key: &str, given: &Given) -> Result<(), String> {
+                match key {
+                    $($( stringify!($name) => self.$name = Value::read(given, &$kind)?, )*)*
+                    _ => unreachable!("{key} comes from the table"),
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+settings! {
+    "Addresses" {
+        listen: Vec<SocketAddr> = "127.0.0.1:8000", Addresses,
+            "Addresses that subscribers, publishers and browsers connect to";
+        admin: Admin = "127.0.0.1:8001", AdminAddress,
+            "Address of the admin listener: health, metrics, topics, publishing";
+        admin_token_file: Option<PathBuf> = "", File,
+            "File whose trimmed content is the token that admin requests must bear";
+        origins: Vec<String> = "", Origins,
+            "Origins whose pages may connect; if empty, only pages from the host itself";
+    }
+    "Running" {
+        cores: usize = "auto", Cores,
+            "Threads, each with its own listener and rings; may exceed the processors";
+        log: String = "info", LogFilter,
+            "What is logged to standard error";
+        log_format: LogFormat = "text", Choice(&["text", "json"]),
+            "Form of the log lines";
+        drain_ms_max: u64 = "5000", Count(0, 600_000),
+            "How long stopping waits for subscribers to be sent what is still theirs";
+        receive_buffers: u16 = "512", PowerOfTwo(16, 32_768),
+            "Receive buffers of 16 KiB each per core";
+        zerocopy: Zerocopy = "auto", Choice(&["auto", "always", "never"]),
+            "Whether large sends skip the kernel's copy; auto stops where the kernel copies anyway";
+        zerocopy_bytes_min: usize = "64KiB", Bytes(1, GIB),
+            "Sends of at least this size are tried without a copy";
+    }
+    "Connections" {
+        connections_max: usize = "100000", Count(1, 10_000_000),
+            "Connections in total; beyond it the answer is 503 with Retry-After";
+        connections_per_address_max: usize = "10000", Count(1, 10_000_000),
+            "Connections from one IP address";
+        handshakes_max: usize = "4096", Count(1, 1_000_000),
+            "Connections whose opening handshake is not finished yet";
+        handshake_ms_max: u64 = "5000", Count(10, 600_000),
+            "Time for the whole opening handshake";
+        head_bytes_max: usize = "8KiB", Bytes(256, 64 * KIB),
+            "Size of an HTTP request head";
+        idle_ms_max: u64 = "120000", Count(20, DAY_MS),
+            "A connection that has been silent for this long is closed";
+        ping_interval_ms: u64 = "30000", Count(10, DAY_MS),
+            "A connection that has been silent for this long is sent a ping";
+        retry_after_s: u64 = "2", Count(1, 3600),
+            "Seconds in the Retry-After header of a 503 answer";
+    }
+    "Messages" {
+        message_bytes_max: usize = "1MiB", Bytes(1, 64 * MIB),
+            "Size of one message; beyond it the connection is closed with 1009";
+        partial_bytes_max: usize = "256MiB", Bytes(KIB, 64 * GIB),
+            "Size of all half-received messages together";
+        inbound_messages_per_s_max: u64 = "100000", Count(0, 1_000_000_000),
+            "Messages per second from one connection; 0 is no limit";
+        inbound_bytes_per_s_max: u64 = "256MiB", Bytes(0, TIB),
+            "Bytes per second from one connection; 0 is no limit";
+    }
+    "Topics" {
+        topics_max: usize = "20000", Count(1, 10_000_000),
+            "Topics that exist at one time";
+        log_bytes_max: usize = "16MiB", Bytes(64 * KIB, 16 * GIB),
+            "Size of the log of one topic";
+        log_bytes_total_max: usize = "1GiB", Bytes(64 * KIB, TIB),
+            "Size of the logs of all topics together";
+        retain_messages_max: usize = "1000", Count(0, 100_000_000),
+            "Messages that a topic keeps for those who come back";
+        retain_bytes_max: usize = "1MiB", Bytes(0, 16 * GIB),
+            "Bytes that a topic keeps for those who come back";
+        retain_ms_max: u64 = "300000", Count(0, 30 * DAY_MS),
+            "How long a topic keeps a message for those who come back";
+        lag_bytes_max: usize = "8MiB", Bytes(KIB, 16 * GIB),
+            "How far a subscriber may fall behind before the lag policy applies";
+        lag_policy: LagPolicy = "close", Choice(&["close", "skip"]),
+            "A subscriber that lags is closed with 1013, or skips to the latest with a notice";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_within_their_ranges_and_fit_together() {
+        let settings = Settings::default();
+        assert_eq!(settings.listen, ["127.0.0.1:8000".parse().unwrap()]);
+        assert_eq!(settings.message_bytes_max, 1 << 20);
+        assert!((1..=256).contains(&settings.cores));
+        assert_eq!(check::conflicts(&settings), []);
+    }
+
+    #[test]
+    fn units_come_last_in_names() {
+        for row in TABLE {
+            let unit = match row.kind {
+                Bytes(..) => row.key.contains("_bytes_"),
+                _ => !row.key.contains("_bytes_"),
+            };
+            assert!(unit, "{} does not name its unit", row.key);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The command line: `fanfare [serve] | check-config FILE | probe`.
+//!
+//! What the commands do to the machine is handed in as [`Actions`], so that this
+//! module knows settings and words only.
+
+mod logging;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+
+use crate::config::{self, Settings};
+
+/// What the commands call. Errors are sentences for the person at the terminal.
+#[derive(Clone, Copy)]
+pub struct Actions {
+    /// Serves until it is told to stop; logging is set up by then.
+    pub serve: fn(Settings) -> Result<(), String>,
+    /// Tells what the kernel offers, or names what is missing and the cure.
+    pub probe: fn() -> Result<String, String>,
+}
+
+/// The command was carried out, and failed or found something wrong.
+const EXIT_FAILED: u8 = 1;
+/// The command line or the settings make no sense: a restart would not cure it.
+const EXIT_USAGE: u8 = 2;
+
+/// Runs the command that the process was started with.
+pub fn run(actions: Actions) -> ExitCode {
+    let matches = command().get_matches();
+    match matches.subcommand() {
+        Some(("check-config", matches)) => check_config(matches),
+        Some(("probe", _)) => report((actions.probe)()),
+        Some((_, matches)) => serve(matches, actions.serve),
+        None => serve(&matches, actions.serve),
+    }
+}
+
+fn serve(matches: &ArgMatches, serve: fn(Settings) -> Result<(), String>) -> ExitCode {
+    let settings = match config::from_matches(matches) {
+        Ok(settings) => settings,
+        Err(error) => return fail(EXIT_USAGE, &error.to_string()),
+    };
+    logging::start(&settings);
+    match serve(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => fail(EXIT_FAILED, &sentence),
+    }
+}
+
+fn check_config(matches: &ArgMatches) -> ExitCode {
+    let path = matches
+        .get_one::<PathBuf>("file")
+        .expect("clap asks for the file");
+    report(match config::check_file(path) {
+        Ok(_) => Ok(format!("{}: ok", path.display())),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+fn report(outcome: Result<String, String>) -> ExitCode {
+    match outcome {
+        // `println!` would panic where the reader of a pipe has left.
+        Ok(text) => match writeln!(io::stdout(), "{}", text.trim_end()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(EXIT_FAILED),
+        },
+        Err(sentences) => fail(EXIT_FAILED, &sentences),
+    }
+}
+
+fn fail(code: u8, sentences: &str) -> ExitCode {
+    for sentence in sentences.lines() {
+        eprintln!("fanfare: {sentence}");
+    }
+    ExitCode::from(code)
+}
+
+/// The whole command tree, also for whoever makes a manual page or completions of it.
+pub fn command() -> Command {
+    let check_config = Command::new("check-config")
+        .about("Say whether a settings file is right, or what is wrong in which line")
+        .arg(
+            Arg::new("file")
+                .value_name("FILE")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("The TOML file"),
+        );
+    let probe = Command::new("probe")
+        .about("Say whether this kernel offers what fanfare needs, or what is missing");
+    let serve = Command::new("serve")
+        .about("Serve; also what happens without a command")
+        .after_help(AFTER_HELP)
+        .args(config::options());
+    Command::new("fanfare")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(
+            "A WebSocket broadcast server on io_uring: one message in, every subscriber hears it",
+        )
+        .after_help(AFTER_HELP)
+        .subcommands([serve, check_config, probe])
+        .args_conflicts_with_subcommands(true)
+        .args(config::options())
+}
+
+const AFTER_HELP: &str = "\
+Every option is also a key of the file, with underscores: --lag-policy skip is
+lag_policy = \"skip\". Bytes may carry KiB, MiB or GiB.
+
+README.md and docs/configuration.md, beside the source, say more.
+Exit codes: 0 done, 1 failed, 2 the command line or the settings are wrong.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TABLE;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn help_names_every_option_with_its_default() {
+        let help = command().term_width(0).render_long_help().to_string();
+        for row in TABLE {
+            let option = format!("--{} <", row.option());
+            let line = help
+                .lines()
+                .skip_while(|line| !line.contains(&option))
+                .take(2);
+            let text = line.collect::<Vec<_>>().join(" ");
+            assert!(text.contains(row.help), "{option} is not explained: {text}");
+            assert!(
+                text.contains("[default: "),
+                "{option} has no default: {text}"
+            );
+        }
+        for heading in [
+            "Addresses:",
+            "Running:",
+            "Connections:",
+            "Messages:",
+            "Topics:",
+        ] {
+            assert!(help.contains(heading), "{heading}");
+        }
+    }
+
+    #[test]
+    fn options_work_with_and_without_the_word_serve() {
+        for words in [
+            &["fanfare", "--cores", "3"][..],
+            &["fanfare", "serve", "--cores", "3"],
+        ] {
+            let matches = command().get_matches_from(words);
+            let matches = matches.subcommand_matches("serve").unwrap_or(&matches);
+            assert_eq!(config::from_matches(matches).unwrap().cores, 3);
+        }
+    }
+
+    #[test]
+    fn a_misspelt_command_is_a_usage_error() {
+        for words in [
+            &["fanfare", "sevre"][..],
+            &["fanfare", "check-config"],
+            &["fanfare", "--port", "1"],
+        ] {
+            let error = command().try_get_matches_from(words).unwrap_err();
+            assert_eq!(error.exit_code(), i32::from(EXIT_USAGE), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The settings as a page of the documentation.
+
+use std::fmt::Write;
+
+use super::{Row, TABLE};
+
+/// The file that holds this page is compared with it by a test; `UPDATE_DOCS=1`
+/// set while the test runs writes it anew.
+#[cfg(test)]
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+
+const INTRODUCTION: &str = "\
+# Settings
+
+Each setting is a key of the TOML file that `--config FILE` names, and an option
+of the same name with dashes: `message_bytes_max = \"8MiB\"` in the file is
+`--message-bytes-max 8MiB` on the command line. Options overrule the file, the
+file overrules the defaults. `fanfare check-config FILE` says what is wrong with a
+file, with the line, and what is allowed.
+
+Bytes are plain numbers (`65536`, `65_536`) or carry a suffix (`\"64KiB\"`, `\"8MiB\"`,
+`\"1GiB\"`). Lists are arrays in the file (`listen = [\"127.0.0.1:8000\", \"[::1]:8000\"]`);
+on the command line the option is repeated.
+
+These must fit together: `log_bytes_max` holds at least `lag_bytes_max` +
+`message_bytes_max`; `log_bytes_total_max` at least `log_bytes_max`;
+`retain_bytes_max` is at most `log_bytes_max`; `partial_bytes_max` is at least
+`message_bytes_max`; `ping_interval_ms` is less than `idle_ms_max`; an `admin`
+address beyond loopback needs `admin_token_file`.
+";
+
+/// `docs/configuration.md`, as it should be.
+pub fn markdown() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    let mut heading = "";
+    for row in TABLE {
+        if row.heading != heading {
+            heading = row.heading;
+            write!(
+                page,
+                "\n## {heading}\n\n| key | default | allowed | meaning |\n|---|---|---|---|\n"
+            )
+            .expect("a string takes all");
+        }
+        writeln!(
+            page,
+            "| `{}` | {} | {} | {} |",
+            row.key,
+            default(row),
+            row.kind,
+            row.help
+        )
+        .expect("a string takes all");
+    }
+    page
+}
+
+fn default(row: &Row) -> String {
+    match row.default {
+        "" => "none".to_owned(),
+        text => format!("`{text}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs};
+
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_the_settings_as_they_are() {
+        if env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(PATH, markdown()).unwrap();
+        }
+        let page = fs::read_to_string(PATH).unwrap_or_default();
+        assert!(
+            page == markdown(),
+            "{PATH} is out of date: run the tests once with UPDATE_DOCS=1"
+        );
+    }
+}

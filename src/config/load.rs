@@ -1,0 +1,356 @@
+//! Laying file and command line over the defaults, and saying what is wrong.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, ValueHint};
+use thiserror::Error;
+
+use super::value::Given;
+use super::{Kind, Settings, TABLE, check, file};
+
+/// The id of the option that names the file.
+pub const CONFIG_OPTION: &str = "config";
+
+/// Everything that is wrong with the settings, one sentence a line.
+#[derive(Debug, Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigError(Vec<Fault>);
+
+/// One thing that is wrong.
+#[derive(Debug, Error)]
+pub(super) enum Fault {
+    #[error("cannot read {}: {cause}", path.display())]
+    Unreadable { path: PathBuf, cause: io::Error },
+    #[error("{}, line {line}: not valid TOML: {problem}", path.display())]
+    Syntax {
+        path: PathBuf,
+        line: usize,
+        problem: String,
+    },
+    #[error("{}, line {line}: there is no setting {key:?}, allowed: {allowed}", path.display())]
+    Unknown {
+        path: PathBuf,
+        line: usize,
+        key: String,
+        allowed: String,
+    },
+    #[error("{}, line {line}: {key}: {problem}", path.display())]
+    InFile {
+        path: PathBuf,
+        line: usize,
+        key: &'static str,
+        problem: String,
+    },
+    #[error("--{option}: {problem}")]
+    OnCommandLine { option: String, problem: String },
+    #[error("{}, line {line}: {sentence}", path.display())]
+    ConflictInFile {
+        path: PathBuf,
+        line: usize,
+        sentence: String,
+    },
+    #[error("{sentence}")]
+    Conflict { sentence: String },
+    #[error("the token file {} is empty: it must hold the token that admin requests bear", path.display())]
+    EmptyToken { path: PathBuf },
+}
+
+/// The options of the command line: one for each setting, and `--config`.
+pub fn options() -> Vec<Arg> {
+    let config = Arg::new(CONFIG_OPTION)
+        .long(CONFIG_OPTION)
+        .value_name("FILE")
+        .value_hint(ValueHint::FilePath)
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("TOML file with settings; options on the command line overrule it");
+    let settings = TABLE.iter().map(|row| {
+        let repeatable = if row.kind.is_list() {
+            "; repeatable"
+        } else {
+            ""
+        };
+        let default = if row.default.is_empty() {
+            "none"
+        } else {
+            row.default
+        };
+        let hint = match row.kind {
+            Kind::File => ValueHint::FilePath,
+            _ => ValueHint::Other,
+        };
+        Arg::new(row.key)
+            .long(row.option())
+            .value_name(row.kind.value_name())
+            .value_hint(hint)
+            .help_heading(row.heading)
+            .action(if row.kind.is_list() {
+                ArgAction::Append
+            } else {
+                ArgAction::Set
+            })
+            // So that `--cores -1` is told the range, not that there is no option -1.
+            .allow_negative_numbers(true)
+            .help(format!(
+                "{} [default: {default}] [allowed: {}{repeatable}]",
+                row.help, row.kind
+            ))
+    });
+    std::iter::once(config).chain(settings).collect()
+}
+
+/// The settings that the command line asks for, with those of its `--config` file
+/// below them.
+pub fn from_matches(matches: &ArgMatches) -> Result<Settings, ConfigError> {
+    let path = matches.get_one::<PathBuf>(CONFIG_OPTION);
+    let mut loader = Loader::default();
+    if let Some(path) = path {
+        loader.lay_file(path);
+    }
+    loader.lay_options(matches);
+    loader.finish(path.map(PathBuf::as_path))
+}
+
+/// The settings of one file over the defaults.
+pub fn check_file(path: &Path) -> Result<Settings, ConfigError> {
+    let mut loader = Loader::default();
+    loader.lay_file(path);
+    loader.finish(Some(path))
+}
+
+impl Settings {
+    /// The token that admin requests must bear, read from `admin_token_file`.
+    pub fn admin_token(&self) -> Result<Option<String>, ConfigError> {
+        let Some(path) = self.admin_token_file.clone() else {
+            return Ok(None);
+        };
+        match fs::read_to_string(&path) {
+            Ok(text) if text.trim().is_empty() => {
+                Err(ConfigError(vec![Fault::EmptyToken { path }]))
+            }
+            Ok(text) => Ok(Some(text.trim().to_owned())),
+            Err(cause) => Err(ConfigError(vec![Fault::Unreadable { path, cause }])),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Loader {
+    settings: Settings,
+    /// The line of the file that set a key, for those not overruled by an option.
+    lines: HashMap<&'static str, usize>,
+    faults: Vec<Fault>,
+}
+
+impl Loader {
+    fn lay_file(&mut self, path: &Path) {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(cause) => {
+                return self.faults.push(Fault::Unreadable {
+                    path: path.to_owned(),
+                    cause,
+                });
+            }
+        };
+        let (entries, faults) = file::read(path, &text);
+        self.faults.extend(faults);
+        for entry in entries {
+            let (key, line) = (entry.row.key, entry.line);
+            self.lines.insert(key, line);
+            if let Err(problem) = self.settings.set(key, &entry.given) {
+                self.faults.push(Fault::InFile {
+                    path: path.to_owned(),
+                    line,
+                    key,
+                    problem,
+                });
+            }
+        }
+        self.faults.sort_by_key(Fault::line);
+    }
+
+    fn lay_options(&mut self, matches: &ArgMatches) {
+        for row in TABLE {
+            if matches.value_source(row.key) != Some(ValueSource::CommandLine) {
+                continue;
+            }
+            let words = matches.get_many::<String>(row.key).into_iter().flatten();
+            self.lines.remove(row.key);
+            if let Err(problem) = self.settings.set(row.key, &Given(words.cloned().collect())) {
+                self.faults.push(Fault::OnCommandLine {
+                    option: row.option(),
+                    problem,
+                });
+            }
+        }
+    }
+
+    fn finish(mut self, path: Option<&Path>) -> Result<Settings, ConfigError> {
+        // A refused value has left its default in place: what that contradicts says nothing.
+        if self.faults.is_empty() {
+            for conflict in check::conflicts(&self.settings) {
+                let sentence = conflict.sentence;
+                let line = conflict.keys.iter().find_map(|key| self.lines.get(key));
+                self.faults.push(match (path, line) {
+                    (Some(path), Some(&line)) => Fault::ConflictInFile {
+                        path: path.to_owned(),
+                        line,
+                        sentence,
+                    },
+                    _ => Fault::Conflict { sentence },
+                });
+            }
+        }
+        if self.faults.is_empty() {
+            Ok(self.settings)
+        } else {
+            Err(ConfigError(self.faults))
+        }
+    }
+}
+
+impl Fault {
+    fn line(&self) -> usize {
+        match self {
+            Fault::Syntax { line, .. }
+            | Fault::Unknown { line, .. }
+            | Fault::InFile { line, .. }
+            | Fault::ConflictInFile { line, .. } => *line,
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use tempfile::NamedTempFile;
+
+    use super::*;
+    use crate::config::LagPolicy;
+
+    fn file(text: &str) -> NamedTempFile {
+        let mut file = NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    fn load(words: &[&str]) -> Result<Settings, String> {
+        let command = clap::Command::new("fanfare")
+            .no_binary_name(true)
+            .args(options());
+        let matches = command
+            .try_get_matches_from(words)
+            .map_err(|error| error.to_string())?;
+        from_matches(&matches).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_go_before_the_file_and_the_file_before_defaults() {
+        let file = file("cores = 3\nlag_policy = \"skip\"\nlisten = \"127.0.0.1:1\"\n");
+        let path = file.path().to_str().unwrap();
+        let settings = load(&[
+            "--config",
+            path,
+            "--cores",
+            "5",
+            "--listen",
+            "[::1]:2",
+            "--listen",
+            "0.0.0.0:3",
+        ]);
+        let settings = settings.unwrap();
+        assert_eq!(settings.cores, 5);
+        assert_eq!(settings.lag_policy, LagPolicy::Skip);
+        assert_eq!(
+            settings.listen,
+            ["[::1]:2".parse().unwrap(), "0.0.0.0:3".parse().unwrap()]
+        );
+        assert_eq!(settings.topics_max, 20_000);
+    }
+
+    #[test]
+    fn file_and_options_read_values_alike() {
+        let file = file("message_bytes_max = \"64KiB\"\n");
+        let from_file = load(&["--config", file.path().to_str().unwrap()]).unwrap();
+        assert_eq!(from_file, load(&["--message-bytes-max", "64KiB"]).unwrap());
+        assert_eq!(from_file, load(&["--message-bytes-max=65_536"]).unwrap());
+    }
+
+    #[test]
+    fn every_fault_of_a_file_is_told_in_its_order() {
+        let file = file("cores = 0\nfoo = 1\nlag_policy = \"drop\"\n");
+        let path = file.path().display();
+        let told = check_file(file.path()).unwrap_err().to_string();
+        let lines: Vec<_> = told.lines().collect();
+        assert_eq!(
+            lines[0],
+            format!(
+                "{path}, line 1: cores: 0 is not allowed, allowed: 1 to 256, or auto for one per processor"
+            )
+        );
+        assert!(lines[1].starts_with(&format!("{path}, line 2: there is no setting \"foo\"")));
+        assert_eq!(
+            lines[2],
+            format!("{path}, line 3: lag_policy: \"drop\" is not allowed, allowed: close, skip")
+        );
+        assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn a_bad_option_names_itself_and_what_is_allowed() {
+        assert_eq!(
+            load(&["--receive-buffers", "-1"]).unwrap_err(),
+            "--receive-buffers: \"-1\" is not allowed, allowed: a power of two, 16 to 32768"
+        );
+        assert!(load(&["--no-such-option"]).is_err());
+    }
+
+    #[test]
+    fn a_conflict_names_the_line_that_made_it() {
+        let file = file("# limits\nlag_bytes_max = \"16MiB\"\n");
+        let path = file.path().display();
+        let sentence =
+            "log_bytes_max (16 MiB) must be at least lag_bytes_max + message_bytes_max (17 MiB)";
+        let told = check_file(file.path()).unwrap_err().to_string();
+        assert_eq!(told, format!("{path}, line 2: {sentence}"));
+        assert_eq!(load(&["--lag-bytes-max", "16MiB"]).unwrap_err(), sentence);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_told_by_name() {
+        let told = check_file(Path::new("/no/such/fanfare.toml"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.starts_with("cannot read /no/such/fanfare.toml: No such file"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn the_token_is_the_trimmed_content_of_its_file() {
+        let full = file("  s3cret\n");
+        let mut settings = Settings {
+            admin_token_file: Some(full.path().into()),
+            ..Settings::default()
+        };
+        assert_eq!(settings.admin_token().unwrap().as_deref(), Some("s3cret"));
+        let empty = file("\n");
+        settings.admin_token_file = Some(empty.path().into());
+        assert!(
+            settings
+                .admin_token()
+                .unwrap_err()
+                .to_string()
+                .contains("is empty")
+        );
+        settings.admin_token_file = None;
+        assert_eq!(settings.admin_token().unwrap(), None);
+    }
+}
