@@ -1,1 +1,16 @@
+//! A core: one pinned thread with an acceptor and a reactor.
 
+mod acceptor;
+mod conn;
+mod inbound;
+mod local;
+pub mod metrics;
+mod outbound;
+mod parting;
+mod reactor;
+pub mod reason;
+mod slots;
+mod thread;
+
+pub use reactor::{Arrival, Reactor};
+pub use thread::{Core, Listeners};

@@ -152,6 +152,13 @@ impl Window {
     pub fn boundary(&self, position: u64) -> (u64, u64) {
         walk_to_position(&self.pane(position).segment, position)
     }
+
+    /// How many messages of the topic end at or before `position`.
+    pub fn messages_before(&self, position: u64) -> u64 {
+        let (boundary, offset) = self.boundary(position);
+        // Offsets begin at 1; of a message that is cut, nothing has ended.
+        offset - 1 - u64::from(boundary > position)
+    }
 }
 
 /// Walks the frames of `segment` to the first boundary at or after `position`.

@@ -70,6 +70,11 @@ impl TopicName {
         }
     }
 
+    /// The name as a shared handle.
+    pub fn as_arc(&self) -> &Arc<str> {
+        &self.0
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -94,11 +94,15 @@ pub trait Ring {
     /// Requests that can be made before the next [`Ring::enter`].
     fn room(&self) -> usize;
 
-    /// Hands all requests to the kernel and lets it deliver what is due.
+    /// Requests made since the last [`Ring::enter`].
+    fn queued(&self) -> usize;
+
+    /// Hands all requests to the kernel, lets it deliver what is due, and says
+    /// how many requests there were.
     ///
     /// # Errors
     /// Those of `io_uring_enter`, of which none is expected.
-    fn enter(&mut self) -> io::Result<()>;
+    fn enter(&mut self) -> io::Result<usize>;
 
     /// Moves all completions to the end of `into`.
     fn completions(&mut self, into: &mut Vec<Completion>);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use io_uring::{IoUring, opcode};
+use io_uring::{IoUring, opcode, squeue};
 
 /// Something of the kernel that the daemon uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Probe {
             .register_probe(&mut known)
             .map_err(|error| refused(&error))?;
         drop(plain);
-        let deferred = IoUring::builder()
+        let deferred = IoUring::<squeue::Entry>::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_taskrun_flag()

@@ -61,7 +61,7 @@ impl Uring {
         reports_usage: bool,
     ) -> io::Result<Self> {
         assert!(slots <= SLOTS_MAX);
-        let mut ring = IoUring::builder()
+        let ring = IoUring::builder()
             // One thread submits: the kernel takes no lock.
             .setup_single_issuer()
             // Completions are worked off inside `enter`, not by interrupting
@@ -195,8 +195,15 @@ impl Ring for Uring {
         queue.capacity() - queue.len()
     }
 
-    fn enter(&mut self) -> io::Result<()> {
-        self.hand_over(EnterFlags::GETEVENTS)
+    fn queued(&self) -> usize {
+        // SAFETY: as in `room`.
+        unsafe { self.ring.submission_shared() }.len()
+    }
+
+    fn enter(&mut self) -> io::Result<usize> {
+        let queued = self.queued();
+        self.hand_over(EnterFlags::GETEVENTS)?;
+        Ok(queued)
     }
 
     fn completions(&mut self, into: &mut Vec<Completion>) {

@@ -3,7 +3,6 @@
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
-use bytes::Bytes;
 use sha1::{Digest, Sha1};
 
 use super::head::Request;
@@ -108,9 +107,11 @@ pub fn negotiate(request: &Request<'_>, origins: &Origins) -> Result<Upgrade, Re
     })
 }
 
-/// The 101 answer; frames follow right behind it.
-pub fn answer(upgrade: &Upgrade) -> Bytes {
-    let mut bytes = Vec::with_capacity(192);
+/// The 101 answer; frames follow right behind it. It tells which history the topic has
+/// (`Fanfare-Epoch`, in hexadecimal) and which message comes first (`Fanfare-Offset`), so
+/// that a client that asked for a replay knows what it has missed.
+pub fn answer(upgrade: &Upgrade, epoch: u64, offset: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(256);
     bytes.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\n\
           Upgrade: websocket\r\n\
@@ -122,8 +123,9 @@ pub fn answer(upgrade: &Upgrade) -> Bytes {
         bytes.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         bytes.extend_from_slice(subprotocol.name().as_bytes());
     }
-    bytes.extend_from_slice(b"\r\n\r\n");
-    Bytes::from(bytes)
+    let history = format!("\r\nFanfare-Epoch: {epoch:016x}\r\nFanfare-Offset: {offset}\r\n\r\n");
+    bytes.extend_from_slice(history.as_bytes());
+    bytes
 }
 
 fn asks_for_websocket(request: &Request<'_>) -> bool {

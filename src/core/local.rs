@@ -1,0 +1,152 @@
+//! A topic as one core sees it: its window on the log and its own subscribers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use slab::Slab;
+
+use super::conn::NO_PLACE;
+use super::slots::Slots;
+use crate::log::{Topic, Window};
+
+/// A topic with at least one subscriber on this core.
+pub(super) struct Local {
+    pub(super) topic: Arc<Topic>,
+    pub(super) window: Window,
+    /// Slots of the subscribers.
+    pub(super) subscribers: Vec<u32>,
+    /// Where the fan-out under way goes on.
+    pub(super) next: usize,
+    /// The end of the log that the fan-out under way began with.
+    pub(super) pass_end: u64,
+    /// It is in the queue of topics to be fanned out.
+    pub(super) growing: bool,
+    /// Other cores are to be told that it has grown.
+    pub(super) announce: bool,
+    tally: Tally,
+}
+
+/// How many messages lie between two positions; nearly all subscribers ask for
+/// the same two.
+#[derive(Default)]
+struct Tally {
+    from: u64,
+    to: u64,
+    messages: u64,
+}
+
+impl Local {
+    /// Messages that end between two positions.
+    #[inline]
+    pub(super) fn messages_between(&mut self, from: u64, to: u64) -> u64 {
+        if (self.tally.from, self.tally.to) != (from, to) {
+            let messages = self.window.messages_before(to) - self.window.messages_before(from);
+            self.tally = Tally { from, to, messages };
+        }
+        self.tally.messages
+    }
+
+    /// Gives up the segments that no subscriber here needs any more.
+    pub(super) fn release(&mut self, conns: &mut Slots) {
+        if self.window.segments() > 1 {
+            let cursors = self.subscribers.iter().map(|slot| conns.at(*slot).cursor);
+            let oldest = cursors.min().unwrap_or(u64::MAX);
+            self.window.release(oldest);
+        }
+    }
+}
+
+/// The topics that this core serves, by its own numbers.
+#[derive(Default)]
+pub(super) struct Locals(Slab<Local>);
+
+impl Locals {
+    #[inline]
+    pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut Local> {
+        self.0.get_mut(place as usize)
+    }
+
+    /// A topic that is known to have subscribers here.
+    #[inline]
+    pub(super) fn at(&mut self, place: u32) -> &mut Local {
+        &mut self.0[place as usize]
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Local> {
+        self.0.iter_mut().map(|(_, local)| local)
+    }
+
+    /// Adds a subscriber that wants what comes from now on, or all from offset
+    /// `since` on. Returns the topic's number, the subscriber's place in it,
+    /// its cursor, and the offset of the first message it gets.
+    pub(super) fn join(
+        &mut self,
+        core: usize,
+        topic: Arc<Topic>,
+        slot: u32,
+        since: Option<u64>,
+        retention: &crate::log::Retention,
+    ) -> (u32, u32, u64, u64) {
+        let listener = topic.listener(core);
+        let known = listener.subscribers.load(Ordering::Relaxed) > 0;
+        let number = if known {
+            listener.place.load(Ordering::Relaxed) as usize
+        } else {
+            self.0.vacant_key()
+        };
+        // First the number, then a clean flag, then the count, then the look
+        // at the log: a publisher that comes behind the look finds all three.
+        listener.place.store(number as u32, Ordering::Release);
+        if !known {
+            listener.told.heard();
+        }
+        listener.subscribers.fetch_add(1, Ordering::AcqRel);
+        let start = topic.start(since, retention);
+        if known {
+            let local = &mut self.0[number];
+            local.window.reach_back(start.segments);
+            local.subscribers.push(slot);
+        } else {
+            let inserted = self.0.insert(Local {
+                topic,
+                window: Window::new(start.segments),
+                subscribers: vec![slot],
+                next: 0,
+                pass_end: 0,
+                growing: false,
+                announce: false,
+                tally: Tally::default(),
+            });
+            assert_eq!(inserted, number);
+        }
+        let place = self.0[number].subscribers.len() as u32 - 1;
+        (number as u32, place, start.position, start.offset)
+    }
+
+    /// Removes the subscriber in `slot`, and the topic with the last one. The
+    /// slot that took its place, if fan-out would now miss it, is returned.
+    pub(super) fn leave(&mut self, core: usize, conns: &mut Slots, slot: u32) -> Option<u32> {
+        let conn = conns.at(slot);
+        if conn.place == NO_PLACE {
+            return None;
+        }
+        let (number, place) = (conn.topic, conn.place as usize);
+        conn.place = NO_PLACE;
+        let local = &mut self.0[number as usize];
+        let removed = local.subscribers.swap_remove(place);
+        assert_eq!(removed, slot, "a subscriber knows its place");
+        let moved = local.subscribers.get(place).copied();
+        if let Some(moved) = moved {
+            conns.at(moved).place = place as u32;
+        }
+        let listener = local.topic.listener(core);
+        listener.subscribers.fetch_sub(1, Ordering::AcqRel);
+        if local.subscribers.is_empty() {
+            self.0.remove(number as usize);
+            return None;
+        }
+        let passed_by = place < local.next;
+        local.next = local.next.min(local.subscribers.len());
+        moved.filter(|_| passed_by)
+    }
+}

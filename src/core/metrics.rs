@@ -1,0 +1,122 @@
+//! What each core counts. A core alone writes its numbers, anyone may read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::reason::CloseReason;
+use crate::protocol::http::Reject;
+
+/// A number that one thread writes and others read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to the number. Only the thread that owns it may call this: a plain
+    /// load and store, which costs nothing on the hot path.
+    #[inline]
+    pub fn add(&self, more: u64) {
+        self.0
+            .store(self.0.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+    }
+
+    /// Sets the number, for one that goes up and down.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Upper bounds of the turn time histogram, in microseconds.
+pub const TURN_US_BOUNDS: [u64; 10] = [10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 1_000_000];
+
+/// How long turns of a reactor took.
+#[derive(Debug, Default)]
+pub struct TurnTimes {
+    /// One for each bound, and one for what is longer than all.
+    pub counts: [Counter; TURN_US_BOUNDS.len() + 1],
+    pub sum_us: Counter,
+}
+
+impl TurnTimes {
+    pub(super) fn note(&self, us: u64) {
+        let place = TURN_US_BOUNDS.partition_point(|bound| *bound < us);
+        self.counts[place].add(1);
+        self.sum_us.add(us);
+    }
+}
+
+/// One core's numbers since it started.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Metrics {
+    /// Connections that are open, a present number.
+    pub connections: Counter,
+    /// Opening handshakes answered with 101.
+    pub handshakes: Counter,
+    /// Pages and other plain answers.
+    pub pages: Counter,
+    pub messages_in: Counter,
+    pub bytes_in: Counter,
+    /// Messages that have gone out, one for each subscriber that got it.
+    pub deliveries: Counter,
+    pub bytes_out: Counter,
+    /// Sends of broadcast data; deliveries divided by it is how well bursts merge.
+    pub sends: Counter,
+    /// Sends that took less than offered, or nothing.
+    pub short_writes: Counter,
+    pub zero_copy_sends: Counter,
+    /// Zero-copy sends that the kernel copied after all.
+    pub zero_copy_copied: Counter,
+    /// Receives that ended because all buffers were taken.
+    pub buffers_exhausted: Counter,
+    /// Subscribers moved on to the newest message, by policy.
+    pub lag_skips: Counter,
+    /// Messages they missed by that.
+    pub lag_missed: Counter,
+    /// The furthest that any subscriber was behind at the last look, in bytes.
+    pub lag_bytes: Counter,
+    pub pings: Counter,
+    pub turns: TurnTimes,
+    pub closes: Vec<Counter>,
+    pub rejects: Vec<Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics {
+            connections: Counter::default(),
+            handshakes: Counter::default(),
+            pages: Counter::default(),
+            messages_in: Counter::default(),
+            bytes_in: Counter::default(),
+            deliveries: Counter::default(),
+            bytes_out: Counter::default(),
+            sends: Counter::default(),
+            short_writes: Counter::default(),
+            zero_copy_sends: Counter::default(),
+            zero_copy_copied: Counter::default(),
+            buffers_exhausted: Counter::default(),
+            lag_skips: Counter::default(),
+            lag_missed: Counter::default(),
+            lag_bytes: Counter::default(),
+            pings: Counter::default(),
+            turns: TurnTimes::default(),
+            closes: CloseReason::all().map(|_| Counter::default()).collect(),
+            rejects: Reject::ALL.iter().map(|_| Counter::default()).collect(),
+        }
+    }
+}
+
+impl Metrics {
+    pub(super) fn note_close(&self, reason: CloseReason) {
+        self.closes[reason.index()].add(1);
+    }
+
+    pub(super) fn note_reject(&self, reject: Reject) {
+        let place = Reject::ALL.iter().position(|known| *known == reject);
+        self.rejects[place.expect("ALL names every reject")].add(1);
+    }
+}

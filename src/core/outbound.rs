@@ -1,0 +1,263 @@
+//! What peers are sent: the lane first, then the log from the cursor on.
+
+use std::net::Shutdown;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::conn::{Conn, Flags, Phase};
+use super::local::Local;
+use super::reactor::{Reactor, State};
+use super::reason::CloseReason;
+use crate::config::{Settings, Zerocopy};
+use crate::ring::{Errno, Mode, Ring};
+
+/// Sends in one go of fan-out; then the ring delivers what else has come, so
+/// that a large topic holds up neither pings nor small topics.
+const FAN_OUT_MAX: usize = 256;
+
+impl<R: Ring> Reactor<R> {
+    /// Sends grown topics to their subscribers, a bounded number at a time.
+    pub(super) fn fan_out(&mut self) {
+        self.state.tell_others();
+        let mut budget = FAN_OUT_MAX.min(self.ring.room());
+        while budget > 0 {
+            let Some(number) = self.state.growing.pop_front() else {
+                break;
+            };
+            if self.fan_out_topic(number, &mut budget) {
+                self.state.growing.push_back(number);
+            }
+        }
+        self.state.settle_lagging();
+    }
+
+    /// Goes on with one topic. True when there is more to do for it.
+    fn fan_out_topic(&mut self, number: u32, budget: &mut usize) -> bool {
+        let State {
+            locals,
+            conns,
+            dirty,
+            lagging,
+            hub,
+            ..
+        } = &mut self.state;
+        let settings = hub.settings();
+        let Some(local) = locals.get_mut(number) else {
+            return false;
+        };
+        if local.next == 0 {
+            local.release(conns);
+            local.pass_end = local.window.advance();
+        }
+        let end = local.pass_end;
+        while *budget > 0 && local.next < local.subscribers.len() {
+            let slot = local.subscribers[local.next];
+            local.next += 1;
+            let conn = conns.at(slot);
+            if conn.flags.any(Flags::BUSY) {
+                let behind = end.saturating_sub(conn.cursor);
+                if conn.flags.any(Flags::AWAITING) && behind > settings.lag_bytes_max as u64 {
+                    lagging.push(slot);
+                }
+            } else if conn.flags.any(Flags::SPECIAL) {
+                if !conn.flags.any(Flags::DIRTY) {
+                    conn.flags.set(Flags::DIRTY);
+                    dirty.push(slot);
+                    *budget -= 1;
+                }
+            } else if conn.cursor < end {
+                send_log(&mut self.ring, settings, slot, conn, local, end);
+                *budget -= 1;
+            }
+        }
+        if local.next < local.subscribers.len() {
+            return true;
+        }
+        local.next = 0;
+        local.growing = local.window.advance() > end;
+        local.growing
+    }
+
+    /// Sends a connection what comes next for it, if it can be sent.
+    pub(super) fn push_out(&mut self, slot: u32) {
+        let State {
+            locals, conns, hub, ..
+        } = &mut self.state;
+        let conn = conns.at(slot);
+        if conn.flags.any(Flags::BUSY) {
+            return;
+        }
+        if conn.phase == Phase::Closing {
+            return self.push_out_closing(slot);
+        }
+        let local = locals.at(conn.topic);
+        let finish = conn.extra.as_ref().and_then(|extra| extra.finish);
+        let done = finish.is_some_and(|finish| conn.cursor >= finish.position);
+        let waiting = conn
+            .extra
+            .as_ref()
+            .is_some_and(|extra| !extra.lane.is_empty());
+        if (done || waiting) && conn.flags.any(Flags::MID_FRAME) {
+            // Frames for this peer alone go between frames of the log.
+            let (boundary, _) = local.window.boundary(conn.cursor);
+            if boundary > conn.cursor {
+                let settings = hub.settings();
+                return send_log(&mut self.ring, settings, slot, conn, local, boundary);
+            }
+            conn.flags.clear(Flags::MID_FRAME);
+        }
+        if done {
+            self.state.begin_closing(slot);
+            return self.push_out_closing(slot);
+        }
+        if waiting {
+            return send_lane(&mut self.ring, slot, conn);
+        }
+        let mut end = conn.step_over_own().unwrap_or(u64::MAX);
+        end = end.min(local.window.end());
+        if let Some(finish) = finish {
+            end = end.min(finish.position);
+            if conn.cursor >= finish.position {
+                // Only own messages lay before the end.
+                return self.state.mark(slot);
+            }
+        }
+        conn.tidy_extra();
+        if conn.cursor < end {
+            send_log(&mut self.ring, hub.settings(), slot, conn, local, end);
+        }
+    }
+
+    /// The last frames of a connection, and the steps of parting after them.
+    fn push_out_closing(&mut self, slot: u32) {
+        let conn = self.state.conns.at(slot);
+        if conn
+            .extra
+            .as_ref()
+            .is_some_and(|extra| !extra.lane.is_empty())
+        {
+            return send_lane(&mut self.ring, slot, conn);
+        }
+        if conn.flags.any(Flags::ENDED) {
+            return self.state.end(slot);
+        }
+        // The server closes TCP first (RFC 6455 section 7.1.1), once the peer
+        // has nothing more to say or is not to be listened to.
+        let parted = conn.flags.any(Flags::PEER_CLOSED) || conn.reader.is_closed();
+        if parted && !conn.flags.any(Flags::SHUT_WRITE) {
+            conn.flags.set(Flags::SHUT_WRITE | Flags::SHUTTING);
+            self.ring.shutdown(slot, Shutdown::Write);
+        }
+    }
+
+    /// A send has ended.
+    pub(super) fn handle_sent(&mut self, slot: u32, result: Result<u32, Errno>, held: bool) {
+        let State {
+            locals,
+            conns,
+            hub,
+            core,
+            ..
+        } = &mut self.state;
+        let metrics = &hub.mailbox(*core).metrics;
+        let conn = conns.at(slot);
+        let from_log = conn.flags.any(Flags::SENDING_LOG);
+        conn.flags.clear(Flags::SENDING_LOG | Flags::SENDING_LANE);
+        conn.unreleased += u16::from(held);
+        let sent = match result {
+            Ok(sent) => sent,
+            Err(Errno::EAGAIN) => 0,
+            Err(Errno::EINTR | Errno::ENOMEM | Errno::ENOBUFS) => return self.state.mark(slot),
+            Err(error) => return self.state.handle_failure(slot, error),
+        };
+        if from_log {
+            metrics.sends.add(1);
+            if sent > 0 {
+                let (from, to) = (conn.cursor, conn.cursor + u64::from(sent));
+                conn.cursor = to;
+                if conn.phase != Phase::Ending {
+                    let messages = locals.at(conn.topic).messages_between(from, to);
+                    metrics.deliveries.add(messages);
+                }
+                // A whole run ends where a frame does.
+                conn.flags.clear(Flags::MID_FRAME);
+                if sent < conn.offered {
+                    conn.flags.set(Flags::MID_FRAME);
+                }
+            }
+        } else if let Some(extra) = &mut conn.extra {
+            extra.lane.drain(..sent as usize);
+        }
+        metrics.bytes_out.add(u64::from(sent));
+        let full = sent < conn.offered;
+        if full {
+            metrics.short_writes.add(1);
+            if conn.phase != Phase::Ending {
+                conn.flags.set(Flags::AWAITING);
+                self.ring.await_writable(slot);
+            }
+        }
+        // Most are done now; the others, or those whose run ended with its
+        // segment, are looked at again.
+        let more = conn.flags.any(Flags::SPECIAL)
+            || conn.phase != Phase::Open
+            || conn.cursor < locals.at(conn.topic).window.end();
+        if more {
+            self.state.mark(slot);
+        }
+    }
+}
+
+/// Sends a run of the log towards `end`, which is a frame boundary.
+#[inline]
+fn send_log<R: Ring>(
+    ring: &mut R,
+    settings: &Settings,
+    slot: u32,
+    conn: &mut Conn,
+    local: &Local,
+    end: u64,
+) {
+    let run = local.window.slice(conn.cursor, end);
+    let large = run.len as usize >= settings.zerocopy_bytes_min;
+    let mode = match settings.zerocopy {
+        Zerocopy::Always if large => Mode::ZeroCopy,
+        // A route that has copied once will copy again.
+        Zerocopy::Auto if large && !conn.flags.any(Flags::COPIES) => Mode::ZeroCopy,
+        _ => Mode::Copy,
+    };
+    conn.offered = run.len;
+    conn.flags.set(Flags::SENDING_LOG);
+    ring.send(slot, run.bytes, run.from, run.len, mode);
+}
+
+/// Sends the frames that are for this peer alone.
+fn send_lane<R: Ring>(ring: &mut R, slot: u32, conn: &mut Conn) {
+    let lane = &conn.extra().lane;
+    let bytes = Rc::new(Bytes::copy_from_slice(lane));
+    let len = bytes.len() as u32;
+    conn.offered = len;
+    conn.flags.set(Flags::SENDING_LANE);
+    ring.send(slot, &bytes, 0, len, Mode::Copy);
+}
+
+impl State {
+    /// Tells other cores of topics that have grown on this one.
+    fn tell_others(&mut self) {
+        let mut announce = std::mem::take(&mut self.announce);
+        for number in announce.drain(..) {
+            if let Some(local) = self.locals.get_mut(number) {
+                local.announce = false;
+                self.hub.announce(&local.topic, Some(self.core));
+            }
+        }
+        self.announce = announce;
+    }
+
+    /// A send has failed for good.
+    fn handle_failure(&mut self, slot: u32, error: Errno) {
+        tracing::debug!(%error, "send failed");
+        self.abort(slot, CloseReason::Reset);
+    }
+}

@@ -1,0 +1,352 @@
+//! The reactor: one core's established connections, on a ring of their own.
+//!
+//! A turn lets the kernel deliver, notes every completion as a fact, then acts:
+//! grown topics are fanned out, and connections that need it are looked at.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::conn::{Conn, Flags, NO_PLACE, Phase, Rate};
+use super::local::Locals;
+use super::metrics::Metrics;
+use super::reason::CloseReason;
+use super::slots::Slots;
+use crate::hub::Hub;
+use crate::log::Topic;
+use crate::protocol::http::{Reject, Subprotocol, Upgrade, answer};
+use crate::protocol::ws::{Limits, Reader};
+use crate::ring::{Completion, Event, Ring};
+
+/// Rounds of one turn; then the acceptor is let in.
+const ROUNDS_MAX: usize = 16;
+
+/// Established connections of one core, on ring `R`.
+pub struct Reactor<R> {
+    pub(super) ring: R,
+    pub(super) state: State,
+    completions: Vec<Completion>,
+}
+
+/// All of a reactor but its ring.
+pub(super) struct State {
+    pub(super) core: usize,
+    pub(super) hub: Arc<Hub>,
+    pub(super) conns: Slots,
+    pub(super) locals: Locals,
+    /// Topics to be fanned out, in turn.
+    pub(super) growing: VecDeque<u32>,
+    /// Topics whose growth other cores are to be told of.
+    pub(super) announce: Vec<u32>,
+    /// Connections to be looked at in this turn.
+    pub(super) dirty: Vec<u32>,
+    /// Subscribers found to be too far behind.
+    pub(super) lagging: Vec<u32>,
+    pub(super) limits: Limits,
+    pub(super) now_ms: u64,
+    mail: Vec<u32>,
+}
+
+/// A connection whose handshake has been read and found right.
+pub struct Arrival {
+    pub socket: OwnedFd,
+    pub peer: SocketAddr,
+    pub upgrade: Upgrade,
+    pub topic: Arc<Topic>,
+    /// What came behind the head.
+    pub rest: Vec<u8>,
+}
+
+impl<R: Ring> Reactor<R> {
+    /// A reactor for at most `slots` connections. Its thread is the ring's.
+    pub fn new(core: usize, hub: Arc<Hub>, ring: R, slots: u32) -> Self {
+        let limits = Limits {
+            message_bytes_max: hub.settings().message_bytes_max,
+            deflate: false,
+        };
+        Reactor {
+            ring,
+            state: State {
+                core,
+                now_ms: hub.now_ms(),
+                hub,
+                conns: Slots::new(slots),
+                locals: Locals::default(),
+                growing: VecDeque::new(),
+                announce: Vec::new(),
+                dirty: Vec::new(),
+                lagging: Vec::new(),
+                limits,
+                mail: Vec::new(),
+            },
+            completions: Vec::new(),
+        }
+    }
+
+    /// Connections it holds.
+    pub fn len(&self) -> usize {
+        self.state.conns.len()
+    }
+
+    /// Nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes over a connection: subscribes it and sends the 101. What it is
+    /// owed goes out in the next turn.
+    ///
+    /// # Errors
+    /// The refusal to answer with, along with the socket.
+    pub fn adopt(&mut self, arrival: Arrival) -> Result<(), (Reject, OwnedFd)> {
+        if self.state.conns.is_full() {
+            return Err((Reject::ConnectionsMax, arrival.socket));
+        }
+        let Arrival {
+            socket,
+            peer,
+            upgrade,
+            topic,
+            rest,
+        } = arrival;
+        let slot = self.state.seat(peer, &upgrade);
+        if let Err(error) = self.ring.attach(slot, socket) {
+            tracing::error!(%error, "cannot register a connection with the ring");
+            // The plain descriptor is gone with the attempt; the peer sees a
+            // close, the count says why.
+            self.state.conns.remove(slot);
+            self.state.hub.admission().leave(peer.ip());
+            return Ok(());
+        }
+        self.state.enter(slot, topic, &upgrade);
+        if !rest.is_empty() {
+            self.state.handle_bytes(slot, &rest);
+        }
+        Ok(())
+    }
+
+    /// Does all that is to be done, up to a bound. True when work is left, or
+    /// came in meanwhile.
+    ///
+    /// # Errors
+    /// Those of the ring, of which none is expected.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        let began = Instant::now();
+        let hub = self.state.hub.clone();
+        self.ring.mute(true);
+        for _ in 0..ROUNDS_MAX {
+            self.state.now_ms = hub.now_ms();
+            let queued = self.ring.enter()?;
+            self.ring.completions(&mut self.completions);
+            let quiet = queued == 0 && self.completions.is_empty();
+            self.handle_completions();
+            self.state.handle_mail();
+            self.fan_out();
+            self.flush();
+            if quiet && !self.state.has_work() && self.ring.queued() == 0 {
+                break;
+            }
+        }
+        hub.mailbox(self.state.core).beat(self.state.now_ms);
+        self.metrics().turns.note(began.elapsed().as_micros() as u64);
+        let waiting = self.ring.mute(false);
+        Ok(waiting || self.state.has_work() || self.ring.queued() > 0)
+    }
+
+    /// Turns the ring's wake-ups on for the first time.
+    pub fn start(&mut self) {
+        self.ring.mute(false);
+    }
+
+    fn handle_completions(&mut self) {
+        let completions = std::mem::take(&mut self.completions);
+        for completion in &completions {
+            self.handle(*completion);
+        }
+        self.completions = completions;
+        self.completions.clear();
+    }
+
+    #[inline]
+    fn handle(&mut self, Completion { slot, event }: Completion) {
+        let state = &mut self.state;
+        match event {
+            Event::Sent { result, held } => self.handle_sent(slot, result, held),
+            Event::Received { buffer, len, armed } => {
+                if !armed {
+                    state.conns.at(slot).flags.clear(Flags::RECEIVING);
+                    state.mark(slot);
+                }
+                state.handle_bytes(slot, self.ring.buffer(buffer, len));
+                self.ring.give_back(buffer);
+            }
+            Event::NoBuffers => {
+                state.metrics().buffers_exhausted.add(1);
+                state.conns.at(slot).flags.clear(Flags::RECEIVING);
+                state.mark(slot);
+            }
+            Event::Ended(error) => {
+                state.conns.at(slot).flags.clear(Flags::RECEIVING);
+                state.handle_end(slot, error);
+            }
+            Event::Released { copied } => {
+                let conn = state.conns.at(slot);
+                conn.unreleased -= 1;
+                if copied {
+                    conn.flags.set(Flags::COPIES);
+                    state.metrics().zero_copy_copied.add(1);
+                }
+                state.mark(slot);
+            }
+            Event::Writable => {
+                state.conns.at(slot).flags.clear(Flags::AWAITING);
+                state.mark(slot);
+            }
+            Event::ShutDown => {
+                state.conns.at(slot).flags.clear(Flags::SHUTTING);
+                state.mark(slot);
+            }
+            Event::Closed => state.vacate(slot),
+        }
+    }
+
+    /// Looks at every connection that something has happened to.
+    fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.state.dirty);
+        for slot in dirty.drain(..) {
+            if let Some(conn) = self.state.conns.get_mut(slot) {
+                conn.flags.clear(Flags::DIRTY);
+                self.look_after(slot);
+            }
+        }
+        // What was marked while looking waits for the next round.
+        std::mem::swap(&mut dirty, &mut self.state.dirty);
+        self.state.dirty.append(&mut dirty);
+    }
+
+    fn look_after(&mut self, slot: u32) {
+        let conn = self.state.conns.at(slot);
+        if conn.phase == Phase::Ending {
+            if !conn.flags.any(Flags::OUTSTANDING) && conn.unreleased == 0 {
+                conn.flags.set(Flags::SHUTTING);
+                self.ring.close(slot);
+            } else if !conn.flags.any(Flags::SHUT_BOTH) {
+                conn.flags.set(Flags::SHUT_BOTH | Flags::SHUTTING);
+                self.ring.shutdown(slot, std::net::Shutdown::Both);
+            }
+            return;
+        }
+        if !conn.flags.any(Flags::RECEIVING | Flags::ENDED) {
+            conn.flags.set(Flags::RECEIVING);
+            self.ring.receive(slot);
+        }
+        self.push_out(slot);
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        self.state.metrics()
+    }
+}
+
+impl State {
+    #[inline]
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.hub.mailbox(self.core).metrics
+    }
+
+    /// Puts a connection on the list of those to be looked at.
+    #[inline]
+    pub(super) fn mark(&mut self, slot: u32) {
+        let conn = self.conns.at(slot);
+        if !conn.flags.any(Flags::DIRTY) {
+            conn.flags.set(Flags::DIRTY);
+            self.dirty.push(slot);
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.growing.is_empty() || !self.dirty.is_empty() || !self.announce.is_empty()
+    }
+
+    /// Makes the record of a new connection. There is room for it.
+    fn seat(&mut self, peer: SocketAddr, upgrade: &Upgrade) -> u32 {
+        let mut flags = Flags::default();
+        if upgrade.echo {
+            flags.set(Flags::ECHO);
+        }
+        if upgrade.subprotocol == Some(Subprotocol::Chat) {
+            flags.set(Flags::CHAT | Flags::ECHO);
+        }
+        let slot = self.conns.insert(Conn {
+            cursor: 0,
+            topic: 0,
+            place: NO_PLACE,
+            heard_ms: self.now_ms as u32,
+            offered: 0,
+            rate: Rate::default(),
+            flags,
+            unreleased: 0,
+            peer: peer.into(),
+            phase: Phase::Open,
+            pings: 0,
+            reader: Reader::new(),
+            extra: None,
+        });
+        slot.expect("the slab was not full")
+    }
+
+    /// Subscribes a seated connection and greets it.
+    fn enter(&mut self, slot: u32, topic: Arc<Topic>, upgrade: &Upgrade) {
+        let epoch = topic.epoch();
+        let (number, place, cursor, offset) =
+            self.locals
+                .join(self.core, topic, slot, upgrade.since, self.hub.retention());
+        let conn = self.conns.at(slot);
+        (conn.topic, conn.place, conn.cursor) = (number, place, cursor);
+        conn.extra().lane = answer(upgrade, epoch, offset);
+        let metrics = self.metrics();
+        metrics.handshakes.add(1);
+        metrics.connections.set(self.conns.len() as u64);
+        if self.conns.at(slot).flags.any(Flags::CHAT) {
+            self.welcome(slot);
+        }
+        self.mark(slot);
+    }
+
+    /// The slot is empty.
+    fn vacate(&mut self, slot: u32) {
+        let conn = self.conns.remove(slot);
+        self.hub.admission().leave(conn.peer.address().ip());
+        self.metrics().connections.set(self.conns.len() as u64);
+    }
+
+    fn handle_mail(&mut self) {
+        let mut mail = std::mem::take(&mut self.mail);
+        self.hub.mailbox(self.core).collect(&mut mail);
+        for place in mail.drain(..) {
+            // The topic may have gone since; another may have its number.
+            if let Some(local) = self.locals.get_mut(place) {
+                local.topic.listener(self.core).told.heard();
+                self.grow(place);
+            }
+        }
+        self.mail = mail;
+    }
+
+    /// A topic has grown: it is to be fanned out.
+    pub(super) fn grow(&mut self, number: u32) {
+        let local = self.locals.at(number);
+        if !local.growing {
+            local.growing = true;
+            self.growing.push_back(number);
+        }
+    }
+}
+
+/// So that a log line names the connection and its end in one way.
+pub(super) fn note_end(peer: SocketAddr, reason: CloseReason) {
+    tracing::debug!(%peer, reason = reason.name(), "connection closed");
+}

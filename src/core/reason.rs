@@ -1,0 +1,144 @@
+//! Why a connection ended: the close code on the wire, the words with it, and
+//! the label in the metrics.
+
+use crate::protocol::ws::Fault;
+use crate::protocol::ws::close::code;
+
+/// Why an established connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The peer closed as it should.
+    Peer,
+    /// The peer went away without a word.
+    Gone,
+    /// The connection was reset or failed.
+    Reset,
+    /// A chat user said `quit`.
+    Quit,
+    /// The daemon stops.
+    Drain,
+    /// Silent for longer than `idle_ms_max`.
+    Idle,
+    /// Further behind than `lag_bytes_max`.
+    Lag,
+    /// More own messages under way to itself than are kept apart.
+    OwnLag,
+    /// More pongs asked for than it reads.
+    ControlFlood,
+    /// More messages or bytes in a second than allowed.
+    Rate,
+    /// Half-received messages hold as much memory as they may.
+    PartialBytes,
+    /// The topic's log, or all logs, hold as much memory as they may.
+    LogFull,
+    /// A chat user sent binary.
+    ChatBinary,
+    /// The peer broke the protocol.
+    Fault(Fault),
+}
+
+const OWN: [CloseReason; 13] = [
+    CloseReason::Peer,
+    CloseReason::Gone,
+    CloseReason::Reset,
+    CloseReason::Quit,
+    CloseReason::Drain,
+    CloseReason::Idle,
+    CloseReason::Lag,
+    CloseReason::OwnLag,
+    CloseReason::ControlFlood,
+    CloseReason::Rate,
+    CloseReason::PartialBytes,
+    CloseReason::LogFull,
+    CloseReason::ChatBinary,
+];
+
+impl CloseReason {
+    /// All reasons, in the order of [`CloseReason::index`].
+    pub fn all() -> impl Iterator<Item = CloseReason> {
+        let faults = Fault::ALL.into_iter().map(CloseReason::Fault);
+        OWN.into_iter().chain(faults)
+    }
+
+    /// Its place among all reasons.
+    pub fn index(self) -> usize {
+        let place = CloseReason::all().position(|reason| reason == self);
+        place.expect("all() names every reason")
+    }
+
+    /// The label in the metrics and the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            CloseReason::Peer => "peer",
+            CloseReason::Gone => "gone",
+            CloseReason::Reset => "reset",
+            CloseReason::Quit => "quit",
+            CloseReason::Drain => "drain",
+            CloseReason::Idle => "idle",
+            CloseReason::Lag => "lag",
+            CloseReason::OwnLag => "own_lag",
+            CloseReason::ControlFlood => "control_flood",
+            CloseReason::Rate => "rate",
+            CloseReason::PartialBytes => "partial_bytes",
+            CloseReason::LogFull => "log_full",
+            CloseReason::ChatBinary => "chat_binary",
+            CloseReason::Fault(fault) => fault.name(),
+        }
+    }
+
+    /// The code of the close frame that says so (RFC 6455 section 7.4 and the
+    /// registry it opened).
+    pub fn code(self) -> u16 {
+        match self {
+            CloseReason::Peer | CloseReason::Gone | CloseReason::Reset | CloseReason::Quit => {
+                code::NORMAL
+            }
+            CloseReason::Drain => code::GOING_AWAY,
+            CloseReason::Idle | CloseReason::ControlFlood | CloseReason::Rate => code::POLICY,
+            CloseReason::Lag
+            | CloseReason::OwnLag
+            | CloseReason::PartialBytes
+            | CloseReason::LogFull => code::TRY_AGAIN_LATER,
+            CloseReason::ChatBinary => UNSUPPORTED_DATA,
+            CloseReason::Fault(fault) => fault.code(),
+        }
+    }
+
+    /// The reason phrase in the close frame: short, for the person who debugs
+    /// the peer.
+    pub fn phrase(self) -> String {
+        match self {
+            CloseReason::Peer | CloseReason::Gone | CloseReason::Reset => String::new(),
+            CloseReason::Quit => "bye".into(),
+            CloseReason::Drain => "the server is stopping".into(),
+            CloseReason::Idle => "idle: nothing heard for too long".into(),
+            CloseReason::Lag => "lag: too far behind the topic".into(),
+            CloseReason::OwnLag => "lag: too many own messages unread".into(),
+            CloseReason::ControlFlood => "control flood: pings come faster than pongs are read".into(),
+            CloseReason::Rate => "rate: too many messages or bytes in a second".into(),
+            CloseReason::PartialBytes => "the server's memory for partial messages is used up".into(),
+            CloseReason::LogFull => "the memory for this topic's log is used up".into(),
+            CloseReason::ChatBinary => "chat is text".into(),
+            CloseReason::Fault(fault) => fault.to_string(),
+        }
+    }
+}
+
+/// RFC 6455 section 7.4.1.
+const UNSUPPORTED_DATA: u16 = 1003;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_place_a_label_and_a_code_that_may_be_sent() {
+        let mut names = std::collections::HashSet::new();
+        for (place, reason) in CloseReason::all().enumerate() {
+            assert_eq!(reason.index(), place);
+            assert!(names.insert(reason.name()), "{} twice", reason.name());
+            assert!(crate::protocol::ws::close::may_be_sent(reason.code()));
+            assert!(reason.phrase().len() <= 123);
+        }
+    }
+}

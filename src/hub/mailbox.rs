@@ -1,0 +1,77 @@
+//! How others reach a core: numbers of topics that have grown, and one eventfd
+//! that wakes it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::core::metrics::Metrics;
+use crate::log::head::Told;
+
+/// One core's mailbox, and what it lets others know of itself.
+#[derive(Debug)]
+pub struct Mailbox {
+    wake: EventFd,
+    /// The core has been woken and has not looked yet.
+    told: Told,
+    /// Topics that have grown, by the core's own numbers. Each topic is in it
+    /// once at most, as [`crate::log::topic::Listener::told`] sees to.
+    grown: Mutex<Vec<u32>>,
+    beat_ms: AtomicU64,
+    pub metrics: Metrics,
+}
+
+impl Mailbox {
+    pub(super) fn new() -> io::Result<Self> {
+        let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+        Ok(Mailbox {
+            wake: EventFd::from_value_and_flags(0, flags)?,
+            told: Told::new(),
+            grown: Mutex::new(Vec::new()),
+            beat_ms: AtomicU64::new(0),
+            metrics: Metrics::default(),
+        })
+    }
+
+    /// What becomes readable when there is something to do.
+    pub fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// Says that the core's topic `place` has grown.
+    pub fn post(&self, place: u32) {
+        self.lock().push(place);
+        self.wake();
+    }
+
+    /// Wakes the core. Many calls before it looks are one write.
+    pub fn wake(&self) {
+        if self.told.tell() {
+            // It fails only where the counter is full, and then it wakes too.
+            let _ = self.wake.write(1);
+        }
+    }
+
+    /// The core takes what has been posted, in exchange for an empty list.
+    pub fn collect(&self, into: &mut Vec<u32>) {
+        self.told.heard();
+        std::mem::swap(&mut *self.lock(), into);
+    }
+
+    /// The core's loop has turned.
+    pub fn beat(&self, now_ms: u64) {
+        self.beat_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// When the core's loop last turned.
+    pub fn beat_ms(&self) -> u64 {
+        self.beat_ms.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u32>> {
+        self.grown.lock().expect("nothing panics inside the lock")
+    }
+}

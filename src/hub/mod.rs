@@ -1,0 +1,280 @@
+//! What all cores share: the topics, the counts that limits are about, and a
+//! mailbox for each core. The handle that everything outside the cores holds.
+
+mod admission;
+mod mailbox;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use crate::config::Settings;
+use crate::log::{AppendError, Bounds, Published, Retention, Summary, Topic};
+use crate::protocol::http::Origins;
+use crate::protocol::topic::TopicName;
+use crate::protocol::ws::Opcode;
+
+pub use admission::{Admission, Refusal};
+pub use mailbox::Mailbox;
+
+/// How long a core may go without a turn before the daemon is unwell.
+pub const BEAT_MS_MAX: u64 = 1000;
+
+/// The topics, the limits and the cores' mailboxes.
+pub struct Hub {
+    settings: Settings,
+    origins: Origins,
+    retention: Retention,
+    topics: Mutex<HashMap<Arc<str>, Arc<Topic>>>,
+    /// Bytes that all logs hold.
+    log_bytes: Arc<AtomicU64>,
+    /// Bytes that all half-received messages hold.
+    partial_bytes: AtomicU64,
+    cores: Box<[Mailbox]>,
+    admission: Admission,
+    ready: AtomicBool,
+    stopping: AtomicBool,
+    started: Instant,
+    /// Messages published by others than subscribers.
+    posted: AtomicU64,
+}
+
+/// The number of topics has reached `topics_max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are as many topics as this server keeps")]
+pub struct TopicsFull;
+
+/// Why a message could not be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    #[error("{0}")]
+    Topics(#[from] TopicsFull),
+    #[error("the message is larger than this server accepts")]
+    TooBig,
+    #[error("the memory for this topic's log is used up")]
+    LogFull,
+}
+
+impl Hub {
+    /// # Errors
+    /// When an eventfd cannot be made, or an origin cannot be read.
+    pub fn new(settings: Settings) -> Result<Arc<Hub>, String> {
+        let origins = match settings.origins.as_slice() {
+            [] => Origins::same_host(),
+            list => Origins::from_list(list).map_err(|error| error.to_string())?,
+        };
+        let cores: io::Result<Box<[Mailbox]>> =
+            (0..settings.cores).map(|_| Mailbox::new()).collect();
+        let retention = Retention {
+            messages_max: settings.retain_messages_max,
+            bytes_max: settings.retain_bytes_max as u64,
+            age_ms_max: settings.retain_ms_max,
+            bounds: Bounds {
+                log_bytes_max: settings.log_bytes_max as u64,
+                log_bytes_total_max: settings.log_bytes_total_max as u64,
+            },
+        };
+        Ok(Arc::new(Hub {
+            admission: Admission::new(&settings),
+            origins,
+            retention,
+            topics: Mutex::new(HashMap::new()),
+            log_bytes: Arc::default(),
+            partial_bytes: AtomicU64::new(0),
+            cores: cores.map_err(|error| format!("cannot make an eventfd: {error}"))?,
+            ready: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            started: Instant::now(),
+            posted: AtomicU64::new(0),
+            settings,
+        }))
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    pub fn retention(&self) -> &Retention {
+        &self.retention
+    }
+
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    pub fn mailboxes(&self) -> &[Mailbox] {
+        &self.cores
+    }
+
+    pub fn mailbox(&self, core: usize) -> &Mailbox {
+        &self.cores[core]
+    }
+
+    /// Milliseconds of the daemon's own clock; it begins at 1.
+    pub fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64 + 1
+    }
+
+    /// Bytes that all logs hold.
+    pub fn log_bytes(&self) -> u64 {
+        self.log_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that all half-received messages hold.
+    pub fn partial_bytes(&self) -> u64 {
+        self.partial_bytes.load(Ordering::Relaxed)
+    }
+
+    /// A connection's half-received message went from `before` to `after`
+    /// bytes. False when all of them together are over the limit.
+    pub fn account_partial(&self, before: usize, after: usize) -> bool {
+        if after <= before {
+            let less = (before - after) as u64;
+            self.partial_bytes.fetch_sub(less, Ordering::Relaxed);
+            return true;
+        }
+        let more = (after - before) as u64;
+        let held = self.partial_bytes.fetch_add(more, Ordering::Relaxed) + more;
+        held <= self.settings.partial_bytes_max as u64
+    }
+
+    /// The topic of that name, made if there is none.
+    ///
+    /// # Errors
+    /// When there are `topics_max` already.
+    pub fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, TopicsFull> {
+        let mut topics = self.lock_topics();
+        let count = topics.len();
+        match topics.entry(name.as_arc().clone()) {
+            Entry::Occupied(known) => Ok(known.get().clone()),
+            Entry::Vacant(_) if count >= self.settings.topics_max => Err(TopicsFull),
+            Entry::Vacant(place) => {
+                let topic = Topic::new(
+                    name.as_arc().clone(),
+                    fastrand::u64(1..),
+                    self.cores.len(),
+                    self.log_bytes.clone(),
+                );
+                Ok(place.insert(Arc::new(topic)).clone())
+            }
+        }
+    }
+
+    /// Publishes one message from outside the cores and wakes those that serve
+    /// the topic. Text must be valid UTF-8.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub fn publish(
+        &self,
+        name: &TopicName,
+        opcode: Opcode,
+        payload: &[u8],
+    ) -> Result<(Published, u64), PublishError> {
+        if payload.len() > self.settings.message_bytes_max {
+            return Err(PublishError::TooBig);
+        }
+        let topic = self.topic(name)?;
+        let published = topic
+            .publish(opcode, payload.len(), self.now_ms(), &self.retention, |room| {
+                room.copy_from_slice(payload);
+                Ok::<_, std::convert::Infallible>(())
+            })
+            .map_err(|error| match error {
+                AppendError::Payload(never) => match never {},
+                AppendError::LogFull | AppendError::TotalFull => PublishError::LogFull,
+            })?;
+        self.announce(&topic, None);
+        self.posted.fetch_add(1, Ordering::Relaxed);
+        Ok((published, topic.epoch()))
+    }
+
+    /// Messages published by others than subscribers.
+    pub fn posted(&self) -> u64 {
+        self.posted.load(Ordering::Relaxed)
+    }
+
+    /// Tells the cores that serve `topic`, but for `except`, that it has grown.
+    pub fn announce(&self, topic: &Topic, except: Option<usize>) {
+        for (core, listener) in topic.listeners().iter().enumerate() {
+            if Some(core) != except
+                && listener.subscribers.load(Ordering::Acquire) > 0
+                && listener.told.tell()
+            {
+                self.cores[core].post(listener.place.load(Ordering::Acquire));
+            }
+        }
+    }
+
+    /// How many topics there are.
+    pub fn topics_len(&self) -> usize {
+        self.lock_topics().len()
+    }
+
+    /// All topics, sorted by name.
+    pub fn topics(&self) -> Vec<(Arc<Topic>, Summary)> {
+        let mut topics: Vec<_> = self.lock_topics().values().cloned().collect();
+        topics.sort_by(|a, b| a.name().cmp(b.name()));
+        topics
+            .into_iter()
+            .map(|topic| {
+                let summary = topic.summary(&self.retention);
+                (topic, summary)
+            })
+            .collect()
+    }
+
+    /// Lets go of history that is too old, and of topics that nobody needs.
+    pub fn expire(&self) {
+        let now_ms = self.now_ms();
+        let mut topics = self.lock_topics();
+        topics.retain(|_, topic| {
+            let empty = topic.expire(now_ms, &self.retention);
+            // A handle is only ever made under this lock, so one is the last.
+            !empty || Arc::strong_count(topic) > 1
+        });
+    }
+
+    /// All cores listen.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// New connections are served: all cores listen, and none stops.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) && !self.is_stopping()
+    }
+
+    /// The cores whose loop has not turned for longer than [`BEAT_MS_MAX`].
+    pub fn stuck_cores(&self) -> Vec<usize> {
+        let now_ms = self.now_ms();
+        let stuck = |mailbox: &Mailbox| mailbox.beat_ms() + BEAT_MS_MAX < now_ms;
+        let cores = self.cores.iter().enumerate();
+        cores
+            .filter_map(|(core, mailbox)| stuck(mailbox).then_some(core))
+            .collect()
+    }
+
+    /// Makes every core say goodbye and end.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        for mailbox in &self.cores {
+            mailbox.wake();
+        }
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn lock_topics(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Topic>>> {
+        self.topics.lock().expect("nothing panics inside the lock")
+    }
+}
