@@ -182,7 +182,8 @@ fn random_stream(rng: &mut fastrand::Rng, deflate: bool) -> Vec<u8> {
         }
     }
     if rng.bool() {
-        stream.extend(whole(Opcode::Close, b"\x03\xe8bye"));
+        let payload = &b"\x03\xe8bye"[..[0, 1, 2, 5][rng.usize(..4)]];
+        stream.extend(whole(Opcode::Close, payload));
         stream.extend(whole(Opcode::Text, b"too late"));
     }
     if rng.bool() {
@@ -190,9 +191,10 @@ fn random_stream(rng: &mut fastrand::Rng, deflate: bool) -> Vec<u8> {
         let at = rng.usize(..stream.len());
         stream[at] ^= 1 << rng.u8(..8);
         let start = starts[rng.usize(..starts.len())];
-        match rng.u8(..6) {
+        match rng.u8(..7) {
             0 => stream[start] = rng.u8(..),
             1 => stream[start] &= 0x7F,
+            5 => stream[start] &= 0xF0,
             2 => stream[start + 1] = rng.u8(..),
             3 => stream
                 .splice(start + 1..start + 3, [0xFE, 0])
