@@ -1,11 +1,31 @@
 //! The mask with the vector registers of x86-64.
 //!
-//! The three kernels have one shape: four registers a round with unaligned loads and
-//! stores, then one register a round, then the rest. Each step is a multiple of four
-//! bytes, so the key stays in phase.
+//! The three kernels have one shape: four registers a round, then one register a round,
+//! then the rest. Each step is a multiple of four bytes, so the key stays in phase. Loads
+//! are unaligned; longer inputs first bring the stores into line, because a store across
+//! two cache lines costs twice.
 
 use super::portable::words;
 use std::arch::x86_64::*;
+
+/// From this many bytes on the stores are brought into line.
+const ALIGN_BYTES_MIN: usize = 512;
+
+/// Bytes up to the next multiple of `width` in `dst`; none if the input is short.
+#[inline]
+fn bytes_to_alignment(dst: *const u8, len: usize, width: usize) -> usize {
+    if len < ALIGN_BYTES_MIN {
+        return 0;
+    }
+    dst.addr().wrapping_neg() % width
+}
+
+/// The key after `len` bytes, in the order of bytes in memory.
+#[inline]
+fn rotate(key: u32, len: usize) -> u32 {
+    // x86 is little-endian: the key's first byte is the lowest one.
+    key.rotate_right(8 * (len % 4) as u32)
+}
 
 /// Sixteen bytes a register.
 ///
@@ -13,11 +33,13 @@ use std::arch::x86_64::*;
 /// As for [`Kernel`](super::Kernel); SSE2 is part of x86-64.
 pub(super) unsafe fn sse2(dst: *mut u8, src: *const u8, len: usize, key: u32) {
     const W: usize = 16;
-    let mut i = 0;
+    let mut i = bytes_to_alignment(dst, len, W);
     // SAFETY: each access touches bytes below `len` only (the loop conditions), the caller
     // owns both ranges, and all loads of a round come before its stores, so that a
     // destination equal to the source is fine.
     unsafe {
+        words(dst, src, i, key);
+        let key = rotate(key, i);
         let mask = _mm_set1_epi32(key as i32);
         while i + 4 * W <= len {
             let from = src.add(i).cast::<__m128i>();
@@ -48,9 +70,11 @@ pub(super) unsafe fn sse2(dst: *mut u8, src: *const u8, len: usize, key: u32) {
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn avx2(dst: *mut u8, src: *const u8, len: usize, key: u32) {
     const W: usize = 32;
-    let mut i = 0;
+    let mut i = bytes_to_alignment(dst, len, W);
     // SAFETY: as in `sse2`.
     unsafe {
+        words(dst, src, i, key);
+        let key = rotate(key, i);
         let mask = _mm256_set1_epi32(key as i32);
         while i + 4 * W <= len {
             let from = src.add(i).cast::<__m256i>();
@@ -81,11 +105,17 @@ pub(super) unsafe fn avx2(dst: *mut u8, src: *const u8, len: usize, key: u32) {
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) unsafe fn avx512(dst: *mut u8, src: *const u8, len: usize, key: u32) {
     const W: usize = 64;
-    let mut i = 0;
-    // SAFETY: as in `sse2`; the last access is masked to the `len - i` bytes that are left,
-    // and bytes that a mask leaves out are neither read nor written.
+    let mut i = bytes_to_alignment(dst, len, W);
+    // SAFETY: as in `sse2`; the first access is masked to the `i` bytes before the alignment, the
+    // last one to the `len - i` bytes that are left, and bytes that a mask leaves out are neither read nor written.
     unsafe {
-        let mask = _mm512_set1_epi32(key as i32);
+        if i > 0 {
+            let first: __mmask64 = (1 << i) - 1;
+            let a = _mm512_maskz_loadu_epi8(first, src.cast());
+            let mask = _mm512_set1_epi32(key as i32);
+            _mm512_mask_storeu_epi8(dst.cast(), first, _mm512_xor_si512(a, mask));
+        }
+        let mask = _mm512_set1_epi32(rotate(key, i) as i32);
         while i + 4 * W <= len {
             let from = src.add(i).cast::<__m512i>();
             let to = dst.add(i).cast::<__m512i>();

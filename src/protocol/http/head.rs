@@ -229,3 +229,6 @@ impl<'a> Request<'a> {
 /// A field is there more than once that must not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repeated;
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Why a request is refused before it becomes a connection.
 
-/// One cause each; [`response`](super::response) makes the answer that says so.
+/// One cause each; [`response`](super::response()) makes the answer that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Reject {
     /// The bytes are no HTTP request.

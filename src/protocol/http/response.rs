@@ -78,3 +78,75 @@ fn reason(status: u16) -> &'static str {
         _ => unreachable!("no reject has the status {status}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// Status line, headers and body, as an independent parser sees them.
+    fn read(bytes: &[u8]) -> (u16, Vec<(String, String)>, String) {
+        let mut headers = [httparse::EMPTY_HEADER; 16];
+        let mut response = httparse::Response::new(&mut headers);
+        let len = response.parse(bytes).unwrap().unwrap();
+        let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
+        let headers = response.headers.iter();
+        let headers = headers
+            .map(|h| (h.name.to_owned(), text(h.value)))
+            .collect();
+        (response.code.unwrap(), headers, text(&bytes[len..]))
+    }
+
+    fn value<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+        let mut found = headers.iter().filter(|(n, _)| n == name);
+        let value = found.next().map(|(_, v)| v.as_str());
+        assert!(found.next().is_none(), "{name} is there once");
+        value
+    }
+
+    #[test]
+    fn each_reject_is_a_whole_answer_that_says_why_and_closes() {
+        let mut names = HashSet::new();
+        for reject in Reject::ALL {
+            assert!(names.insert(reject.name()), "{}", reject.name());
+            let (status, headers, body) = read(&response(reject, 7));
+            assert_eq!(status, reject.status());
+            assert_eq!(body, format!("{reject}\n"));
+            let len = body.len().to_string();
+            assert_eq!(value(&headers, "Content-Length"), Some(&len[..]));
+            assert!(value(&headers, "Connection").unwrap().starts_with("close"));
+            assert_eq!(
+                value(&headers, "Retry-After"),
+                (status == 503).then_some("7")
+            );
+            assert_eq!(
+                value(&headers, "Sec-WebSocket-Version"),
+                (status == 426).then_some("13")
+            );
+            assert_eq!(
+                value(&headers, "Upgrade"),
+                (status == 426).then_some("websocket")
+            );
+            assert_eq!(
+                value(&headers, "Allow"),
+                (status == 405).then_some("GET, HEAD")
+            );
+        }
+    }
+
+    #[test]
+    fn a_page_is_answered_with_its_headers_and_for_head_without_its_body() {
+        let extra = [("Content-Security-Policy", "default-src 'none'")];
+        let (status, headers, body) = read(&get_response("text/html", b"<p>", &extra, false));
+        assert_eq!((status, &body[..]), (200, "<p>"));
+        assert_eq!(value(&headers, "Content-Length"), Some("3"));
+        assert_eq!(value(&headers, "Content-Type"), Some("text/html"));
+        assert_eq!(
+            value(&headers, "Content-Security-Policy"),
+            Some("default-src 'none'")
+        );
+        let (_, headers, body) = read(&get_response("text/html", b"<p>", &extra, true));
+        assert_eq!(value(&headers, "Content-Length"), Some("3"));
+        assert_eq!(body, "");
+    }
+}

@@ -201,3 +201,6 @@ fn read_offset(value: &str) -> Result<u64, Reject> {
     }
     value.parse().map_err(|_| Reject::Query)
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,7 +72,11 @@ pub fn may_be_sent(code: u16) -> bool {
 /// If `code` must not be sent.
 pub fn encode(out: &mut [u8; FRAME_BYTES_MAX], code: u16, reason: &str) -> usize {
     assert!(may_be_sent(code), "close code {code} must not be sent");
-    let reason = &reason.as_bytes()[..reason.floor_char_boundary(REASON_BYTES_MAX)];
+    let mut reason_len = reason.len().min(REASON_BYTES_MAX);
+    while !reason.is_char_boundary(reason_len) {
+        reason_len -= 1;
+    }
+    let reason = &reason.as_bytes()[..reason_len];
     let mut payload = [0; CONTROL_BYTES_MAX];
     payload[..2].copy_from_slice(&code.to_be_bytes());
     payload[2..2 + reason.len()].copy_from_slice(reason);

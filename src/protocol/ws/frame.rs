@@ -233,3 +233,134 @@ pub fn encode_control(
     out[2..2 + payload.len()].copy_from_slice(payload);
     2 + payload.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{KEY, client_frame, whole};
+    use super::*;
+
+    fn fault(bytes: &[u8]) -> Option<Fault> {
+        decode(bytes, false).err()
+    }
+
+    #[test]
+    fn each_form_of_the_length_is_decoded_once_the_header_is_whole() {
+        for len in [0, 1, 125, 126, 127, 255, 256, 65_535, 65_536, 70_000] {
+            let bytes = whole(Opcode::Binary, &vec![7; len]);
+            let header_len = bytes.len() - len;
+            for cut in 0..header_len {
+                assert_eq!(decode(&bytes[..cut], false), Ok(None), "{len} cut at {cut}");
+            }
+            let header = Header {
+                fin: true,
+                rsv1: false,
+                opcode: Opcode::Binary,
+                key: KEY,
+                payload_len: len as u64,
+            };
+            for end in [header_len, bytes.len()] {
+                let decoded = decode(&bytes[..end], false);
+                assert_eq!(decoded, Ok(Some((header, header_len))));
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_byte_alone_proves_its_faults() {
+        for first in 0..=255_u8 {
+            let opcode = first & 15;
+            let want = if !matches!(opcode, 0..=2 | 8..=10) {
+                Some(Fault::ReservedOpcode)
+            } else if first & 0x70 != 0 {
+                Some(Fault::ReservedBits)
+            } else if opcode >= 8 && first & 0x80 == 0 {
+                Some(Fault::FragmentedControl)
+            } else {
+                None
+            };
+            assert_eq!(fault(&[first]), want, "{first:#x}");
+        }
+    }
+
+    #[test]
+    fn compression_allows_rsv1_on_the_first_frame_of_a_message_only() {
+        for opcode in [Opcode::Text, Opcode::Binary] {
+            let bytes = client_frame(false, true, opcode, b"x");
+            assert!(decode(&bytes, true).unwrap().unwrap().0.rsv1);
+            assert_eq!(decode(&bytes, false), Err(Fault::ReservedBits));
+        }
+        for opcode in [Opcode::Continuation, Opcode::Ping, Opcode::Close] {
+            let bytes = client_frame(true, true, opcode, b"");
+            assert_eq!(decode(&bytes, true), Err(Fault::ReservedBits));
+        }
+        assert_eq!(decode(&[0xA1], true), Err(Fault::ReservedBits));
+    }
+
+    #[test]
+    fn the_second_byte_tells_unmasked_and_oversized_control() {
+        assert_eq!(fault(&[0x81, 0x05]), Some(Fault::Unmasked));
+        for first in [0x88, 0x89, 0x8A] {
+            assert_eq!(fault(&[first, 0xFD]), None);
+            assert_eq!(fault(&[first, 0xFE]), Some(Fault::OversizedControl));
+            assert_eq!(fault(&[first, 0xFF]), Some(Fault::OversizedControl));
+        }
+    }
+
+    #[test]
+    fn lengths_that_are_not_minimal_or_have_the_top_bit_are_faults() {
+        assert_eq!(fault(&[0x82, 0xFE, 0, 125]), Some(Fault::NonMinimalLength));
+        assert_eq!(fault(&[0x82, 0xFE, 0, 126]), None);
+        assert_eq!(fault(&[0x82, 0xFF, 0x80]), Some(Fault::LengthTopBit));
+        let short = [0x82, 0xFF, 0, 0, 0, 0, 0, 0];
+        assert_eq!(fault(&short[..7]), None);
+        assert_eq!(fault(&short), Some(Fault::NonMinimalLength));
+        assert_eq!(fault(&[0x82, 0xFF, 0, 0, 0, 0, 0, 1, 0, 0]), None);
+    }
+
+    #[test]
+    fn what_is_encoded_has_the_length_that_was_told() {
+        for len in [0, 1, 125, 126, 65_535, 65_536, 1 << 20] {
+            let mut out = [0; SERVER_HEADER_BYTES_MAX];
+            let used = encode(&mut out, Opcode::Text, false, len);
+            assert_eq!(used, header_len(len));
+            assert_eq!(encoded_len(len), used + len);
+            assert_eq!(server_frame_len(&out[..used]), Some(used + len));
+            for cut in 0..used {
+                assert_eq!(server_frame_len(&out[..cut]), None);
+            }
+            // With the mask bit set and a key behind it, it is a client's frame.
+            let mut client = out[..used].to_vec();
+            client[1] |= 0x80;
+            client.extend_from_slice(&KEY);
+            let (header, _) = decode(&client, false).unwrap().unwrap();
+            assert_eq!(header.payload_len, len as u64);
+            assert_eq!((header.fin, header.opcode), (true, Opcode::Text));
+        }
+    }
+
+    #[test]
+    fn a_log_of_frames_can_be_walked() {
+        let mut log = Vec::new();
+        let lens = [0, 5, 125, 126, 70_000, 3];
+        for len in lens {
+            let mut out = [0; SERVER_HEADER_BYTES_MAX];
+            let used = encode(&mut out, Opcode::Binary, true, len);
+            assert_eq!(out[0], 0xC2);
+            log.extend_from_slice(&out[..used]);
+            log.resize(log.len() + len, 0xFF);
+        }
+        let (mut at, mut seen) = (0, 0);
+        while let Some(len) = server_frame_len(&log[at..]) {
+            assert_eq!(len, encoded_len(lens[seen]));
+            (at, seen) = (at + len, seen + 1);
+        }
+        assert_eq!((at, seen), (log.len(), lens.len()));
+    }
+
+    #[test]
+    fn a_control_frame_is_written_whole() {
+        let mut out = [0; 2 + CONTROL_BYTES_MAX];
+        assert_eq!(encode_control(&mut out, Opcode::Pong, b"hi"), 4);
+        assert_eq!(out[..4], [0x8A, 2, b'h', b'i']);
+    }
+}

@@ -1,11 +1,15 @@
 //! WebSocket frames and messages (RFC 6455 sections 5 to 8), the server's side.
 
 pub mod close;
+pub mod event;
 pub mod fault;
 pub mod frame;
 pub mod reader;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use close::Close;
+pub use event::{Control, Event, Message, Payload};
 pub use fault::Fault;
 pub use frame::{Header, Opcode};
-pub use reader::{Control, Event, Limits, Message, Payload, Reader};
+pub use reader::{Limits, Reader};

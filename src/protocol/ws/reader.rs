@@ -1,8 +1,9 @@
 //! Bytes of a client in, events out: frames joined to messages, their rules checked.
 
-use super::close::{self, Close};
+use super::close;
+use super::event::{Control, Event, Message, Payload};
 use super::fault::Fault;
-use super::frame::{self, CLIENT_HEADER_BYTES_MAX, CONTROL_BYTES_MAX, Header, Opcode};
+use super::frame::{self, CLIENT_HEADER_BYTES_MAX, Header, Opcode};
 use crate::mask;
 
 /// What the connection agreed to; passed in with each call so that an idle connection
@@ -13,52 +14,6 @@ pub struct Limits {
     pub message_bytes_max: usize,
     /// permessage-deflate was negotiated: RSV1 is allowed.
     pub deflate: bool,
-}
-
-/// Something whole that the client sent.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// A text or binary message.
-    Message(Message<'a>),
-    /// To be answered by a pong with the same payload.
-    Ping(Control),
-    /// Shows that the peer lives.
-    Pong(Control),
-    /// The client closes; nothing after it is read. `None`: it gave no code.
-    Close(Option<Close>),
-}
-
-/// A whole message.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Message<'a> {
-    /// Text, else binary.
-    pub text: bool,
-    /// The payload is still compressed (RFC 7692): text is not checked before it is inflated.
-    pub deflated: bool,
-    /// Its bytes.
-    pub payload: Payload<'a>,
-}
-
-/// The bytes of a message.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Payload<'a> {
-    /// One frame that lies wholly in the input, as it came: masked, and text NOT YET checked
-    /// for UTF-8. Whoever unmasks it checks it.
-    Masked {
-        /// The masked bytes.
-        bytes: &'a [u8],
-        /// The key that belongs to the first of them.
-        key: [u8; 4],
-    },
-    /// Put together from pieces and unmasked; valid UTF-8 if it is text and not deflated.
-    Whole(&'a [u8]),
-}
-
-/// The unmasked payload of a ping or pong.
-#[derive(Clone, Copy)]
-pub struct Control {
-    bytes: [u8; CONTROL_BYTES_MAX],
-    len: u8,
 }
 
 /// Reads what one client sends.
@@ -110,18 +65,11 @@ struct Assembly {
 }
 
 /// What one step of the reader led to.
-enum Step<'i> {
+enum Step {
     /// The input is used up.
     Wait,
     /// A state has changed; go on.
     Again,
-    /// A whole frame lies in the input.
-    Masked {
-        text: bool,
-        deflated: bool,
-        bytes: &'i [u8],
-        key: [u8; 4],
-    },
     /// The message in `part` is whole.
     Whole,
     /// A control frame is whole and unmasked.
@@ -159,17 +107,12 @@ impl Reader {
             *input = &[];
             return Ok(None);
         }
+        if self.part.is_none()
+            && let Some(message) = whole_message(input, limits)
+        {
+            return Ok(Some(Event::Message(message)));
+        }
         match self.advance(input, limits) {
-            Ok(Step::Masked {
-                text,
-                deflated,
-                bytes,
-                key,
-            }) => Ok(Some(Event::Message(Message {
-                text,
-                deflated,
-                payload: Payload::Masked { bytes, key },
-            }))),
             Ok(Step::Whole) => Ok(self.part.as_deref_mut().and_then(Part::hand_out)),
             Ok(Step::Control(opcode, control)) => self.control_event(opcode, control).map(Some),
             Ok(Step::Wait | Step::Again) => Ok(None),
@@ -198,7 +141,7 @@ impl Reader {
         self.part = None;
     }
 
-    fn advance<'i>(&mut self, input: &mut &'i [u8], limits: &Limits) -> Result<Step<'i>, Fault> {
+    fn advance(&mut self, input: &mut &[u8], limits: &Limits) -> Result<Step, Fault> {
         loop {
             let step = match &mut self.part {
                 None => self.read_frame(input, limits)?,
@@ -232,9 +175,9 @@ impl Reader {
         }
     }
 
-    /// With nothing unfinished: a frame that lies wholly in the input needs no memory.
-    #[inline]
-    fn read_frame<'i>(&mut self, input: &mut &'i [u8], limits: &Limits) -> Result<Step<'i>, Fault> {
+    /// With nothing unfinished, and no whole message in the input: a control frame that is
+    /// whole, or the begin of something.
+    fn read_frame(&mut self, input: &mut &[u8], limits: &Limits) -> Result<Step, Fault> {
         if input.is_empty() {
             return Ok(Step::Wait);
         }
@@ -243,33 +186,20 @@ impl Reader {
             return Ok(Step::Again);
         };
         let rest = &input[header_len..];
-        let whole = usize::try_from(header.payload_len)
-            .ok()
-            .and_then(|len| rest.split_at_checked(len));
-        match whole {
-            Some((bytes, rest)) if header.fin && header.opcode != Opcode::Continuation => {
-                check_length(&header, 0, limits)?;
-                *input = rest;
-                if header.opcode.is_control() {
-                    let mut control = Control::default();
-                    control.append(bytes, header.key);
-                    return Ok(Step::Control(header.opcode, control));
-                }
-                Ok(Step::Masked {
-                    text: header.opcode == Opcode::Text,
-                    deflated: header.rsv1,
-                    bytes,
-                    key: header.key,
-                })
-            }
-            _ => {
-                let mut part = Box::<Part>::default();
-                part.begin(header, limits)?;
-                self.part = Some(part);
-                *input = rest;
-                Ok(Step::Again)
-            }
+        if header.opcode.is_control()
+            && let Some((bytes, rest)) = split_payload(&header, rest)
+        {
+            check_length(&header, 0, limits)?;
+            *input = rest;
+            let mut control = Control::default();
+            control.append(bytes, header.key);
+            return Ok(Step::Control(header.opcode, control));
         }
+        let mut part = Box::<Part>::default();
+        part.begin(header, limits)?;
+        self.part = Some(part);
+        *input = rest;
+        Ok(Step::Again)
     }
 
     fn control_event(&mut self, opcode: Opcode, control: Control) -> Result<Event<'_>, Fault> {
@@ -282,6 +212,33 @@ impl Reader {
             }
         })
     }
+}
+
+/// The usual case, kept short: an unfragmented message that lies wholly in the input. All
+/// else, faults too, is left where it is.
+#[inline]
+fn whole_message<'i>(input: &mut &'i [u8], limits: &Limits) -> Option<Message<'i>> {
+    let (header, header_len) = frame::decode(input, limits.deflate).ok()??;
+    let is_message = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
+    if !is_message || header.payload_len > limits.message_bytes_max as u64 {
+        return None;
+    }
+    let (bytes, rest) = split_payload(&header, &input[header_len..])?;
+    *input = rest;
+    Some(Message {
+        text: header.opcode == Opcode::Text,
+        deflated: header.rsv1,
+        payload: Payload::Masked {
+            bytes,
+            key: header.key,
+        },
+    })
+}
+
+/// The payload, if all of it is there, and what follows it.
+#[inline]
+fn split_payload<'i>(header: &Header, bytes: &'i [u8]) -> Option<(&'i [u8], &'i [u8])> {
+    bytes.split_at_checked(usize::try_from(header.payload_len).ok()?)
 }
 
 /// Checks what the header alone can tell about the length; `before` bytes of the message
@@ -303,7 +260,7 @@ fn check_length(header: &Header, before: usize, limits: &Limits) -> Result<(), F
 
 impl Part {
     /// Collects the bytes of a header that came in pieces.
-    fn read_head<'i>(&mut self, input: &mut &'i [u8], limits: &Limits) -> Result<Step<'i>, Fault> {
+    fn read_head(&mut self, input: &mut &[u8], limits: &Limits) -> Result<Step, Fault> {
         if input.is_empty() {
             return Ok(Step::Wait);
         }
@@ -353,11 +310,7 @@ impl Part {
     }
 
     /// Takes what the input has of the payload.
-    fn read_payload<'i>(
-        &mut self,
-        input: &mut &'i [u8],
-        limits: &Limits,
-    ) -> Result<Step<'i>, Fault> {
+    fn read_payload(&mut self, input: &mut &[u8], limits: &Limits) -> Result<Step, Fault> {
         let Some(frame) = &mut self.frame else {
             return Ok(Step::Again);
         };
@@ -440,39 +393,5 @@ impl Assembly {
     }
 }
 
-impl Control {
-    /// The payload, 125 bytes at most.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
-    }
-
-    /// The caller has checked that the whole payload fits.
-    fn append(&mut self, masked: &[u8], key: [u8; 4]) {
-        let at = usize::from(self.len);
-        mask::copy_unmasked(&mut self.bytes[at..at + masked.len()], masked, key);
-        self.len += masked.len() as u8;
-    }
-}
-
-impl Default for Control {
-    fn default() -> Self {
-        Self {
-            bytes: [0; CONTROL_BYTES_MAX],
-            len: 0,
-        }
-    }
-}
-
-impl PartialEq for Control {
-    fn eq(&self, other: &Self) -> bool {
-        self.bytes() == other.bytes()
-    }
-}
-
-impl Eq for Control {}
-
-impl std::fmt::Debug for Control {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Control").field(&self.bytes()).finish()
-    }
-}
+#[cfg(test)]
+mod tests;

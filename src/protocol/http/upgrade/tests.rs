@@ -1,0 +1,249 @@
+use super::*;
+use crate::protocol::http::head::parse;
+
+const GOOD: [&str; 5] = [
+    "Host: localhost:8000",
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+];
+
+fn request(line: &str, headers: &[&str]) -> String {
+    format!("{line}\r\n{}\r\n\r\n", headers.join("\r\n"))
+}
+
+fn try_line(line: &str, headers: &[&str]) -> Result<Upgrade, Reject> {
+    let text = request(line, headers);
+    let (request, len) = parse(text.as_bytes(), 8192)?.expect("the head is whole");
+    assert_eq!(len, text.len());
+    assert!(is_upgrade(&request) || negotiate(&request, &Origins::any()).is_err());
+    negotiate(&request, &Origins::same_host())
+}
+
+fn try_path(path: &str) -> Result<Upgrade, Reject> {
+    try_line(&format!("GET {path} HTTP/1.1"), &GOOD)
+}
+
+/// The good request with headers replaced by name, or added.
+fn try_with(changes: &[&str]) -> Result<Upgrade, Reject> {
+    let name = |h: &str| h.split(':').next().unwrap().to_ascii_lowercase();
+    let kept = GOOD
+        .into_iter()
+        .filter(|h| !changes.iter().any(|c| name(c) == name(h)));
+    let headers: Vec<_> = kept.chain(changes.iter().copied()).collect();
+    try_line("GET / HTTP/1.1", &headers)
+}
+
+fn try_without(name: &str) -> Result<Upgrade, Reject> {
+    let headers: Vec<_> = GOOD.into_iter().filter(|h| !h.starts_with(name)).collect();
+    assert_eq!(headers.len(), GOOD.len() - 1);
+    try_line("GET / HTTP/1.1", &headers)
+}
+
+#[test]
+fn the_example_of_the_rfc_is_answered_word_for_word() {
+    let upgrade = try_with(&[]).unwrap();
+    assert_eq!(&upgrade.accept, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_eq!(upgrade.topic.as_str(), "lobby");
+    assert_eq!(
+        (upgrade.echo, upgrade.since, upgrade.subprotocol),
+        (false, None, None)
+    );
+    assert_eq!(
+        answer(&upgrade),
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+    );
+}
+
+#[test]
+fn the_answer_names_the_subprotocol_that_was_picked() {
+    let upgrade = try_with(&["Sec-WebSocket-Protocol: chat, superchat"]).unwrap();
+    let text = answer(&upgrade);
+    assert!(text.ends_with(b"=\r\nSec-WebSocket-Protocol: chat\r\n\r\n"));
+}
+
+#[test]
+fn the_first_offered_subprotocol_that_is_known_is_picked() {
+    let chat = Some(Subprotocol::Chat);
+    for (offers, picked) in [
+        (vec!["chat"], chat),
+        (vec!["superchat, chat"], chat),
+        (vec!["superchat", "mqtt ,\tchat"], chat),
+        (vec![",, chat,"], chat),
+        (vec!["superchat"], None),
+        (vec!["Chat"], None),
+        (vec!["superchat;chat"], None),
+        (vec![""], None),
+    ] {
+        let lines: Vec<_> = offers
+            .iter()
+            .map(|o| format!("Sec-WebSocket-Protocol: {o}"))
+            .collect();
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        assert_eq!(try_with(&lines).unwrap().subprotocol, picked, "{offers:?}");
+    }
+}
+
+#[test]
+fn upgrade_and_connection_are_lists_without_case() {
+    for changes in [
+        vec!["Upgrade: WebSocket"],
+        vec!["Upgrade: h2c, websocket"],
+        vec!["Upgrade: h2c", "upgrade: WEBSOCKET"],
+        vec!["Connection: keep-alive, Upgrade"],
+        vec!["Connection: keep-alive", "connection:upgrade"],
+        vec!["CONNECTION:\tKeep-Alive ,\tUPGRADE\t"],
+    ] {
+        assert!(try_with(&changes).is_ok(), "{changes:?}");
+    }
+    for changes in ["Upgrade: websockets", "Upgrade: web socket", "Upgrade:"] {
+        assert_eq!(try_with(&[changes]), Err(Reject::NoUpgrade));
+    }
+    for changes in ["Connection: keep-alive", "Connection: not-upgrade"] {
+        assert_eq!(try_with(&[changes]), Err(Reject::NoConnectionUpgrade));
+    }
+}
+
+#[test]
+fn each_missing_header_has_its_own_answer() {
+    for (name, reject) in [
+        ("Host", Reject::MissingHost),
+        ("Upgrade", Reject::NoUpgrade),
+        ("Connection", Reject::NoConnectionUpgrade),
+        ("Sec-WebSocket-Version", Reject::WebSocketVersion),
+        ("Sec-WebSocket-Key", Reject::MissingKey),
+    ] {
+        assert_eq!(try_without(name), Err(reject));
+    }
+}
+
+#[test]
+fn the_version_is_13_once() {
+    let version = "Sec-WebSocket-Version: 13";
+    for changes in [
+        &["Sec-WebSocket-Version: 8"][..],
+        &["Sec-WebSocket-Version: 013"],
+        &["Sec-WebSocket-Version: 13, 8"],
+        &["Sec-WebSocket-Version:"],
+        &[version, version],
+    ] {
+        assert_eq!(try_with(changes), Err(Reject::WebSocketVersion));
+    }
+}
+
+#[test]
+fn the_key_is_sixteen_bytes_in_base64_once() {
+    for key in [
+        "",
+        "short",
+        "dGhlIHNhbXBsZSBub25jZQ",
+        "dGhlIHNhbXBsZSBub25jZQ=",
+        "dGhlIHNhbXBsZSBub25jZQ===",
+        "dGhlIHNhbXBsZSBub25jZQAA",
+        "dGhlIHNhbXBsZSBub25jZWE=",
+        "dGhlIHNhbXBsZSBub25j",
+        "dGhlIHNhbXBsZSBub25j*Q==",
+        "dGhlIHNhbXBsZSBub25jZQ== x",
+    ] {
+        let line = format!("Sec-WebSocket-Key: {key}");
+        assert_eq!(try_with(&[&line]), Err(Reject::BadKey), "{key}");
+    }
+    let long = format!("Sec-WebSocket-Key: {}", "A".repeat(4000));
+    assert_eq!(try_with(&[&long]), Err(Reject::BadKey));
+    let key = GOOD[4];
+    assert_eq!(try_with(&[key, key]), Err(Reject::DuplicateKey));
+}
+
+#[test]
+fn a_key_whose_last_bits_mean_nothing_is_taken_as_it_is() {
+    assert!(try_with(&["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR=="]).is_ok());
+}
+
+#[test]
+fn only_get_over_http_1_1_upgrades() {
+    assert_eq!(try_line("HEAD / HTTP/1.1", &GOOD), Err(Reject::Method));
+    assert_eq!(try_line("GET / HTTP/1.0", &GOOD), Err(Reject::HttpVersion));
+}
+
+#[test]
+fn the_path_names_the_topic_and_the_query_its_options() {
+    let upgrade = try_path("/caf%C3%A9?echo=true&since=18446744073709551615&x=y&token").unwrap();
+    assert_eq!(upgrade.topic.as_str(), "café");
+    assert_eq!((upgrade.echo, upgrade.since), (true, Some(u64::MAX)));
+    for (query, echo) in [("echo=1", true), ("echo=0", false), ("echo=false", false)] {
+        assert_eq!(try_path(&format!("/a?{query}")).unwrap().echo, echo);
+    }
+    for query in ["", "&", "=", "Echo=maybe", "other=1&other=2"] {
+        assert!(try_path(&format!("/a?{query}")).is_ok(), "{query}");
+    }
+}
+
+#[test]
+fn bad_topics_and_bad_values_are_refused() {
+    let long = format!("/{}", "a".repeat(256));
+    for path in ["/%00", "/%ff", "/%2", &long] {
+        assert_eq!(try_path(path), Err(Reject::Topic), "{path}");
+    }
+    for query in [
+        "echo",
+        "echo=",
+        "echo=yes",
+        "echo=TRUE",
+        "echo=1&echo=1",
+        "since",
+        "since=",
+        "since=-1",
+        "since=+1",
+        "since=1.5",
+        "since=18446744073709551616",
+        "since=1&since=2",
+    ] {
+        let path = format!("/a?{query}");
+        assert_eq!(try_path(&path), Err(Reject::Query), "{query}");
+    }
+}
+
+#[test]
+fn a_page_of_another_host_is_refused_and_no_origin_is_no_browser() {
+    assert!(try_with(&["Origin: http://localhost:8000"]).is_ok());
+    for changes in [
+        &["Origin: http://evil.example"][..],
+        &["Origin: null"],
+        &["Origin:"],
+        &[
+            "Origin: http://localhost:8000",
+            "Origin: http://evil.example",
+        ],
+    ] {
+        assert_eq!(try_with(changes), Err(Reject::Origin));
+    }
+}
+
+#[test]
+fn the_offered_extensions_stay_readable() {
+    let line = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
+    let upgrade = try_with(&[line, "Sec-WebSocket-Extensions: x-other"]).unwrap();
+    assert_eq!(
+        upgrade.extensions,
+        "permessage-deflate; client_max_window_bits, x-other"
+    );
+    assert_eq!(try_with(&[]).unwrap().extensions, "");
+}
+
+#[test]
+fn a_page_request_is_told_from_a_handshake() {
+    let tell = |headers: &[&str]| {
+        let text = request("GET / HTTP/1.1", &[&["Host: a"], headers].concat());
+        is_upgrade(&parse(text.as_bytes(), 8192).unwrap().unwrap().0)
+    };
+    assert!(!tell(&["Accept: text/html", "Connection: keep-alive"]));
+    assert!(!tell(&[
+        "Connection: Upgrade, HTTP2-Settings",
+        "Upgrade: h2c"
+    ]));
+    assert!(tell(&["Upgrade: WebSocket"]));
+    assert!(tell(&["Sec-WebSocket-Key: x"]));
+    assert!(tell(&["Sec-WebSocket-Version: 8"]));
+}
