@@ -8,6 +8,7 @@ const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 30_000;
 const STABLE_MS = 5_000; // a connection that lived this long starts the backoff anew
 const CALM_PER_S = 5; // faster than this, a screen reader is not read every line
+const NOTES_FEW = 5; // more lines than this would run under the advice for an empty topic
 const HUES = 6; // .hue-N in the style sheet
 
 const at = (id) => document.getElementById(id);
@@ -48,7 +49,10 @@ function connect() {
 function handleOpen() {
   liveSince = performance.now();
   show("live");
-  ui.say.focus({ preventScroll: true });
+  // Not where that would bring up a keyboard, or take the cursor from another field.
+  if (matchMedia("(pointer: fine)").matches && document.activeElement === document.body) {
+    ui.say.focus({ preventScroll: true });
+  }
 }
 
 function handleClose({ code, reason }) {
@@ -74,6 +78,7 @@ function why(code) {
 }
 
 function join(name) {
+  ui.topic.value = name;
   const fault = topicFault(name);
   ui.topic.setCustomValidity(fault);
   if (fault) {
@@ -85,7 +90,6 @@ function join(name) {
     clearLog();
   }
   topic = name;
-  ui.topic.value = topic;
   document.title = `${topic} · Fanfare`;
   history.replaceState(null, "", `#${encodeURIComponent(topic)}`);
   attempts = 0;
@@ -122,7 +126,7 @@ function say() {
 
 // Empty if the name will do, else what is wrong with it.
 function topicFault(name) {
-  if (!name.isWellFormed?.() && name.isWellFormed) {
+  if (name.isWellFormed?.() === false) {
     return "A topic is plain Unicode text.";
   }
   const bytes = new TextEncoder().encode(name).length;
@@ -149,7 +153,7 @@ function topicFromLink() {
 
 // ---- What is shown of it --------------------------------------------------
 
-const WORDS = { connecting: "Connecting…", live: "Live", waiting: "Reconnecting", closed: "Left" };
+const WORDS = { connecting: "Connecting…", live: "Live", waiting: "Reconnecting", closed: "Closed" };
 
 function show(state) {
   document.body.dataset.state = state;
@@ -245,7 +249,8 @@ function draw() {
     ui.log.firstChild.remove();
   }
   ui.log.append(rows);
-  ui.empty.hidden = true;
+  // Comings and goings alone leave the page looking lost without a word of advice.
+  ui.empty.hidden = ui.log.childElementCount > NOTES_FEW || ui.log.querySelector("li:not(.note)") !== null;
   if (pinned) {
     ui.log.scrollTop = ui.log.scrollHeight;
   } else {
@@ -355,7 +360,6 @@ new ResizeObserver(() => pinned && follow()).observe(ui.log);
 window.addEventListener("hashchange", () => {
   const name = topicFromLink();
   if (name !== topic) {
-    ui.topic.value = name;
     join(name);
   }
 });
@@ -369,4 +373,5 @@ window.addEventListener("pagehide", () => {
 window.addEventListener("pageshow", (event) => event.persisted && leftLive && join(topic));
 
 setInterval(tick, 250);
+show("closed");
 join(topicFromLink());
