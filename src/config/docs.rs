@@ -4,11 +4,6 @@ use std::fmt::Write;
 
 use super::{Row, TABLE};
 
-/// The file that holds this page is compared with it by a test; `UPDATE_DOCS=1`
-/// set while the test runs writes it anew.
-#[cfg(test)]
-const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
-
 const INTRODUCTION: &str = "\
 # Settings
 
@@ -62,21 +57,57 @@ fn default(row: &Row) -> String {
     }
 }
 
+/// The short table of all settings, for the README.
+pub fn summary() -> String {
+    let mut table = "| key | default | meaning |\n|---|---|---|\n".to_owned();
+    for row in TABLE {
+        writeln!(table, "| `{}` | {} | {} |", row.key, default(row), row.help)
+            .expect("a string takes all");
+    }
+    table
+}
+
+/// The pages are compared with the table; with `UPDATE_DOCS=1` set while these
+/// tests run, they are written anew.
 #[cfg(test)]
 mod tests {
     use std::{env, fs};
 
     use super::*;
 
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    const BEGIN: &str = "<!-- settings: written by a test, see src/config/docs.rs -->\n";
+    const END: &str = "<!-- end of settings -->";
+
+    fn assert_page(path: &str, is: &str, should: &str) {
+        if env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(path, should).unwrap();
+        } else {
+            assert!(
+                is == should,
+                "{path} is out of date: run the tests once with UPDATE_DOCS=1"
+            );
+        }
+    }
+
     #[test]
     fn the_documentation_lists_the_settings_as_they_are() {
-        if env::var_os("UPDATE_DOCS").is_some() {
-            fs::write(PATH, markdown()).unwrap();
-        }
-        let page = fs::read_to_string(PATH).unwrap_or_default();
-        assert!(
-            page == markdown(),
-            "{PATH} is out of date: run the tests once with UPDATE_DOCS=1"
+        let page = fs::read_to_string(PAGE).unwrap_or_default();
+        assert_page(PAGE, &page, &markdown());
+    }
+
+    #[test]
+    fn the_readme_lists_the_settings_as_they_are() {
+        let readme = fs::read_to_string(README).unwrap();
+        let (before, rest) = readme
+            .split_once(BEGIN)
+            .expect("the README has a place for settings");
+        let (_, after) = rest.split_once(END).expect("the place for settings ends");
+        assert_page(
+            README,
+            &readme,
+            &format!("{before}{BEGIN}{}{END}{after}", summary()),
         );
     }
 }

@@ -14,7 +14,7 @@ mod value;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub use docs::markdown;
+pub use docs::{markdown, summary};
 pub use load::{CONFIG_OPTION, ConfigError, check_file, from_matches, options};
 pub use value::{Admin, Kind, LagPolicy, LogFormat, Zerocopy};
 

@@ -156,7 +156,7 @@ fn read_number(given: &Given, kind: &Kind) -> Result<u64, String> {
         return refuse(word, kind);
     };
     let (min, max) = kind.range().expect("numbers have a range");
-    let number = number.checked_mul(1 << shift).unwrap_or(u64::MAX);
+    let number = number.saturating_mul(1 << shift);
     let fits = (min..=max).contains(&number);
     if !fits || matches!(kind, Kind::PowerOfTwo(..)) && !number.is_power_of_two() {
         return Err(format!("{word} is not allowed, allowed: {kind}"));

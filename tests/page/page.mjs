@@ -1,0 +1,250 @@
+// What a person does with the built-in page, done by a headless browser in two
+// tabs against the real daemon. Started by ./run, which says what it needs.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+const { chromium } = createRequire(join(process.env.PAGE_TEST_MODULES, "package.json"))("playwright-core");
+
+// Nothing here is a measure of speed: this only ends a test that would hang.
+const PATIENCE_MS = 30_000;
+const ARGS = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync";
+
+const tests = {
+  "the page loads with nothing blocked and connects by itself": async ({ a, b }) => {
+    await Promise.all([live(a), live(b)]);
+    expect(await a.page.inputValue("#topic"), "lobby");
+    expect(await a.page.title(), "lobby · Fanfare");
+  },
+
+  "both tabs are welcomed": async ({ a, b }) => {
+    a.address = await address(a);
+    b.address = await address(b);
+    await reads(a, `Welcome, ${b.address} !`);
+    await reads(b, `Welcome, ${b.address} !`);
+  },
+
+  "what is typed in one tab and sent with the button is read in the other": async ({ a, b }) => {
+    await a.page.fill("#say", "by the button");
+    await a.page.click("#send");
+    await reads(b, "by the button");
+    await reads(a, "by the button");
+    expect(await a.page.inputValue("#say"), "");
+  },
+
+  "what is typed and sent with Enter is read in the other, with who and when": async ({ a, b }) => {
+    await b.page.fill("#say", "by Enter: grüße 🎺");
+    await b.page.press("#say", "Enter");
+    const line = await reads(a, "by Enter: grüße 🎺");
+    expect(await line.locator(".who").textContent(), b.address);
+    expect(/^\d\d:\d\d:\d\d$/.test(await line.locator("time").textContent()), true);
+    const own = await reads(b, "by Enter: grüße 🎺");
+    expect(await own.locator(".who").textContent(), "you");
+  },
+
+  "markup typed by a user shows as text": async ({ a, b }) => {
+    const markup = `<img src=x onerror="document.title='broken'"><script>document.title='broken'</script><b>bold</b>`;
+    await say(a, markup);
+    const line = await reads(b, markup);
+    expect(await line.locator("img, script, b").count(), 0);
+    expect(await b.page.title(), "lobby · Fanfare");
+  },
+
+  "a picture of the page can be taken": async ({ a, b }) => {
+    await say(b, "One message in, every subscriber hears it.");
+    await reads(a, "One message in, every subscriber hears it.");
+    const path = process.env.SCREENSHOT;
+    if (path) {
+      await a.page.screenshot({ path });
+    }
+  },
+
+  "a raw publisher is heard, text and binary": async ({ a, daemon }) => {
+    await publish(a, `${daemon.url.replace("http", "ws")}lobby`, ["21.5 °C", new Uint8Array(1234)]);
+    await reads(a, "21.5 °C");
+    await reads(a, "1,234 bytes");
+  },
+
+  "another topic has its own link and its own messages": async ({ a, b }) => {
+    await a.page.fill("#topic", "a/b ünd c");
+    await a.page.click("#join");
+    await live(a);
+    expect(new URL(a.page.url()).hash, `#${encodeURIComponent("a/b ünd c")}`);
+    const other = await tab(a.browser, a.page.url());
+    await live(other);
+    await say(other, "only here");
+    await reads(a, "only here");
+    expect(await b.page.locator("#log li", { hasText: "only here" }).count(), 0);
+    await other.page.close();
+    await a.page.goto(`${a.page.url().split("#")[0]}#lobby`);
+    await live(a);
+    a.address = await address(a);
+    await say(a, "back in the lobby");
+    await reads(b, "back in the lobby");
+  },
+
+  "after a restart of the daemon both tabs come back and talk again": async ({ a, b, daemon }) => {
+    await daemon.kill();
+    await Promise.all([a, b].map(({ page }) => page.waitForSelector("body[data-state=waiting]")));
+    expect(await a.page.isDisabled("#send"), true);
+    expect(await a.page.isDisabled("#say"), true);
+    await daemon.start();
+    await Promise.all([live(a), live(b)]);
+    await say(a, "are you there?");
+    await reads(b, "are you there?");
+    await say(b, "I am back.");
+    await reads(a, "I am back.");
+    a.address = await address(a);
+  },
+
+  "leaving says Logout once, and joining again works": async ({ a, b }) => {
+    await a.page.click("#leave");
+    await reads(b, `${a.address} Logout`);
+    await a.page.waitForSelector("body[data-state=closed]");
+    expect(await a.page.isDisabled("#say"), true);
+    await a.page.click("#join");
+    await live(a);
+    await say(a, "here again");
+    // In one topic there is one order: a second Logout would have come before this.
+    await reads(b, "here again");
+    expect(await b.page.locator("#log li", { hasText: `${a.address} Logout` }).count(), 1);
+    a.address = await address(a);
+  },
+
+  "closing a tab says Logout once": async ({ a, b }) => {
+    const third = await tab(a.browser, a.page.url());
+    await live(third);
+    const gone = await address(third);
+    await third.page.close();
+    await reads(b, `${gone} Logout`);
+    await say(a, "who was that?");
+    await reads(b, "who was that?");
+    expect(await b.page.locator("#log li", { hasText: `${gone} Logout` }).count(), 1);
+  },
+
+  "a phone shows the page without scrolling sideways": async ({ a }) => {
+    const phone = await tab(a.browser, a.page.url(), { viewport: { width: 360, height: 640 }, isMobile: true });
+    await live(phone);
+    await say(phone, "x".repeat(500));
+    await reads(a, "x".repeat(500));
+    const [wide, room] = await phone.page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    expect(wide <= room, true);
+    await phone.page.close();
+  },
+
+  "no script failed and the policy blocked nothing": async ({ a, b }) => {
+    expect([...a.faults, ...b.faults].join("\n"), "");
+  },
+};
+
+// ---- The daemon and its visitors ------------------------------------------
+
+class Daemon {
+  listen = "127.0.0.1:0";
+
+  // The daemon says where it listens; the next start takes the same port.
+  async start() {
+    this.process = spawn(process.env.FANFARE_BIN, ["serve", "--listen", this.listen, "--admin", "off", "--log", "warn"], { stdio: ["ignore", "pipe", "inherit"] });
+    this.exit = once(this.process, "exit");
+    const lines = createInterface({ input: this.process.stdout });
+    const said = once(lines, "line").then(([line]) => line);
+    const line = await Promise.race([said, this.exit.then(() => "")]);
+    const found = /^listening on (http:\/\/(127\.0\.0\.1:\d+)\/)$/.exec(line);
+    if (!found) {
+      throw new Error(`the daemon did not say where it listens, but: ${line || "nothing, it ended"}`);
+    }
+    [, this.url, this.listen] = found;
+  }
+
+  async kill() {
+    this.process.kill("SIGKILL");
+    await this.exit;
+  }
+}
+
+async function tab(browser, url, options = { viewport: { width: 960, height: 600 } }) {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  const faults = [];
+  page.on("pageerror", (error) => faults.push(error.message));
+  page.on("console", (message) => {
+    // While the daemon is away, the browser itself complains of each attempt.
+    if (message.type() === "error" && !message.text().startsWith("WebSocket connection to")) {
+      faults.push(message.text());
+    }
+  });
+  await page.goto(url);
+  return { browser, page, faults };
+}
+
+const live = ({ page }) => page.waitForSelector("body[data-state=live]");
+
+async function address({ page }) {
+  await page.waitForFunction(() => document.getElementById("me").textContent !== "");
+  return (await page.textContent("#me")).replace("you are ", "");
+}
+
+async function say({ page }, text) {
+  await page.fill("#say", text);
+  await page.press("#say", "Enter");
+}
+
+async function reads({ page }, text) {
+  const line = page.locator("#log li", { hasText: text }).last();
+  await line.waitFor();
+  return line;
+}
+
+const publish = ({ page }, url, messages) =>
+  page.evaluate(
+    ([url, messages]) =>
+      new Promise((done, failed) => {
+        const socket = new WebSocket(url);
+        socket.onerror = failed;
+        socket.onclose = done;
+        socket.onopen = () => {
+          messages.forEach((message) => socket.send(message));
+          socket.close();
+        };
+      }),
+    [url, messages],
+  );
+
+function expect(seen, wanted) {
+  if (seen !== wanted) {
+    throw new Error(`expected ${JSON.stringify(wanted)}, saw ${JSON.stringify(seen)}`);
+  }
+}
+
+// ---- The run --------------------------------------------------------------
+
+let passed = 0;
+let failed = 0;
+const daemon = new Daemon();
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ARGS.split(" ") });
+try {
+  await daemon.start();
+  const world = { daemon, a: await tab(browser, daemon.url), b: await tab(browser, daemon.url) };
+  for (const [name, test] of Object.entries(tests)) {
+    try {
+      await test(world);
+      passed += 1;
+      console.log(`ok      ${name}`);
+    } catch (error) {
+      failed += 1;
+      console.log(`FAILED  ${name}\n        ${error.message.split("\n").join("\n        ")}`);
+    }
+  }
+} catch (error) {
+  failed += 1;
+  console.log(`FAILED  to start: ${error.message}`);
+} finally {
+  await browser.close();
+  await daemon.kill().catch(() => {});
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);
