@@ -14,3 +14,4 @@ pub mod mask;
 pub mod page;
 pub mod protocol;
 pub mod ring;
+pub mod service;

@@ -1,1 +1,11 @@
-fn main() {}
+use std::process::ExitCode;
+
+use fanfare::cli::{self, Actions};
+use fanfare::service;
+
+fn main() -> ExitCode {
+    cli::run(Actions {
+        serve: service::serve,
+        probe: service::probe,
+    })
+}

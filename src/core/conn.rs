@@ -124,7 +124,13 @@ pub(super) struct Rate {
 impl Rate {
     /// Counts one message; false when it is one too many in this second.
     #[inline]
-    pub(super) fn admit(&mut self, now_ms: u64, len: usize, messages_max: u64, bytes_max: u64) -> bool {
+    pub(super) fn admit(
+        &mut self,
+        now_ms: u64,
+        len: usize,
+        messages_max: u64,
+        bytes_max: u64,
+    ) -> bool {
         let second = (now_ms / 1000) as u32;
         if second != self.second {
             *self = Rate {

@@ -128,7 +128,7 @@ impl State {
             return Ok(());
         }
         let range = published.range;
-        let quiet = !conn.flags.any(Flags::BUSY | Flags::MID_FRAME);
+        let reached = conn.cursor == range.start && !conn.flags.any(Flags::BUSY);
         let own = &mut conn.extra().own;
         if let Some(last) = own.back_mut()
             && last.end == range.start
@@ -139,7 +139,7 @@ impl State {
         if own.len() == OWN_MAX {
             return Err(CloseReason::OwnLag);
         }
-        if quiet && own.is_empty() && conn.cursor == range.start {
+        if reached && own.is_empty() {
             conn.cursor = range.end;
             conn.tidy_extra();
             return Ok(());

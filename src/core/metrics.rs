@@ -30,7 +30,9 @@ impl Counter {
 }
 
 /// Upper bounds of the turn time histogram, in microseconds.
-pub const TURN_US_BOUNDS: [u64; 10] = [10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 1_000_000];
+pub const TURN_US_BOUNDS: [u64; 10] = [
+    10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 1_000_000,
+];
 
 /// How long turns of a reactor took.
 #[derive(Debug, Default)]

@@ -13,4 +13,4 @@ mod slots;
 mod thread;
 
 pub use reactor::{Arrival, Reactor};
-pub use thread::{Core, Listeners};
+pub use thread::{Core, Listeners, slots};

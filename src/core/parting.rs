@@ -241,9 +241,8 @@ impl State {
     fn drain(&mut self) {
         self.now_ms = self.hub.now_ms();
         let patience_ms = self.hub.settings().drain_ms_max;
-        let open = |(slot, conn): (u32, &super::conn::Conn)| {
-            (conn.phase == Phase::Open).then_some(slot)
-        };
+        let open =
+            |(slot, conn): (u32, &super::conn::Conn)| (conn.phase == Phase::Open).then_some(slot);
         let everyone: Vec<u32> = self.conns.iter().filter_map(open).collect();
         for slot in everyone {
             // No Logout for each: the room itself is closing.

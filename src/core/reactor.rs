@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -52,7 +52,6 @@ pub(super) struct State {
 
 /// A connection whose handshake has been read and found right.
 pub struct Arrival {
-    pub socket: OwnedFd,
     pub peer: SocketAddr,
     pub upgrade: Upgrade,
     pub topic: Arc<Topic>,
@@ -96,17 +95,16 @@ impl<R: Ring> Reactor<R> {
         self.len() == 0
     }
 
-    /// Takes over a connection: subscribes it and sends the 101. What it is
-    /// owed goes out in the next turn.
+    /// Takes over a connection: subscribes it and sends the 101 and what it is
+    /// owed in the next turn. The caller may close its descriptor.
     ///
     /// # Errors
-    /// The refusal to answer with, along with the socket.
-    pub fn adopt(&mut self, arrival: Arrival) -> Result<(), (Reject, OwnedFd)> {
+    /// The refusal to answer with.
+    pub fn adopt(&mut self, socket: &impl AsRawFd, arrival: Arrival) -> Result<(), Reject> {
         if self.state.conns.is_full() {
-            return Err((Reject::ConnectionsMax, arrival.socket));
+            return Err(Reject::ConnectionsMax);
         }
         let Arrival {
-            socket,
             peer,
             upgrade,
             topic,
@@ -115,11 +113,8 @@ impl<R: Ring> Reactor<R> {
         let slot = self.state.seat(peer, &upgrade);
         if let Err(error) = self.ring.attach(slot, socket) {
             tracing::error!(%error, "cannot register a connection with the ring");
-            // The plain descriptor is gone with the attempt; the peer sees a
-            // close, the count says why.
             self.state.conns.remove(slot);
-            self.state.hub.admission().leave(peer.ip());
-            return Ok(());
+            return Err(Reject::ConnectionsMax);
         }
         self.state.enter(slot, topic, &upgrade);
         if !rest.is_empty() {
@@ -151,7 +146,9 @@ impl<R: Ring> Reactor<R> {
             }
         }
         hub.mailbox(self.state.core).beat(self.state.now_ms);
-        self.metrics().turns.note(began.elapsed().as_micros() as u64);
+        self.metrics()
+            .turns
+            .note(began.elapsed().as_micros() as u64);
         let waiting = self.ring.mute(false);
         Ok(waiting || self.state.has_work() || self.ring.queued() > 0)
     }

@@ -114,9 +114,13 @@ impl CloseReason {
             CloseReason::Idle => "idle: nothing heard for too long".into(),
             CloseReason::Lag => "lag: too far behind the topic".into(),
             CloseReason::OwnLag => "lag: too many own messages unread".into(),
-            CloseReason::ControlFlood => "control flood: pings come faster than pongs are read".into(),
+            CloseReason::ControlFlood => {
+                "control flood: pings come faster than pongs are read".into()
+            }
             CloseReason::Rate => "rate: too many messages or bytes in a second".into(),
-            CloseReason::PartialBytes => "the server's memory for partial messages is used up".into(),
+            CloseReason::PartialBytes => {
+                "the server's memory for partial messages is used up".into()
+            }
             CloseReason::LogFull => "the memory for this topic's log is used up".into(),
             CloseReason::ChatBinary => "chat is text".into(),
             CloseReason::Fault(fault) => fault.to_string(),

@@ -49,7 +49,10 @@ impl Admission {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return Err(Refusal::Handshakes);
         }
-        let mut addresses = self.addresses.lock().expect("nothing panics inside the lock");
+        let mut addresses = self
+            .addresses
+            .lock()
+            .expect("nothing panics inside the lock");
         let count = addresses.entry(site(ip)).or_insert(0);
         if *count as usize >= self.per_address_max {
             drop(addresses);
@@ -69,7 +72,10 @@ impl Admission {
     /// The connection is gone.
     pub fn leave(&self, ip: IpAddr) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        let mut addresses = self.addresses.lock().expect("nothing panics inside the lock");
+        let mut addresses = self
+            .addresses
+            .lock()
+            .expect("nothing panics inside the lock");
         let Entry::Occupied(mut count) = addresses.entry(site(ip)) else {
             unreachable!("who leaves has entered")
         };

@@ -69,7 +69,7 @@ impl Hub {
         let cores: io::Result<Box<[Mailbox]>> =
             (0..settings.cores).map(|_| Mailbox::new()).collect();
         let retention = Retention {
-            messages_max: settings.retain_messages_max,
+            messages_max: settings.retain_messages_max as u64,
             bytes_max: settings.retain_bytes_max as u64,
             age_ms_max: settings.retain_ms_max,
             bounds: Bounds {
@@ -183,10 +183,16 @@ impl Hub {
         }
         let topic = self.topic(name)?;
         let published = topic
-            .publish(opcode, payload.len(), self.now_ms(), &self.retention, |room| {
-                room.copy_from_slice(payload);
-                Ok::<_, std::convert::Infallible>(())
-            })
+            .publish(
+                opcode,
+                payload.len(),
+                self.now_ms(),
+                &self.retention,
+                |room| {
+                    room.copy_from_slice(payload);
+                    Ok::<_, std::convert::Infallible>(())
+                },
+            )
             .map_err(|error| match error {
                 AppendError::Payload(never) => match never {},
                 AppendError::LogFull | AppendError::TotalFull => PublishError::LogFull,

@@ -148,11 +148,13 @@ impl Topic {
         let mut header = [0; 10];
         let header_len = frame::encode(&mut header, opcode, false, len);
         let bounds = retention.bounds;
-        let range = sequencer.raw.append(offset, header_len + len, bounds, |room| {
-            let (head, payload) = room.split_at_mut(header_len);
-            head.copy_from_slice(&header[..header_len]);
-            write(payload)
-        })?;
+        let range = sequencer
+            .raw
+            .append(offset, header_len + len, bounds, |room| {
+                let (head, payload) = room.split_at_mut(header_len);
+                head.copy_from_slice(&header[..header_len]);
+                write(payload)
+            })?;
         sequencer.next_offset = offset + 1;
         sequencer.note_age(offset, now_ms, retention.age_ms_max);
         sequencer.trim(retention);
@@ -229,7 +231,9 @@ impl Topic {
     }
 
     fn lock(&self) -> MutexGuard<'_, Sequencer> {
-        self.sequencer.lock().expect("no publisher panics inside the lock")
+        self.sequencer
+            .lock()
+            .expect("no publisher panics inside the lock")
     }
 }
 
@@ -238,7 +242,11 @@ impl Sequencer {
     /// message. Memory is let go by whole segments, so more may lie there.
     fn floor(&self, retention: &Retention) -> u64 {
         let oldest = self.raw.head().saturating_sub(retention.bytes_max);
-        let by_bytes = if oldest > 0 { self.raw.offset_at(oldest) } else { 1 };
+        let by_bytes = if oldest > 0 {
+            self.raw.offset_at(oldest)
+        } else {
+            1
+        };
         self.floor.max(by_bytes).max(self.raw.first_offset())
     }
 

@@ -161,7 +161,10 @@ impl View {
             .max(1);
         let segment = &self.segments[after - 1];
         let position = super::window::walk_to_offset(segment, offset);
-        (position, self.segments.range(after - 1..).cloned().collect())
+        (
+            position,
+            self.segments.range(after - 1..).cloned().collect(),
+        )
     }
 
     /// Bytes this view keeps alive, its readers' segments included.

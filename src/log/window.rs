@@ -142,7 +142,9 @@ impl Window {
         if position >= last.segment.start() {
             return last;
         }
-        let after = self.panes.partition_point(|p| p.segment.start() <= position);
+        let after = self
+            .panes
+            .partition_point(|p| p.segment.start() <= position);
         assert!(after > 0, "a cursor lies inside its window");
         &self.panes[after - 1]
     }

@@ -5,11 +5,12 @@ mod buffers;
 mod probe;
 mod token;
 mod uring;
+mod wake;
 mod zero_copy;
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ pub use nix::errno::Errno;
 pub use buffers::BUFFER_BYTES;
 pub use probe::{Feature, Probe, Unsupported};
 pub use uring::Uring;
+pub use wake::Wake;
 
 /// The most connections one ring may hold, see [`Uring`] for the sum.
 pub const SLOTS_MAX: u32 = 30_000;
@@ -66,12 +68,12 @@ pub enum Mode {
 
 /// What the reactor needs of a ring. The real one is [`Uring`].
 pub trait Ring {
-    /// Puts a connected socket into an empty slot. Its plain descriptor is
-    /// closed.
+    /// Puts a connected socket into an empty slot. From then on its plain
+    /// descriptor is not needed.
     ///
     /// # Errors
     /// Those of registering a file.
-    fn attach(&mut self, slot: u32, socket: OwnedFd) -> io::Result<()>;
+    fn attach(&mut self, slot: u32, socket: &impl AsRawFd) -> io::Result<()>;
 
     /// Asks for everything the peer sends, until an event says it has ended.
     fn receive(&mut self, slot: u32);

@@ -27,9 +27,7 @@ pub struct Probe {
 /// Why the daemon cannot run here, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unsupported {
-    #[error(
-        "this kernel has no io_uring: Fanfare needs Linux 6.1 or newer, with CONFIG_IO_URING"
-    )]
+    #[error("this kernel has no io_uring: Fanfare needs Linux 6.1 or newer, with CONFIG_IO_URING")]
     Missing,
     #[error(
         "io_uring is switched off (kernel.io_uring_disabled = {0}): \
@@ -82,7 +80,11 @@ impl Probe {
         };
         let reports_usage = release() >= (6, 2);
         let features = vec![
-            needed("send and receive", "5.6", has(opcode::Send::CODE) && has(opcode::Recv::CODE)),
+            needed(
+                "send and receive",
+                "5.6",
+                has(opcode::Send::CODE) && has(opcode::Recv::CODE),
+            ),
             needed("poll", "5.1", has(opcode::PollAdd::CODE)),
             needed("shutdown", "5.11", has(opcode::Shutdown::CODE)),
             needed("close", "5.15", has(opcode::Close::CODE)),
@@ -96,7 +98,11 @@ impl Probe {
             },
         ];
         match features.iter().find(|f| f.needed && !f.present) {
-            Some(missing) => Err(Unsupported::Lacks(missing.name, missing.since, release_name())),
+            Some(missing) => Err(Unsupported::Lacks(
+                missing.name,
+                missing.since,
+                release_name(),
+            )),
             None => Ok(Probe {
                 features,
                 reports_usage,
@@ -114,7 +120,11 @@ impl fmt::Display for Probe {
                 (false, true) => "no, needed",
                 (false, false) => "no, optional",
             };
-            writeln!(f, "  {:<26} since {:<5} {state}", feature.name, feature.since)?;
+            writeln!(
+                f,
+                "  {:<26} since {:<5} {state}",
+                feature.name, feature.since
+            )?;
         }
         Ok(())
     }
@@ -164,7 +174,10 @@ mod tests {
         assert_eq!(refusal(&error(libc::EPERM), "0"), Unsupported::Forbidden);
         assert_eq!(refusal(&error(libc::EPERM), ""), Unsupported::Forbidden);
         let disabled = refusal(&error(libc::EPERM), "2").to_string();
-        assert!(disabled.contains("kernel.io_uring_disabled = 2"), "{disabled}");
+        assert!(
+            disabled.contains("kernel.io_uring_disabled = 2"),
+            "{disabled}"
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::atomic::{Ordering, fence};
 
@@ -120,7 +120,7 @@ impl Uring {
 }
 
 impl Ring for Uring {
-    fn attach(&mut self, slot: u32, socket: OwnedFd) -> io::Result<()> {
+    fn attach(&mut self, slot: u32, socket: &impl AsRawFd) -> io::Result<()> {
         self.ring
             .submitter()
             .register_files_update(slot, &[socket.as_raw_fd()])?;

@@ -58,7 +58,8 @@ impl Regions {
             }
         }
         let index = free?;
-        self.set(submitter, index, Some(bytes)).then_some(index as u16)
+        self.set(submitter, index, Some(bytes))
+            .then_some(index as u16)
     }
 
     /// Forgets the regions that nobody else uses any more.
