@@ -127,9 +127,9 @@ settings! {
             "Size of one message; beyond it the connection is closed with 1009";
         partial_bytes_max: usize = "256MiB", Bytes(KIB, 64 * GIB),
             "Size of all half-received messages together";
-        inbound_messages_per_s_max: u64 = "100000", Count(0, 1_000_000_000),
+        inbound_messages_per_s_max: u64 = "1000000", Count(0, 1_000_000_000),
             "Messages per second from one connection; 0 is no limit";
-        inbound_bytes_per_s_max: u64 = "256MiB", Bytes(0, TIB),
+        inbound_bytes_per_s_max: u64 = "1GiB", Bytes(0, TIB),
             "Bytes per second from one connection; 0 is no limit";
     }
     "Topics" {

@@ -51,17 +51,20 @@ fn the_example_of_the_rfc_is_answered_word_for_word() {
         (false, None, None)
     );
     assert_eq!(
-        answer(&upgrade),
+        answer(&upgrade, 0xfa9, 7),
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+         Fanfare-Epoch: 0000000000000fa9\r\nFanfare-Offset: 7\r\n\r\n"
+        .as_bytes()
     );
 }
 
 #[test]
 fn the_answer_names_the_subprotocol_that_was_picked() {
     let upgrade = try_with(&["Sec-WebSocket-Protocol: chat, superchat"]).unwrap();
-    let text = answer(&upgrade);
-    assert!(text.ends_with(b"=\r\nSec-WebSocket-Protocol: chat\r\n\r\n"));
+    let text = answer(&upgrade, 0xfa9, 7);
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("=\r\nSec-WebSocket-Protocol: chat\r\n"));
 }
 
 #[test]
