@@ -36,8 +36,11 @@ impl State {
             verdict = Err(CloseReason::PartialBytes);
         }
         self.conns.at(slot).reader = reader;
-        if let Err(reason) = verdict {
-            self.finish(slot, 0, reason);
+        match verdict {
+            Ok(()) => {}
+            // What it did right before is still answered, in this order.
+            Err(reason @ CloseReason::Fault(_)) => self.finish_after_owed(slot, reason),
+            Err(reason) => self.finish(slot, 0, reason),
         }
     }
 

@@ -34,6 +34,16 @@ impl State {
         self.finish_with(slot, position, reason, reason.code(), PARTING_MS_MAX);
     }
 
+    /// Ends a connection for `reason` once it has been sent all that is
+    /// published by now.
+    pub(super) fn finish_after_owed(&mut self, slot: u32, reason: CloseReason) {
+        let conn = self.conns.at(slot);
+        if conn.phase == Phase::Open {
+            let position = self.locals.at(conn.topic).window.advance();
+            self.finish(slot, position, reason);
+        }
+    }
+
     fn finish_with(
         &mut self,
         slot: u32,
