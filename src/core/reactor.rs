@@ -92,6 +92,11 @@ impl<R: Ring> Reactor<R> {
         self.state.conns.len()
     }
 
+    /// It is on its way to another process, or has just come from one.
+    pub fn is_frozen(&self) -> bool {
+        self.state.frozen
+    }
+
     /// Nobody is connected.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
