@@ -16,12 +16,14 @@ use tokio_uring::net::{TcpListener, TcpStream};
 
 use super::metrics::Metrics;
 use super::reactor::{Arrival, Reactor};
+use crate::config::Deflate;
 use crate::hub::{Hub, Refusal};
 use crate::page;
 use crate::protocol::http::{
     HeadReader, Reject, Request, Upgrade, get_response, is_upgrade, negotiate, response,
 };
 use crate::protocol::topic::TopicName;
+use crate::protocol::ws::deflate;
 use crate::ring::Uring;
 
 /// How long a peer that has been refused may go on sending: closing on unread
@@ -167,7 +169,11 @@ impl Acceptor {
 
     fn route(&self, request: &Request<'_>) -> Result<Wanted, Reject> {
         if is_upgrade(request) {
-            return negotiate(request, self.hub.origins()).map(Wanted::Upgrade);
+            let spoken = self.hub.settings().deflate;
+            let deflate = (spoken != Deflate::Off).then_some(deflate::Policy {
+                client_takeover: spoken == Deflate::Takeover,
+            });
+            return negotiate(request, self.hub.origins(), deflate).map(Wanted::Upgrade);
         }
         let head_only = request.is_head();
         if let Some(asset) = page::find(request.path()) {

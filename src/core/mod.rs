@@ -1,6 +1,7 @@
 //! A core: one pinned thread with an acceptor and a reactor.
 
 mod acceptor;
+mod compress;
 mod conn;
 mod inbound;
 mod local;
@@ -12,5 +13,6 @@ pub mod reason;
 mod slots;
 mod thread;
 
+pub use compress::Codec;
 pub use reactor::{Arrival, Reactor};
 pub use thread::{Core, Listeners, slots};

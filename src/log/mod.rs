@@ -11,6 +11,6 @@ pub mod topic;
 pub mod view;
 pub mod window;
 
-pub use topic::{Published, Retention, Start, Summary, Topic};
+pub use topic::{Compressed, Published, Retention, Start, Summary, Topic, ViewKind};
 pub use view::{AppendError, Bounds};
 pub use window::{Slice, Window};

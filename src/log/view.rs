@@ -2,6 +2,7 @@
 //! This is its writing side, kept under the topic's lock.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -57,27 +58,56 @@ impl View {
         }
     }
 
-    /// Appends `len` bytes that `write` fills in, as the message `offset`.
-    /// Returns the positions they lie at.
+    /// Makes room for `len` bytes, so that the [`View::append`] of the message
+    /// `offset` can fail no more but by its payload.
     ///
     /// # Errors
-    /// See [`AppendError`].
-    pub fn append<E>(
+    /// That the log, or all logs, are full.
+    pub fn reserve<E>(
         &mut self,
         offset: u64,
         len: usize,
         bounds: Bounds,
-        write: impl FnOnce(&mut [u8]) -> Result<(), E>,
-    ) -> Result<Range<u64>, AppendError<E>> {
+    ) -> Result<(), AppendError<E>> {
         if self.tail().room() < len {
             self.roll(offset, len, bounds)?;
         }
+        Ok(())
+    }
+
+    /// Appends one message of `len` bytes, for which room has been reserved
+    /// and which `write` fills in. Returns the positions they lie at.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub fn append<E>(
+        &mut self,
+        len: usize,
+        write: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Range<u64>, E> {
         let tail = self.segments.back().expect("a view has a segment");
         let (at, _) = tail.end();
-        tail.append(&mut self.lock, len, self.tail_messages, write)
-            .map_err(AppendError::Payload)?;
+        tail.append(&mut self.lock, len, self.tail_messages, write)?;
         self.tail_messages += 1;
         Ok(at..at + len as u64)
+    }
+
+    /// Appends one message whose bytes are at hand, for which room has been
+    /// reserved.
+    pub fn append_frame(&mut self, header: &[u8], payload: &[u8]) -> Range<u64> {
+        let appended = self.append(header.len() + payload.len(), |room| {
+            let (head, rest) = room.split_at_mut(header.len());
+            head.copy_from_slice(header);
+            rest.copy_from_slice(payload);
+            Ok::<_, Infallible>(())
+        });
+        appended.unwrap_or_else(|never| match never {})
+    }
+
+    /// The bytes of the newest message, which is `len` bytes long.
+    pub fn newest(&self, len: usize) -> &[u8] {
+        let bytes = self.tail().published();
+        &bytes[bytes.len() - len..]
     }
 
     fn roll<E>(&mut self, offset: u64, len: usize, bounds: Bounds) -> Result<(), AppendError<E>> {
@@ -167,8 +197,8 @@ impl View {
         )
     }
 
-    /// Bytes this view keeps alive, its readers' segments included.
-    pub fn bytes(&self) -> u64 {
-        self.budget.log_bytes()
+    /// What this view and the others of its topic hold together.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 }

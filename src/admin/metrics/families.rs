@@ -205,6 +205,17 @@ fn traffic(hub: &Hub) -> Vec<Family> {
             "Zero-copy sends that the kernel copied after all",
             count(|m| &m.zero_copy_copied),
         ),
+        family(
+            "deflated_messages",
+            "Messages compressed, once for all who read them so",
+            count(|m| &m.deflated_messages),
+        ),
+        family(
+            "deflate_saved",
+            "Bytes that did not go out thanks to compression, over all subscribers",
+            count(|m| &m.deflate_saved_bytes),
+        )
+        .in_unit(Unit::Bytes),
         family("pings", "Pings sent to silent peers", count(|m| &m.pings)),
     ]
 }

@@ -138,7 +138,7 @@ fn encode_all<T>(
     for Sample { label, value } in samples {
         match label {
             Some(label) => encode(
-                &mut encoder.encode_family(std::slice::from_ref(&label))?,
+                &mut encoder.encode_family(&std::slice::from_ref(label))?,
                 value,
             )?,
             None => encode(encoder, value)?,
