@@ -145,10 +145,10 @@ impl<R: Ring> Reactor<R> {
             self.ring.completions(&mut self.completions);
             let quiet = queued == 0 && self.completions.is_empty();
             self.handle_completions();
+            self.state.handle_mail();
             if self.state.frozen {
                 self.part_with_ended();
             } else {
-                self.state.handle_mail();
                 self.fan_out();
                 self.flush();
             }

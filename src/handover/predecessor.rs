@@ -16,7 +16,7 @@ use super::channel::{Channel, Message};
 use super::state::{State, VERSION};
 use crate::core::{Command, SavedCore};
 use crate::hub::Hub;
-use crate::log::{Segment, SavedTopic, Topic, ViewKind};
+use crate::log::{SavedTopic, Segment, Topic, ViewKind};
 use crate::ring::passing::FILES_MAX;
 
 /// The environment variable that tells a successor where its channel is.
@@ -36,6 +36,8 @@ pub struct Predecessor {
     pub hub: Arc<Hub>,
     pub addresses: Vec<SocketAddr>,
     pub listeners: Vec<OwnedFd>,
+    /// The admin listener's socket, if there is one.
+    pub admin: Option<OwnedFd>,
     /// The program and its arguments, as they were when this one started.
     pub program: Vec<std::ffi::OsString>,
     /// Called between `done` and `go`, with the successor's process id.
@@ -114,18 +116,16 @@ fn converse(from: &Predecessor, channel: &Channel, successor: u32) -> Result<(),
 }
 
 fn send_listeners(from: &Predecessor, channel: &Channel) -> Result<(), String> {
-    let mut parts = from.listeners.chunks(FILES_MAX);
-    loop {
-        let hello = Message::Hello {
-            version: VERSION,
-            addresses: from.addresses.clone(),
-            listeners: from.listeners.len() as u32,
-        };
-        match parts.next() {
-            Some(part) => channel.send(&hello, part)?,
-            None => return Ok(()),
-        }
+    let hello = Message::Hello {
+        version: VERSION,
+        addresses: from.addresses.clone(),
+        listeners: from.listeners.len() as u32,
+    };
+    channel.send(&hello, &[])?;
+    for part in from.listeners.chunks(FILES_MAX) {
+        channel.send(&Message::Sockets(part.len() as u32), part)?;
     }
+    channel.send(&Message::Admin, from.admin.as_slice())
 }
 
 fn expect(channel: &Channel, wanted: &Message, time: Duration) -> Result<(), String> {
@@ -170,7 +170,7 @@ fn send_state(hub: &Hub, channel: &Channel, cores: &[SavedCore]) -> Result<(), S
 
 fn save_topics(hub: &Hub, cores: &[SavedCore]) -> Vec<SavedTopic> {
     let mut held: HashMap<u64, (Arc<Topic>, Vec<(ViewKind, Arc<Segment>)>)> = HashMap::new();
-    for (topic, _) in hub.topics() {
+    for topic in hub.all_topics() {
         held.insert(topic.epoch(), (topic, Vec::new()));
     }
     for (topic, kind, segment) in cores.iter().flat_map(|core| &core.held) {

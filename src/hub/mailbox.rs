@@ -3,8 +3,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -13,7 +13,6 @@ use crate::core::metrics::Metrics;
 use crate::log::head::Told;
 
 /// One core's mailbox, and what it lets others know of itself.
-#[derive(Debug)]
 pub struct Mailbox {
     wake: EventFd,
     /// The core has been woken and has not looked yet.
