@@ -118,7 +118,7 @@ impl State {
             })?;
         if !local.announce {
             local.announce = true;
-            self.announce.push(number);
+            self.announce.push((number, local.topic.clone()));
         }
         self.grow(number);
         Ok(published)

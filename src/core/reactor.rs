@@ -40,7 +40,7 @@ pub(super) struct State {
     /// Topics to be fanned out, in turn.
     pub(super) growing: VecDeque<u32>,
     /// Topics whose growth other cores are to be told of.
-    pub(super) announce: Vec<u32>,
+    pub(super) announce: Vec<(u32, Arc<Topic>)>,
     /// Connections to be looked at in this turn.
     pub(super) dirty: Vec<u32>,
     /// Subscribers found to be too far behind.
