@@ -2,6 +2,7 @@
 //! mailbox for each core. The handle that everything outside the cores holds.
 
 mod admission;
+mod clock;
 mod mailbox;
 
 use std::collections::HashMap;
@@ -9,7 +10,6 @@ use std::collections::hash_map::Entry;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
 
 use crate::config::Settings;
 use crate::log::{AppendError, Bounds, Published, Retention, Summary, Topic};
@@ -18,6 +18,7 @@ use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
 
 pub use admission::{Admission, Refusal};
+pub use clock::Clock;
 pub use mailbox::Mailbox;
 
 /// How long a core may go without a turn before the daemon is unwell.
@@ -37,7 +38,7 @@ pub struct Hub {
     admission: Admission,
     ready: AtomicBool,
     stopping: AtomicBool,
-    started: Instant,
+    clock: Clock,
     /// Messages published by others than subscribers.
     posted: AtomicU64,
 }
@@ -62,6 +63,14 @@ impl Hub {
     /// # Errors
     /// When an eventfd cannot be made, or an origin cannot be read.
     pub fn new(settings: Settings) -> Result<Arc<Hub>, String> {
+        Hub::with_clock(settings, Clock::monotonic())
+    }
+
+    /// A hub that takes its time from `clock`.
+    ///
+    /// # Errors
+    /// As [`Hub::new`].
+    pub fn with_clock(settings: Settings, clock: Clock) -> Result<Arc<Hub>, String> {
         let origins = match settings.origins.as_slice() {
             [] => Origins::same_host(),
             list => Origins::from_list(list).map_err(|error| error.to_string())?,
@@ -87,7 +96,7 @@ impl Hub {
             cores: cores.map_err(|error| format!("cannot make an eventfd: {error}"))?,
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            started: Instant::now(),
+            clock,
             posted: AtomicU64::new(0),
             settings,
         }))
@@ -119,7 +128,7 @@ impl Hub {
 
     /// Milliseconds of the daemon's own clock; it begins at 1.
     pub fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64 + 1
+        self.clock.now_ms()
     }
 
     /// Bytes that all logs hold.
