@@ -93,6 +93,10 @@ impl State {
         // Also where it has ended already, as the slot may wait for just this.
         self.mark(slot);
         let conn = self.conns.at(slot);
+        if error == Some(Errno::ECANCELED) {
+            // It was called off; the next look asks again.
+            return;
+        }
         conn.flags.set(Flags::ENDED);
         match (conn.phase, error) {
             // It may still read what it is owed, and the close.
@@ -116,7 +120,7 @@ impl State {
         };
         extra.lane.extend_from_slice(&frame[..len]);
         conn.phase = Phase::Closing;
-        self.leave(slot);
+        self.leave_topic(slot);
     }
 
     /// Ends an open connection without a word, as nobody would hear it.
@@ -138,11 +142,28 @@ impl State {
         conn.flags.clear(Flags::SPECIAL);
         let held = std::mem::take(&mut conn.reader).buffered_bytes();
         self.hub.account_partial(held, 0);
-        self.leave(slot);
+        self.leave_topic(slot);
         self.mark(slot);
     }
 
-    fn leave(&mut self, slot: u32) {
+    fn leave_topic(&mut self, slot: u32) {
+        let conn = self.conns.at(slot);
+        if conn.place == NO_PLACE {
+            return;
+        }
+        if conn.window_bits > 0 {
+            let topic = self.locals.at(conn.topic).topic.clone();
+            let bits = conn.window_bits;
+            self.leave(slot);
+            // The view may go with its last reader, so it comes second.
+            topic.remove_inflating_reader(bits);
+        } else {
+            self.leave(slot);
+        }
+    }
+
+    /// Takes a connection from the subscribers of the view it reads.
+    pub(super) fn leave(&mut self, slot: u32) {
         if let Some(moved) = self.locals.leave(self.core, &mut self.conns, slot) {
             self.mark(moved);
         }

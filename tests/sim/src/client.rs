@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use fanfare::config::{LagPolicy, Settings};
 use fastrand::Rng;
 
-use crate::codec::{ServerFrame, server_frame};
+use flate2::Compress;
+
+use crate::codec::{ServerFrame, inflate, server_frame};
 use crate::kernel::Socket;
 use crate::truth::{By, Message, Truth};
 
@@ -34,6 +36,17 @@ pub(crate) enum Fate {
     Quit,
     HalfClosed,
     Reset,
+}
+
+/// What a client and the server agreed to on compression.
+pub(crate) struct Agreed {
+    /// What the answer says of it.
+    pub(crate) answer: String,
+    /// The client's window.
+    pub(crate) bits: u8,
+    /// It may refer to what it has sent before.
+    pub(crate) takeover: bool,
+    pub(crate) compressor: Compress,
 }
 
 /// A message that a client has queued.
@@ -64,6 +77,7 @@ pub(crate) struct Client {
     pub(crate) chat: bool,
     pub(crate) nature: Nature,
     pub(crate) fate: Fate,
+    pub(crate) deflate: Option<Agreed>,
     /// Until this step it does not read.
     pub(crate) asleep_until: usize,
     pub(crate) outbox: VecDeque<u8>,
@@ -115,6 +129,7 @@ impl Client {
             chat,
             nature,
             fate: Fate::Open,
+            deflate: None,
             asleep_until: 0,
             outbox: VecDeque::new(),
             queued: 0,
@@ -224,6 +239,10 @@ impl Client {
         assert!(head.contains(&offset), "{head} lacks {offset}");
         let chat = head.contains("\r\nSec-WebSocket-Protocol: chat\r\n");
         assert_eq!(chat, self.chat);
+        let agreed = self.deflate.as_ref().map(|agreed| agreed.answer.as_str());
+        let lines = || head.split("\r\n");
+        let answer = lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
+        assert_eq!(answer, agreed);
         self.greeted = true;
     }
 
@@ -234,6 +253,16 @@ impl Client {
         socket: &mut Socket,
         view: &View<'_>,
     ) {
+        let inflated;
+        let payload = match (frame.deflated, &self.deflate) {
+            (false, _) => frame.payload,
+            (true, None) => panic!("{} agreed to no compression", self.name()),
+            (true, Some(agreed)) => {
+                assert!(frame.opcode < 8, "control frames are never compressed");
+                inflated = inflate(frame.payload, agreed.bits);
+                &inflated
+            }
+        };
         match frame.opcode {
             1 if frame.payload.starts_with(b"{\"gap\":") => self.check_gap(frame.payload, view),
             1 | 2 => {
@@ -241,14 +270,14 @@ impl Client {
                 let Some(message) = view.truth.message(self.next) else {
                     panic!("{} hears what nobody said: {frame:?}", self.name());
                 };
-                let same = (message.opcode, &message.payload[..]) == (frame.opcode, frame.payload);
+                let same = (message.opcode, &message.payload[..]) == (frame.opcode, payload);
                 assert!(
                     same,
                     "{} is at offset {}, which is {:?}, but hears {:?}",
                     self.name(),
                     self.next,
                     message.by,
-                    String::from_utf8_lossy(frame.payload)
+                    String::from_utf8_lossy(payload)
                 );
                 self.log_bytes += frame.len as u64;
                 self.next += 1;

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use crate::client::{Client, Fate, Said};
-use crate::codec::client_frame;
+use crate::codec::{client_frame, compressor, deflate};
 use crate::truth::tag;
 
 const CONTINUATION: u8 = 0;
@@ -13,10 +13,11 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 const FIN: u8 = 0x80;
+const RSV1: u8 = 0x40;
 
 /// Everything that a client may do wrong, with the close code that answers it.
 /// Each is done to the letter of the section that forbids it.
-const WRONGS: [(&str, u16); 15] = [
+const WRONGS: [(&str, u16); 18] = [
     ("unmasked", 1002),
     ("reserved bit", 1002),
     ("reserved opcode", 1002),
@@ -32,6 +33,9 @@ const WRONGS: [(&str, u16); 15] = [
     ("bad text across fragments", 1007),
     ("close code 1005", 1002),
     ("one byte of a close", 1002),
+    ("no deflate data", 1007),
+    ("a bomb", 1009),
+    ("bad text, compressed", 1007),
 ];
 
 impl Client {
@@ -86,16 +90,34 @@ impl Client {
             }
         }
         let opcode = if text { TEXT } else { BINARY };
+        let (rsv1, wire) = self.encode(rng, &payload, message_bytes_max);
         if rng.u8(..) < 60 {
-            self.say_in_pieces(rng, opcode, &payload);
+            self.say_in_pieces(rng, rsv1 | opcode, &wire);
         } else {
-            self.put(&client_frame(FIN | opcode, key(rng), &payload));
+            self.put(&client_frame(FIN | rsv1 | opcode, key(rng), &wire));
         }
         self.said.push(Said {
             opcode,
             payload,
             end: self.queued,
         });
+    }
+
+    /// A message as it goes over the wire, and whether RSV1 is set.
+    fn encode(&mut self, rng: &mut Rng, payload: &[u8], bytes_max: usize) -> (u8, Vec<u8>) {
+        let Some(agreed) = self.deflate.as_mut().filter(|_| rng.u8(..) < 200) else {
+            return (0, payload.to_vec());
+        };
+        if !agreed.takeover || rng.u8(..) < 20 {
+            agreed.compressor.reset();
+        }
+        let wire = deflate(&mut agreed.compressor, payload);
+        if wire.len() > bytes_max {
+            // It is as good as not sent, so what follows may not refer to it.
+            agreed.compressor = compressor();
+            return (0, payload.to_vec());
+        }
+        (RSV1, wire)
     }
 
     fn say_in_pieces(&mut self, rng: &mut Rng, opcode: u8, payload: &[u8]) {
@@ -142,14 +164,17 @@ impl Client {
     }
 
     fn do_wrong(&mut self, rng: &mut Rng, message_bytes_max: usize) {
-        let which = rng.usize(..WRONGS.len());
+        let mut which = rng.usize(..WRONGS.len());
+        if self.deflate.is_none() {
+            which %= WRONGS.len() - 3;
+        }
         let (name, code) = WRONGS[which];
         let key = key(rng);
         let big = (message_bytes_max as u64 + 1).max(65536).to_be_bytes();
         let bytes: Vec<u8> = match name {
             "unmasked" => vec![FIN | TEXT, 2, b'h', b'i'],
             "reserved bit" => {
-                client_frame(FIN | TEXT | [0x40, 0x20, 0x10][rng.usize(..3)], key, b"hi")
+                client_frame(FIN | TEXT | [0x10, 0x20, 0x30][rng.usize(..3)], key, b"hi")
             }
             "reserved opcode" => client_frame(FIN | [3, 7, 11, 15][rng.usize(..4)], key, b"hi"),
             "fragmented control" => client_frame(PING, key, b"hi"),
@@ -177,6 +202,16 @@ impl Client {
             .concat(),
             "close code 1005" => client_frame(FIN | CLOSE, key, &1005_u16.to_be_bytes()),
             "one byte of a close" => client_frame(FIN | CLOSE, key, b"\x03"),
+            "no deflate data" => client_frame(FIN | RSV1 | BINARY, key, &[0xFF; 40]),
+            "a bomb" => {
+                let bomb = deflate(&mut compressor(), &vec![0; 100 * message_bytes_max]);
+                let bomb = &bomb[..bomb.len().min(message_bytes_max)];
+                client_frame(FIN | RSV1 | BINARY, key, bomb)
+            }
+            "bad text, compressed" => {
+                let bytes = deflate(&mut compressor(), b"caf\xC3");
+                client_frame(FIN | RSV1 | TEXT, key, &bytes)
+            }
             other => unreachable!("{other}"),
         };
         self.put(&bytes);

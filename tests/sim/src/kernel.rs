@@ -96,6 +96,7 @@ pub(crate) enum Request {
     },
     Poll,
     Shutdown(Shutdown),
+    Cancel,
     Close,
 }
 
@@ -224,6 +225,7 @@ impl Kernel {
                     .pending
                     .push((slot, Pending::Shutdown(how)));
             }
+            Request::Cancel => self.cancel(core, slot),
             Request::Close => {
                 record.closing = true;
                 self.sides[core].pending.push((slot, Pending::Close));
@@ -275,6 +277,18 @@ impl Kernel {
         });
         side.slots[slot as usize].sending = Some(0);
         side.pending.push((slot, Pending::Sent { result, held }));
+    }
+
+    fn cancel(&mut self, core: usize, slot: u32) {
+        let side = &mut self.sides[core];
+        let record = &mut side.slots[slot as usize];
+        let ended = Event::Ended(Some(Errno::ECANCELED));
+        let receiving = std::mem::take(&mut record.receiving).then_some(ended);
+        let polling = std::mem::take(&mut record.polling).then_some(Event::Writable);
+        let events = [receiving, polling, Some(Event::Cancelled)];
+        let events = events.into_iter().flatten();
+        side.ready
+            .extend(events.map(|event| Completion { slot, event }));
     }
 
     /// Lets some of what is under way get done: each thing `likely` times in
@@ -488,6 +502,7 @@ impl Kernel {
                 assert!(u64::from(*from) + u64::from(*len) <= bytes.len() as u64);
                 record.sending = Some(*len);
             }
+            Request::Cancel => {}
             Request::Poll => assert!(!record.polling, "readiness is awaited already"),
             Request::Shutdown(how) => {
                 record.shut_write = true;

@@ -1,6 +1,6 @@
 //! What one seed stands for: the settings, the faults, the number of players.
 
-use fanfare::config::{LagPolicy, Settings, Zerocopy};
+use fanfare::config::{Deflate, LagPolicy, Settings, Zerocopy};
 use fastrand::Rng;
 
 use crate::kernel::Faults;
@@ -77,6 +77,8 @@ impl Plan {
             retain_ms_max: pick(rng, &[0, 50, 2_000, 300_000]),
             zerocopy: pick(rng, &[Zerocopy::Auto, Zerocopy::Always, Zerocopy::Never]),
             zerocopy_bytes_min: pick(rng, &[1, 300, 4 << 10]),
+            deflate: pick(rng, &[Deflate::On, Deflate::Takeover, Deflate::Off]),
+            deflate_bytes_min: pick(rng, &[0, 256]),
             drain_ms_max: pick(rng, &[0, 500, 5_000]),
             ..Settings::default()
         };

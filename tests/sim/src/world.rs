@@ -5,14 +5,17 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use fanfare::config::Deflate;
 use fanfare::core::{Arrival, Reactor};
 use fanfare::hub::{Clock, Hub};
 use fanfare::protocol::http::{negotiate, parse};
 use fanfare::protocol::topic::TopicName;
 use fanfare::protocol::ws::Opcode;
+use fanfare::protocol::ws::deflate::Policy;
 use fastrand::Rng;
 
-use crate::client::{Client, Fate, Nature, View};
+use crate::client::{Agreed, Client, Fate, Nature, View};
+use crate::codec::compressor;
 use crate::kernel::{Kernel, SharedKernel, chance};
 use crate::plan::Plan;
 use crate::ring::{FakeRing, Handle};
@@ -130,7 +133,8 @@ impl World {
             220..=231 => self.pass_time(),
             232..=243 => self.connect(),
             244..=252 => self.publish(),
-            253..=254 => self.expire(),
+            253 => self.expire(),
+            254 => self.freeze(),
             255 => {
                 if self.rng.u8(..) < 50 {
                     self.settle();
@@ -286,6 +290,22 @@ impl World {
         }
     }
 
+    /// A core holds still, as if to be written down, and goes on.
+    fn freeze(&mut self) {
+        let core = self.rng.usize(..self.cores.len());
+        self.say(|| format!("core {core} freezes"));
+        self.cores[core].reactor.freeze();
+        for _ in 0..self.rng.usize(..200) {
+            if self.cores[core].reactor.is_still() {
+                break;
+            }
+            self.kernel.borrow_mut().progress(core, 128);
+            self.turn(core);
+        }
+        self.cores[core].reactor.thaw();
+        self.cores[core].awake = true;
+    }
+
     fn pass_time(&mut self) {
         let ms = self.rng.u64(1..=self.plan.leap_ms_max);
         self.now_ms.fetch_add(ms, Ordering::Relaxed);
@@ -336,11 +356,24 @@ impl World {
         if chat {
             head += "Sec-WebSocket-Protocol: superchat, chat\r\n";
         }
+        head += match self.rng.u8(..) {
+            0..=120 => "",
+            121..=180 => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+            181..=210 => {
+                "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n"
+            }
+            211..=230 => {
+                "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=8, \
+                 permessage-deflate; server_max_window_bits=11; client_no_context_takeover\r\n"
+            }
+            _ => "Sec-WebSocket-Extensions: permessage-deflate; what=3, x-unknown\r\n",
+        };
         head += "\r\n";
         let (request, _) = parse(head.as_bytes(), 8192)
             .expect("a head")
             .expect("whole");
-        let upgrade = negotiate(&request, self.hub.origins()).expect("a good one");
+        let upgrade = negotiate(&request, self.hub.origins(), self.policy());
+        let upgrade = upgrade.expect("a good one");
         let topic = self.hub.topic(&upgrade.topic).expect("it is there");
         let retained = topic.summary(self.hub.retention()).first_offset;
         let first = since.map_or(next, |since| since.clamp(retained, next));
@@ -357,6 +390,12 @@ impl World {
             write_max: [3, 200, 50_000][self.rng.usize(..3)],
         };
         let mut client = Client::new(id, core, peer, socket, truth, (echo, chat), first, nature);
+        client.deflate = upgrade.deflate.map(|agreed| Agreed {
+            answer: agreed.answer(),
+            bits: agreed.server_window_bits,
+            takeover: agreed.client_takeover,
+            compressor: compressor(),
+        });
         let mut rest = Vec::new();
         if self.rng.bool() {
             client.act(&mut self.rng, self.plan.settings.message_bytes_max);
@@ -389,6 +428,13 @@ impl World {
             }
         }
         self.look();
+    }
+
+    fn policy(&self) -> Option<Policy> {
+        let spoken = self.plan.settings.deflate;
+        (spoken != Deflate::Off).then_some(Policy {
+            client_takeover: spoken == Deflate::Takeover,
+        })
     }
 
     /// The history of a topic, begun now if there is none.

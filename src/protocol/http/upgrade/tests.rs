@@ -1,4 +1,8 @@
 use super::*;
+
+const DEFLATE: Option<deflate::Policy> = Some(deflate::Policy {
+    client_takeover: false,
+});
 use crate::protocol::http::head::parse;
 
 const GOOD: [&str; 5] = [
@@ -17,8 +21,8 @@ fn try_line(line: &str, headers: &[&str]) -> Result<Upgrade, Reject> {
     let text = request(line, headers);
     let (request, len) = parse(text.as_bytes(), 8192)?.expect("the head is whole");
     assert_eq!(len, text.len());
-    assert!(is_upgrade(&request) || negotiate(&request, &Origins::any()).is_err());
-    negotiate(&request, &Origins::same_host())
+    assert!(is_upgrade(&request) || negotiate(&request, &Origins::any(), DEFLATE).is_err());
+    negotiate(&request, &Origins::same_host(), DEFLATE)
 }
 
 fn try_path(path: &str) -> Result<Upgrade, Reject> {
@@ -225,14 +229,17 @@ fn a_page_of_another_host_is_refused_and_no_origin_is_no_browser() {
 }
 
 #[test]
-fn the_offered_extensions_stay_readable() {
-    let line = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
-    let upgrade = try_with(&[line, "Sec-WebSocket-Extensions: x-other"]).unwrap();
-    assert_eq!(
-        upgrade.extensions,
-        "permessage-deflate; client_max_window_bits, x-other"
-    );
-    assert_eq!(try_with(&[]).unwrap().extensions, "");
+fn offers_of_an_extension_may_come_in_several_headers() {
+    let upgrade = try_with(&[
+        "Sec-WebSocket-Extensions: foo; bar=\"a,b\"",
+        "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=12",
+    ]);
+    let upgrade = upgrade.unwrap();
+    let text = String::from_utf8(answer(&upgrade, 1, 1)).unwrap();
+    let line = "\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+                client_no_context_takeover; server_max_window_bits=12\r\n";
+    assert!(text.contains(line), "{text}");
+    assert_eq!(try_with(&[]).unwrap().deflate, None);
 }
 
 #[test]
