@@ -90,15 +90,17 @@ impl State {
 
     /// The peer will send no more, or has failed.
     pub(super) fn handle_end(&mut self, slot: u32, error: Option<Errno>) {
+        // Also where it has ended already, as the slot may wait for just this.
+        self.mark(slot);
         let conn = self.conns.at(slot);
         if error == Some(Errno::ECANCELED) {
             // It was called off; the next look asks again.
-            return self.mark(slot);
+            return;
         }
         conn.flags.set(Flags::ENDED);
         match (conn.phase, error) {
             // It may still read what it is owed, and the close.
-            (Phase::Finishing | Phase::Closing, None) => self.mark(slot),
+            (Phase::Finishing | Phase::Closing, None) => {}
             (_, None) => self.abort(slot, CloseReason::Gone),
             (_, Some(_)) => self.abort(slot, CloseReason::Reset),
         }

@@ -2,6 +2,7 @@
 //! mailbox for each core. The handle that everything outside the cores holds.
 
 mod admission;
+mod clock;
 mod mailbox;
 
 use std::collections::HashMap;
@@ -10,7 +11,6 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::time::Instant;
 
 use crate::config::Settings;
 use crate::core::Codec;
@@ -20,6 +20,7 @@ use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
 
 pub use admission::{Admission, Refusal};
+pub use clock::Clock;
 pub use mailbox::Mailbox;
 
 /// How long a core may go without a turn before the daemon is unwell.
@@ -42,7 +43,7 @@ pub struct Hub {
     /// A successor is about to take over: nothing may change.
     frozen: AtomicBool,
     upgrade: OnceLock<Box<Upgrade>>,
-    started: Instant,
+    clock: Clock,
     /// Messages published by others than subscribers.
     posted: AtomicU64,
     /// Compresses them.
@@ -74,6 +75,14 @@ impl Hub {
     /// # Errors
     /// When an eventfd cannot be made, or an origin cannot be read.
     pub fn new(settings: Settings) -> Result<Arc<Hub>, String> {
+        Hub::with_clock(settings, Clock::monotonic())
+    }
+
+    /// A hub that takes its time from `clock`.
+    ///
+    /// # Errors
+    /// As [`Hub::new`].
+    pub fn with_clock(settings: Settings, clock: Clock) -> Result<Arc<Hub>, String> {
         let origins = match settings.origins.as_slice() {
             [] => Origins::same_host(),
             list => Origins::from_list(list).map_err(|error| error.to_string())?,
@@ -101,7 +110,7 @@ impl Hub {
             stopping: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
             upgrade: OnceLock::new(),
-            started: Instant::now(),
+            clock,
             posted: AtomicU64::new(0),
             codec: Mutex::default(),
             settings,
@@ -132,9 +141,9 @@ impl Hub {
         &self.cores[core]
     }
 
-    /// Milliseconds of the daemon's own clock; it begins at 1.
+    /// Milliseconds of the daemon's own clock.
     pub fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64 + 1
+        self.clock.now_ms()
     }
 
     /// Bytes that all logs hold.
