@@ -4,6 +4,7 @@ mod acceptor;
 mod compress;
 mod conn;
 mod inbound;
+mod listener;
 mod local;
 pub mod metrics;
 mod outbound;
@@ -14,5 +15,6 @@ mod slots;
 mod thread;
 
 pub use compress::Codec;
+pub use listener::{Listener, Listeners};
 pub use reactor::{Arrival, Reactor};
-pub use thread::{Core, Listeners, slots};
+pub use thread::{Core, slots};

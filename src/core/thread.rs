@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -12,20 +11,17 @@ use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
-use socket2::Socket;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::acceptor::Acceptor;
+use super::listener::Listeners;
 use super::reactor::Reactor;
 use crate::hub::Hub;
 use crate::ring::{SLOTS_MAX, Uring, Wake};
 
 /// How often the clocks of connections are looked at.
 const TICK: Duration = Duration::from_millis(250);
-
-/// One listening socket for each address.
-pub type Listeners = Vec<Socket>;
 
 /// A running core.
 pub struct Core {
@@ -111,9 +107,11 @@ async fn serve(
         nudge: Rc::new(Notify::new()),
         lingering: Cell::new(0),
     });
-    for listener in &listeners {
-        let listener = tokio_uring::net::TcpListener::from_std(listener.try_clone()?.into());
-        tokio_uring::spawn(acceptor.clone().accept(listener));
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        accepting.push(tokio_uring::spawn(
+            acceptor.clone().accept(listener.open()?),
+        ));
     }
     let wake = Wake::watch(hub.mailbox(core).wake_fd())?;
     let mut tick = interval(TICK);
@@ -135,9 +133,9 @@ async fn serve(
             reactor.tick();
         }
         if hub.is_stopping() && deadline.is_none() {
-            for listener in &listeners {
-                // Ends the accept that is under way.
-                let _ = listener.shutdown(Shutdown::Both);
+            for task in accepting.drain(..) {
+                // It drops its listener; who waits in a shared one stays there.
+                task.abort();
             }
             reactor.drain();
             let drain = Duration::from_millis(hub.settings().drain_ms_max);

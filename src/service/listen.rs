@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::core::Listeners;
+use crate::core::{Listener, Listeners};
 
 /// Connections that may wait to be accepted; the kernel takes the smaller of
 /// this and `net.core.somaxconn`.
@@ -20,15 +20,15 @@ pub(super) struct ListenError {
     cause: String,
 }
 
+/// The addresses, and the listeners of each core.
+pub(super) type Bound = (Vec<SocketAddr>, Vec<Listeners>);
+
 /// Binds all addresses for all cores. Returns the addresses as bound (a port 0
 /// has become a real one) and the sockets of each core.
 ///
 /// # Errors
 /// The first address that cannot be had, and why.
-pub(super) fn listen(
-    addresses: &[SocketAddr],
-    cores: usize,
-) -> Result<(Vec<SocketAddr>, Vec<Listeners>), ListenError> {
+pub(super) fn listen(addresses: &[SocketAddr], cores: usize) -> Result<Bound, ListenError> {
     let mut bound = Vec::new();
     let mut listeners: Vec<Listeners> = (0..cores).map(|_| Vec::new()).collect();
     for address in addresses {
@@ -51,7 +51,7 @@ fn claim(address: SocketAddr) -> io::Result<SocketAddr> {
     TcpListener::bind(address)?.local_addr()
 }
 
-fn bind(address: SocketAddr) -> io::Result<Socket> {
+fn bind(address: SocketAddr) -> io::Result<Listener> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -64,7 +64,7 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    Ok(socket)
+    Listener::new(socket, false)
 }
 
 fn explain(error: &io::Error) -> String {

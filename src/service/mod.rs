@@ -1,18 +1,23 @@
 //! The daemon as a whole: from settings to a running service and its end.
 
+mod activation;
 mod housekeeping;
 mod listen;
+mod notify;
+mod signals;
+mod watchdog;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
 
 use self::housekeeping::Housekeeping;
+use self::notify::Notifier;
+use self::watchdog::Watchdog;
 use crate::admin;
-use crate::config::Settings;
+use crate::config::{Reload, Settings};
 use crate::core::{Core, slots};
 use crate::hub::Hub;
 use crate::ring::Probe;
@@ -21,14 +26,16 @@ use crate::ring::Probe;
 ///
 /// # Errors
 /// A sentence that says what cannot be had, and what to do.
-pub fn serve(settings: Settings) -> Result<(), String> {
+pub fn serve(settings: Settings, reload: Reload) -> Result<(), String> {
     let kernel = Probe::run().map_err(|missing| missing.to_string())?;
-    // Threads inherit the mask, so this comes before all of them.
-    let signals = block_signals()?;
+    let signals = signals::block()?;
+    let notifier = Arc::new(Notifier::from_env());
     raise_descriptor_limit();
     let cores = settings.cores;
-    let (addresses, listeners) =
-        listen::listen(&settings.listen, cores).map_err(|error| error.to_string())?;
+    let (addresses, listeners) = match activation::passed(cores)? {
+        Some(passed) => passed,
+        None => listen::listen(&settings.listen, cores).map_err(|error| error.to_string())?,
+    };
     let admin = admin::Listener::bind(&settings)?;
     let hub = Hub::new(settings)?;
     warn_of_capacity(&hub);
@@ -45,7 +52,9 @@ pub fn serve(settings: Settings) -> Result<(), String> {
         .transpose()?;
     hub.set_ready();
     announce(&addresses)?;
-    stop_on_signals(signals, hub.clone())?;
+    let watchdog = watch(&hub, &notifier)?;
+    signals::obey(signals, hub.clone(), notifier.clone(), reload)?;
+    notifier.ready(&watchdog::status(&hub, &[]));
     for core in started {
         core.join()
             .map_err(|error| format!("a core has failed: {error}"))?;
@@ -55,8 +64,22 @@ pub fn serve(settings: Settings) -> Result<(), String> {
         admin.stop();
     }
     housekeeping.stop();
+    if let Some(watchdog) = watchdog {
+        watchdog.stop();
+    }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Starts to tell the service manager how we are, if there is one.
+fn watch(hub: &Arc<Hub>, notifier: &Arc<Notifier>) -> Result<Option<Watchdog>, String> {
+    if !notifier.is_heard() {
+        return Ok(None);
+    }
+    let watchdog = Watchdog::start(hub.clone(), notifier.clone(), notify::watchdog());
+    watchdog
+        .map(Some)
+        .map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 /// What `fanfare probe` prints.
@@ -67,35 +90,6 @@ pub fn probe() -> Result<String, String> {
     match Probe::run() {
         Ok(probe) => Ok(probe.to_string()),
         Err(missing) => Err(missing.to_string()),
-    }
-}
-
-fn block_signals() -> Result<SigSet, String> {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGTERM);
-    signals.add(Signal::SIGINT);
-    signals
-        .thread_block()
-        .map_err(|error| format!("cannot block signals: {error}"))?;
-    Ok(signals)
-}
-
-/// The first signal makes the daemon stop in order, the second at once.
-fn stop_on_signals(signals: SigSet, hub: Arc<Hub>) -> Result<(), String> {
-    let wait = move || {
-        let first = signals.wait();
-        tracing::info!(signal = ?first, "stopping");
-        hub.stop();
-        let second = signals.wait();
-        tracing::warn!(signal = ?second, "stopping at once");
-        std::process::exit(1);
-    };
-    let spawned = std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(wait);
-    match spawned {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("cannot start a thread: {error}")),
     }
 }
 
