@@ -3,22 +3,21 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
-use super::listener::Door;
 use super::metrics::Metrics;
 use super::reactor::{Arrival, Reactor};
 use crate::config::{Deflate, ProxyHeader};
-use crate::hub::Hub;
+use crate::hub::{Hub, Mailbox};
 use crate::page;
 use crate::protocol::http::{
     HeadReader, Reject, Request, Upgrade, get_response, is_upgrade, negotiate, response,
@@ -26,7 +25,7 @@ use crate::protocol::http::{
 use crate::protocol::proxy;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::deflate;
-use crate::ring::Uring;
+use crate::ring::{Source, Uring};
 
 /// How long a peer that has been refused may go on sending: closing on unread
 /// bytes would make the kernel take the answer back.
@@ -35,6 +34,11 @@ const LINGER: Duration = Duration::from_millis(1000);
 const LINGERING_MAX: usize = 512;
 /// After an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that a core may have over its even share before it leaves those
+/// that wait in a shared listener to others; an eighth of the share besides.
+const LEAD_MAX: u64 = 16;
+/// How long it leaves them to others. Then it takes one: the others may be busy.
+const STEP_BACK: Duration = Duration::from_millis(2);
 /// The first read of a head; nearly all heads fit.
 const READ_BYTES: usize = 1024;
 
@@ -88,12 +92,17 @@ enum Wanted {
 }
 
 impl Acceptor {
-    /// Accepts until the task is aborted.
-    pub(super) async fn accept(self: Rc<Self>, mut door: Door) {
+    /// Accepts until the task is aborted. Other cores accept from a `shared`
+    /// listener as well.
+    pub(super) async fn accept(self: Rc<Self>, listener: Source<TcpListener>, shared: bool) {
         loop {
-            match door.accept(self.core, &self.hub).await {
+            if shared && self.leads() {
+                sleep(STEP_BACK).await;
+            }
+            match listener.next(TcpListener::accept).await {
                 Ok((stream, peer)) => {
                     let stream = TcpStream::from_std(stream);
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                     tokio_uring::spawn(self.clone().receive(stream, peer));
                     // A way through the ring, so that a burst holds up neither
                     // the requests of those before nor the other cores.
@@ -102,10 +111,18 @@ impl Acceptor {
                 Err(error) if is_about_the_peer(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections at the moment");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
+    }
+
+    /// Whether this core has clearly more connections than the others on average.
+    fn leads(&self) -> bool {
+        let cores = self.hub.mailboxes();
+        let held = |core: &Mailbox| core.metrics.connections.get();
+        let share = cores.iter().map(held).sum::<u64>() / cores.len() as u64;
+        held(&cores[self.core]) > share + share / 8 + LEAD_MAX
     }
 
     async fn receive(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {

@@ -3,8 +3,8 @@
 mod acceptor;
 mod compress;
 mod conn;
+mod handover;
 mod inbound;
-mod listener;
 mod local;
 pub mod metrics;
 mod outbound;
@@ -15,6 +15,6 @@ mod slots;
 mod thread;
 
 pub use compress::Codec;
-pub use listener::{Listener, Listeners};
+pub use handover::{SavedConn, SavedCore};
 pub use reactor::{Arrival, Reactor};
-pub use thread::{Core, slots};
+pub use thread::{Arrived, Command, Core, Inheritance, Listeners, Plan, slots};

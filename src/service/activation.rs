@@ -15,7 +15,7 @@ use listenfd::ListenFd;
 use socket2::{SockRef, Socket};
 
 use super::listen::Bound;
-use crate::core::{Listener, Listeners};
+use crate::core::Listeners;
 
 /// The passed sockets' addresses and each core's listeners; `None` if nothing
 /// was passed.
@@ -61,14 +61,12 @@ fn deal(sockets: Vec<TcpListener>, cores: usize) -> Result<Bound, String> {
     let mut listeners: Vec<Listeners> = (0..cores).map(|_| Vec::new()).collect();
     for (address, sockets) in &addresses {
         let refused = |error| format!("cannot accept on the passed socket for {address}: {error}");
-        let shared = sockets.len() < cores;
         for turn in 0..sockets.len().max(cores) {
             let socket = sockets[turn % sockets.len()].try_clone().map_err(refused)?;
             let socket = Socket::from(socket);
             // Accepted connections inherit it, as from a socket of our own.
             socket.set_tcp_nodelay(true).map_err(refused)?;
-            let listener = Listener::new(socket, shared).map_err(refused)?;
-            listeners[turn % cores].push(listener);
+            listeners[turn % cores].push(socket);
         }
     }
     let addresses = addresses.into_iter().map(|(address, _)| address);
@@ -93,7 +91,6 @@ mod tests {
             listeners.iter().map(Vec::len).collect::<Vec<_>>(),
             [1, 1, 1]
         );
-        assert!(listeners.iter().flatten().all(Listener::is_shared));
     }
 
     #[test]
@@ -115,7 +112,6 @@ mod tests {
             listeners.iter().map(Vec::len).collect::<Vec<_>>(),
             [2, 1, 1]
         );
-        assert!(!listeners.iter().flatten().any(Listener::is_shared));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::core::{Listener, Listeners};
+use crate::core::Listeners;
 
 /// Connections that may wait to be accepted; the kernel takes the smaller of
 /// this and `net.core.somaxconn`.
@@ -51,7 +51,7 @@ fn claim(address: SocketAddr) -> io::Result<SocketAddr> {
     TcpListener::bind(address)?.local_addr()
 }
 
-fn bind(address: SocketAddr) -> io::Result<Listener> {
+fn bind(address: SocketAddr) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -64,7 +64,7 @@ fn bind(address: SocketAddr) -> io::Result<Listener> {
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    Listener::new(socket, false)
+    Ok(socket)
 }
 
 fn explain(error: &io::Error) -> String {

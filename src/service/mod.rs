@@ -18,7 +18,7 @@ use self::notify::Notifier;
 use self::watchdog::Watchdog;
 use crate::admin;
 use crate::config::{Reload, Settings};
-use crate::core::{Core, slots};
+use crate::core::{Core, Plan, slots};
 use crate::hub::Hub;
 use crate::ring::Probe;
 
@@ -42,7 +42,15 @@ pub fn serve(settings: Settings, reload: Reload) -> Result<(), String> {
     let started: io::Result<Vec<Core>> = listeners
         .into_iter()
         .enumerate()
-        .map(|(core, listeners)| Core::start(core, hub.clone(), listeners, kernel.reports_usage))
+        .map(|(core, listeners)| {
+            Core::start(Plan {
+                core,
+                hub: hub.clone(),
+                listeners,
+                reports_usage: kernel.reports_usage,
+                inheritance: None,
+            })
+        })
         .collect();
     let started = started.map_err(|error| format!("cannot start a core: {error}"))?;
     let housekeeping = Housekeeping::start(hub.clone())
