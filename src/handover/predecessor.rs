@@ -41,7 +41,7 @@ pub struct Predecessor {
     /// The program and its arguments, as they were when this one started.
     pub program: Vec<std::ffi::OsString>,
     /// Called between `done` and `go`, with the successor's process id.
-    pub before_go: fn(u32),
+    pub before_go: Box<dyn Fn(u32) + Send + Sync>,
 }
 
 /// Starts a successor and hands everything to it. On success this process owns

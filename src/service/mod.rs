@@ -1,7 +1,11 @@
 //! The daemon as a whole: from settings to a running service and its end.
 
+mod activation;
 mod housekeeping;
 mod listen;
+mod notify;
+mod signals;
+mod watchdog;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -10,11 +14,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
 
 use self::housekeeping::Housekeeping;
+use self::notify::Notifier;
+use self::watchdog::Watchdog;
 use crate::admin;
-use crate::config::Settings;
+use crate::config::{Reload, Settings};
 use crate::core::{Core, Inheritance, Listeners, Plan, slots};
 use crate::handover::{self, Predecessor, Successor};
 use crate::hub::Hub;
@@ -27,24 +32,27 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// A sentence that says what cannot be had, and what to do.
-pub fn serve(settings: Settings) -> Result<(), String> {
+pub fn serve(settings: Settings, reload: Reload) -> Result<(), String> {
     let from = handover::inherit()?;
-    let outcome = run(settings, from.as_ref());
+    let outcome = run(settings, reload, from.as_ref());
     if let (Err(sentence), Some(from)) = (&outcome, &from) {
         from.fail(sentence);
     }
     outcome
 }
 
-fn run(settings: Settings, from: Option<&Successor>) -> Result<(), String> {
+fn run(settings: Settings, reload: Reload, from: Option<&Successor>) -> Result<(), String> {
     let kernel = Probe::run().map_err(|missing| missing.to_string())?;
-    // Threads inherit the mask, so this comes before all of them.
-    let signals = block_signals()?;
+    let signals = signals::block()?;
+    let notifier = Arc::new(Notifier::from_env());
     raise_descriptor_limit();
     let cores = settings.cores;
     let (addresses, listeners) = match from {
-        Some(from) => listen::inherit(from, &settings.listen, cores)?,
-        None => listen::listen(&settings.listen, cores).map_err(|error| error.to_string())?,
+        Some(from) => activation::inherit(from, &settings.listen, cores)?,
+        None => match activation::passed(cores)? {
+            Some(passed) => passed,
+            None => listen::listen(&settings.listen, cores).map_err(|error| error.to_string())?,
+        },
     };
     let admin = match from.and_then(|from| from.admin.as_ref()) {
         Some(socket) => {
@@ -61,7 +69,10 @@ fn run(settings: Settings, from: Option<&Successor>) -> Result<(), String> {
         listeners: listen::share(&listeners).map_err(|error| error.to_string())?,
         admin: admin.as_ref().and_then(|admin| admin.socket().ok()),
         program: program(),
-        before_go: |_| {},
+        before_go: {
+            let notifier = notifier.clone();
+            Box::new(move |successor| notifier.main_pid(successor))
+        },
     };
     let started = start_cores(&hub, listeners, kernel.reports_usage, from)?;
     let housekeeping = Housekeeping::start(hub.clone())
@@ -71,8 +82,10 @@ fn run(settings: Settings, from: Option<&Successor>) -> Result<(), String> {
         .transpose()?;
     hub.set_ready();
     announce(&addresses)?;
+    let watchdog = watch(&hub, &notifier)?;
     allow_upgrade(predecessor, kernel.installs);
-    obey_signals(signals, hub.clone())?;
+    signals::obey(signals, hub.clone(), notifier.clone(), reload)?;
+    notifier.ready(&watchdog::status(&hub, &[]));
     for core in started {
         core.join()
             .map_err(|error| format!("a core has failed: {error}"))?;
@@ -82,6 +95,9 @@ fn run(settings: Settings, from: Option<&Successor>) -> Result<(), String> {
         admin.stop();
     }
     housekeeping.stop();
+    if let Some(watchdog) = watchdog {
+        watchdog.stop();
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -160,6 +176,17 @@ fn allow_upgrade(predecessor: Predecessor, installs: bool) {
     }));
 }
 
+/// Starts to tell the service manager how we are, if there is one.
+fn watch(hub: &Arc<Hub>, notifier: &Arc<Notifier>) -> Result<Option<Watchdog>, String> {
+    if !notifier.is_heard() {
+        return Ok(None);
+    }
+    let watchdog = Watchdog::start(hub.clone(), notifier.clone(), notify::watchdog());
+    watchdog
+        .map(Some)
+        .map_err(|error| format!("cannot start a thread: {error}"))
+}
+
 /// What `fanfare probe` prints.
 ///
 /// # Errors
@@ -168,48 +195,6 @@ pub fn probe() -> Result<String, String> {
     match Probe::run() {
         Ok(probe) => Ok(probe.to_string()),
         Err(missing) => Err(missing.to_string()),
-    }
-}
-
-fn block_signals() -> Result<SigSet, String> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR2] {
-        signals.add(signal);
-    }
-    signals
-        .thread_block()
-        .map_err(|error| format!("cannot block signals: {error}"))?;
-    Ok(signals)
-}
-
-/// The first SIGTERM or SIGINT makes the daemon stop in order, the second at
-/// once. SIGUSR2 makes it hand over to a successor.
-fn obey_signals(signals: SigSet, hub: Arc<Hub>) -> Result<(), String> {
-    let obey = move || {
-        loop {
-            match signals.wait() {
-                Ok(Signal::SIGUSR2) => {
-                    let hub = hub.clone();
-                    // It logs its own failure.
-                    std::thread::spawn(move || hub.upgrade());
-                }
-                signal if hub.is_stopping() => {
-                    tracing::warn!(?signal, "stopping at once");
-                    std::process::exit(1);
-                }
-                signal => {
-                    tracing::info!(?signal, "stopping");
-                    hub.stop();
-                }
-            }
-        }
-    };
-    let spawned = std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(obey);
-    match spawned {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("cannot start a thread: {error}")),
     }
 }
 
