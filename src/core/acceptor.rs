@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_uring::buf::BoundedBuf;
-use tokio_uring::net::{TcpListener, TcpStream};
+use tokio_uring::net::TcpStream;
 
 use super::metrics::Metrics;
 use super::reactor::{Arrival, Reactor};
@@ -24,7 +24,7 @@ use crate::protocol::http::{
 };
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::deflate;
-use crate::ring::Uring;
+use crate::ring::{Source, Uring};
 
 /// How long a peer that has been refused may go on sending: closing on unread
 /// bytes would make the kernel take the answer back.
@@ -71,10 +71,11 @@ enum Wanted {
 
 impl Acceptor {
     /// Accepts until the listener is shut down.
-    pub(super) async fn accept(self: Rc<Self>, listener: TcpListener) {
+    pub(super) async fn accept(self: Rc<Self>, listener: Source<TcpListener>) {
         loop {
-            match listener.accept().await {
+            match listener.next(TcpListener::accept).await {
                 Ok((stream, peer)) => {
+                    let stream = TcpStream::from_std(stream);
                     tokio_uring::spawn(self.clone().receive(stream, peer));
                 }
                 Err(_) if self.hub.is_stopping() => return,

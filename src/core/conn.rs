@@ -80,6 +80,11 @@ impl Flags {
         self.0 & bits != 0
     }
 
+    /// These bits of it.
+    pub(super) fn only(self, bits: u16) -> u16 {
+        self.0 & bits
+    }
+
     #[inline]
     pub(super) fn set(&mut self, bits: u16) {
         self.0 |= bits;

@@ -91,6 +91,10 @@ impl State {
     /// The peer will send no more, or has failed.
     pub(super) fn handle_end(&mut self, slot: u32, error: Option<Errno>) {
         let conn = self.conns.at(slot);
+        if error == Some(Errno::ECANCELED) {
+            // It was called off; the next look asks again.
+            return self.mark(slot);
+        }
         conn.flags.set(Flags::ENDED);
         match (conn.phase, error) {
             // It may still read what it is owed, and the close.

@@ -9,12 +9,12 @@ use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
 
 use crate::config::Settings;
 use crate::core::Codec;
-use crate::log::{AppendError, Bounds, Published, Retention, Summary, Topic};
+use crate::log::{AppendError, Bounds, Published, Retention, SavedTopic, Summary, Topic};
 use crate::protocol::http::Origins;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
@@ -39,6 +39,9 @@ pub struct Hub {
     admission: Admission,
     ready: AtomicBool,
     stopping: AtomicBool,
+    /// A successor is about to take over: nothing may change.
+    frozen: AtomicBool,
+    upgrade: OnceLock<Box<Upgrade>>,
     started: Instant,
     /// Messages published by others than subscribers.
     posted: AtomicU64,
@@ -60,7 +63,12 @@ pub enum PublishError {
     TooBig,
     #[error("the memory for this topic's log is used up")]
     LogFull,
+    #[error("a newer fanfare is taking over: try again at once")]
+    HandingOver,
 }
+
+/// What hands everything over to a newer process; see [`Hub::upgrade`].
+pub type Upgrade = dyn Fn() -> Result<(), String> + Send + Sync;
 
 impl Hub {
     /// # Errors
@@ -91,6 +99,8 @@ impl Hub {
             cores: cores.map_err(|error| format!("cannot make an eventfd: {error}"))?,
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            frozen: AtomicBool::new(false),
+            upgrade: OnceLock::new(),
             started: Instant::now(),
             posted: AtomicU64::new(0),
             codec: Mutex::default(),
@@ -186,6 +196,9 @@ impl Hub {
         if payload.len() > self.settings.message_bytes_max {
             return Err(PublishError::TooBig);
         }
+        if self.frozen.load(Ordering::Acquire) {
+            return Err(PublishError::HandingOver);
+        }
         let topic = self.topic(name)?;
         let mut codec = self.codec.lock().expect("nothing panics inside the lock");
         let compressed = codec.deflate(
@@ -265,6 +278,50 @@ impl Hub {
                 (topic, summary)
             })
             .collect()
+    }
+
+    /// All topics.
+    pub fn all_topics(&self) -> Vec<Arc<Topic>> {
+        self.lock_topics().values().cloned().collect()
+    }
+
+    /// The topic of that name, if there is one.
+    pub fn find_topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.lock_topics().get(name).cloned()
+    }
+
+    /// Takes up a topic where another process left it.
+    ///
+    /// # Errors
+    /// When what was saved makes no sense.
+    pub fn restore_topic(&self, saved: &SavedTopic) -> Result<(), String> {
+        let (cores, bytes) = (self.cores.len(), self.log_bytes.clone());
+        let topic = Topic::restore(saved, self.now_ms(), cores, bytes)
+            .ok_or_else(|| format!("the log of topic {:?} is damaged", saved.name))?;
+        let topic = Arc::new(topic);
+        self.lock_topics().insert(topic.name().clone(), topic);
+        Ok(())
+    }
+
+    /// While frozen nothing is published from outside the cores.
+    pub fn set_frozen(&self, frozen: bool) {
+        self.frozen.store(frozen, Ordering::Release);
+    }
+
+    /// Sets what [`Hub::upgrade`] does.
+    pub fn on_upgrade(&self, upgrade: Box<Upgrade>) {
+        let set = self.upgrade.set(upgrade).is_ok();
+        assert!(set, "there is one way to upgrade");
+    }
+
+    /// Starts the program anew and hands everything over to it. Returns once
+    /// that is done; this process then has nothing left to do and ends soon.
+    ///
+    /// # Errors
+    /// A sentence on what went wrong; then everything goes on here.
+    pub fn upgrade(&self) -> Result<(), String> {
+        let upgrade = self.upgrade.get();
+        upgrade.ok_or("the daemon is still starting")?()
     }
 
     /// Lets go of history that is too old, and of topics that nobody needs.
