@@ -144,6 +144,7 @@ mod tests {
             "Running:",
             "Connections:",
             "Messages:",
+            "Compression:",
             "Topics:",
         ] {
             assert!(help.contains(heading), "{heading}");

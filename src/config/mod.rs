@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 pub use docs::{markdown, summary};
 pub use load::{CONFIG_OPTION, ConfigError, check_file, from_matches, options};
-pub use value::{Admin, Kind, LagPolicy, LogFormat, Zerocopy};
+pub use value::{Admin, Deflate, Kind, LagPolicy, LogFormat, Zerocopy};
 
 use value::{Given, Kind::*, Value};
 
@@ -127,10 +127,18 @@ settings! {
             "Size of one message; beyond it the connection is closed with 1009";
         partial_bytes_max: usize = "256MiB", Bytes(KIB, 64 * GIB),
             "Size of all half-received messages together";
-        inbound_messages_per_s_max: u64 = "100000", Count(0, 1_000_000_000),
+        inbound_messages_per_s_max: u64 = "1000000", Count(0, 1_000_000_000),
             "Messages per second from one connection; 0 is no limit";
-        inbound_bytes_per_s_max: u64 = "256MiB", Bytes(0, TIB),
+        inbound_bytes_per_s_max: u64 = "1GiB", Bytes(0, TIB),
             "Bytes per second from one connection; 0 is no limit";
+    }
+    "Compression" {
+        deflate: Deflate = "on", Choice(&["on", "takeover", "off"]),
+            "permessage-deflate; takeover lets clients refer to earlier messages, at 32 KiB each";
+        deflate_level: u64 = "4", Count(1, 9),
+            "From 1, fast, to 9, small";
+        deflate_bytes_min: usize = "256", Bytes(0, GIB),
+            "Messages below this size go out as they are";
     }
     "Topics" {
         topics_max: usize = "20000", Count(1, 10_000_000),

@@ -284,6 +284,8 @@ choices! {
     Zerocopy { "auto" => Auto, "always" => Always, "never" => Never }
     /// What happens to a subscriber further behind than `lag_bytes_max`.
     LagPolicy { "close" => Close, "skip" => Skip }
+    /// Whether permessage-deflate is spoken, and how.
+    Deflate { "on" => On, "takeover" => Takeover, "off" => Off }
     /// The form of the log lines on standard error.
     LogFormat { "text" => Text, "json" => Json }
 }

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,17 +12,19 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_uring::buf::BoundedBuf;
-use tokio_uring::net::{TcpListener, TcpStream};
+use tokio_uring::net::TcpStream;
 
 use super::metrics::Metrics;
 use super::reactor::{Arrival, Reactor};
+use crate::config::Deflate;
 use crate::hub::{Hub, Refusal};
 use crate::page;
 use crate::protocol::http::{
     HeadReader, Reject, Request, Upgrade, get_response, is_upgrade, negotiate, response,
 };
 use crate::protocol::topic::TopicName;
-use crate::ring::Uring;
+use crate::protocol::ws::deflate;
+use crate::ring::{Source, Uring};
 
 /// How long a peer that has been refused may go on sending: closing on unread
 /// bytes would make the kernel take the answer back.
@@ -69,10 +71,11 @@ enum Wanted {
 
 impl Acceptor {
     /// Accepts until the listener is shut down.
-    pub(super) async fn accept(self: Rc<Self>, listener: TcpListener) {
+    pub(super) async fn accept(self: Rc<Self>, listener: Source<TcpListener>) {
         loop {
-            match listener.accept().await {
+            match listener.next(TcpListener::accept).await {
                 Ok((stream, peer)) => {
+                    let stream = TcpStream::from_std(stream);
                     tokio_uring::spawn(self.clone().receive(stream, peer));
                 }
                 Err(_) if self.hub.is_stopping() => return,
@@ -167,7 +170,11 @@ impl Acceptor {
 
     fn route(&self, request: &Request<'_>) -> Result<Wanted, Reject> {
         if is_upgrade(request) {
-            return negotiate(request, self.hub.origins()).map(Wanted::Upgrade);
+            let spoken = self.hub.settings().deflate;
+            let deflate = (spoken != Deflate::Off).then_some(deflate::Policy {
+                client_takeover: spoken == Deflate::Takeover,
+            });
+            return negotiate(request, self.hub.origins(), deflate).map(Wanted::Upgrade);
         }
         let head_only = request.is_head();
         if let Some(asset) = page::find(request.path()) {

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::reason::CloseReason;
 use crate::protocol::ws::Reader;
+use crate::protocol::ws::deflate::Inflater;
 
 /// Bytes of answers that wait for one peer. Beyond: it asks faster than it
 /// reads, and is cut off as a control flood.
@@ -63,6 +64,9 @@ impl Flags {
     pub(super) const SHUT_WRITE: u16 = 1 << 13;
     /// Both directions have been shut down.
     pub(super) const SHUT_BOTH: u16 = 1 << 14;
+    /// It reads history from the raw view, and moves to its own once it has
+    /// caught up.
+    pub(super) const CATCHING_UP: u16 = 1 << 15;
 
     const SENDING: u16 = Self::SENDING_LOG | Self::SENDING_LANE;
     /// Nothing can be sent while one of these is set.
@@ -74,6 +78,11 @@ impl Flags {
     #[inline]
     pub(super) fn any(self, bits: u16) -> bool {
         self.0 & bits != 0
+    }
+
+    /// These bits of it.
+    pub(super) fn only(self, bits: u16) -> u16 {
+        self.0 & bits
     }
 
     #[inline]
@@ -157,7 +166,7 @@ pub(super) struct Finish {
 }
 
 /// What only few connections have at a time.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Extra {
     /// Frames for this peer alone, ahead of the log.
     pub(super) lane: Vec<u8>,
@@ -166,6 +175,8 @@ pub(super) struct Extra {
     pub(super) finish: Option<Finish>,
     /// When patience with a closing peer ends.
     pub(super) deadline_ms: Option<u64>,
+    /// Its window, where it may refer to its earlier messages.
+    pub(super) inflater: Option<Box<Inflater>>,
 }
 
 impl Extra {
@@ -174,11 +185,11 @@ impl Extra {
             && self.own.is_empty()
             && self.finish.is_none()
             && self.deadline_ms.is_none()
+            && self.inflater.is_none()
     }
 }
 
 /// One established connection.
-#[derive(Debug)]
 pub(super) struct Conn {
     /// Position in its topic's log of the next byte it gets.
     pub(super) cursor: u64,
@@ -198,6 +209,8 @@ pub(super) struct Conn {
     pub(super) phase: Phase,
     /// Pings since it was last heard.
     pub(super) pings: u8,
+    /// The window it inflates with, in bits; 0 without permessage-deflate.
+    pub(super) window_bits: u8,
     pub(super) reader: Reader,
     pub(super) extra: Option<Box<Extra>>,
 }

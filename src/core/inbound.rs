@@ -3,11 +3,11 @@
 use super::conn::{Flags, LANE_BYTES_MAX, OWN_MAX, Phase};
 use super::reactor::State;
 use super::reason::CloseReason;
-use crate::log::{AppendError, Published};
+use crate::log::{AppendError, Published, ViewKind};
 use crate::mask;
 use crate::protocol::chat;
 use crate::protocol::ws::frame::{self, CONTROL_BYTES_MAX};
-use crate::protocol::ws::{Event, Fault, Message, Opcode, Payload};
+use crate::protocol::ws::{Event, Fault, Limits, Message, Opcode, Payload};
 
 impl State {
     /// Reads all that a peer has sent.
@@ -22,10 +22,14 @@ impl State {
         // The reader lends out what it holds while the rest of the state is at
         // work, so it leaves its place for that long.
         let mut reader = std::mem::take(&mut conn.reader);
+        let limits = Limits {
+            message_bytes_max: self.hub.settings().message_bytes_max,
+            deflate: conn.window_bits > 0,
+        };
         let held = reader.buffered_bytes();
         let mut verdict = Ok(());
         while verdict.is_ok() {
-            verdict = match reader.next(&mut bytes, &self.limits) {
+            verdict = match reader.next(&mut bytes, &limits) {
                 Ok(Some(event)) => self.handle_event(slot, event),
                 Ok(None) => break,
                 Err(fault) => Err(CloseReason::Fault(fault)),
@@ -36,8 +40,11 @@ impl State {
             verdict = Err(CloseReason::PartialBytes);
         }
         self.conns.at(slot).reader = reader;
-        if let Err(reason) = verdict {
-            self.finish(slot, 0, reason);
+        match verdict {
+            Ok(()) => {}
+            // What it did right before is still answered, in this order.
+            Err(reason @ CloseReason::Fault(_)) => self.finish_after_owed(slot, reason),
+            Err(reason) => self.finish(slot, 0, reason),
         }
     }
 
@@ -56,9 +63,7 @@ impl State {
     }
 
     fn handle_message(&mut self, slot: u32, message: Message<'_>) -> Result<(), CloseReason> {
-        let len = match message.payload {
-            Payload::Masked { bytes, .. } | Payload::Whole(bytes) => bytes.len(),
-        };
+        let len = message.payload.len();
         let settings = self.hub.settings();
         let (messages_max, bytes_max) = (
             settings.inbound_messages_per_s_max,
@@ -71,29 +76,39 @@ impl State {
         let metrics = self.metrics();
         metrics.messages_in.add(1);
         metrics.bytes_in.add(len as u64);
+        if !message.deflated {
+            return self.accept_message(slot, message.text, message.payload);
+        }
+        let message_bytes_max = self.hub.settings().message_bytes_max;
+        let own = self.conns.at(slot).extra.as_mut();
+        let own = own.and_then(|extra| extra.inflater.as_deref_mut());
+        let mut scratch = self.codec.lend();
+        let inflated = self
+            .codec
+            .inflate(message.payload, own, message_bytes_max, &mut scratch);
+        let accepted = inflated
+            .and_then(|()| check_text(message.text, scratch.plain()))
+            .map_err(CloseReason::Fault)
+            .and_then(|()| {
+                self.accept_message(slot, message.text, Payload::Whole(scratch.plain()))
+            });
+        self.codec.give_back(scratch);
+        accepted
+    }
+
+    fn accept_message(
+        &mut self,
+        slot: u32,
+        text: bool,
+        payload: Payload<'_>,
+    ) -> Result<(), CloseReason> {
         let conn = self.conns.at(slot);
         if conn.flags.any(Flags::CHAT) {
-            return self.handle_chat(slot, message);
+            return self.handle_chat(slot, text, payload);
         }
         let number = conn.topic;
-        let opcode = if message.text {
-            Opcode::Text
-        } else {
-            Opcode::Binary
-        };
-        let published = match message.payload {
-            Payload::Masked { bytes, key } => self.publish(number, opcode, len, |room| {
-                mask::copy_unmasked(room, bytes, key);
-                if opcode == Opcode::Text {
-                    simdutf8::basic::from_utf8(room).map_err(|_| Fault::Utf8)?;
-                }
-                Ok(())
-            }),
-            Payload::Whole(bytes) => self.publish(number, opcode, len, |room| {
-                room.copy_from_slice(bytes);
-                Ok(())
-            }),
-        }?;
+        let opcode = if text { Opcode::Text } else { Opcode::Binary };
+        let published = self.publish(number, opcode, payload)?;
         self.skip_own(slot, published)
     }
 
@@ -102,22 +117,63 @@ impl State {
         &mut self,
         number: u32,
         opcode: Opcode,
-        len: usize,
-        write: impl FnOnce(&mut [u8]) -> Result<(), Fault>,
+        payload: Payload<'_>,
     ) -> Result<Published, CloseReason> {
-        let local = self.locals.at(number);
-        let published = local
-            .topic
-            .publish(opcode, len, self.now_ms, self.hub.retention(), write)
-            .map_err(|error| match error {
-                AppendError::Payload(fault) => CloseReason::Fault(fault),
-                AppendError::LogFull | AppendError::TotalFull => CloseReason::LogFull,
-            })?;
-        if !local.announce {
-            local.announce = true;
-            self.announce.push(number);
-        }
-        self.grow(number);
+        let topic = &self.locals.at(number).topic;
+        let text = opcode == Opcode::Text;
+        let published = match payload {
+            // The common way: one pass from the receive buffer into the log.
+            Payload::Masked { bytes, key } if topic.window_bits().is_none() => topic.publish(
+                opcode,
+                bytes.len(),
+                self.now_ms,
+                self.hub.retention(),
+                None,
+                |room| {
+                    mask::copy_unmasked(room, bytes, key);
+                    check_text(text, room)
+                },
+            ),
+            Payload::Masked { bytes, key } => {
+                let mut scratch = self.codec.lend();
+                scratch.unmask(bytes, key);
+                let checked = check_text(text, scratch.plain());
+                let published = checked
+                    .map_err(CloseReason::Fault)
+                    .and_then(|()| self.publish(number, opcode, Payload::Whole(scratch.plain())));
+                self.codec.give_back(scratch);
+                return published;
+            }
+            Payload::Whole(bytes) => {
+                let settings = self.hub.settings();
+                let (level, bytes_min) =
+                    (settings.deflate_level as u32, settings.deflate_bytes_min);
+                let compressed = self.codec.deflate(topic, bytes, level, bytes_min);
+                if let Some(compressed) = &compressed {
+                    let saved = bytes.len() - compressed.payload.len();
+                    let readers = topic.subscribers(ViewKind::Deflated);
+                    let metrics = &self.hub.mailbox(self.core).metrics;
+                    metrics.deflated_messages.add(1);
+                    metrics.deflate_saved_bytes.add(saved as u64 * readers);
+                }
+                topic.publish(
+                    opcode,
+                    bytes.len(),
+                    self.now_ms,
+                    self.hub.retention(),
+                    compressed,
+                    |room| {
+                        room.copy_from_slice(bytes);
+                        Ok(())
+                    },
+                )
+            }
+        };
+        let published = published.map_err(|error| match error {
+            AppendError::Payload(fault) => CloseReason::Fault(fault),
+            AppendError::LogFull | AppendError::TotalFull => CloseReason::LogFull,
+        })?;
+        self.grow_topic(number);
         Ok(published)
     }
 
@@ -127,7 +183,8 @@ impl State {
         if conn.flags.any(Flags::ECHO) {
             return Ok(());
         }
-        let range = published.range;
+        let kind = self.locals.at(conn.topic).kind;
+        let range = published.range(kind);
         let reached = conn.cursor == range.start && !conn.flags.any(Flags::BUSY);
         let own = &mut conn.extra().own;
         if let Some(last) = own.back_mut()
@@ -181,16 +238,22 @@ impl State {
     /// A leaver is announced to all. Returns where its line ends in the log.
     pub(super) fn logout(&mut self, slot: u32) -> u64 {
         let address = self.conns.at(slot).peer.address();
+        let kind = self.locals.at(self.conns.at(slot).topic).kind;
         let said = self.publish_line(slot, &chat::logout(address));
         // With the log full there is nobody left to tell.
-        said.map_or(0, |published| published.range.end)
+        said.map_or(0, |published| published.range(kind).end)
     }
 
-    fn handle_chat(&mut self, slot: u32, message: Message<'_>) -> Result<(), CloseReason> {
-        if !message.text {
+    fn handle_chat(
+        &mut self,
+        slot: u32,
+        text: bool,
+        payload: Payload<'_>,
+    ) -> Result<(), CloseReason> {
+        if !text {
             return Err(CloseReason::ChatBinary);
         }
-        let bytes = match message.payload {
+        let bytes = match payload {
             Payload::Masked { bytes, key } => {
                 let mut text = bytes.to_vec();
                 mask::unmask(&mut text, key);
@@ -214,9 +277,14 @@ impl State {
 
     fn publish_line(&mut self, slot: u32, line: &str) -> Result<Published, CloseReason> {
         let number = self.conns.at(slot).topic;
-        self.publish(number, Opcode::Text, line.len(), |room| {
-            room.copy_from_slice(line.as_bytes());
-            Ok(())
-        })
+        self.publish(number, Opcode::Text, Payload::Whole(line.as_bytes()))
     }
+}
+
+/// What is published as text is UTF-8.
+fn check_text(text: bool, bytes: &[u8]) -> Result<(), Fault> {
+    if text && simdutf8::basic::from_utf8(bytes).is_err() {
+        return Err(Fault::Utf8);
+    }
+    Ok(())
 }

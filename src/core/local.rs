@@ -7,11 +7,12 @@ use slab::Slab;
 
 use super::conn::NO_PLACE;
 use super::slots::Slots;
-use crate::log::{Topic, Window};
+use crate::log::{Retention, Start, Topic, ViewKind, Window};
 
-/// A topic with at least one subscriber on this core.
+/// A view of a topic with at least one subscriber on this core.
 pub(super) struct Local {
     pub(super) topic: Arc<Topic>,
+    pub(super) kind: ViewKind,
     pub(super) window: Window,
     /// Slots of the subscribers.
     pub(super) subscribers: Vec<u32>,
@@ -24,6 +25,27 @@ pub(super) struct Local {
     /// Other cores are to be told that it has grown.
     pub(super) announce: bool,
     tally: Tally,
+}
+
+/// Where a subscriber wants to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Since {
+    Now,
+    /// At this offset, or at the oldest one there is.
+    Offset(u64),
+    /// At this offset, or not at all.
+    Exactly(u64),
+}
+
+/// Where a subscriber begins.
+pub(super) struct Seat {
+    /// The core's number for the view.
+    pub(super) number: u32,
+    /// The subscriber's place in it.
+    pub(super) place: u32,
+    pub(super) cursor: u64,
+    /// Of the first message it gets.
+    pub(super) offset: u64,
 }
 
 /// How many messages lie between two positions; nearly all subscribers ask for
@@ -76,18 +98,49 @@ impl Locals {
         self.0.iter_mut().map(|(_, local)| local)
     }
 
-    /// Adds a subscriber that wants what comes from now on, or all from offset
-    /// `since` on. Returns the topic's number, the subscriber's place in it,
-    /// its cursor, and the offset of the first message it gets.
+    /// Adds a subscriber to a view that has a reader. `None` only where it
+    /// cannot begin exactly where it wants to.
     pub(super) fn join(
         &mut self,
         core: usize,
         topic: Arc<Topic>,
+        kind: ViewKind,
         slot: u32,
-        since: Option<u64>,
-        retention: &crate::log::Retention,
-    ) -> (u32, u32, u64, u64) {
-        let listener = topic.listener(core);
+        since: Since,
+        retention: &Retention,
+    ) -> Option<Seat> {
+        self.seat(core, topic, kind, slot, |topic| match since {
+            Since::Now => Some(topic.start(kind, None, retention)),
+            Since::Offset(offset) => Some(topic.start(kind, Some(offset), retention)),
+            Since::Exactly(offset) => {
+                let start = topic.start(kind, Some(offset), retention);
+                (start.offset == offset).then_some(start)
+            }
+        })
+    }
+
+    /// Adds a subscriber that stood at `cursor` in another process. `None` if
+    /// nobody can stand there.
+    pub(super) fn resume(
+        &mut self,
+        core: usize,
+        topic: Arc<Topic>,
+        kind: ViewKind,
+        slot: u32,
+        cursor: u64,
+    ) -> Option<Seat> {
+        self.seat(core, topic, kind, slot, |topic| topic.resume(kind, cursor))
+    }
+
+    fn seat(
+        &mut self,
+        core: usize,
+        topic: Arc<Topic>,
+        kind: ViewKind,
+        slot: u32,
+        start: impl FnOnce(&Topic) -> Option<Start>,
+    ) -> Option<Seat> {
+        let listener = topic.listener(core, kind);
         let known = listener.subscribers.load(Ordering::Relaxed) > 0;
         let number = if known {
             listener.place.load(Ordering::Relaxed) as usize
@@ -101,7 +154,10 @@ impl Locals {
             listener.told.heard();
         }
         listener.subscribers.fetch_add(1, Ordering::AcqRel);
-        let start = topic.start(since, retention);
+        let Some(start) = start(&topic) else {
+            listener.subscribers.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        };
         if known {
             let local = &mut self.0[number];
             local.window.reach_back(start.segments);
@@ -109,6 +165,7 @@ impl Locals {
         } else {
             let inserted = self.0.insert(Local {
                 topic,
+                kind,
                 window: Window::new(start.segments),
                 subscribers: vec![slot],
                 next: 0,
@@ -119,8 +176,22 @@ impl Locals {
             });
             assert_eq!(inserted, number);
         }
-        let place = self.0[number].subscribers.len() as u32 - 1;
-        (number as u32, place, start.position, start.offset)
+        Some(Seat {
+            number: number as u32,
+            place: self.0[number].subscribers.len() as u32 - 1,
+            cursor: start.position,
+            offset: start.offset,
+        })
+    }
+
+    /// The numbers of all views that have subscribers here.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(|(number, _)| number as u32)
+    }
+
+    /// The topic of a connection, while it is a subscriber.
+    pub(super) fn topic_of(&self, number: u32, place: u32) -> Option<&Arc<Topic>> {
+        (place != NO_PLACE).then(|| &self.0[number as usize].topic)
     }
 
     /// Removes the subscriber in `slot`, and the topic with the last one. The
@@ -139,7 +210,7 @@ impl Locals {
         if let Some(moved) = moved {
             conns.at(moved).place = place as u32;
         }
-        let listener = local.topic.listener(core);
+        let listener = local.topic.listener(core, local.kind);
         listener.subscribers.fetch_sub(1, Ordering::AcqRel);
         if local.subscribers.is_empty() {
             self.0.remove(number as usize);

@@ -81,6 +81,10 @@ pub struct Metrics {
     /// The furthest that any subscriber was behind at the last look, in bytes.
     pub lag_bytes: Counter,
     pub pings: Counter,
+    /// Messages that were compressed, once for all who read them so.
+    pub deflated_messages: Counter,
+    /// Bytes that did not go out because of that, over all their subscribers.
+    pub deflate_saved_bytes: Counter,
     pub turns: TurnTimes,
     pub closes: Vec<Counter>,
     pub rejects: Vec<Counter>,
@@ -105,6 +109,8 @@ impl Default for Metrics {
             lag_missed: Counter::default(),
             lag_bytes: Counter::default(),
             pings: Counter::default(),
+            deflated_messages: Counter::default(),
+            deflate_saved_bytes: Counter::default(),
             turns: TurnTimes::default(),
             closes: CloseReason::all().map(|_| Counter::default()).collect(),
             rejects: Reject::ALL.iter().map(|_| Counter::default()).collect(),

@@ -1,7 +1,9 @@
 //! A core: one pinned thread with an acceptor and a reactor.
 
 mod acceptor;
+mod compress;
 mod conn;
+mod handover;
 mod inbound;
 mod local;
 pub mod metrics;
@@ -12,5 +14,7 @@ pub mod reason;
 mod slots;
 mod thread;
 
+pub use compress::Codec;
+pub use handover::{SavedConn, SavedCore};
 pub use reactor::{Arrival, Reactor};
 pub use thread::{Core, Listeners, slots};

@@ -124,6 +124,9 @@ impl<R: Ring> Reactor<R> {
             }
         }
         conn.tidy_extra();
+        if conn.flags.any(Flags::CATCHING_UP) && conn.cursor >= end && conn.extra.is_none() {
+            return self.state.change_view(slot);
+        }
         if conn.cursor < end {
             send_log(&mut self.ring, hub.settings(), slot, conn, local, end);
         }

@@ -34,6 +34,16 @@ impl State {
         self.finish_with(slot, position, reason, reason.code(), PARTING_MS_MAX);
     }
 
+    /// Ends a connection for `reason` once it has been sent all that is
+    /// published by now.
+    pub(super) fn finish_after_owed(&mut self, slot: u32, reason: CloseReason) {
+        let conn = self.conns.at(slot);
+        if conn.phase == Phase::Open {
+            let position = self.locals.at(conn.topic).window.advance();
+            self.finish(slot, position, reason);
+        }
+    }
+
     fn finish_with(
         &mut self,
         slot: u32,
@@ -81,6 +91,10 @@ impl State {
     /// The peer will send no more, or has failed.
     pub(super) fn handle_end(&mut self, slot: u32, error: Option<Errno>) {
         let conn = self.conns.at(slot);
+        if error == Some(Errno::ECANCELED) {
+            // It was called off; the next look asks again.
+            return self.mark(slot);
+        }
         conn.flags.set(Flags::ENDED);
         match (conn.phase, error) {
             // It may still read what it is owed, and the close.
@@ -104,7 +118,7 @@ impl State {
         };
         extra.lane.extend_from_slice(&frame[..len]);
         conn.phase = Phase::Closing;
-        self.leave(slot);
+        self.leave_topic(slot);
     }
 
     /// Ends an open connection without a word, as nobody would hear it.
@@ -126,11 +140,28 @@ impl State {
         conn.flags.clear(Flags::SPECIAL);
         let held = std::mem::take(&mut conn.reader).buffered_bytes();
         self.hub.account_partial(held, 0);
-        self.leave(slot);
+        self.leave_topic(slot);
         self.mark(slot);
     }
 
-    fn leave(&mut self, slot: u32) {
+    fn leave_topic(&mut self, slot: u32) {
+        let conn = self.conns.at(slot);
+        if conn.place == NO_PLACE {
+            return;
+        }
+        if conn.window_bits > 0 {
+            let topic = self.locals.at(conn.topic).topic.clone();
+            let bits = conn.window_bits;
+            self.leave(slot);
+            // The view may go with its last reader, so it comes second.
+            topic.remove_inflating_reader(bits);
+        } else {
+            self.leave(slot);
+        }
+    }
+
+    /// Takes a connection from the subscribers of the view it reads.
+    pub(super) fn leave(&mut self, slot: u32) {
         if let Some(moved) = self.locals.leave(self.core, &mut self.conns, slot) {
             self.mark(moved);
         }

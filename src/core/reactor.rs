@@ -8,17 +8,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::compress::{Codec, view_of};
 use super::conn::{Conn, Flags, NO_PLACE, Phase, Rate};
-use super::local::Locals;
+use super::local::{Locals, Seat, Since};
 use super::metrics::Metrics;
 use super::reason::CloseReason;
 use super::slots::Slots;
 use crate::hub::Hub;
-use crate::log::Topic;
+use crate::log::{Topic, ViewKind};
 use crate::protocol::http::{Reject, Subprotocol, Upgrade, answer};
-use crate::protocol::ws::{Limits, Reader};
+use crate::protocol::ws::Reader;
+use crate::protocol::ws::deflate::Inflater;
 use crate::ring::{Completion, Event, Ring};
 
 /// Rounds of one turn; then the acceptor is let in.
@@ -45,8 +48,10 @@ pub(super) struct State {
     pub(super) dirty: Vec<u32>,
     /// Subscribers found to be too far behind.
     pub(super) lagging: Vec<u32>,
-    pub(super) limits: Limits,
+    pub(super) codec: Codec,
     pub(super) now_ms: u64,
+    /// Nothing is asked of the ring: the connections are about to move.
+    pub(super) frozen: bool,
     mail: Vec<u32>,
 }
 
@@ -62,10 +67,6 @@ pub struct Arrival {
 impl<R: Ring> Reactor<R> {
     /// A reactor for at most `slots` connections. Its thread is the ring's.
     pub fn new(core: usize, hub: Arc<Hub>, ring: R, slots: u32) -> Self {
-        let limits = Limits {
-            message_bytes_max: hub.settings().message_bytes_max,
-            deflate: false,
-        };
         Reactor {
             ring,
             state: State {
@@ -78,7 +79,8 @@ impl<R: Ring> Reactor<R> {
                 announce: Vec::new(),
                 dirty: Vec::new(),
                 lagging: Vec::new(),
-                limits,
+                codec: Codec::default(),
+                frozen: false,
                 mail: Vec::new(),
             },
             completions: Vec::new(),
@@ -138,9 +140,13 @@ impl<R: Ring> Reactor<R> {
             self.ring.completions(&mut self.completions);
             let quiet = queued == 0 && self.completions.is_empty();
             self.handle_completions();
-            self.state.handle_mail();
-            self.fan_out();
-            self.flush();
+            if self.state.frozen {
+                self.part_with_ended();
+            } else {
+                self.state.handle_mail();
+                self.fan_out();
+                self.flush();
+            }
             if quiet && !self.state.has_work() && self.ring.queued() == 0 {
                 break;
             }
@@ -207,6 +213,19 @@ impl<R: Ring> Reactor<R> {
                 state.mark(slot);
             }
             Event::Closed => state.vacate(slot),
+            Event::Cancelled | Event::Installed => {}
+        }
+    }
+
+    /// While frozen, only connections that are at their end go on with it.
+    fn part_with_ended(&mut self) {
+        for slot in std::mem::take(&mut self.state.dirty) {
+            if let Some(conn) = self.state.conns.get_mut(slot) {
+                conn.flags.clear(Flags::DIRTY);
+                if conn.phase == Phase::Ending {
+                    self.look_after(slot);
+                }
+            }
         }
     }
 
@@ -265,7 +284,8 @@ impl State {
     }
 
     fn has_work(&self) -> bool {
-        !self.growing.is_empty() || !self.dirty.is_empty() || !self.announce.is_empty()
+        let to_send = !self.growing.is_empty() || !self.announce.is_empty();
+        !self.dirty.is_empty() || (to_send && !self.frozen)
     }
 
     /// Makes the record of a new connection. There is room for it.
@@ -289,6 +309,9 @@ impl State {
             peer: peer.into(),
             phase: Phase::Open,
             pings: 0,
+            window_bits: upgrade
+                .deflate
+                .map_or(0, |agreed| agreed.server_window_bits),
             reader: Reader::new(),
             extra: None,
         });
@@ -298,12 +321,30 @@ impl State {
     /// Subscribes a seated connection and greets it.
     fn enter(&mut self, slot: u32, topic: Arc<Topic>, upgrade: &Upgrade) {
         let epoch = topic.epoch();
-        let (number, place, cursor, offset) =
-            self.locals
-                .join(self.core, topic, slot, upgrade.since, self.hub.retention());
         let conn = self.conns.at(slot);
-        (conn.topic, conn.place, conn.cursor) = (number, place, cursor);
-        conn.extra().lane = answer(upgrade, epoch, offset);
+        let own_view = view_of(conn.window_bits);
+        if own_view == ViewKind::Deflated {
+            topic.add_inflating_reader(conn.window_bits);
+        }
+        // The deflated view may not reach back; the raw one does.
+        let (kind, since) = match upgrade.since {
+            Some(offset) => (ViewKind::Raw, Since::Offset(offset)),
+            None => (own_view, Since::Now),
+        };
+        if kind != own_view {
+            conn.flags.set(Flags::CATCHING_UP);
+        }
+        let retention = self.hub.retention();
+        let seat = self
+            .locals
+            .join(self.core, topic, kind, slot, since, retention);
+        let offset = self.take_seat(slot, seat.expect("any start will do"));
+        let conn = self.conns.at(slot);
+        let extra = conn.extra();
+        extra.lane = answer(upgrade, epoch, offset);
+        if upgrade.deflate.is_some_and(|agreed| agreed.client_takeover) {
+            extra.inflater = Some(Box::new(Inflater::resume(&[])));
+        }
         let metrics = self.metrics();
         metrics.handshakes.add(1);
         metrics.connections.set(self.conns.len() as u64);
@@ -311,6 +352,33 @@ impl State {
             self.welcome(slot);
         }
         self.mark(slot);
+    }
+
+    pub(super) fn take_seat(&mut self, slot: u32, seat: Seat) -> u64 {
+        let conn = self.conns.at(slot);
+        (conn.topic, conn.place, conn.cursor) = (seat.number, seat.place, seat.cursor);
+        seat.offset
+    }
+
+    /// A subscriber that has read all there is of the raw view goes on with
+    /// its own, from the next message on.
+    pub(super) fn change_view(&mut self, slot: u32) {
+        let conn = self.conns.at(slot);
+        let (kind, old) = (view_of(conn.window_bits), conn.topic);
+        let local = self.locals.at(old);
+        let topic = local.topic.clone();
+        let next = local.window.messages_before(conn.cursor) + 1;
+        let since = Since::Exactly(next);
+        // The new seat first: leaving may be the end of the old view here.
+        let (core, retention) = (self.core, self.hub.retention());
+        let Some(seat) = self.locals.join(core, topic, kind, slot, since, retention) else {
+            return;
+        };
+        self.leave(slot);
+        self.take_seat(slot, seat);
+        self.conns.at(slot).flags.clear(Flags::CATCHING_UP);
+        let number = self.conns.at(slot).topic;
+        self.grow(number);
     }
 
     /// The slot is empty.
@@ -326,14 +394,31 @@ impl State {
         for place in mail.drain(..) {
             // The topic may have gone since; another may have its number.
             if let Some(local) = self.locals.get_mut(place) {
-                local.topic.listener(self.core).told.heard();
+                local.topic.listener(self.core, local.kind).told.heard();
                 self.grow(place);
             }
         }
         self.mail = mail;
     }
 
-    /// A topic has grown: it is to be fanned out.
+    /// A topic has grown by a message from this core: its views here are to be
+    /// fanned out, and other cores told.
+    pub(super) fn grow_topic(&mut self, number: u32) {
+        let local = self.locals.at(number);
+        if !local.announce {
+            local.announce = true;
+            self.announce.push(number);
+        }
+        let topic = local.topic.clone();
+        for kind in ViewKind::ALL {
+            let listener = topic.listener(self.core, kind);
+            if listener.subscribers.load(Ordering::Relaxed) > 0 {
+                self.grow(listener.place.load(Ordering::Relaxed));
+            }
+        }
+    }
+
+    /// A view has grown: it is to be fanned out.
     pub(super) fn grow(&mut self, number: u32) {
         let local = self.locals.at(number);
         if !local.growing {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::acceptor::Acceptor;
 use super::reactor::Reactor;
 use crate::hub::Hub;
-use crate::ring::{SLOTS_MAX, Uring, Wake};
+use crate::ring::{SLOTS_MAX, Source, Uring, Wake};
 
 /// How often the clocks of connections are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -112,7 +112,8 @@ async fn serve(
         lingering: Cell::new(0),
     });
     for listener in &listeners {
-        let listener = tokio_uring::net::TcpListener::from_std(listener.try_clone()?.into());
+        listener.set_nonblocking(true)?;
+        let listener = Source::watch(listener.try_clone()?.into())?;
         tokio_uring::spawn(acceptor.clone().accept(listener));
     }
     let wake = Wake::watch(hub.mailbox(core).wake_fd())?;

@@ -64,6 +64,16 @@ impl Admission {
         Ok(())
     }
 
+    /// Counts a connection that another process has admitted.
+    pub fn resume(&self, ip: IpAddr) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        let mut addresses = self
+            .addresses
+            .lock()
+            .expect("nothing panics inside the lock");
+        *addresses.entry(site(ip)).or_insert(0) += 1;
+    }
+
     /// The connection's handshake is over, one way or the other.
     pub fn shake(&self) {
         self.handshakes.fetch_sub(1, Ordering::Relaxed);

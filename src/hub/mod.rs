@@ -6,12 +6,14 @@ mod mailbox;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crate::config::Settings;
+use crate::core::Codec;
 use crate::log::{AppendError, Bounds, Published, Retention, Summary, Topic};
 use crate::protocol::http::Origins;
 use crate::protocol::topic::TopicName;
@@ -40,6 +42,8 @@ pub struct Hub {
     started: Instant,
     /// Messages published by others than subscribers.
     posted: AtomicU64,
+    /// Compresses them.
+    codec: Mutex<Codec>,
 }
 
 /// The number of topics has reached `topics_max`.
@@ -89,6 +93,7 @@ impl Hub {
             stopping: AtomicBool::new(false),
             started: Instant::now(),
             posted: AtomicU64::new(0),
+            codec: Mutex::default(),
             settings,
         }))
     }
@@ -182,21 +187,28 @@ impl Hub {
             return Err(PublishError::TooBig);
         }
         let topic = self.topic(name)?;
-        let published = topic
-            .publish(
-                opcode,
-                payload.len(),
-                self.now_ms(),
-                &self.retention,
-                |room| {
-                    room.copy_from_slice(payload);
-                    Ok::<_, std::convert::Infallible>(())
-                },
-            )
-            .map_err(|error| match error {
-                AppendError::Payload(never) => match never {},
-                AppendError::LogFull | AppendError::TotalFull => PublishError::LogFull,
-            })?;
+        let mut codec = self.codec.lock().expect("nothing panics inside the lock");
+        let compressed = codec.deflate(
+            &topic,
+            payload,
+            self.settings.deflate_level as u32,
+            self.settings.deflate_bytes_min,
+        );
+        let published = topic.publish(
+            opcode,
+            payload.len(),
+            self.now_ms(),
+            &self.retention,
+            compressed,
+            |room| {
+                room.copy_from_slice(payload);
+                Ok::<_, Infallible>(())
+            },
+        );
+        let published = published.map_err(|error| match error {
+            AppendError::Payload(never) => match never {},
+            AppendError::LogFull | AppendError::TotalFull => PublishError::LogFull,
+        })?;
         self.announce(&topic, None);
         self.posted.fetch_add(1, Ordering::Relaxed);
         Ok((published, topic.epoch()))
@@ -209,12 +221,14 @@ impl Hub {
 
     /// Tells the cores that serve `topic`, but for `except`, that it has grown.
     pub fn announce(&self, topic: &Topic, except: Option<usize>) {
-        for (core, listener) in topic.listeners().iter().enumerate() {
-            if Some(core) != except
-                && listener.subscribers.load(Ordering::Acquire) > 0
-                && listener.told.tell()
-            {
-                self.cores[core].post(listener.place.load(Ordering::Acquire));
+        for (core, views) in topic.listeners().iter().enumerate() {
+            if Some(core) == except {
+                continue;
+            }
+            for listener in views {
+                if listener.subscribers.load(Ordering::Acquire) > 0 && listener.told.tell() {
+                    self.cores[core].post(listener.place.load(Ordering::Acquire));
+                }
             }
         }
     }

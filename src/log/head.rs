@@ -45,7 +45,7 @@ impl Head {
 /// "This core has been told": set by publishers, cleared by the core before it
 /// reads the head, so that a burst of messages is one wake and no growth is
 /// missed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Told(AtomicBool);
 
 impl Told {

@@ -2,8 +2,11 @@
 //! This is its writing side, kept under the topic's lock.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Arc;
+
+use crate::protocol::ws::frame;
 
 use super::segment::{Budget, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Segment};
 
@@ -18,6 +21,13 @@ pub struct Bounds {
     pub log_bytes_max: u64,
     /// Of all logs together.
     pub log_bytes_total_max: u64,
+}
+
+impl Bounds {
+    const NONE: Bounds = Bounds {
+        log_bytes_max: u64::MAX,
+        log_bytes_total_max: u64::MAX,
+    };
 }
 
 /// Why a message was not appended. Nothing of it is left behind.
@@ -57,27 +67,89 @@ impl View {
         }
     }
 
-    /// Appends `len` bytes that `write` fills in, as the message `offset`.
-    /// Returns the positions they lie at.
+    /// A view whose first frame has `offset` and lies at `start`, with the
+    /// frames in `bytes`. `None` if they are not whole frames.
+    pub fn restore(start: u64, offset: u64, bytes: &[u8], budget: Arc<Budget>) -> Option<Self> {
+        let first = Segment::new(start, offset, SEGMENT_BYTES_MIN, budget.clone());
+        let mut view = View {
+            segments: VecDeque::from([first]),
+            tail_messages: 0,
+            budget,
+            lock: WriterLock(()),
+        };
+        let (mut rest, mut offset) = (bytes, offset);
+        while !rest.is_empty() {
+            let (frame, after) = rest.split_at_checked(frame::server_frame_len(rest)?)?;
+            view.reserve::<Infallible>(offset, frame.len(), Bounds::NONE)
+                .ok()?;
+            view.append_frame(frame, &[]);
+            (rest, offset) = (after, offset + 1);
+        }
+        Some(view)
+    }
+
+    /// All segments, oldest first.
+    pub fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        self.segments.iter()
+    }
+
+    /// The segments from the one that holds `position` on, if it is held.
+    pub fn segments_from(&self, position: u64) -> Option<Vec<Arc<Segment>>> {
+        let after = self.segments.partition_point(|s| s.start() <= position);
+        let first = after.checked_sub(1)?;
+        (position <= self.head()).then(|| self.segments.range(first..).cloned().collect())
+    }
+
+    /// Makes room for `len` bytes, so that the [`View::append`] of the message
+    /// `offset` can fail no more but by its payload.
     ///
     /// # Errors
-    /// See [`AppendError`].
-    pub fn append<E>(
+    /// That the log, or all logs, are full.
+    pub fn reserve<E>(
         &mut self,
         offset: u64,
         len: usize,
         bounds: Bounds,
-        write: impl FnOnce(&mut [u8]) -> Result<(), E>,
-    ) -> Result<Range<u64>, AppendError<E>> {
+    ) -> Result<(), AppendError<E>> {
         if self.tail().room() < len {
             self.roll(offset, len, bounds)?;
         }
+        Ok(())
+    }
+
+    /// Appends one message of `len` bytes, for which room has been reserved
+    /// and which `write` fills in. Returns the positions they lie at.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub fn append<E>(
+        &mut self,
+        len: usize,
+        write: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Range<u64>, E> {
         let tail = self.segments.back().expect("a view has a segment");
         let (at, _) = tail.end();
-        tail.append(&mut self.lock, len, self.tail_messages, write)
-            .map_err(AppendError::Payload)?;
+        tail.append(&mut self.lock, len, self.tail_messages, write)?;
         self.tail_messages += 1;
         Ok(at..at + len as u64)
+    }
+
+    /// Appends one message whose bytes are at hand, for which room has been
+    /// reserved.
+    pub fn append_frame(&mut self, header: &[u8], payload: &[u8]) -> Range<u64> {
+        let appended = self.append(header.len() + payload.len(), |room| {
+            let (head, rest) = room.split_at_mut(header.len());
+            head.copy_from_slice(header);
+            rest.copy_from_slice(payload);
+            Ok::<_, Infallible>(())
+        });
+        appended.unwrap_or_else(|never| match never {})
+    }
+
+    /// The bytes of the newest message, which is `len` bytes long.
+    pub fn newest(&self, len: usize) -> &[u8] {
+        let bytes = self.tail().published();
+        &bytes[bytes.len() - len..]
     }
 
     fn roll<E>(&mut self, offset: u64, len: usize, bounds: Bounds) -> Result<(), AppendError<E>> {
@@ -167,8 +239,8 @@ impl View {
         )
     }
 
-    /// Bytes this view keeps alive, its readers' segments included.
-    pub fn bytes(&self) -> u64 {
-        self.budget.log_bytes()
+    /// What this view and the others of its topic hold together.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 }

@@ -9,6 +9,7 @@ use super::head::Request;
 use super::origin::Origins;
 use super::reject::Reject;
 use crate::protocol::topic::TopicName;
+use crate::protocol::ws::deflate::{self, Agreement};
 
 /// Appended to the key before hashing (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -57,8 +58,8 @@ pub struct Upgrade {
     pub subprotocol: Option<Subprotocol>,
     /// The value of `Sec-WebSocket-Accept`.
     pub accept: [u8; 28],
-    /// All of `Sec-WebSocket-Extensions`, its lines joined by commas; empty without any.
-    pub extensions: String,
+    /// What was agreed on permessage-deflate.
+    pub deflate: Option<Agreement>,
 }
 
 /// Whether the request means to open a WebSocket, rightly or not; else it is for a page.
@@ -68,11 +69,16 @@ pub fn is_upgrade(request: &Request<'_>) -> bool {
         || request.values("sec-websocket-version").next().is_some()
 }
 
-/// Checks an opening handshake and works out its answer.
+/// Checks an opening handshake and works out its answer. Without a policy for it
+/// permessage-deflate is not spoken.
 ///
 /// # Errors
 /// The first rule of RFC 6455 section 4.2.1, or of this server, that the request breaks.
-pub fn negotiate(request: &Request<'_>, origins: &Origins) -> Result<Upgrade, Reject> {
+pub fn negotiate(
+    request: &Request<'_>,
+    origins: &Origins,
+    deflate: Option<deflate::Policy>,
+) -> Result<Upgrade, Reject> {
     if request.is_head() {
         return Err(Reject::Method);
     }
@@ -100,10 +106,13 @@ pub fn negotiate(request: &Request<'_>, origins: &Origins) -> Result<Upgrade, Re
             .elements("sec-websocket-protocol")
             .find_map(Subprotocol::from_name),
         accept,
-        extensions: request
-            .elements("sec-websocket-extensions")
-            .collect::<Vec<_>>()
-            .join(", "),
+        deflate: deflate.and_then(|policy| {
+            let values = request.values("sec-websocket-extensions");
+            let values: Vec<_> = values
+                .filter_map(|value| str::from_utf8(value).ok())
+                .collect();
+            deflate::negotiate(&values.join(","), policy)
+        }),
     })
 }
 
@@ -122,6 +131,10 @@ pub fn answer(upgrade: &Upgrade, epoch: u64, offset: u64) -> Vec<u8> {
     if let Some(subprotocol) = upgrade.subprotocol {
         bytes.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         bytes.extend_from_slice(subprotocol.name().as_bytes());
+    }
+    if let Some(agreed) = &upgrade.deflate {
+        bytes.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
+        bytes.extend_from_slice(agreed.answer().as_bytes());
     }
     let history = format!("\r\nFanfare-Epoch: {epoch:016x}\r\nFanfare-Offset: {offset}\r\n\r\n");
     bytes.extend_from_slice(history.as_bytes());

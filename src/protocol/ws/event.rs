@@ -43,6 +43,16 @@ pub enum Payload<'a> {
     Whole(&'a [u8]),
 }
 
+impl Payload<'_> {
+    /// Its length in bytes, as they came.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Masked { bytes, .. } | Self::Whole(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// The unmasked payload of a ping or pong.
 #[derive(Clone, Copy)]
 pub struct Control {

@@ -44,11 +44,14 @@ pub enum Fault {
     /// RFC 6455 section 5.5.1: a close payload is empty or starts with a two-byte code.
     #[error("a close frame carries no payload or at least a two-byte code")]
     ClosePayload,
+    /// RFC 7692 section 7.2.2: the payload does not inflate.
+    #[error("the compressed message is not valid deflate data")]
+    Deflate,
 }
 
 impl Fault {
     /// Every fault once, for the registration of metrics.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ReservedBits,
         Self::ReservedOpcode,
         Self::Unmasked,
@@ -62,13 +65,14 @@ impl Fault {
         Self::Utf8,
         Self::CloseCode,
         Self::ClosePayload,
+        Self::Deflate,
     ];
 
     /// The close code that tells the client (RFC 6455 section 7.4.1).
     pub fn code(&self) -> u16 {
         match self {
             Self::TooBig => code::TOO_BIG,
-            Self::Utf8 => code::INVALID_PAYLOAD,
+            Self::Utf8 | Self::Deflate => code::INVALID_PAYLOAD,
             _ => code::PROTOCOL_ERROR,
         }
     }
@@ -89,6 +93,7 @@ impl Fault {
             Self::Utf8 => "bad_utf8",
             Self::CloseCode => "bad_close_code",
             Self::ClosePayload => "bad_close_payload",
+            Self::Deflate => "bad_deflate",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! WebSocket frames and messages (RFC 6455 sections 5 to 8), the server's side.
 
 pub mod close;
+pub mod deflate;
 pub mod event;
 pub mod fault;
 pub mod frame;
@@ -12,4 +13,5 @@ pub use close::Close;
 pub use event::{Control, Event, Message, Payload};
 pub use fault::Fault;
 pub use frame::{Header, Opcode};
+pub use reader::SavedReader;
 pub use reader::{Limits, Reader};

@@ -393,5 +393,8 @@ impl Assembly {
     }
 }
 
+mod saved;
 #[cfg(test)]
 mod tests;
+
+pub use saved::SavedReader;

@@ -1,4 +1,8 @@
 use super::*;
+
+const DEFLATE: Option<deflate::Policy> = Some(deflate::Policy {
+    client_takeover: false,
+});
 use crate::protocol::http::head::parse;
 
 const GOOD: [&str; 5] = [
@@ -17,8 +21,8 @@ fn try_line(line: &str, headers: &[&str]) -> Result<Upgrade, Reject> {
     let text = request(line, headers);
     let (request, len) = parse(text.as_bytes(), 8192)?.expect("the head is whole");
     assert_eq!(len, text.len());
-    assert!(is_upgrade(&request) || negotiate(&request, &Origins::any()).is_err());
-    negotiate(&request, &Origins::same_host())
+    assert!(is_upgrade(&request) || negotiate(&request, &Origins::any(), DEFLATE).is_err());
+    negotiate(&request, &Origins::same_host(), DEFLATE)
 }
 
 fn try_path(path: &str) -> Result<Upgrade, Reject> {
@@ -51,17 +55,20 @@ fn the_example_of_the_rfc_is_answered_word_for_word() {
         (false, None, None)
     );
     assert_eq!(
-        answer(&upgrade),
+        answer(&upgrade, 0xfa9, 7),
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+         Fanfare-Epoch: 0000000000000fa9\r\nFanfare-Offset: 7\r\n\r\n"
+            .as_bytes()
     );
 }
 
 #[test]
 fn the_answer_names_the_subprotocol_that_was_picked() {
     let upgrade = try_with(&["Sec-WebSocket-Protocol: chat, superchat"]).unwrap();
-    let text = answer(&upgrade);
-    assert!(text.ends_with(b"=\r\nSec-WebSocket-Protocol: chat\r\n\r\n"));
+    let text = answer(&upgrade, 0xfa9, 7);
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("=\r\nSec-WebSocket-Protocol: chat\r\n"));
 }
 
 #[test]
@@ -222,14 +229,17 @@ fn a_page_of_another_host_is_refused_and_no_origin_is_no_browser() {
 }
 
 #[test]
-fn the_offered_extensions_stay_readable() {
-    let line = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
-    let upgrade = try_with(&[line, "Sec-WebSocket-Extensions: x-other"]).unwrap();
-    assert_eq!(
-        upgrade.extensions,
-        "permessage-deflate; client_max_window_bits, x-other"
-    );
-    assert_eq!(try_with(&[]).unwrap().extensions, "");
+fn offers_of_an_extension_may_come_in_several_headers() {
+    let upgrade = try_with(&[
+        "Sec-WebSocket-Extensions: foo; bar=\"a,b\"",
+        "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=12",
+    ]);
+    let upgrade = upgrade.unwrap();
+    let text = String::from_utf8(answer(&upgrade, 1, 1)).unwrap();
+    let line = "\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+                client_no_context_takeover; server_max_window_bits=12\r\n";
+    assert!(text.contains(line), "{text}");
+    assert_eq!(try_with(&[]).unwrap().deflate, None);
 }
 
 #[test]

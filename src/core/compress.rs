@@ -1,0 +1,111 @@
+//! permessage-deflate on one core: a compressor and the memory that messages
+//! pass through on their way in or out. Made when first needed.
+
+use crate::log::{Compressed, Topic, ViewKind};
+use crate::mask;
+use crate::protocol::ws::deflate::{Deflater, Inflater};
+use crate::protocol::ws::{Fault, Payload};
+
+/// Scratch memory that is kept between messages; larger is given back.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
+/// Compresses and inflates for one thread, or one lock.
+#[derive(Default)]
+pub struct Codec {
+    deflater: Option<Deflater>,
+    inflater: Option<Box<Inflater>>,
+    scratch: Scratch,
+}
+
+/// The bytes of one message, plain.
+#[derive(Default)]
+pub(super) struct Scratch {
+    masked: Vec<u8>,
+    plain: Vec<u8>,
+}
+
+impl Codec {
+    /// The plain bytes of a message that came compressed, in `scratch`.
+    /// `own` is the inflater of a client that keeps its window.
+    pub(super) fn inflate(
+        &mut self,
+        payload: Payload<'_>,
+        own: Option<&mut Inflater>,
+        message_bytes_max: usize,
+        scratch: &mut Scratch,
+    ) -> Result<(), Fault> {
+        let bytes = match payload {
+            Payload::Masked { bytes, key } => {
+                scratch.masked.clear();
+                mask::append_unmasked(&mut scratch.masked, bytes, key);
+                &scratch.masked
+            }
+            Payload::Whole(bytes) => bytes,
+        };
+        let inflater = match own {
+            Some(own) => own,
+            None => {
+                let shared = self.inflater.get_or_insert_default();
+                shared.reset();
+                shared
+            }
+        };
+        inflater.inflate(bytes, message_bytes_max, &mut scratch.plain)
+    }
+
+    /// The compressed form of `message` for the topic's deflated view, if it
+    /// has readers and the message is worth it.
+    pub fn deflate<'a>(
+        &'a mut self,
+        topic: &Topic,
+        message: &[u8],
+        level: u32,
+        bytes_min: usize,
+    ) -> Option<Compressed<'a>> {
+        let window_bits = topic.window_bits()?;
+        if message.len() < bytes_min {
+            return None;
+        }
+        let deflater = self.deflater.get_or_insert_with(|| Deflater::new(level));
+        let payload = deflater.deflate(message, window_bits)?;
+        Some(Compressed {
+            payload,
+            window_bits,
+        })
+    }
+
+    /// Lends the scratch memory out; to be given back.
+    pub(super) fn lend(&mut self) -> Scratch {
+        std::mem::take(&mut self.scratch)
+    }
+
+    pub(super) fn give_back(&mut self, mut scratch: Scratch) {
+        for bytes in [&mut scratch.masked, &mut scratch.plain] {
+            if bytes.capacity() > KEPT_BYTES_MAX {
+                *bytes = Vec::new();
+            }
+        }
+        self.scratch = scratch;
+    }
+}
+
+impl Scratch {
+    /// The plain bytes of a message that came as it is.
+    pub(super) fn unmask(&mut self, bytes: &[u8], key: [u8; 4]) {
+        self.plain.clear();
+        mask::append_unmasked(&mut self.plain, bytes, key);
+    }
+
+    pub(super) fn plain(&self) -> &[u8] {
+        &self.plain
+    }
+}
+
+/// Which view a connection with this agreement reads.
+pub(super) fn view_of(window_bits: u8) -> ViewKind {
+    if window_bits == 0 {
+        ViewKind::Raw
+    } else {
+        ViewKind::Deflated
+    }
+}
