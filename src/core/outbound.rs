@@ -168,6 +168,8 @@ impl<R: Ring> Reactor<R> {
         let from_log = conn.flags.any(Flags::SENDING_LOG);
         conn.flags.clear(Flags::SENDING_LOG | Flags::SENDING_LANE);
         conn.unreleased += u16::from(held);
+        // Not all that were meant so: the ring copies when too many are held.
+        metrics.zero_copy_sends.add(u64::from(held));
         let sent = match result {
             Ok(sent) => sent,
             Err(Errno::EAGAIN) => 0,

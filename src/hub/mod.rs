@@ -238,10 +238,26 @@ impl Hub {
         self.lock_topics().len()
     }
 
-    /// All topics, sorted by name.
-    pub fn topics(&self) -> Vec<(Arc<Topic>, Summary)> {
-        let mut topics: Vec<_> = self.lock_topics().values().cloned().collect();
-        topics.sort_by(|a, b| a.name().cmp(b.name()));
+    /// The topic of that name and its state, if there is one.
+    pub fn known_topic(&self, name: &TopicName) -> Option<(Arc<Topic>, Summary)> {
+        let topic = self.lock_topics().get(name.as_str())?.clone();
+        let summary = topic.summary(&self.retention);
+        Some((topic, summary))
+    }
+
+    /// The first `count` topics, by the bytes of their names, that begin with
+    /// `prefix` and come behind `after`.
+    pub fn topics(&self, prefix: &str, after: &str, count: usize) -> Vec<(Arc<Topic>, Summary)> {
+        let wanted =
+            |topic: &&Arc<Topic>| topic.name().starts_with(prefix) && topic.name().as_ref() > after;
+        let mut topics: Vec<_> = self
+            .lock_topics()
+            .values()
+            .filter(wanted)
+            .cloned()
+            .collect();
+        topics.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        topics.truncate(count);
         topics
             .into_iter()
             .map(|topic| {

@@ -1,5 +1,6 @@
 //! The daemon as a whole: from settings to a running service and its end.
 
+mod housekeeping;
 mod listen;
 
 use std::io::{self, Write};
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 
+use self::housekeeping::Housekeeping;
+use crate::admin;
 use crate::config::Settings;
 use crate::core::{Core, slots};
 use crate::hub::Hub;
@@ -26,6 +29,7 @@ pub fn serve(settings: Settings) -> Result<(), String> {
     let cores = settings.cores;
     let (addresses, listeners) =
         listen::listen(&settings.listen, cores).map_err(|error| error.to_string())?;
+    let admin = admin::Listener::bind(&settings)?;
     let hub = Hub::new(settings)?;
     warn_of_capacity(&hub);
     let started: io::Result<Vec<Core>> = listeners
@@ -34,6 +38,11 @@ pub fn serve(settings: Settings) -> Result<(), String> {
         .map(|(core, listeners)| Core::start(core, hub.clone(), listeners, kernel.reports_usage))
         .collect();
     let started = started.map_err(|error| format!("cannot start a core: {error}"))?;
+    let housekeeping = Housekeeping::start(hub.clone())
+        .map_err(|error| format!("cannot start a thread: {error}"))?;
+    let admin = admin
+        .map(|listener| listener.start(hub.clone()))
+        .transpose()?;
     hub.set_ready();
     announce(&addresses)?;
     stop_on_signals(signals, hub.clone())?;
@@ -41,6 +50,11 @@ pub fn serve(settings: Settings) -> Result<(), String> {
         core.join()
             .map_err(|error| format!("a core has failed: {error}"))?;
     }
+    // To the last moment one could ask how the stopping goes.
+    if let Some(admin) = admin {
+        admin.stop();
+    }
+    housekeeping.stop();
     tracing::info!("stopped");
     Ok(())
 }

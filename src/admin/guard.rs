@@ -1,0 +1,246 @@
+//! Who may ask: the bearer token, and no pages of foreign origin.
+//!
+//! A page from anywhere can make its reader's browser talk to 127.0.0.1. Its
+//! writes carry an `Origin`, which must be the listener itself. A page whose own
+//! name has been pointed at 127.0.0.1 (DNS rebinding) passes for the same origin,
+//! but its requests carry that name in `Host`; so without a token, which such a
+//! page could not know, only addresses and `localhost` are answered to.
+
+use std::hint::black_box;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::reply::Refusal;
+use crate::protocol::http::Origins;
+
+/// Paths that are open to all: they tell nothing and change nothing.
+const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+
+/// The rules of one listener.
+#[derive(Debug)]
+pub(super) struct Guard {
+    token: Option<String>,
+    /// Browsers get to TCP ports only.
+    reachable_by_browsers: bool,
+    origins: Origins,
+}
+
+/// Lets a request through or refuses it.
+pub(super) async fn check(
+    State(guard): State<Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    guard.admit(request.uri().path(), request.headers())?;
+    Ok(next.run(request).await)
+}
+
+impl Guard {
+    pub(super) fn new(token: Option<String>, reachable_by_browsers: bool) -> Self {
+        Guard {
+            token,
+            reachable_by_browsers,
+            origins: Origins::same_host(),
+        }
+    }
+
+    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+        self.check_origin(headers)?;
+        if OPEN.contains(&path) {
+            return Ok(());
+        }
+        match &self.token {
+            Some(token) => check_token(token, headers),
+            None => self.check_host(headers),
+        }
+    }
+
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let host = host(headers).unwrap_or_default();
+        let mut origins = headers.get_all(ORIGIN).iter();
+        if origins.all(|origin| self.origins.allow(origin.as_bytes(), host)) {
+            return Ok(());
+        }
+        let sentence = "pages of other origins may not talk to the admin listener";
+        Err(Refusal::new(StatusCode::FORBIDDEN, sentence))
+    }
+
+    fn check_host(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        // Without any Host it was no browser.
+        let named = headers.contains_key(HOST);
+        if !self.reachable_by_browsers || !named || host(headers).is_some_and(is_local_name) {
+            return Ok(());
+        }
+        let sentence = "without an admin token, only an IP address or localhost may be in Host";
+        Err(Refusal::new(StatusCode::FORBIDDEN, sentence))
+    }
+}
+
+fn check_token(token: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+    let challenge = |sentence: &'static str, challenge| {
+        let challenge = HeaderValue::from_static(challenge);
+        Err(Refusal::new(StatusCode::UNAUTHORIZED, sentence).with(WWW_AUTHENTICATE, challenge))
+    };
+    match bearer(headers) {
+        Some(given) if same(given, token.as_bytes()) => Ok(()),
+        Some(_) => challenge(
+            "this is not the admin token",
+            "Bearer realm=\"fanfare\", error=\"invalid_token\"",
+        ),
+        None => challenge(
+            "the admin token is missing: send Authorization: Bearer TOKEN",
+            "Bearer realm=\"fanfare\"",
+        ),
+    }
+}
+
+/// The only `Host` there is.
+fn host(headers: &HeaderMap) -> Option<&str> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().ok(),
+        _ => None,
+    }
+}
+
+/// Whether the value of `Host` is an address or `localhost`, names that nobody
+/// else can point elsewhere (RFC 6761 section 6.3).
+fn is_local_name(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
+    match bare {
+        Some(address) => address.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()),
+        None => {
+            let name = name.to_ascii_lowercase();
+            let local = name == "localhost" || name.ends_with(".localhost");
+            local || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv4())
+        }
+    }
+}
+
+/// The token of `Authorization: Bearer TOKEN` (RFC 6750 section 2.1).
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, rest) = value.split_at_checked("Bearer ".len())?;
+    scheme
+        .eq_ignore_ascii_case(b"Bearer ")
+        .then(|| rest.trim_ascii())
+}
+
+/// Compares in a time that depends on the lengths only, so that answers tell
+/// nothing about how much of a guess was right.
+fn same(given: &[u8], token: &[u8]) -> bool {
+    let differ = |sum: u8, (a, b): (&u8, &u8)| black_box(sum | (a ^ b));
+    given.len() == token.len() && given.iter().zip(token).fold(0, differ) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::response::IntoResponse;
+
+    fn status(guard: &Guard, path: &str, fields: &[(&'static str, &str)]) -> u16 {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, value.parse().unwrap());
+        }
+        match guard.admit(path, &headers) {
+            Ok(()) => 200,
+            Err(refusal) => refusal.into_response().status().as_u16(),
+        }
+    }
+
+    #[test]
+    fn the_token_is_asked_for_everywhere_but_for_health() {
+        let guard = Guard::new(Some("s3cret".into()), true);
+        let with = |value: &str| status(&guard, "/metrics", &[("authorization", value)]);
+        assert_eq!(with("Bearer s3cret"), 200);
+        assert_eq!(with("bearer  s3cret "), 200);
+        for wrong in [
+            "Bearer",
+            "Bearer ",
+            "Bearer s3cre",
+            "Bearer s3cret2",
+            "Bearer S3cret",
+            "s3cret",
+            "Basic s3cret",
+            "Bearer s3crex",
+        ] {
+            assert_eq!(with(wrong), 401, "{wrong}");
+        }
+        assert_eq!(status(&guard, "/topics", &[]), 401);
+        assert_eq!(status(&guard, "/no/such/path", &[]), 401);
+        assert_eq!(status(&guard, "/healthz", &[]), 200);
+        assert_eq!(status(&guard, "/readyz", &[]), 200);
+    }
+
+    #[test]
+    fn pages_of_other_origins_are_refused_even_with_the_token() {
+        let guard = Guard::new(Some("s3cret".into()), true);
+        let from = |origin: &str| {
+            let token = ("authorization", "Bearer s3cret");
+            let fields = [token, ("host", "127.0.0.1:8001"), ("origin", origin)];
+            status(&guard, "/topics/a/messages", &fields)
+        };
+        assert_eq!(from("http://127.0.0.1:8001"), 200);
+        for origin in ["http://evil.example", "null", "http://127.0.0.1:8000", ""] {
+            assert_eq!(from(origin), 403, "{origin}");
+        }
+        let twice = [
+            ("host", "h"),
+            ("origin", "http://h"),
+            ("origin", "http://evil.example"),
+        ];
+        assert_eq!(status(&guard, "/healthz", &twice), 403);
+    }
+
+    #[test]
+    fn a_rebound_name_is_refused_where_no_token_protects() {
+        let host = |guard: &Guard, host: &str| status(guard, "/topics", &[("host", host)]);
+        let plain = Guard::new(None, true);
+        for local in [
+            "127.0.0.1:8001",
+            "127.0.0.1",
+            "[::1]:8001",
+            "[::1]",
+            "localhost:8001",
+            "LocalHost",
+            "fanfare.localhost:1",
+        ] {
+            assert_eq!(host(&plain, local), 200, "{local}");
+        }
+        for foreign in [
+            "evil.example:8001",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+            ":8001",
+            "[evil]:1",
+            "[127.0.0.1]:1",
+            "::1",
+        ] {
+            assert_eq!(host(&plain, foreign), 403, "{foreign}");
+        }
+        assert_eq!(status(&plain, "/topics", &[]), 200);
+        let twice = [("host", "127.0.0.1"), ("host", "evil.example")];
+        assert_eq!(status(&plain, "/topics", &twice), 403);
+        // No browser gets to a Unix socket, no such page knows the token.
+        assert_eq!(host(&Guard::new(None, false), "anything"), 200);
+        let guard = Guard::new(Some("s3cret".into()), true);
+        let fields = [
+            ("host", "fanfare.example"),
+            ("authorization", "Bearer s3cret"),
+        ];
+        assert_eq!(status(&guard, "/topics", &fields), 200);
+    }
+}

@@ -1,0 +1,73 @@
+//! Whether the daemon is well, and whether it takes new connections.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::IntoResponse;
+
+use crate::hub::Hub;
+
+/// `GET /healthz`: 200 while every core's loop turns.
+pub(super) async fn healthz(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
+    // Cores that have said all their goodbyes have ended; that is no illness.
+    let stuck = if hub.is_stopping() {
+        Vec::new()
+    } else {
+        hub.stuck_cores()
+    };
+    uncached(health(&stuck))
+}
+
+/// `GET /readyz`: 200 while new connections are welcome.
+pub(super) async fn readyz(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
+    uncached(readiness(hub.is_ready(), hub.is_stopping()))
+}
+
+fn uncached(answer: impl IntoResponse) -> impl IntoResponse {
+    ([(CACHE_CONTROL, "no-store")], answer)
+}
+
+fn health(stuck: &[usize]) -> (StatusCode, String) {
+    if stuck.is_empty() {
+        return (StatusCode::OK, "ok\n".into());
+    }
+    let cores: Vec<String> = stuck.iter().map(usize::to_string).collect();
+    let sentence = format!(
+        "no turn within a second on these cores: {}\n",
+        cores.join(", ")
+    );
+    (StatusCode::SERVICE_UNAVAILABLE, sentence)
+}
+
+fn readiness(ready: bool, stopping: bool) -> (StatusCode, &'static str) {
+    match (ready, stopping) {
+        (true, false) => (StatusCode::OK, "ready\n"),
+        (_, true) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cores_that_hang_are_named() {
+        assert_eq!(health(&[]), (StatusCode::OK, "ok\n".into()));
+        let (status, sentence) = health(&[0, 3]);
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(sentence.ends_with(": 0, 3\n"), "{sentence}");
+    }
+
+    #[test]
+    fn only_a_daemon_between_start_and_stop_is_ready() {
+        assert_eq!(readiness(true, false).0, StatusCode::OK);
+        assert_eq!(readiness(false, false).1, "starting\n");
+        for ready in [true, false] {
+            assert_eq!(readiness(ready, true).1, "stopping\n");
+            assert_eq!(readiness(ready, true).0, StatusCode::SERVICE_UNAVAILABLE);
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! Every figure the daemon tells, written once: name, meaning, and where it is
+//! read. `docs/metrics.md` is made of the same list.
+
+use prometheus_client::metrics::MetricType;
+
+use crate::core::metrics::{Counter, Metrics, TURN_US_BOUNDS, TurnTimes};
+use crate::core::reason::CloseReason;
+use crate::hub::{Hub, Mailbox};
+use crate::protocol::http::Reject;
+
+/// Begins every name.
+pub(super) const PREFIX: &str = "fanfare";
+
+/// Figures of one name.
+pub(super) struct Family {
+    /// Without prefix, unit and the `_total` of a counter.
+    pub(super) name: &'static str,
+    pub(super) unit: Option<Unit>,
+    pub(super) help: &'static str,
+    pub(super) values: Values,
+}
+
+/// What a figure is counted in, if not in pieces.
+#[derive(Clone, Copy)]
+pub(super) enum Unit {
+    Bytes,
+    Seconds,
+}
+
+impl From<Unit> for prometheus_client::registry::Unit {
+    fn from(unit: Unit) -> Self {
+        match unit {
+            Unit::Bytes => Self::Bytes,
+            Unit::Seconds => Self::Seconds,
+        }
+    }
+}
+
+pub(super) enum Values {
+    Counters(Vec<Sample<u64>>),
+    Gauges(Vec<Sample<u64>>),
+    /// Gauges in seconds.
+    Times(Vec<Sample<f64>>),
+    Histograms(Vec<Sample<Times>>),
+}
+
+/// One figure and its label, if it has one.
+pub(super) struct Sample<T> {
+    pub(super) label: Option<Label>,
+    pub(super) value: T,
+}
+
+/// Name and value of a label.
+pub(super) type Label = (&'static str, String);
+
+/// A histogram of durations.
+pub(super) struct Times {
+    pub(super) sum_s: f64,
+    /// Upper bound in seconds, the last one infinite, and how many lie between
+    /// it and the one before.
+    pub(super) buckets: Vec<(f64, u64)>,
+}
+
+impl Family {
+    pub(super) fn metric_type(&self) -> MetricType {
+        match self.values {
+            Values::Counters(_) => MetricType::Counter,
+            Values::Gauges(_) | Values::Times(_) => MetricType::Gauge,
+            Values::Histograms(_) => MetricType::Histogram,
+        }
+    }
+}
+
+/// All figures as they are now.
+pub(super) fn read(hub: &Hub) -> Vec<Family> {
+    let mut families = present(hub);
+    families.extend(traffic(hub));
+    families.extend(trouble(hub));
+    families.extend(work(hub));
+    families.extend(limits(hub));
+    families
+}
+
+/// What there is at the moment.
+fn present(hub: &Hub) -> Vec<Family> {
+    let version = ("version", env!("CARGO_PKG_VERSION").to_owned());
+    let build = Values::Gauges(vec![Sample {
+        label: Some(version),
+        value: 1,
+    }]);
+    let uptime_s = hub.now_ms() as f64 / 1e3;
+    let connections = per_core(hub, |core| core.metrics.connections.get());
+    let lag_bytes = hub
+        .mailboxes()
+        .iter()
+        .map(|core| core.metrics.lag_bytes.get());
+    let lag_bytes = lag_bytes.max().unwrap_or(0);
+    let admission = hub.admission();
+    vec![
+        family(
+            "build_info",
+            "Always 1; the label tells the version that runs",
+            build,
+        ),
+        family(
+            "ready",
+            "1 while new connections are served, 0 while starting or stopping",
+            gauge(u64::from(hub.is_ready())),
+        ),
+        family(
+            "uptime",
+            "Time since the daemon started",
+            Values::Times(vec![plain(uptime_s)]),
+        )
+        .in_unit(Unit::Seconds),
+        family(
+            "connections",
+            "Open WebSocket connections of each core",
+            Values::Gauges(connections),
+        ),
+        family(
+            "handshakes_in_flight",
+            "Connections whose opening handshake is not finished yet",
+            gauge(admission.handshakes() as u64),
+        ),
+        family(
+            "topics",
+            "Topics that exist",
+            gauge(hub.topics_len() as u64),
+        ),
+        family(
+            "log",
+            "Memory that the logs of all topics hold",
+            gauge(hub.log_bytes()),
+        )
+        .in_unit(Unit::Bytes),
+        family(
+            "partial",
+            "Memory that half-received messages hold",
+            gauge(hub.partial_bytes()),
+        )
+        .in_unit(Unit::Bytes),
+        family(
+            "lag",
+            "How far the furthest of all subscribers is behind its topic",
+            gauge(lag_bytes),
+        )
+        .in_unit(Unit::Bytes),
+    ]
+}
+
+/// What has come in and gone out.
+fn traffic(hub: &Hub) -> Vec<Family> {
+    let count = |counter: fn(&Metrics) -> &Counter| sum(hub, counter);
+    vec![
+        family(
+            "handshakes",
+            "Opening handshakes answered with 101",
+            count(|m| &m.handshakes),
+        ),
+        family(
+            "pages",
+            "Pages and other plain answers of the public listeners",
+            count(|m| &m.pages),
+        ),
+        family(
+            "received_messages",
+            "Messages received from WebSocket publishers",
+            count(|m| &m.messages_in),
+        ),
+        family(
+            "received",
+            "Payload of the messages received from WebSocket publishers",
+            count(|m| &m.bytes_in),
+        )
+        .in_unit(Unit::Bytes),
+        family(
+            "posted_messages",
+            "Messages published through the admin listener",
+            Values::Counters(vec![plain(hub.posted())]),
+        ),
+        family(
+            "deliveries",
+            "Messages sent, one for each subscriber that got it",
+            count(|m| &m.deliveries),
+        ),
+        family(
+            "sent",
+            "Bytes that the kernel took for WebSocket connections, frame headers included",
+            count(|m| &m.bytes_out),
+        )
+        .in_unit(Unit::Bytes),
+        family(
+            "sends",
+            "Sends from logs; deliveries divided by it tells how well bursts merge",
+            count(|m| &m.sends),
+        ),
+        family(
+            "zero_copy_sends",
+            "Sends that the kernel took without a copy at first",
+            count(|m| &m.zero_copy_sends),
+        ),
+        family(
+            "zero_copy_copied",
+            "Zero-copy sends that the kernel copied after all",
+            count(|m| &m.zero_copy_copied),
+        ),
+        family(
+            "deflated_messages",
+            "Messages compressed, once for all who read them so",
+            count(|m| &m.deflated_messages),
+        ),
+        family(
+            "deflate_saved",
+            "Bytes that did not go out thanks to compression, over all subscribers",
+            count(|m| &m.deflate_saved_bytes),
+        )
+        .in_unit(Unit::Bytes),
+        family("pings", "Pings sent to silent peers", count(|m| &m.pings)),
+    ]
+}
+
+/// What has gone wrong, or been refused.
+fn trouble(hub: &Hub) -> Vec<Family> {
+    let count = |counter: fn(&Metrics) -> &Counter| sum(hub, counter);
+    let closes = CloseReason::all().map(|reason| reason.name());
+    let rejects = Reject::ALL.iter().map(Reject::name);
+    vec![
+        family(
+            "closes",
+            "WebSocket connections that ended, by reason",
+            by_reason(hub, closes, |m| &m.closes),
+        ),
+        family(
+            "rejects",
+            "Requests that were refused, by reason",
+            by_reason(hub, rejects, |m| &m.rejects),
+        ),
+        family(
+            "short_writes",
+            "Sends of which the kernel took a part or nothing: the peer reads slowly",
+            count(|m| &m.short_writes),
+        ),
+        family(
+            "lag_skips",
+            "Subscribers moved on to the newest message by the lag policy",
+            count(|m| &m.lag_skips),
+        ),
+        family(
+            "lag_missed_messages",
+            "Messages that subscribers missed by that",
+            count(|m| &m.lag_missed),
+        ),
+        family(
+            "buffers_exhausted",
+            "Receives that found no free buffer; more receive_buffers help",
+            count(|m| &m.buffers_exhausted),
+        ),
+    ]
+}
+
+/// How the cores do.
+fn work(hub: &Hub) -> Vec<Family> {
+    let now_ms = hub.now_ms();
+    let age_s = |core: &Mailbox| now_ms.saturating_sub(core.beat_ms()) as f64 / 1e3;
+    let ages = Values::Times(per_core(hub, age_s));
+    let turns = Values::Histograms(per_core(hub, |core| times(&core.metrics.turns)));
+    vec![
+        family(
+            "turn",
+            "How long the turns of each core's reactor took",
+            turns,
+        )
+        .in_unit(Unit::Seconds),
+        family(
+            "last_turn_age",
+            "Time since the last turn of each core's reactor",
+            ages,
+        )
+        .in_unit(Unit::Seconds),
+    ]
+}
+
+/// The limits, to compare with. Named as the settings are.
+fn limits(hub: &Hub) -> Vec<Family> {
+    let settings = hub.settings();
+    let limit = |name, help, value: usize| family(name, help, gauge(value as u64));
+    vec![
+        limit(
+            "connections_max",
+            "The setting: connections in total",
+            settings.connections_max,
+        ),
+        limit(
+            "connections_per_address_max",
+            "The setting: connections from one IP address",
+            settings.connections_per_address_max,
+        ),
+        limit(
+            "handshakes_max",
+            "The setting: handshakes in flight",
+            settings.handshakes_max,
+        ),
+        limit(
+            "topics_max",
+            "The setting: topics that exist at one time",
+            settings.topics_max,
+        ),
+        limit(
+            "message_bytes_max",
+            "The setting: size of one message",
+            settings.message_bytes_max,
+        ),
+        limit(
+            "partial_bytes_max",
+            "The setting: size of all half-received messages together",
+            settings.partial_bytes_max,
+        ),
+        limit(
+            "log_bytes_max",
+            "The setting: size of the log of one topic",
+            settings.log_bytes_max,
+        ),
+        limit(
+            "log_bytes_total_max",
+            "The setting: size of the logs of all topics together",
+            settings.log_bytes_total_max,
+        ),
+        limit(
+            "lag_bytes_max",
+            "The setting: how far a subscriber may fall behind",
+            settings.lag_bytes_max,
+        ),
+    ]
+}
+
+fn family(name: &'static str, help: &'static str, values: Values) -> Family {
+    Family {
+        name,
+        unit: None,
+        help,
+        values,
+    }
+}
+
+impl Family {
+    fn in_unit(mut self, unit: Unit) -> Self {
+        self.unit = Some(unit);
+        self
+    }
+}
+
+fn plain<T>(value: T) -> Sample<T> {
+    Sample { label: None, value }
+}
+
+fn gauge(value: u64) -> Values {
+    Values::Gauges(vec![plain(value)])
+}
+
+/// A counter's sum over all cores.
+fn sum(hub: &Hub, counter: fn(&Metrics) -> &Counter) -> Values {
+    let cores = hub.mailboxes().iter();
+    let sum = cores.map(|core| counter(&core.metrics).get()).sum();
+    Values::Counters(vec![plain(sum)])
+}
+
+fn per_core<T>(hub: &Hub, value: impl Fn(&Mailbox) -> T) -> Vec<Sample<T>> {
+    let cores = hub.mailboxes().iter().enumerate();
+    cores
+        .map(|(core, mailbox)| Sample {
+            label: Some(("core", core.to_string())),
+            value: value(mailbox),
+        })
+        .collect()
+}
+
+/// A list of counters, summed over all cores; `names` are in its order.
+fn by_reason(
+    hub: &Hub,
+    names: impl Iterator<Item = &'static str>,
+    counters: fn(&Metrics) -> &Vec<Counter>,
+) -> Values {
+    let cores = hub.mailboxes();
+    let sum = |place: usize| {
+        let counts = cores
+            .iter()
+            .map(|core| counters(&core.metrics)[place].get());
+        counts.sum()
+    };
+    let samples = names.enumerate().map(|(place, name)| Sample {
+        label: Some(("reason", name.to_owned())),
+        value: sum(place),
+    });
+    Values::Counters(samples.collect())
+}
+
+fn times(turns: &TurnTimes) -> Times {
+    let bounds_s = TURN_US_BOUNDS.iter().map(|us| *us as f64 / 1e6);
+    let counts = turns.counts.iter().map(Counter::get);
+    Times {
+        sum_s: turns.sum_us.get() as f64 / 1e6,
+        buckets: bounds_s.chain([f64::INFINITY]).zip(counts).collect(),
+    }
+}

@@ -1,0 +1,63 @@
+//! Which path does what.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRef, Request};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+
+use super::guard::{self, Guard};
+use super::metrics::{self, Exposition};
+use super::reply::Refusal;
+use super::{connections, health, publish, topics};
+use crate::hub::Hub;
+
+/// What the routes share.
+#[derive(Clone)]
+struct Shared {
+    hub: Arc<Hub>,
+    exposition: Arc<Exposition>,
+}
+
+impl FromRef<Shared> for Arc<Hub> {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.hub.clone()
+    }
+}
+
+impl FromRef<Shared> for Arc<Exposition> {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.exposition.clone()
+    }
+}
+
+/// All paths of the admin listener, behind `guard`.
+pub(super) fn router(hub: Arc<Hub>, guard: Guard) -> Router {
+    let exposition = Arc::new(Exposition::new(hub.clone()));
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::show))
+        .route("/topics", get(topics::list))
+        .route("/topics/{topic}", get(topics::show))
+        .route("/topics/{topic}/messages", post(publish::publish))
+        .route("/connections", get(connections::list))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(
+            Arc::new(guard),
+            guard::check,
+        ))
+        .with_state(Shared { hub, exposition })
+}
+
+async fn not_found() -> Refusal {
+    let sentence = "there is nothing at this path";
+    Refusal::new(StatusCode::NOT_FOUND, sentence)
+}
+
+async fn wrong_method(request: Request) -> Refusal {
+    let sentence = format!("{} does not apply to this path", request.method());
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, sentence)
+}
