@@ -133,7 +133,8 @@ impl State {
     pub(super) fn end(&mut self, slot: u32) {
         let conn = self.conns.at(slot);
         if conn.phase == Phase::Ending {
-            return;
+            // The ring may have given its last answer.
+            return self.mark(slot);
         }
         conn.phase = Phase::Ending;
         conn.extra = None;
@@ -162,6 +163,16 @@ impl State {
 
     /// Takes a connection from the subscribers of the view it reads.
     pub(super) fn leave(&mut self, slot: u32) {
+        let conn = self.conns.at(slot);
+        if conn.place == NO_PLACE {
+            return;
+        }
+        // The view's record may go with its last reader here; what was just
+        // published must still be told to the other cores.
+        let local = self.locals.at(conn.topic);
+        if std::mem::take(&mut local.announce) {
+            self.hub.announce(&local.topic, Some(self.core));
+        }
         if let Some(moved) = self.locals.leave(self.core, &mut self.conns, slot) {
             self.mark(moved);
         }
@@ -171,8 +182,13 @@ impl State {
     pub(super) fn settle_lagging(&mut self) {
         let mut lagging = std::mem::take(&mut self.lagging);
         for slot in lagging.drain(..) {
-            if self.conns.at(slot).place != NO_PLACE {
-                self.cut_loose(slot);
+            // Two passes may have found the same one, and it lags no more.
+            let conn = self.conns.at(slot);
+            if conn.place != NO_PLACE {
+                let end = self.locals.at(conn.topic).window.end();
+                if end - conn.cursor > self.hub.settings().lag_bytes_max as u64 {
+                    self.cut_loose(slot);
+                }
             }
         }
         self.lagging = lagging;
