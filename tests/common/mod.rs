@@ -2,8 +2,10 @@
 
 mod raw;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::handshake::client::Response;
 use tungstenite::http::HeaderValue;
@@ -29,6 +32,9 @@ pub(crate) struct Daemon {
     child: Child,
     /// In the order in which they were asked for.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Of the admin listener.
+    socket: PathBuf,
+    _folder: TempDir,
     log: Arc<Log>,
 }
 
@@ -39,12 +45,11 @@ struct Log {
     grown: Condvar,
 }
 
-/// The daemon's command with `options`, on a free port and without the admin
-/// listener; two cores unless `options` say otherwise.
+/// The daemon's command with `options`, on a free port; two cores unless
+/// `options` say otherwise.
 pub(crate) fn command(options: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
-    command.args(["--listen", "127.0.0.1:0", "--admin", "off"]);
-    command.args(["--log", "debug"]);
+    command.args(["--listen", "127.0.0.1:0", "--log", "debug"]);
     if !options.contains(&"--cores") {
         command.args(["--cores", "2"]);
     }
@@ -61,6 +66,10 @@ impl Daemon {
 
     /// Starts `command`, which must pipe its output, and waits until it listens.
     pub(crate) fn start_as(mut command: Command) -> Daemon {
+        let folder = tempfile::tempdir().expect("there is room");
+        let socket = folder.path().join("admin");
+        let admin = format!("unix:{}", socket.display());
+        command.args(["--admin", &admin]);
         let mut child = command.spawn().expect("the daemon can be run");
         let errors = BufReader::new(child.stderr.take().expect("it is piped"));
         let log = Arc::new(Log::default());
@@ -84,6 +93,8 @@ impl Daemon {
         Daemon {
             child,
             addresses,
+            socket,
+            _folder: folder,
             log,
         }
     }
@@ -166,9 +177,28 @@ impl Daemon {
     }
 
     /// Waits until a request has been refused, or a connection closed, for
-    /// `reason`, by the name that logs and metrics share.
+    /// `reason`, by the name that logs and metrics share; shows that it is
+    /// counted.
     pub(crate) fn await_reason(&self, reason: &str) {
         self.await_log(&format!("reason=\"{reason}\""), 1);
+        let families = ["fanfare_rejects_total", "fanfare_closes_total"];
+        eventually(&format!("{reason} is counted"), || {
+            families
+                .iter()
+                .any(|family| self.counter(family, reason) > 0)
+        });
+    }
+
+    /// A counter for `reason`, as the admin listener tells it.
+    pub(crate) fn counter(&self, family: &str, reason: &str) -> u64 {
+        let mut stream = UnixStream::connect(&self.socket).expect("it listens");
+        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let name = format!("{family}{{reason=\"{reason}\"}} ");
+        let line = answer.lines().find_map(|line| line.strip_prefix(&name));
+        line.map_or(0, |value| value.parse().expect("a number"))
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -210,6 +240,15 @@ fn address(line: &str) -> SocketAddr {
         .and_then(|rest| rest.strip_suffix('/'))
         .and_then(|address| address.parse().ok())
         .unwrap_or_else(|| panic!("{line:?} names no address"))
+}
+
+/// Tries again until it is so.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "never: {what}");
+        thread::yield_now();
+    }
 }
 
 fn set_up(stream: &TcpStream) {

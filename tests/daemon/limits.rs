@@ -4,7 +4,7 @@ use std::io::Write;
 
 use tungstenite::Message;
 
-use crate::common::{Client, Daemon, Raw, Witnesses, hear, hear_close, masked, pass};
+use crate::common::{Client, Daemon, Raw, Witnesses, eventually, hear, hear_close, masked, pass};
 
 /// The status and the `Retry-After` of a refused handshake.
 fn refusal(outcome: tungstenite::Result<(Client, impl Sized)>) -> (u16, Option<String>) {
@@ -28,7 +28,7 @@ fn beyond_connections_max_the_answer_is_503_until_one_leaves() {
     assert_eq!(refused, (503, Some("7".to_owned())));
     daemon.await_reason("connections_max");
     drop(third);
-    while daemon.open("/topic", &[]).is_err() {}
+    eventually("there is room", || daemon.open("/topic", &[]).is_ok());
     witnesses.check();
 }
 

@@ -3,7 +3,7 @@
 use tungstenite::Message;
 use tungstenite::handshake::client::Response;
 
-use crate::common::{Client, Daemon, hear};
+use crate::common::{Client, Daemon, eventually, hear};
 
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     response.headers()[name].to_str().unwrap()
@@ -121,7 +121,7 @@ fn messages_that_are_too_old_are_not_replayed() {
     let _listener = daemon.connect("/r");
     publish(&daemon, 1..=5, 4);
     let (_, _, epoch) = resume(&daemon, 1);
-    while resume(&daemon, 1).1 != 6 {}
+    eventually("the first five are forgotten", || resume(&daemon, 1).1 == 6);
     let (mut client, _, same) = resume(&daemon, 1);
     assert_eq!(epoch, same);
     publish(&daemon, 6..=6, 4);
@@ -133,7 +133,7 @@ fn a_topic_without_history_and_subscribers_makes_room_for_another() {
     let daemon = Daemon::start(&["--topics-max", "1", "--retain-ms-max", "100"]);
     publish(&daemon, 1..=5, 4);
     // The one place is free once the topic has gone.
-    while daemon.open("/other", &[]).is_err() {}
+    eventually("there is room", || daemon.open("/other", &[]).is_ok());
 }
 
 #[test]

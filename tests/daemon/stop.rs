@@ -6,7 +6,7 @@ use std::thread;
 use nix::sys::signal::Signal;
 use tungstenite::Message;
 
-use crate::common::{Client, Daemon, Raw, hear, masked};
+use crate::common::{Client, Daemon, Raw, hear, hear_close, masked};
 
 /// Reads the numbers from `next` on, up to the close; returns the next one.
 fn hear_out(client: &mut Client, mut next: u64) -> u64 {
@@ -27,8 +27,8 @@ fn hear_out(client: &mut Client, mut next: u64) -> u64 {
     }
 }
 
-/// Reads on until the daemon has ended the connection.
-fn part(client: &mut Client) {
+/// Answers the close, and goes once the daemon has ended the connection.
+fn part(mut client: Client) {
     while client.read().is_ok() {}
 }
 
@@ -37,7 +37,7 @@ fn under_load_everyone_hears_all_that_was_published_and_then_1001() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut daemon = Daemon::start(&["--cores", "3", "--drain-ms-max", "20000"]);
         let mut publisher = daemon.connect("/load");
-        let mut subscribers: Vec<_> = (0..30).map(|_| daemon.connect("/load")).collect();
+        let subscribers: Vec<_> = (0..30).map(|_| daemon.connect("/load")).collect();
         let heard = thread::scope(|scope| {
             scope.spawn(|| {
                 // It goes on until it cannot.
@@ -46,9 +46,9 @@ fn under_load_everyone_hears_all_that_was_published_and_then_1001() {
                     && publisher.send(Message::text(n.to_string())).is_ok()
                 {}
             });
-            let ears = subscribers.iter_mut().map(|subscriber| {
+            let ears = subscribers.into_iter().map(|mut subscriber| {
                 scope.spawn(|| {
-                    let next = hear_out(subscriber, 0);
+                    let next = hear_out(&mut subscriber, 0);
                     part(subscriber);
                     next
                 })
@@ -60,7 +60,7 @@ fn under_load_everyone_hears_all_that_was_published_and_then_1001() {
                 hear(&mut gauge);
             }
             daemon.signal(signal);
-            part(&mut gauge);
+            part(gauge);
             ears.into_iter()
                 .map(|ear| ear.join().unwrap())
                 .collect::<Vec<_>>()
@@ -75,7 +75,7 @@ fn what_was_published_before_the_signal_reaches_slow_readers_too() {
     let mut daemon = Daemon::start(&["--drain-ms-max", "60000"]);
     let mut publisher = daemon.connect("/last");
     let mut listener = daemon.connect("/last");
-    let mut slow: Vec<_> = (0..8)
+    let slow: Vec<_> = (0..8)
         .map(|_| {
             daemon
                 .open_over(daemon.narrow_stream(), "/last", &[])
@@ -91,15 +91,15 @@ fn what_was_published_before_the_signal_reaches_slow_readers_too() {
     }
     daemon.signal(Signal::SIGTERM);
     daemon.await_log("reason=\"drain\"", 10);
-    for client in &mut slow {
+    for mut client in slow {
         for n in 0..110 {
-            assert!(hear(client) == bulk(n), "{n}");
+            assert!(hear(&mut client) == bulk(n), "{n}");
         }
-        assert_eq!(crate::common::hear_close(client).0, 1001);
+        assert_eq!(hear_close(&mut client).0, 1001);
         part(client);
     }
-    for client in [&mut publisher, &mut listener] {
-        assert_eq!(crate::common::hear_close(client).0, 1001);
+    for mut client in [publisher, listener] {
+        assert_eq!(hear_close(&mut client).0, 1001);
         part(client);
     }
     assert_eq!(daemon.wait().code(), Some(0));
@@ -116,16 +116,18 @@ fn whoever_comes_too_late_is_turned_away() {
     daemon.signal(Signal::SIGTERM);
     daemon.await_log("reason=\"drain\"", 2);
     // The listener is gone, or nobody takes from it any more.
-    assert_eq!(crate::common::hear_close(&mut chatting).0, 1001);
-    part(&mut chatting);
+    assert_eq!(hear_close(&mut chatting).0, 1001);
+    part(chatting);
     half.send(&request.as_bytes()[40..]);
     let answer = half.read_answer();
     assert_eq!(answer.status, 503);
     assert!(answer.header("Retry-After").is_some());
     daemon.await_reason("draining");
+    drop(half);
     assert_eq!(early.expect_close().0, 1001);
     early.send(&masked(0x88, &1001u16.to_be_bytes()));
     early.expect_end();
+    drop(early);
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
@@ -179,8 +181,8 @@ fn a_chat_is_closed_without_a_logout_for_each() {
         assert!(welcome.starts_with("Welcome"), "{welcome}");
     }
     daemon.signal(Signal::SIGTERM);
-    for client in [&mut ann, &mut bob] {
-        assert_eq!(hear_out(client, 0), 0);
+    for mut client in [ann, bob] {
+        assert_eq!(hear_out(&mut client, 0), 0);
         part(client);
     }
     assert_eq!(daemon.wait().code(), Some(0));
@@ -195,16 +197,18 @@ fn publishers_may_go_on_while_the_daemon_stops_and_are_not_heard() {
     assert_eq!(raw.expect_close().0, 1001);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let done = &done;
+        scope.spawn(move || {
             // It does not answer the close for a while.
             while !done.load(Ordering::Relaxed) {
                 raw.send(&masked(0x81, b"too late"));
             }
             raw.send(&masked(0x88, &1001u16.to_be_bytes()));
             raw.expect_end();
+            drop(raw);
         });
         assert_eq!(hear_out(&mut subscriber, 0), 0);
-        part(&mut subscriber);
+        part(subscriber);
         done.store(true, Ordering::Relaxed);
     });
     assert_eq!(daemon.wait().code(), Some(0));
