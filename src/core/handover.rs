@@ -123,7 +123,7 @@ impl<R: Ring> Reactor<R> {
         &mut self,
         socket: &impl AsRawFd,
         saved: SavedConn,
-        topic: Arc<Topic>,
+        topic: Option<Arc<Topic>>,
     ) -> Result<(), String> {
         self.state.frozen = true;
         let slot = self.state.restore(saved, topic)?;
@@ -177,7 +177,7 @@ impl State {
         }
     }
 
-    fn restore(&mut self, saved: SavedConn, topic: Arc<Topic>) -> Result<u32, String> {
+    fn restore(&mut self, saved: SavedConn, topic: Option<Arc<Topic>>) -> Result<u32, String> {
         let reader = Reader::restore(saved.reader).ok_or("a reader's state makes no sense")?;
         let finish = match saved.finish {
             None => None,
@@ -239,6 +239,7 @@ impl State {
         self.hub.account_partial(0, held);
         self.hub.admission().resume(saved.peer.ip());
         if phase != Phase::Closing {
+            let topic = topic.ok_or("a connection's topic is missing")?;
             if saved.window_bits > 0 {
                 topic.add_inflating_reader(saved.window_bits);
             }

@@ -17,4 +17,4 @@ mod thread;
 pub use compress::Codec;
 pub use handover::{SavedConn, SavedCore};
 pub use reactor::{Arrival, Reactor};
-pub use thread::{Core, Listeners, slots};
+pub use thread::{Arrived, Command, Core, Inheritance, Listeners, Plan, slots};

@@ -90,15 +90,17 @@ impl State {
 
     /// The peer will send no more, or has failed.
     pub(super) fn handle_end(&mut self, slot: u32, error: Option<Errno>) {
+        // Also where it has ended already, as the slot may wait for just this.
+        self.mark(slot);
         let conn = self.conns.at(slot);
         if error == Some(Errno::ECANCELED) {
             // It was called off; the next look asks again.
-            return self.mark(slot);
+            return;
         }
         conn.flags.set(Flags::ENDED);
         match (conn.phase, error) {
             // It may still read what it is owed, and the close.
-            (Phase::Finishing | Phase::Closing, None) => self.mark(slot),
+            (Phase::Finishing | Phase::Closing, None) => {}
             (_, None) => self.abort(slot, CloseReason::Gone),
             (_, Some(_)) => self.abort(slot, CloseReason::Reset),
         }
@@ -133,8 +135,7 @@ impl State {
     pub(super) fn end(&mut self, slot: u32) {
         let conn = self.conns.at(slot);
         if conn.phase == Phase::Ending {
-            // The ring may have given its last answer.
-            return self.mark(slot);
+            return;
         }
         conn.phase = Phase::Ending;
         conn.extra = None;
@@ -163,16 +164,6 @@ impl State {
 
     /// Takes a connection from the subscribers of the view it reads.
     pub(super) fn leave(&mut self, slot: u32) {
-        let conn = self.conns.at(slot);
-        if conn.place == NO_PLACE {
-            return;
-        }
-        // The view's record may go with its last reader here; what was just
-        // published must still be told to the other cores.
-        let local = self.locals.at(conn.topic);
-        if std::mem::take(&mut local.announce) {
-            self.hub.announce(&local.topic, Some(self.core));
-        }
         if let Some(moved) = self.locals.leave(self.core, &mut self.conns, slot) {
             self.mark(moved);
         }
