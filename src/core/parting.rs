@@ -173,8 +173,13 @@ impl State {
     pub(super) fn settle_lagging(&mut self) {
         let mut lagging = std::mem::take(&mut self.lagging);
         for slot in lagging.drain(..) {
-            if self.conns.at(slot).place != NO_PLACE {
-                self.cut_loose(slot);
+            // Two passes may have found the same one, and it lags no more.
+            let conn = self.conns.at(slot);
+            if conn.place != NO_PLACE {
+                let end = self.locals.at(conn.topic).window.end();
+                if end - conn.cursor > self.hub.settings().lag_bytes_max as u64 {
+                    self.cut_loose(slot);
+                }
             }
         }
         self.lagging = lagging;

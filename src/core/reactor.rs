@@ -254,7 +254,8 @@ impl<R: Ring> Reactor<R> {
             if !conn.flags.any(Flags::OUTSTANDING) && conn.unreleased == 0 {
                 conn.flags.set(Flags::SHUTTING);
                 self.ring.close(slot);
-            } else if !conn.flags.any(Flags::SHUT_BOTH) {
+            } else if !conn.flags.any(Flags::SHUT_BOTH | Flags::SHUTTING) {
+                // One at a time: there is one flag for the answer.
                 conn.flags.set(Flags::SHUT_BOTH | Flags::SHUTTING);
                 self.ring.shutdown(slot, std::net::Shutdown::Both);
             }

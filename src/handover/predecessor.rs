@@ -168,8 +168,11 @@ fn send_state(hub: &Hub, channel: &Channel, cores: &[SavedCore]) -> Result<(), S
     channel.send(&Message::State, &[file.into()])
 }
 
+/// What readers hold of a topic's views.
+type Held = Vec<(ViewKind, Arc<Segment>)>;
+
 fn save_topics(hub: &Hub, cores: &[SavedCore]) -> Vec<SavedTopic> {
-    let mut held: HashMap<u64, (Arc<Topic>, Vec<(ViewKind, Arc<Segment>)>)> = HashMap::new();
+    let mut held: HashMap<u64, (Arc<Topic>, Held)> = HashMap::new();
     for topic in hub.all_topics() {
         held.insert(topic.epoch(), (topic, Vec::new()));
     }
@@ -180,7 +183,7 @@ fn save_topics(hub: &Hub, cores: &[SavedCore]) -> Vec<SavedTopic> {
         entry.1.push((*kind, segment.clone()));
     }
     let now_ms = hub.now_ms();
-    let save = |(topic, held): &(Arc<Topic>, Vec<_>)| topic.save(now_ms, held);
+    let save = |(topic, held): &(Arc<Topic>, Held)| topic.save(now_ms, held);
     held.values().map(save).collect()
 }
 
