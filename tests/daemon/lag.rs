@@ -45,7 +45,14 @@ fn number(text: &str) -> u64 {
     text.split_once(' ').unwrap().0.parse().unwrap()
 }
 
-const SMALL_LAG: [&str; 6] = ["--lag-bytes-max", "256KiB", "--log-bytes-max", "8MiB", "--zerocopy", "never"];
+const SMALL_LAG: [&str; 6] = [
+    "--lag-bytes-max",
+    "256KiB",
+    "--log-bytes-max",
+    "8MiB",
+    "--zerocopy",
+    "never",
+];
 
 #[test]
 fn a_reader_that_lags_is_closed_with_1013_and_the_reason() {
