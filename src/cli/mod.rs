@@ -1,9 +1,11 @@
-//! The command line: `fanfare [serve] | check-config FILE | probe`.
+//! The command line: `fanfare [serve] | check-config FILE | probe | upgrade`.
 //!
 //! What the commands do to the machine is handed in as [`Actions`], so that this
 //! module knows settings and words only.
 
+mod journal;
 mod logging;
+mod upgrade;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -11,13 +13,13 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-use crate::config::{self, Settings};
+use crate::config::{self, Reload, Settings};
 
 /// What the commands call. Errors are sentences for the person at the terminal.
 #[derive(Clone, Copy)]
 pub struct Actions {
     /// Serves until it is told to stop; logging is set up by then.
-    pub serve: fn(Settings) -> Result<(), String>,
+    pub serve: fn(Settings, Reload) -> Result<(), String>,
     /// Tells what the kernel offers, or names what is missing and the cure.
     pub probe: fn() -> Result<String, String>,
 }
@@ -33,18 +35,30 @@ pub fn run(actions: Actions) -> ExitCode {
     match matches.subcommand() {
         Some(("check-config", matches)) => check_config(matches),
         Some(("probe", _)) => report((actions.probe)()),
+        Some(("upgrade", matches)) => match config::from_matches(matches) {
+            Ok(settings) => report(upgrade::upgrade(&settings)),
+            Err(error) => fail(EXIT_USAGE, &error.to_string()),
+        },
         Some((_, matches)) => serve(matches, actions.serve),
         None => serve(&matches, actions.serve),
     }
 }
 
-fn serve(matches: &ArgMatches, serve: fn(Settings) -> Result<(), String>) -> ExitCode {
+fn serve(matches: &ArgMatches, serve: fn(Settings, Reload) -> Result<(), String>) -> ExitCode {
     let settings = match config::from_matches(matches) {
         Ok(settings) => settings,
         Err(error) => return fail(EXIT_USAGE, &error.to_string()),
     };
-    logging::start(&settings);
-    match serve(settings) {
+    let log = match logging::start(&settings) {
+        Ok(log) => log,
+        Err(sentence) => return fail(EXIT_FAILED, &sentence),
+    };
+    let matches = matches.clone();
+    let reload = Reload {
+        read: Box::new(move || config::from_matches(&matches)),
+        log: Box::new(log),
+    };
+    match serve(settings, reload) {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => fail(EXIT_FAILED, &sentence),
     }
@@ -91,6 +105,9 @@ pub fn command() -> Command {
         );
     let probe = Command::new("probe")
         .about("Say whether this kernel offers what fanfare needs, or what is missing");
+    let upgrade = Command::new("upgrade")
+        .about("Have the running daemon hand over to a newer one without a disconnect")
+        .args(config::options());
     let serve = Command::new("serve")
         .about("Serve; also what happens without a command")
         .after_help(AFTER_HELP)
@@ -101,7 +118,7 @@ pub fn command() -> Command {
             "A WebSocket broadcast server on io_uring: one message in, every subscriber hears it",
         )
         .after_help(AFTER_HELP)
-        .subcommands([serve, check_config, probe])
+        .subcommands([serve, check_config, probe, upgrade])
         .args_conflicts_with_subcommands(true)
         .args(config::options())
 }

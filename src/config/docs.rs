@@ -21,7 +21,12 @@ These must fit together: `log_bytes_max` holds at least `lag_bytes_max` +
 `message_bytes_max`; `log_bytes_total_max` at least `log_bytes_max`;
 `retain_bytes_max` is at most `log_bytes_max`; `partial_bytes_max` is at least
 `message_bytes_max`; `ping_interval_ms` is less than `idle_ms_max`; an `admin`
-address beyond loopback needs `admin_token_file`.
+address beyond loopback needs `admin_token_file`; `proxy_header` needs `trusted_proxies`.
+
+After `systemctl reload fanfare`, or SIGHUP, the file is read again and what has changed
+in it holds from then on, but for `listen`, `admin`, `admin_token_file`, `cores`,
+`log_format` and `receive_buffers`, which take a restart; the log names them. A file that
+is not right changes nothing.
 ";
 
 /// `docs/configuration.md`, as it should be.

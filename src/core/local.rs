@@ -7,7 +7,7 @@ use slab::Slab;
 
 use super::conn::NO_PLACE;
 use super::slots::Slots;
-use crate::log::{Retention, Topic, ViewKind, Window};
+use crate::log::{Retention, Start, Topic, ViewKind, Window};
 
 /// A view of a topic with at least one subscriber on this core.
 pub(super) struct Local {
@@ -109,6 +109,37 @@ impl Locals {
         since: Since,
         retention: &Retention,
     ) -> Option<Seat> {
+        self.seat(core, topic, kind, slot, |topic| match since {
+            Since::Now => Some(topic.start(kind, None, retention)),
+            Since::Offset(offset) => Some(topic.start(kind, Some(offset), retention)),
+            Since::Exactly(offset) => {
+                let start = topic.start(kind, Some(offset), retention);
+                (start.offset == offset).then_some(start)
+            }
+        })
+    }
+
+    /// Adds a subscriber that stood at `cursor` in another process. `None` if
+    /// nobody can stand there.
+    pub(super) fn resume(
+        &mut self,
+        core: usize,
+        topic: Arc<Topic>,
+        kind: ViewKind,
+        slot: u32,
+        cursor: u64,
+    ) -> Option<Seat> {
+        self.seat(core, topic, kind, slot, |topic| topic.resume(kind, cursor))
+    }
+
+    fn seat(
+        &mut self,
+        core: usize,
+        topic: Arc<Topic>,
+        kind: ViewKind,
+        slot: u32,
+        start: impl FnOnce(&Topic) -> Option<Start>,
+    ) -> Option<Seat> {
         let listener = topic.listener(core, kind);
         let known = listener.subscribers.load(Ordering::Relaxed) > 0;
         let number = if known {
@@ -123,15 +154,10 @@ impl Locals {
             listener.told.heard();
         }
         listener.subscribers.fetch_add(1, Ordering::AcqRel);
-        let offset = match since {
-            Since::Now => None,
-            Since::Offset(offset) | Since::Exactly(offset) => Some(offset),
-        };
-        let start = topic.start(kind, offset, retention);
-        if matches!(since, Since::Exactly(offset) if offset != start.offset) {
+        let Some(start) = start(&topic) else {
             listener.subscribers.fetch_sub(1, Ordering::AcqRel);
             return None;
-        }
+        };
         if known {
             let local = &mut self.0[number];
             local.window.reach_back(start.segments);
@@ -156,6 +182,16 @@ impl Locals {
             cursor: start.position,
             offset: start.offset,
         })
+    }
+
+    /// The numbers of all views that have subscribers here.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(|(number, _)| number as u32)
+    }
+
+    /// The topic of a connection, while it is a subscriber.
+    pub(super) fn topic_of(&self, number: u32, place: u32) -> Option<&Arc<Topic>> {
+        (place != NO_PLACE).then(|| &self.0[number as usize].topic)
     }
 
     /// Removes the subscriber in `slot`, and the topic with the last one. The

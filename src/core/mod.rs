@@ -3,6 +3,7 @@
 mod acceptor;
 mod compress;
 mod conn;
+mod handover;
 mod inbound;
 mod local;
 pub mod metrics;
@@ -14,5 +15,6 @@ mod slots;
 mod thread;
 
 pub use compress::Codec;
+pub use handover::{SavedConn, SavedCore};
 pub use reactor::{Arrival, Reactor};
-pub use thread::{Core, Listeners, slots};
+pub use thread::{Arrived, Command, Core, Inheritance, Listeners, Plan, slots};

@@ -43,13 +43,15 @@ pub(super) struct State {
     /// Topics to be fanned out, in turn.
     pub(super) growing: VecDeque<u32>,
     /// Topics whose growth other cores are to be told of.
-    pub(super) announce: Vec<u32>,
+    pub(super) announce: Vec<(u32, Arc<Topic>)>,
     /// Connections to be looked at in this turn.
     pub(super) dirty: Vec<u32>,
     /// Subscribers found to be too far behind.
     pub(super) lagging: Vec<u32>,
     pub(super) codec: Codec,
     pub(super) now_ms: u64,
+    /// Nothing is asked of the ring: the connections are about to move.
+    pub(super) frozen: bool,
     mail: Vec<u32>,
 }
 
@@ -78,6 +80,7 @@ impl<R: Ring> Reactor<R> {
                 dirty: Vec::new(),
                 lagging: Vec::new(),
                 codec: Codec::default(),
+                frozen: false,
                 mail: Vec::new(),
             },
             completions: Vec::new(),
@@ -87,6 +90,11 @@ impl<R: Ring> Reactor<R> {
     /// Connections it holds.
     pub fn len(&self) -> usize {
         self.state.conns.len()
+    }
+
+    /// It is on its way to another process, or has just come from one.
+    pub fn is_frozen(&self) -> bool {
+        self.state.frozen
     }
 
     /// Nobody is connected.
@@ -138,8 +146,12 @@ impl<R: Ring> Reactor<R> {
             let quiet = queued == 0 && self.completions.is_empty();
             self.handle_completions();
             self.state.handle_mail();
-            self.fan_out();
-            self.flush();
+            if self.state.frozen {
+                self.part_with_ended();
+            } else {
+                self.fan_out();
+                self.flush();
+            }
             if quiet && !self.state.has_work() && self.ring.queued() == 0 {
                 break;
             }
@@ -206,6 +218,19 @@ impl<R: Ring> Reactor<R> {
                 state.mark(slot);
             }
             Event::Closed => state.vacate(slot),
+            Event::Cancelled | Event::Installed => {}
+        }
+    }
+
+    /// While frozen, only connections that are at their end go on with it.
+    fn part_with_ended(&mut self) {
+        for slot in std::mem::take(&mut self.state.dirty) {
+            if let Some(conn) = self.state.conns.get_mut(slot) {
+                conn.flags.clear(Flags::DIRTY);
+                if conn.phase == Phase::Ending {
+                    self.look_after(slot);
+                }
+            }
         }
     }
 
@@ -229,7 +254,8 @@ impl<R: Ring> Reactor<R> {
             if !conn.flags.any(Flags::OUTSTANDING) && conn.unreleased == 0 {
                 conn.flags.set(Flags::SHUTTING);
                 self.ring.close(slot);
-            } else if !conn.flags.any(Flags::SHUT_BOTH) {
+            } else if !conn.flags.any(Flags::SHUT_BOTH | Flags::SHUTTING) {
+                // One at a time: there is one flag for the answer.
                 conn.flags.set(Flags::SHUT_BOTH | Flags::SHUTTING);
                 self.ring.shutdown(slot, std::net::Shutdown::Both);
             }
@@ -264,7 +290,8 @@ impl State {
     }
 
     fn has_work(&self) -> bool {
-        !self.growing.is_empty() || !self.dirty.is_empty() || !self.announce.is_empty()
+        let to_send = !self.growing.is_empty() || !self.announce.is_empty();
+        !self.dirty.is_empty() || (to_send && !self.frozen)
     }
 
     /// Makes the record of a new connection. There is room for it.
@@ -322,7 +349,7 @@ impl State {
         let extra = conn.extra();
         extra.lane = answer(upgrade, epoch, offset);
         if upgrade.deflate.is_some_and(|agreed| agreed.client_takeover) {
-            extra.inflater = Some(Box::<Inflater>::default());
+            extra.inflater = Some(Box::new(Inflater::resume(&[])));
         }
         let metrics = self.metrics();
         metrics.handshakes.add(1);
@@ -333,7 +360,7 @@ impl State {
         self.mark(slot);
     }
 
-    fn take_seat(&mut self, slot: u32, seat: Seat) -> u64 {
+    pub(super) fn take_seat(&mut self, slot: u32, seat: Seat) -> u64 {
         let conn = self.conns.at(slot);
         (conn.topic, conn.place, conn.cursor) = (seat.number, seat.place, seat.cursor);
         seat.offset
@@ -384,11 +411,11 @@ impl State {
     /// fanned out, and other cores told.
     pub(super) fn grow_topic(&mut self, number: u32) {
         let local = self.locals.at(number);
+        let topic = local.topic.clone();
         if !local.announce {
             local.announce = true;
-            self.announce.push(number);
+            self.announce.push((number, topic.clone()));
         }
-        let topic = local.topic.clone();
         for kind in ViewKind::ALL {
             let listener = topic.listener(self.core, kind);
             if listener.subscribers.load(Ordering::Relaxed) > 0 {

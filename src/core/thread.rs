@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -17,9 +17,11 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::acceptor::Acceptor;
+use super::handover::{SavedConn, SavedCore};
 use super::reactor::Reactor;
 use crate::hub::Hub;
-use crate::ring::{SLOTS_MAX, Uring, Wake};
+use crate::log::Topic;
+use crate::ring::{SLOTS_MAX, Source, Uring, Wake};
 
 /// How often the clocks of connections are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -27,27 +29,69 @@ const TICK: Duration = Duration::from_millis(250);
 /// One listening socket for each address.
 pub type Listeners = Vec<Socket>;
 
+/// What the daemon asks of a running core when it hands over.
+pub enum Command {
+    StopAccepting,
+    /// Come to rest, then write everything down.
+    Freeze(mpsc::Sender<SavedCore>),
+    /// Hand out plain descriptors of the sockets in these slots.
+    Install(Vec<u32>, mpsc::Sender<Vec<Installed>>),
+    /// Go on as before.
+    Thaw,
+    /// End without a word to anybody: the connections live elsewhere.
+    Leave,
+}
+
+/// A slot, and the plain descriptor of its socket.
+pub(super) type Installed = (u32, io::Result<OwnedFd>);
+
+/// A connection that comes from another process.
+pub struct Arrived {
+    pub conn: SavedConn,
+    pub socket: OwnedFd,
+    pub topic: Option<Arc<Topic>>,
+}
+
+/// What a core takes over before it serves.
+pub struct Inheritance {
+    pub arrivals: mpsc::Receiver<Arrived>,
+    /// Told once all that came has been seated, or what was wrong.
+    pub seated: mpsc::Sender<Result<(), String>>,
+    /// Closed when the other process has let go.
+    pub gate: mpsc::Receiver<Never>,
+}
+
+/// What is never sent.
+pub enum Never {}
+
+/// What a core is made of.
+pub struct Plan {
+    pub core: usize,
+    pub hub: Arc<Hub>,
+    pub listeners: Listeners,
+    /// The kernel says of zero-copy sends whether they copied.
+    pub reports_usage: bool,
+    pub inheritance: Option<Inheritance>,
+}
+
 /// A running core.
 pub struct Core {
     thread: JoinHandle<io::Result<()>>,
 }
 
 impl Core {
-    /// Starts core `core` and returns once it listens.
+    /// Starts a core and returns once its rings are made. It accepts from then
+    /// on, or once it has taken over what it inherits.
     ///
     /// # Errors
     /// What kept its ring or its thread from being made.
-    pub fn start(
-        core: usize,
-        hub: Arc<Hub>,
-        listeners: Listeners,
-        reports_usage: bool,
-    ) -> io::Result<Core> {
+    pub fn start(plan: Plan) -> io::Result<Core> {
+        let core = plan.core;
         let (ready, started) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name(format!("core-{core}"))
             .spawn(move || {
-                let outcome = run(core, hub, listeners, reports_usage, &ready);
+                let outcome = run(plan, ready);
                 if let Err(error) = &outcome {
                     tracing::error!(core, %error, "core has failed");
                 }
@@ -81,28 +125,44 @@ pub fn slots() -> u32 {
     files.min(u64::from(SLOTS_MAX)) as u32
 }
 
-fn run(
-    core: usize,
-    hub: Arc<Hub>,
-    listeners: Listeners,
-    reports_usage: bool,
-    ready: &mpsc::Sender<()>,
-) -> io::Result<()> {
+fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
+    let Plan {
+        core,
+        hub,
+        listeners,
+        reports_usage,
+        inheritance,
+    } = plan;
     pin(core);
     let slots = slots();
     let buffers = hub.settings().receive_buffers;
     let ring = Uring::new(slots, buffers, hub.mailbox(core).wake_fd(), reports_usage)?;
-    let reactor = Reactor::new(core, hub.clone(), ring, slots);
+    let mut reactor = Reactor::new(core, hub.clone(), ring, slots);
     let runtime = tokio_uring::Runtime::new(tokio_uring::builder().entries(512))?;
-    runtime.block_on(serve(core, hub, listeners, reactor, ready))
+    // Nobody waits any more if the daemon has given up starting.
+    let _ = ready.send(());
+    drop(ready);
+    if let Some(inheritance) = inheritance {
+        inherit(&mut reactor, inheritance);
+    }
+    runtime.block_on(serve(core, hub, listeners, reactor))
+}
+
+/// Takes connections in and waits until they are this process's to serve.
+fn inherit(reactor: &mut Reactor<Uring>, from: Inheritance) {
+    let seat = |arrived: Arrived| reactor.restore(&arrived.socket, arrived.conn, arrived.topic);
+    let outcome = from.arrivals.iter().try_for_each(seat);
+    // If the daemon has given up, the process ends before it matters.
+    let _ = from.seated.send(outcome);
+    let _ = from.gate.recv();
+    reactor.thaw();
 }
 
 async fn serve(
     core: usize,
     hub: Arc<Hub>,
-    listeners: Listeners,
+    mut listeners: Listeners,
     reactor: Reactor<Uring>,
-    ready: &mpsc::Sender<()>,
 ) -> io::Result<()> {
     let acceptor = Rc::new(Acceptor {
         core,
@@ -111,17 +171,13 @@ async fn serve(
         nudge: Rc::new(Notify::new()),
         lingering: Cell::new(0),
     });
-    for listener in &listeners {
-        let listener = tokio_uring::net::TcpListener::from_std(listener.try_clone()?.into());
-        tokio_uring::spawn(acceptor.clone().accept(listener));
-    }
+    let mut accepting = accept(&acceptor, &listeners)?;
     let wake = Wake::watch(hub.mailbox(core).wake_fd())?;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut deadline = None;
+    let mut moving = Moving::default();
     acceptor.reactor.borrow_mut().start();
-    // Nobody waits any more if the daemon has given up starting.
-    let _ = ready.send(());
     loop {
         let mut ticked = false;
         tokio::select! {
@@ -131,14 +187,34 @@ async fn serve(
             _ = tick.tick() => ticked = true,
         }
         let mut reactor = acceptor.reactor.borrow_mut();
-        if ticked {
+        for command in hub.mailbox(core).commands() {
+            match command {
+                Command::StopAccepting => accepting.drain(..).for_each(|task| task.abort()),
+                Command::Freeze(reply) => {
+                    reactor.freeze();
+                    moving.freezing = Some(reply);
+                }
+                Command::Install(slots, reply) => {
+                    reactor.install(&slots);
+                    moving.installing = Some((slots.len(), Vec::new(), reply));
+                }
+                Command::Thaw => {
+                    moving = Moving::default();
+                    reactor.thaw();
+                    accepting.drain(..).for_each(|task| task.abort());
+                    accepting = accept(&acceptor, &listeners)?;
+                }
+                Command::Leave => return Ok(()),
+            }
+        }
+        if ticked && !reactor.is_frozen() {
             reactor.tick();
         }
-        if hub.is_stopping() && deadline.is_none() {
-            for listener in &listeners {
-                // Ends the accept that is under way.
-                let _ = listener.shutdown(Shutdown::Both);
-            }
+        if hub.is_stopping() && deadline.is_none() && !reactor.is_frozen() {
+            // Not a word to the sockets: one that the service manager has passed
+            // lives on, and who comes then waits in it.
+            accepting.drain(..).for_each(|task| task.abort());
+            listeners.clear();
             reactor.drain();
             let drain = Duration::from_millis(hub.settings().drain_ms_max);
             deadline = Some(Instant::now() + drain + 2 * TICK);
@@ -148,8 +224,49 @@ async fn serve(
             // only when it is about to wait.
             hub.mailbox(core).wake();
         }
+        moving.reply(&mut reactor);
         if deadline.is_some_and(|deadline| reactor.is_empty() || deadline <= Instant::now()) {
             return Ok(());
+        }
+    }
+}
+
+fn accept(acceptor: &Rc<Acceptor>, listeners: &Listeners) -> io::Result<Vec<Accepting>> {
+    let watch = |listener: &Socket| {
+        listener.set_nonblocking(true)?;
+        // A core's own socket shares its port; another is shared itself.
+        let shared = !listener.reuse_port()?;
+        let listener = Source::watch(listener.try_clone()?.into())?;
+        Ok(tokio_uring::spawn(
+            acceptor.clone().accept(listener, shared),
+        ))
+    };
+    listeners.iter().map(watch).collect()
+}
+
+type Accepting = tokio::task::JoinHandle<()>;
+
+/// What a core has been asked for on the way to another process.
+#[derive(Default)]
+struct Moving {
+    freezing: Option<mpsc::Sender<SavedCore>>,
+    installing: Option<(usize, Vec<Installed>, mpsc::Sender<Vec<Installed>>)>,
+}
+
+impl Moving {
+    /// Answers what can be answered by now. Who asked may have given up.
+    fn reply(&mut self, reactor: &mut Reactor<Uring>) {
+        if self.freezing.is_some() && reactor.is_still() {
+            let reply = self.freezing.take().expect("it is there");
+            let _ = reply.send(reactor.save());
+        }
+        if let Some((wanted, mut made, reply)) = self.installing.take() {
+            made.extend(reactor.plain());
+            if made.len() == wanted {
+                let _ = reply.send(made);
+            } else {
+                self.installing = Some((wanted, made, reply));
+            }
         }
     }
 }

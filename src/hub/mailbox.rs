@@ -3,16 +3,16 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::core::Command;
 use crate::core::metrics::Metrics;
 use crate::log::head::Told;
 
 /// One core's mailbox, and what it lets others know of itself.
-#[derive(Debug)]
 pub struct Mailbox {
     wake: EventFd,
     /// The core has been woken and has not looked yet.
@@ -20,6 +20,7 @@ pub struct Mailbox {
     /// Topics that have grown, by the core's own numbers. Each topic is in it
     /// once at most, as [`crate::log::topic::Listener::told`] sees to.
     grown: Mutex<Vec<u32>>,
+    commands: Mutex<Vec<Command>>,
     beat_ms: AtomicU64,
     pub metrics: Metrics,
 }
@@ -31,6 +32,7 @@ impl Mailbox {
             wake: EventFd::from_value_and_flags(0, flags)?,
             told: Told::new(),
             grown: Mutex::new(Vec::new()),
+            commands: Mutex::new(Vec::new()),
             beat_ms: AtomicU64::new(0),
             metrics: Metrics::default(),
         })
@@ -45,6 +47,23 @@ impl Mailbox {
     pub fn post(&self, place: u32) {
         self.lock().push(place);
         self.wake();
+    }
+
+    /// Has the core carry out a command.
+    pub fn command(&self, command: Command) {
+        self.lock_commands().push(command);
+        self.wake();
+    }
+
+    /// The core takes its commands, in order.
+    pub fn commands(&self) -> Vec<Command> {
+        std::mem::take(&mut *self.lock_commands())
+    }
+
+    fn lock_commands(&self) -> MutexGuard<'_, Vec<Command>> {
+        self.commands
+            .lock()
+            .expect("nothing panics inside the lock")
     }
 
     /// Wakes the core. Many calls before it looks are one write.
@@ -71,7 +90,7 @@ impl Mailbox {
         self.beat_ms.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u32>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<u32>> {
         self.grown.lock().expect("nothing panics inside the lock")
     }
 }

@@ -2,6 +2,8 @@
 //! mailbox for each core. The handle that everything outside the cores holds.
 
 mod admission;
+mod clock;
+mod live;
 mod mailbox;
 
 use std::collections::HashMap;
@@ -9,17 +11,19 @@ use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use crate::config::Settings;
+use crate::config::{Changes, Settings};
 use crate::core::Codec;
-use crate::log::{AppendError, Bounds, Published, Retention, Summary, Topic};
+use crate::log::{AppendError, Published, Retention, SavedTopic, Summary, Topic};
 use crate::protocol::http::Origins;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
 
+use self::live::Live;
+
 pub use admission::{Admission, Refusal};
+pub use clock::Clock;
 pub use mailbox::Mailbox;
 
 /// How long a core may go without a turn before the daemon is unwell.
@@ -27,9 +31,7 @@ pub const BEAT_MS_MAX: u64 = 1000;
 
 /// The topics, the limits and the cores' mailboxes.
 pub struct Hub {
-    settings: Settings,
-    origins: Origins,
-    retention: Retention,
+    live: Live,
     topics: Mutex<HashMap<Arc<str>, Arc<Topic>>>,
     /// Bytes that all logs hold.
     log_bytes: Arc<AtomicU64>,
@@ -39,7 +41,10 @@ pub struct Hub {
     admission: Admission,
     ready: AtomicBool,
     stopping: AtomicBool,
-    started: Instant,
+    /// A successor is about to take over: nothing may change.
+    frozen: AtomicBool,
+    upgrade: OnceLock<Box<Upgrade>>,
+    clock: Clock,
     /// Messages published by others than subscribers.
     posted: AtomicU64,
     /// Compresses them.
@@ -60,54 +65,68 @@ pub enum PublishError {
     TooBig,
     #[error("the memory for this topic's log is used up")]
     LogFull,
+    #[error("a newer fanfare is taking over: try again at once")]
+    HandingOver,
 }
+
+/// What hands everything over to a newer process; see [`Hub::upgrade`].
+pub type Upgrade = dyn Fn() -> Result<(), String> + Send + Sync;
 
 impl Hub {
     /// # Errors
     /// When an eventfd cannot be made, or an origin cannot be read.
     pub fn new(settings: Settings) -> Result<Arc<Hub>, String> {
-        let origins = match settings.origins.as_slice() {
-            [] => Origins::same_host(),
-            list => Origins::from_list(list).map_err(|error| error.to_string())?,
-        };
+        Hub::with_clock(settings, Clock::monotonic())
+    }
+
+    /// A hub that takes its time from `clock`.
+    ///
+    /// # Errors
+    /// As [`Hub::new`].
+    pub fn with_clock(settings: Settings, clock: Clock) -> Result<Arc<Hub>, String> {
         let cores: io::Result<Box<[Mailbox]>> =
             (0..settings.cores).map(|_| Mailbox::new()).collect();
-        let retention = Retention {
-            messages_max: settings.retain_messages_max as u64,
-            bytes_max: settings.retain_bytes_max as u64,
-            age_ms_max: settings.retain_ms_max,
-            bounds: Bounds {
-                log_bytes_max: settings.log_bytes_max as u64,
-                log_bytes_total_max: settings.log_bytes_total_max as u64,
-            },
-        };
         Ok(Arc::new(Hub {
-            admission: Admission::new(&settings),
-            origins,
-            retention,
+            admission: Admission::default(),
+            live: Live::new(settings)?,
             topics: Mutex::new(HashMap::new()),
             log_bytes: Arc::default(),
             partial_bytes: AtomicU64::new(0),
             cores: cores.map_err(|error| format!("cannot make an eventfd: {error}"))?,
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            started: Instant::now(),
+            frozen: AtomicBool::new(false),
+            upgrade: OnceLock::new(),
+            clock,
             posted: AtomicU64::new(0),
             codec: Mutex::default(),
-            settings,
         }))
     }
 
+    /// The settings in force; to ask is cheap, and to hold them is to keep to
+    /// the old ones when they change.
+    #[inline]
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        &self.live.get().settings
     }
 
+    #[inline]
     pub fn origins(&self) -> &Origins {
-        &self.origins
+        &self.live.get().origins
     }
 
+    #[inline]
     pub fn retention(&self) -> &Retention {
-        &self.retention
+        &self.live.get().retention
+    }
+
+    /// Puts all of `new` in force that can change while the daemon runs, and
+    /// tells what did and what did not.
+    ///
+    /// # Errors
+    /// An origin that cannot be read; nothing has changed then.
+    pub fn change(&self, new: &Settings) -> Result<Changes, String> {
+        self.live.change(new)
     }
 
     pub fn admission(&self) -> &Admission {
@@ -122,9 +141,9 @@ impl Hub {
         &self.cores[core]
     }
 
-    /// Milliseconds of the daemon's own clock; it begins at 1.
+    /// Milliseconds of the daemon's own clock.
     pub fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64 + 1
+        self.clock.now_ms()
     }
 
     /// Bytes that all logs hold.
@@ -147,7 +166,7 @@ impl Hub {
         }
         let more = (after - before) as u64;
         let held = self.partial_bytes.fetch_add(more, Ordering::Relaxed) + more;
-        held <= self.settings.partial_bytes_max as u64
+        held <= self.settings().partial_bytes_max as u64
     }
 
     /// The topic of that name, made if there is none.
@@ -159,7 +178,7 @@ impl Hub {
         let count = topics.len();
         match topics.entry(name.as_arc().clone()) {
             Entry::Occupied(known) => Ok(known.get().clone()),
-            Entry::Vacant(_) if count >= self.settings.topics_max => Err(TopicsFull),
+            Entry::Vacant(_) if count >= self.settings().topics_max => Err(TopicsFull),
             Entry::Vacant(place) => {
                 let topic = Topic::new(
                     name.as_arc().clone(),
@@ -183,22 +202,25 @@ impl Hub {
         opcode: Opcode,
         payload: &[u8],
     ) -> Result<(Published, u64), PublishError> {
-        if payload.len() > self.settings.message_bytes_max {
+        if payload.len() > self.settings().message_bytes_max {
             return Err(PublishError::TooBig);
+        }
+        if self.frozen.load(Ordering::Acquire) {
+            return Err(PublishError::HandingOver);
         }
         let topic = self.topic(name)?;
         let mut codec = self.codec.lock().expect("nothing panics inside the lock");
         let compressed = codec.deflate(
             &topic,
             payload,
-            self.settings.deflate_level as u32,
-            self.settings.deflate_bytes_min,
+            self.settings().deflate_level as u32,
+            self.settings().deflate_bytes_min,
         );
         let published = topic.publish(
             opcode,
             payload.len(),
             self.now_ms(),
-            &self.retention,
+            self.retention(),
             compressed,
             |room| {
                 room.copy_from_slice(payload);
@@ -241,7 +263,7 @@ impl Hub {
     /// The topic of that name and its state, if there is one.
     pub fn known_topic(&self, name: &TopicName) -> Option<(Arc<Topic>, Summary)> {
         let topic = self.lock_topics().get(name.as_str())?.clone();
-        let summary = topic.summary(&self.retention);
+        let summary = topic.summary(self.retention());
         Some((topic, summary))
     }
 
@@ -261,10 +283,54 @@ impl Hub {
         topics
             .into_iter()
             .map(|topic| {
-                let summary = topic.summary(&self.retention);
+                let summary = topic.summary(self.retention());
                 (topic, summary)
             })
             .collect()
+    }
+
+    /// All topics.
+    pub fn all_topics(&self) -> Vec<Arc<Topic>> {
+        self.lock_topics().values().cloned().collect()
+    }
+
+    /// The topic of that name, if there is one.
+    pub fn find_topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.lock_topics().get(name).cloned()
+    }
+
+    /// Takes up a topic where another process left it.
+    ///
+    /// # Errors
+    /// When what was saved makes no sense.
+    pub fn restore_topic(&self, saved: &SavedTopic) -> Result<(), String> {
+        let (cores, bytes) = (self.cores.len(), self.log_bytes.clone());
+        let topic = Topic::restore(saved, self.now_ms(), cores, bytes)
+            .ok_or_else(|| format!("the log of topic {:?} is damaged", saved.name))?;
+        let topic = Arc::new(topic);
+        self.lock_topics().insert(topic.name().clone(), topic);
+        Ok(())
+    }
+
+    /// While frozen nothing is published from outside the cores.
+    pub fn set_frozen(&self, frozen: bool) {
+        self.frozen.store(frozen, Ordering::Release);
+    }
+
+    /// Sets what [`Hub::upgrade`] does.
+    pub fn on_upgrade(&self, upgrade: Box<Upgrade>) {
+        let set = self.upgrade.set(upgrade).is_ok();
+        assert!(set, "there is one way to upgrade");
+    }
+
+    /// Starts the program anew and hands everything over to it. Returns once
+    /// that is done; this process then has nothing left to do and ends soon.
+    ///
+    /// # Errors
+    /// A sentence on what went wrong; then everything goes on here.
+    pub fn upgrade(&self) -> Result<(), String> {
+        let upgrade = self.upgrade.get();
+        upgrade.ok_or("the daemon is still starting")?()
     }
 
     /// Lets go of history that is too old, and of topics that nobody needs.
@@ -272,7 +338,7 @@ impl Hub {
         let now_ms = self.now_ms();
         let mut topics = self.lock_topics();
         topics.retain(|_, topic| {
-            let empty = topic.expire(now_ms, &self.retention);
+            let empty = topic.expire(now_ms, self.retention());
             // A handle is only ever made under this lock, so one is the last.
             !empty || Arc::strong_count(topic) > 1
         });

@@ -5,12 +5,15 @@
 //! [`Window`]; a subscriber is no more than a position in it.
 
 pub mod head;
+mod saved;
 pub mod segment;
 mod sync;
 pub mod topic;
 pub mod view;
 pub mod window;
 
+pub use saved::SavedTopic;
+pub use segment::Segment;
 pub use topic::{Compressed, Published, Retention, Start, Summary, Topic, ViewKind};
 pub use view::{AppendError, Bounds};
 pub use window::{Slice, Window};

@@ -44,6 +44,11 @@ impl Budget {
         self.total_bytes.load(Ordering::Relaxed)
     }
 
+    /// What is counted for all logs of the process.
+    pub fn total(&self) -> &Arc<AtomicU64> {
+        &self.total_bytes
+    }
+
     fn take(&self, bytes: u64) {
         self.log_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.total_bytes.fetch_add(bytes, Ordering::Relaxed);

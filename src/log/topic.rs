@@ -100,27 +100,27 @@ pub struct Topic {
 }
 
 #[derive(Debug)]
-struct Sequencer {
-    next_offset: u64,
+pub(super) struct Sequencer {
+    pub(super) next_offset: u64,
     /// Offset of the oldest message that a returning subscriber can have.
-    floor: u64,
-    ages: VecDeque<Age>,
-    raw: View,
-    deflated: Option<Deflated>,
+    pub(super) floor: u64,
+    pub(super) ages: VecDeque<Age>,
+    pub(super) raw: View,
+    pub(super) deflated: Option<Deflated>,
 }
 
 /// The deflated view, and how many readers it has for each window size.
 #[derive(Debug)]
-struct Deflated {
-    view: View,
+pub(super) struct Deflated {
+    pub(super) view: View,
     readers: [u32; WINDOW_BITS_MAX as usize + 1],
 }
 
 /// "Everything from `offset` on is not older than this."
 #[derive(Debug)]
-struct Age {
-    at_ms: u64,
-    offset: u64,
+pub(super) struct Age {
+    pub(super) at_ms: u64,
+    pub(super) offset: u64,
 }
 
 /// One core's interest in a view of a topic.
@@ -193,10 +193,9 @@ impl Topic {
     pub fn add_inflating_reader(&self, bits: u8) {
         let mut sequencer = self.lock();
         let (next, budget) = (sequencer.next_offset, sequencer.raw.budget().clone());
-        let deflated = sequencer.deflated.get_or_insert_with(|| Deflated {
-            view: View::new(next, budget),
-            readers: Default::default(),
-        });
+        let deflated = sequencer
+            .deflated
+            .get_or_insert_with(|| Deflated::new(View::new(next, budget)));
         deflated.readers[bits as usize] += 1;
         self.window_bits
             .store(deflated.window_bits(), Ordering::Relaxed);
@@ -335,6 +334,21 @@ impl Topic {
         sequencer.trim_views();
     }
 
+    /// Where a subscriber goes on that stood at `position` of a view; `None` if
+    /// nobody can stand there.
+    pub fn resume(&self, kind: ViewKind, position: u64) -> Option<Start> {
+        let sequencer = self.lock();
+        let view = match kind {
+            ViewKind::Raw => &sequencer.raw,
+            ViewKind::Deflated => &sequencer.deflated.as_ref()?.view,
+        };
+        Some(Start {
+            position,
+            offset: view.offset_at(position),
+            segments: view.segments_from(position)?,
+        })
+    }
+
     /// The state for people.
     pub fn summary(&self, retention: &Retention) -> Summary {
         let subscribers = ViewKind::ALL
@@ -350,7 +364,12 @@ impl Topic {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Sequencer> {
+    pub(super) fn sequencer_mut(&mut self) -> &mut Sequencer {
+        let sequencer = self.sequencer.get_mut();
+        sequencer.expect("no publisher panics inside the lock")
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Sequencer> {
         self.sequencer
             .lock()
             .expect("no publisher panics inside the lock")
@@ -358,6 +377,14 @@ impl Topic {
 }
 
 impl Deflated {
+    /// Without a reader yet.
+    pub(super) fn new(view: View) -> Self {
+        Deflated {
+            view,
+            readers: Default::default(),
+        }
+    }
+
     /// The smallest window among the readers, 0 without any.
     fn window_bits(&self) -> u8 {
         let smallest = self.readers.iter().position(|readers| *readers > 0);

@@ -6,7 +6,12 @@ use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::protocol::ws::frame;
+
 use super::segment::{Budget, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Segment};
+
+/// Ordinary segments that fit into one log at least.
+const SEGMENTS_MIN: u64 = 8;
 
 /// Held by the one writer of a log: the view inside the topic's lock.
 #[derive(Debug)]
@@ -19,6 +24,13 @@ pub struct Bounds {
     pub log_bytes_max: u64,
     /// Of all logs together.
     pub log_bytes_total_max: u64,
+}
+
+impl Bounds {
+    const NONE: Bounds = Bounds {
+        log_bytes_max: u64::MAX,
+        log_bytes_total_max: u64::MAX,
+    };
 }
 
 /// Why a message was not appended. Nothing of it is left behind.
@@ -56,6 +68,39 @@ impl View {
             budget,
             lock: WriterLock(()),
         }
+    }
+
+    /// A view whose first frame has `offset` and lies at `start`, with the
+    /// frames in `bytes`. `None` if they are not whole frames.
+    pub fn restore(start: u64, offset: u64, bytes: &[u8], budget: Arc<Budget>) -> Option<Self> {
+        let first = Segment::new(start, offset, SEGMENT_BYTES_MIN, budget.clone());
+        let mut view = View {
+            segments: VecDeque::from([first]),
+            tail_messages: 0,
+            budget,
+            lock: WriterLock(()),
+        };
+        let (mut rest, mut offset) = (bytes, offset);
+        while !rest.is_empty() {
+            let (frame, after) = rest.split_at_checked(frame::server_frame_len(rest)?)?;
+            view.reserve::<Infallible>(offset, frame.len(), Bounds::NONE)
+                .ok()?;
+            view.append_frame(frame, &[]);
+            (rest, offset) = (after, offset + 1);
+        }
+        Some(view)
+    }
+
+    /// All segments, oldest first.
+    pub fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        self.segments.iter()
+    }
+
+    /// The segments from the one that holds `position` on, if it is held.
+    pub fn segments_from(&self, position: u64) -> Option<Vec<Arc<Segment>>> {
+        let after = self.segments.partition_point(|s| s.start() <= position);
+        let first = after.checked_sub(1)?;
+        (position <= self.head()).then(|| self.segments.range(first..).cloned().collect())
     }
 
     /// Makes room for `len` bytes, so that the [`View::append`] of the message
@@ -111,8 +156,11 @@ impl View {
     }
 
     fn roll<E>(&mut self, offset: u64, len: usize, bounds: Bounds) -> Result<(), AppendError<E>> {
+        // Several fit into a log, however small: the old tail stays until the
+        // new one is linked, and readers keep what they have begun.
+        let share = (bounds.log_bytes_max / SEGMENTS_MIN) as usize;
         let grown = (self.tail().capacity() * 4).min(SEGMENT_BYTES_MAX);
-        let capacity = grown.max(len);
+        let capacity = grown.min(share).max(len);
         if self.budget.log_bytes() + capacity as u64 > bounds.log_bytes_max {
             self.trim_to_tail();
             if self.budget.log_bytes() + capacity as u64 > bounds.log_bytes_max {

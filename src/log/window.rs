@@ -118,6 +118,11 @@ impl Window {
         }
     }
 
+    /// The segments that are held, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        self.panes.iter().map(|pane| &pane.segment)
+    }
+
     /// How many segments are held.
     pub fn segments(&self) -> usize {
         self.panes.len()

@@ -2,6 +2,7 @@
 //! bytes by handle, and nothing of what they mean.
 
 mod buffers;
+pub mod passing;
 mod probe;
 mod token;
 mod uring;
@@ -10,7 +11,7 @@ mod zero_copy;
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ pub use nix::errno::Errno;
 pub use buffers::BUFFER_BYTES;
 pub use probe::{Feature, Probe, Unsupported};
 pub use uring::Uring;
-pub use wake::Wake;
+pub use wake::{Source, Wake};
 
 /// The most connections one ring may hold, see [`Uring`] for the sum.
 pub const SLOTS_MAX: u32 = 30_000;
@@ -57,6 +58,12 @@ pub enum Event {
     ShutDown,
     /// The slot is empty.
     Closed,
+    /// What was asked for on the slot has been called off; each request says
+    /// so itself, too.
+    Cancelled,
+    /// The slot's socket has a plain descriptor (or cannot have one), to be
+    /// had by [`Ring::plain`].
+    Installed,
 }
 
 /// How a send treats its bytes.
@@ -92,6 +99,16 @@ pub trait Ring {
 
     /// Empties the slot. Nothing else may be outstanding on it but releases.
     fn close(&mut self, slot: u32);
+
+    /// Calls off the receive and the wait for writability on a slot. Bytes that
+    /// have not been received stay in the socket.
+    fn cancel(&mut self, slot: u32);
+
+    /// Asks for a plain descriptor of the slot's socket (Linux 6.8).
+    fn install(&mut self, slot: u32);
+
+    /// The plain descriptors that have been asked for and made.
+    fn plain(&mut self) -> Vec<(u32, io::Result<OwnedFd>)>;
 
     /// Requests that can be made before the next [`Ring::enter`].
     fn room(&self) -> usize;

@@ -22,6 +22,8 @@ pub struct Probe {
     pub features: Vec<Feature>,
     /// Zero-copy sends say whether they copied (Linux 6.2).
     pub reports_usage: bool,
+    /// A connection can be handed to another process (Linux 6.8).
+    pub installs: bool,
 }
 
 /// Why the daemon cannot run here, and what to do about it.
@@ -78,6 +80,7 @@ impl Probe {
             present,
             needed: true,
         };
+        let installs = has(opcode::FixedFdInstall::CODE);
         let reports_usage = release() >= (6, 2);
         let features = vec![
             needed(
@@ -96,6 +99,12 @@ impl Probe {
                 present: reports_usage,
                 needed: false,
             },
+            Feature {
+                name: "handover to a successor",
+                since: "6.8",
+                present: installs,
+                needed: false,
+            },
         ];
         match features.iter().find(|f| f.needed && !f.present) {
             Some(missing) => Err(Unsupported::Lacks(
@@ -106,6 +115,7 @@ impl Probe {
             None => Ok(Probe {
                 features,
                 reports_usage,
+                installs,
             }),
         }
     }

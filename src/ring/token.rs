@@ -15,6 +15,8 @@ pub(super) enum Kind {
     Writable,
     ShutDown,
     Close,
+    Cancel,
+    Install,
 }
 
 /// The largest number of zero-copy sends under way.
@@ -33,6 +35,8 @@ pub(super) fn unpack(token: u64) -> (Kind, usize, u32) {
         4 => Kind::Writable,
         5 => Kind::ShutDown,
         6 => Kind::Close,
+        7 => Kind::Cancel,
+        8 => Kind::Install,
         other => unreachable!("no operation carries the kind {other}"),
     };
     let held = (token >> 32) as usize & (HELD_MAX - 1);
@@ -52,6 +56,8 @@ mod tests {
             Kind::Writable,
             Kind::ShutDown,
             Kind::Close,
+            Kind::Cancel,
+            Kind::Install,
         ] {
             for (held, slot) in [(0, 0), (HELD_MAX - 1, u32::MAX), (7, 29_999)] {
                 assert_eq!(unpack(pack(kind, held, slot)), (kind, held, slot));

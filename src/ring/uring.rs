@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{Ordering, fence};
 
 use bytes::Bytes;
-use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue, types::Fixed};
+use io_uring::types::{CancelBuilder, Fixed};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 
 use super::buffers::{Buffers, GROUP};
 use super::token::{HELD_MAX, Kind, pack, unpack};
@@ -45,6 +46,7 @@ pub struct Uring {
     held: Held,
     regions: Regions,
     reports_usage: bool,
+    plain: Vec<(u32, io::Result<OwnedFd>)>,
 }
 
 impl Uring {
@@ -86,6 +88,7 @@ impl Uring {
             held: Held::default(),
             regions,
             reports_usage,
+            plain: Vec::new(),
         })
     }
 
@@ -187,6 +190,25 @@ impl Ring for Uring {
         self.push(&entry);
     }
 
+    fn cancel(&mut self, slot: u32) {
+        let what = CancelBuilder::fd(Fixed(slot)).all();
+        let entry = opcode::AsyncCancel2::new(what)
+            .build()
+            .user_data(pack(Kind::Cancel, 0, slot));
+        self.push(&entry);
+    }
+
+    fn install(&mut self, slot: u32) {
+        let entry = opcode::FixedFdInstall::new(Fixed(slot), 0)
+            .build()
+            .user_data(pack(Kind::Install, 0, slot));
+        self.push(&entry);
+    }
+
+    fn plain(&mut self) -> Vec<(u32, io::Result<OwnedFd>)> {
+        std::mem::take(&mut self.plain)
+    }
+
     #[inline]
     fn room(&self) -> usize {
         // SAFETY: `&self` is on the one thread that submits, and this handle
@@ -208,7 +230,11 @@ impl Ring for Uring {
 
     fn completions(&mut self, into: &mut Vec<Completion>) {
         let Uring {
-            ring, sends, held, ..
+            ring,
+            sends,
+            held,
+            plain,
+            ..
         } = self;
         for entry in ring.completion() {
             let (kind, number, slot) = unpack(entry.user_data());
@@ -240,6 +266,15 @@ impl Ring for Uring {
                 Kind::Writable => Event::Writable,
                 Kind::ShutDown => Event::ShutDown,
                 Kind::Close => Event::Closed,
+                Kind::Cancel => Event::Cancelled,
+                Kind::Install => {
+                    let made = result(entry.result()).map_err(io::Error::from);
+                    // SAFETY: the kernel has just made this descriptor, and
+                    // nobody else knows it.
+                    let file = made.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) });
+                    plain.push((slot, file));
+                    Event::Installed
+                }
             };
             into.push(Completion { slot, event });
         }

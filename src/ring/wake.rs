@@ -1,7 +1,7 @@
-//! Waiting, inside the thread's runtime, for the eventfd that a ring signals.
+//! Waiting, inside the thread's runtime, until a descriptor is ready.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -30,5 +30,44 @@ impl Wake {
     pub async fn wait(&self) -> io::Result<()> {
         self.0.readable().await?.clear_ready();
         Ok(())
+    }
+}
+
+/// A non-blocking source, such as a listening socket, that is used only when
+/// it is ready. Nothing of it is under way in the kernel meanwhile, so it can
+/// be left alone at any time.
+pub struct Source<T: AsFd>(AsyncFd<Held<T>>);
+
+struct Held<T>(T);
+
+impl<T: AsFd> AsRawFd for Held<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+impl<T: AsFd> Source<T> {
+    /// Watches `source`, in the runtime of the calling thread.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl`.
+    pub fn watch(source: T) -> io::Result<Self> {
+        // SAFETY: the source owns its descriptor, is itself owned by what is
+        // registered, and only ever lent out by shared reference.
+        let watched = unsafe { AsyncFd::register_with_interest(Held(source), Interest::READABLE)? };
+        Ok(Source(watched))
+    }
+
+    /// Waits until `take` yields something else than that it would block.
+    ///
+    /// # Errors
+    /// Those of `take`.
+    pub async fn next<R>(&self, mut take: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            if let Ok(taken) = ready.try_io(|held| take(&held.get_ref().0)) {
+                return taken;
+            }
+        }
     }
 }

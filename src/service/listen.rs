@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -20,15 +21,15 @@ pub(super) struct ListenError {
     cause: String,
 }
 
+/// The addresses, and the listeners of each core.
+pub(super) type Bound = (Vec<SocketAddr>, Vec<Listeners>);
+
 /// Binds all addresses for all cores. Returns the addresses as bound (a port 0
 /// has become a real one) and the sockets of each core.
 ///
 /// # Errors
 /// The first address that cannot be had, and why.
-pub(super) fn listen(
-    addresses: &[SocketAddr],
-    cores: usize,
-) -> Result<(Vec<SocketAddr>, Vec<Listeners>), ListenError> {
+pub(super) fn listen(addresses: &[SocketAddr], cores: usize) -> Result<Bound, ListenError> {
     let mut bound = Vec::new();
     let mut listeners: Vec<Listeners> = (0..cores).map(|_| Vec::new()).collect();
     for address in addresses {
@@ -43,6 +44,12 @@ pub(super) fn listen(
         bound.push(address);
     }
     Ok((bound, listeners))
+}
+
+/// Further handles on all sockets, for a successor.
+pub(super) fn share(listeners: &[Listeners]) -> io::Result<Vec<OwnedFd>> {
+    let share = |socket: &Socket| socket.try_clone().map(OwnedFd::from);
+    listeners.iter().flatten().map(share).collect()
 }
 
 /// Finds out whether the address is free. With SO_REUSEPORT alone a second

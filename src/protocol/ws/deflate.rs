@@ -174,17 +174,57 @@ impl Deflater {
 /// context takeover.
 pub struct Inflater {
     decompress: Decompress,
+    /// The last bytes that came out, where the window outlives a message.
+    window: Option<Vec<u8>>,
 }
 
 impl Default for Inflater {
     fn default() -> Self {
         Inflater {
             decompress: Decompress::new_with_window_bits(false, WINDOW_BITS_MAX),
+            window: None,
         }
     }
 }
 
 impl Inflater {
+    /// One whose client keeps its window and has sent `window` last, as
+    /// [`Inflater::window`] told.
+    pub fn resume(window: &[u8]) -> Self {
+        let mut inflater = Inflater {
+            window: Some(Vec::new()),
+            ..Inflater::default()
+        };
+        // Stored blocks say the same again, and bring the window along (RFC
+        // 1951 section 3.2.4).
+        for part in window.chunks(usize::from(u16::MAX)) {
+            let len = part.len() as u16;
+            let mut block = vec![0];
+            block.extend_from_slice(&len.to_le_bytes());
+            block.extend_from_slice(&(!len).to_le_bytes());
+            block.extend_from_slice(part);
+            let fed = inflater.feed(&block, usize::MAX, &mut Vec::new());
+            fed.expect("a stored block is valid");
+        }
+        inflater.keep(window);
+        inflater
+    }
+
+    /// What the client's next message may refer to: the last 32 KiB it sent.
+    pub fn window(&self) -> &[u8] {
+        self.window.as_deref().unwrap_or_default()
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if let Some(window) = &mut self.window {
+            const WINDOW_BYTES: usize = 1 << WINDOW_BITS_MAX;
+            let bytes = &bytes[bytes.len().saturating_sub(WINDOW_BYTES)..];
+            let kept = WINDOW_BYTES - bytes.len();
+            window.drain(..window.len().saturating_sub(kept));
+            window.extend_from_slice(bytes);
+        }
+    }
+
     /// Forgets the window: the next message stands alone.
     pub fn reset(&mut self) {
         self.decompress.reset(false);
@@ -207,6 +247,7 @@ impl Inflater {
         if !ended {
             self.feed(&TAIL, message_bytes_max, out)?;
         }
+        self.keep(out);
         Ok(())
     }
 

@@ -40,7 +40,7 @@ pub enum Opcode {
 
 impl Opcode {
     #[inline]
-    fn from_bits(bits: u8) -> Result<Self, Fault> {
+    pub(super) fn from_bits(bits: u8) -> Result<Self, Fault> {
         Ok(match bits {
             0 => Self::Continuation,
             1 => Self::Text,

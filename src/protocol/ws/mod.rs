@@ -13,4 +13,5 @@ pub use close::Close;
 pub use event::{Control, Event, Message, Payload};
 pub use fault::Fault;
 pub use frame::{Header, Opcode};
+pub use reader::SavedReader;
 pub use reader::{Limits, Reader};

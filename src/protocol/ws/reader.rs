@@ -130,7 +130,7 @@ impl Reader {
             Ok(Step::Control(opcode, control)) => self.control_event(opcode, control).map(Some),
             Ok(Step::Wait | Step::Again) => Ok(None),
             Err(fault) => {
-                self.end();
+                self.close();
                 Err(fault)
             }
         }
@@ -149,7 +149,8 @@ impl Reader {
         self.closed
     }
 
-    fn end(&mut self) {
+    /// Gives up what is unfinished and reads nothing more.
+    pub fn close(&mut self) {
         self.closed = true;
         self.part = None;
     }
@@ -220,7 +221,7 @@ impl Reader {
             Opcode::Ping => Event::Ping(control),
             Opcode::Pong => Event::Pong(control),
             _ => {
-                self.end();
+                self.close();
                 Event::Close(close::parse(control.bytes())?)
             }
         })
@@ -411,5 +412,8 @@ impl Assembly {
     }
 }
 
+mod saved;
 #[cfg(test)]
 mod tests;
+
+pub use saved::SavedReader;

@@ -145,3 +145,23 @@ fn noise_is_a_fault_or_a_message_but_never_more() {
     }
     assert!(faults > 1000, "{faults}");
 }
+
+#[test]
+fn a_window_goes_on_in_another_process() {
+    // Section 7.2.3.2: the second message refers to the first.
+    let mut first = Inflater::resume(&[]);
+    let mut out = Vec::new();
+    let payload = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    first.inflate(&payload, 100, &mut out).unwrap();
+    let mut second = Inflater::resume(first.window());
+    for _ in 0..3 {
+        let payload = [0xf2, 0x00, 0x11, 0x00, 0x00];
+        second.inflate(&payload, 100, &mut out).unwrap();
+        assert_eq!(out, b"Hello");
+    }
+    assert_eq!(second.window(), b"HelloHelloHelloHello");
+    let long: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();
+    second.keep(&long);
+    assert_eq!(second.window(), &long[100_000 - 32_768..]);
+    assert_eq!(Inflater::resume(second.window()).window(), second.window());
+}

@@ -1,0 +1,28 @@
+//! Restart without a disconnect: a running daemon hands its listening sockets,
+//! its topics and every established connection to a successor.
+//!
+//! ```text
+//! predecessor                          successor
+//!   starts it, with one socket   --->   reads its settings, makes its rings
+//!   hello, listening sockets     --->
+//!                                <---   ready
+//!   stops accepting, freezes
+//!   state (one memory file)      --->   builds topics
+//!   sockets, 200 at a time       --->   seats connections, frozen
+//!                                <---   done
+//!   go, and ends                 --->   thaws, serves
+//! ```
+//!
+//! Until `done` the predecessor can take everything up again, and does so if
+//! the successor fails, dies or takes too long. See `docs/handover.md`.
+
+mod channel;
+mod predecessor;
+mod rest;
+mod state;
+pub mod store;
+mod successor;
+
+pub use predecessor::{Predecessor, hand_over};
+pub use state::{State, StateError, VERSION};
+pub use successor::{Successor, inherit};

@@ -1,0 +1,134 @@
+//! The side that hands over.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::{Child, Command as Process};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+use super::channel::{Channel, Message};
+use super::rest::{carry_on, come_to_rest, memory_file, plain_sockets, write_down};
+use super::state::VERSION;
+use crate::core::SavedCore;
+use crate::hub::Hub;
+use crate::ring::passing::FILES_MAX;
+
+/// The environment variable that tells a successor where its channel is.
+pub(super) const VARIABLE: &str = "FANFARE_HANDOVER";
+
+/// How long a successor may take until it could serve.
+const START_TIME: Duration = Duration::from_secs(15);
+/// How long a successor may take to have everything.
+const TAKE_TIME: Duration = Duration::from_secs(15);
+
+/// What a daemon needs to hand over.
+pub struct Predecessor {
+    pub hub: Arc<Hub>,
+    pub addresses: Vec<SocketAddr>,
+    pub listeners: Vec<OwnedFd>,
+    /// The service manager opened the listeners.
+    pub activated: bool,
+    /// The admin listener's socket, if there is one.
+    pub admin: Option<OwnedFd>,
+    /// The program and its arguments, as they were when this one started.
+    pub program: Vec<std::ffi::OsString>,
+    /// Called between `done` and `go`, with the successor's process id.
+    pub before_go: Box<dyn Fn(u32) + Send + Sync>,
+}
+
+/// Starts a successor and hands everything to it. On success this process owns
+/// nothing any more and is to end without a word to anybody.
+///
+/// # Errors
+/// A sentence on what went wrong; then everything goes on here.
+pub fn hand_over(from: &Predecessor) -> Result<(), String> {
+    let (channel, theirs) = Channel::pair().map_err(|error| error.to_string())?;
+    let mut child = start(from, theirs)?;
+    let outcome = converse(from, &channel, child.id());
+    if let Err(sentence) = outcome {
+        drop(channel);
+        end(&mut child);
+        carry_on(&from.hub);
+        return Err(sentence);
+    }
+    Ok(())
+}
+
+fn start(from: &Predecessor, theirs: OwnedFd) -> Result<Child, String> {
+    let (program, arguments) = from.program.split_first().ok_or("the program is unknown")?;
+    fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|error| error.to_string())?;
+    Process::new(program)
+        .args(arguments)
+        .env(VARIABLE, theirs.as_raw_fd().to_string())
+        // They were for this process.
+        .env_remove("LISTEN_FDS")
+        .env_remove("LISTEN_PID")
+        .env_remove("WATCHDOG_PID")
+        .spawn()
+        .map_err(|error| format!("cannot start {}: {error}", program.display()))
+}
+
+fn end(child: &mut Child) {
+    // It may have ended by itself, which is just as well.
+    let _ = child.kill();
+    if let Ok(status) = child.wait() {
+        tracing::info!(%status, "the successor has ended");
+    }
+}
+
+fn converse(from: &Predecessor, channel: &Channel, successor: u32) -> Result<(), String> {
+    send_listeners(from, channel)?;
+    expect(channel, &Message::Ready, START_TIME)?;
+    let hub = &from.hub;
+    let silent_since = Instant::now();
+    let cores = come_to_rest(hub)?;
+    let state = memory_file(&write_down(hub, &cores))?;
+    channel.send(&Message::State, &[state])?;
+    send_sockets(hub, channel, &cores)?;
+    expect(channel, &Message::Done, TAKE_TIME)?;
+    (from.before_go)(successor);
+    channel.send(&Message::Go, &[])?;
+    tracing::info!(
+        connections = cores.iter().map(|core| core.conns.len()).sum::<usize>(),
+        silent_ms = silent_since.elapsed().as_millis() as u64,
+        successor,
+        "handed over"
+    );
+    Ok(())
+}
+
+fn send_listeners(from: &Predecessor, channel: &Channel) -> Result<(), String> {
+    let hello = Message::Hello {
+        version: VERSION,
+        addresses: from.addresses.clone(),
+        listeners: from.listeners.len() as u32,
+        activated: from.activated,
+    };
+    channel.send(&hello, &[])?;
+    for part in from.listeners.chunks(FILES_MAX) {
+        channel.send(&Message::Sockets(part.len() as u32), part)?;
+    }
+    channel.send(&Message::Admin, from.admin.as_slice())
+}
+
+fn expect(channel: &Channel, wanted: &Message, time: Duration) -> Result<(), String> {
+    match channel.receive(time)? {
+        Some((message, _)) if message == *wanted => Ok(()),
+        Some((Message::Failed(sentence), _)) => Err(format!("the successor says: {sentence}")),
+        Some((message, _)) => Err(format!("the successor said {message:?}, not {wanted:?}")),
+        None => Err("the successor has ended".to_owned()),
+    }
+}
+
+fn send_sockets(hub: &Hub, channel: &Channel, cores: &[SavedCore]) -> Result<(), String> {
+    for (mailbox, saved) in hub.mailboxes().iter().zip(cores) {
+        for part in saved.conns.chunks(FILES_MAX) {
+            let slots: Vec<u32> = part.iter().map(|(slot, _)| *slot).collect();
+            let files = plain_sockets(mailbox, &slots)?;
+            channel.send(&Message::Sockets(files.len() as u32), &files)?;
+        }
+    }
+    Ok(())
+}

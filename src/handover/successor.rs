@@ -1,0 +1,169 @@
+//! The side that takes over.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::channel::{Channel, Message};
+use super::predecessor::VARIABLE;
+use super::state::{State, VERSION};
+use crate::core::{Arrived, SavedConn};
+use crate::hub::Hub;
+use crate::ring::passing;
+
+/// How long the predecessor may take for any one step.
+const STEP_TIME: Duration = Duration::from_secs(20);
+
+/// A daemon that has been started to take over from another.
+pub struct Successor {
+    channel: Channel,
+    pub addresses: Vec<SocketAddr>,
+    pub listeners: Vec<OwnedFd>,
+    /// The service manager opened the listeners.
+    pub activated: bool,
+    /// The admin listener's socket, if there was one.
+    pub admin: Option<OwnedFd>,
+}
+
+/// The predecessor, if this process was started by one.
+///
+/// # Errors
+/// A sentence on what is wrong with what it said.
+pub fn inherit() -> Result<Option<Successor>, String> {
+    let Some(number) = std::env::var_os(VARIABLE) else {
+        return Ok(None);
+    };
+    let number = number.to_str().and_then(|text| text.parse().ok());
+    let number = number.ok_or_else(|| format!("{VARIABLE} is not the number of a descriptor"))?;
+    let socket = passing::inherited(number).map_err(|error| format!("{VARIABLE}: {error}"))?;
+    let mut successor = Successor {
+        channel: Channel::new(socket),
+        addresses: Vec::new(),
+        listeners: Vec::new(),
+        activated: false,
+        admin: None,
+    };
+    successor.meet()?;
+    Ok(Some(successor))
+}
+
+impl Successor {
+    fn meet(&mut self) -> Result<(), String> {
+        let (hello, _) = self.next(|message| matches!(message, Message::Hello { .. }))?;
+        let Message::Hello {
+            version,
+            addresses,
+            listeners,
+            activated,
+        } = hello
+        else {
+            unreachable!("nothing else was let through")
+        };
+        if version != VERSION {
+            let sentence = format!(
+                "the running fanfare hands over state of version {version}, this one \
+                 understands {VERSION}"
+            );
+            self.fail(&sentence);
+            return Err(sentence);
+        }
+        self.addresses = addresses;
+        self.activated = activated;
+        while self.listeners.len() < listeners as usize {
+            let (_, files) = self.next(|message| matches!(message, Message::Sockets(_)))?;
+            self.listeners.extend(files);
+        }
+        let (_, admin) = self.next(|message| *message == Message::Admin)?;
+        self.admin = admin.into_iter().next();
+        Ok(())
+    }
+
+    /// Tells the predecessor that this process will not serve.
+    pub fn fail(&self, sentence: &str) {
+        // If it cannot be told it is gone, and nobody is left to care.
+        let _ = self
+            .channel
+            .send(&Message::Failed(sentence.to_owned()), &[]);
+    }
+
+    /// Takes topics and connections over, once the cores wait for them behind
+    /// `cores`. Returns when the predecessor has let go.
+    ///
+    /// # Errors
+    /// A sentence; the predecessor then goes on.
+    pub fn take_over(
+        &self,
+        hub: &Hub,
+        cores: Vec<mpsc::Sender<Arrived>>,
+        seated: &mpsc::Receiver<Result<(), String>>,
+    ) -> Result<usize, String> {
+        self.channel.send(&Message::Ready, &[])?;
+        let state = self.receive_state()?;
+        for topic in &state.topics {
+            hub.restore_topic(topic)?;
+        }
+        let count = state.conns.len();
+        let mut conns = state.conns.into_iter();
+        while conns.len() > 0 {
+            let (_, files) = self.next(|message| matches!(message, Message::Sockets(_)))?;
+            for file in files {
+                let conn = conns
+                    .next()
+                    .ok_or("there are more sockets than connections")?;
+                self.seat(hub, &cores, conn, file)?;
+            }
+        }
+        let waiting = cores.len();
+        drop(cores);
+        for _ in 0..waiting {
+            let outcome = seated.recv_timeout(STEP_TIME);
+            outcome.map_err(|_| "a core does not take its connections")??;
+        }
+        self.channel.send(&Message::Done, &[])?;
+        match self.channel.receive(STEP_TIME) {
+            // Gone is gone: nobody else has the connections now.
+            Ok(Some((Message::Go, _)) | None) => Ok(count),
+            Ok(Some((message, _))) => Err(format!("the predecessor said {message:?}")),
+            Err(sentence) => Err(sentence),
+        }
+    }
+
+    fn seat(
+        &self,
+        hub: &Hub,
+        cores: &[mpsc::Sender<Arrived>],
+        conn: SavedConn,
+        socket: OwnedFd,
+    ) -> Result<(), String> {
+        let topic = hub.find_topic(&conn.topic);
+        let core = &cores[conn.core as usize % cores.len()];
+        let arrived = Arrived {
+            conn,
+            socket,
+            topic,
+        };
+        core.send(arrived)
+            .map_err(|_| "a core has ended".to_owned())
+    }
+
+    fn receive_state(&self) -> Result<State, String> {
+        let (_, files) = self.next(|message| *message == Message::State)?;
+        let file = files.into_iter().next().ok_or("the state is missing")?;
+        let mut file = File::from(file);
+        let mut bytes = Vec::new();
+        let read = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
+        read.map_err(|error| format!("cannot read the state: {error}"))?;
+        State::decode(&bytes).map_err(|error| error.to_string())
+    }
+
+    fn next(&self, wanted: fn(&Message) -> bool) -> Result<(Message, Vec<OwnedFd>), String> {
+        match self.channel.receive(STEP_TIME)? {
+            Some((message, files)) if wanted(&message) => Ok((message, files)),
+            Some((message, _)) => Err(format!("the predecessor said {message:?}")),
+            None => Err("the predecessor has ended".to_owned()),
+        }
+    }
+}
