@@ -342,6 +342,7 @@ impl World {
             .name(std::net::SocketAddr::ip(&peer), settings)
             .is_err()
         {
+            admission.shake();
             admission.leave_unnamed();
             return;
         }
