@@ -131,7 +131,8 @@ impl<R: Ring> Reactor<R> {
             return send_gathered(&mut self.ring, slot, conn, local, last);
         }
         conn.tidy_extra();
-        if conn.flags.any(Flags::CATCHING_UP) && conn.cursor >= end && conn.extra.is_none() {
+        let at_rest = conn.extra.as_ref().is_none_or(|extra| extra.is_at_rest());
+        if conn.flags.any(Flags::CATCHING_UP) && conn.cursor >= end && at_rest {
             return self.state.change_view(slot);
         }
         if conn.cursor < end {
@@ -168,6 +169,7 @@ impl<R: Ring> Reactor<R> {
             conns,
             hub,
             core,
+            frozen,
             ..
         } = &mut self.state;
         let metrics = &hub.mailbox(*core).metrics;
@@ -203,7 +205,9 @@ impl<R: Ring> Reactor<R> {
         let full = sent < conn.offered;
         if full {
             metrics.short_writes.add(1);
-            if conn.phase != Phase::Ending {
+            // Frozen, it would keep the core waiting for its peer; thawed, it
+            // is sent to anyway.
+            if conn.phase != Phase::Ending && !*frozen {
                 conn.flags.set(Flags::AWAITING);
                 self.ring.await_writable(slot);
             }
@@ -252,7 +256,7 @@ fn send_gathered<R: Ring>(ring: &mut R, slot: u32, conn: &mut Conn, local: &Loca
     let mut bytes = Vec::new();
     let mut at = conn.cursor;
     let own = conn.extra.iter().flat_map(|extra| &extra.own);
-    for own in own.cloned().chain([last..last]) {
+    for own in own.cloned().chain(std::iter::once(last..last)) {
         let until = own.start.min(last);
         while at < until && bytes.len() < GATHER_BYTES {
             let run = local.window.slice(at, until);

@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -162,7 +161,7 @@ fn inherit(reactor: &mut Reactor<Uring>, from: Inheritance) {
 async fn serve(
     core: usize,
     hub: Arc<Hub>,
-    listeners: Listeners,
+    mut listeners: Listeners,
     reactor: Reactor<Uring>,
 ) -> io::Result<()> {
     let acceptor = Rc::new(Acceptor {
@@ -212,10 +211,10 @@ async fn serve(
             reactor.tick();
         }
         if hub.is_stopping() && deadline.is_none() && !reactor.is_frozen() {
-            for listener in &listeners {
-                // Ends the wait for the next connection.
-                let _ = listener.shutdown(Shutdown::Both);
-            }
+            // Not a word to the sockets: one that the service manager has passed
+            // lives on, and who comes then waits in it.
+            accepting.drain(..).for_each(|task| task.abort());
+            listeners.clear();
             reactor.drain();
             let drain = Duration::from_millis(hub.settings().drain_ms_max);
             deadline = Some(Instant::now() + drain + 2 * TICK);
@@ -235,8 +234,12 @@ async fn serve(
 fn accept(acceptor: &Rc<Acceptor>, listeners: &Listeners) -> io::Result<Vec<Accepting>> {
     let watch = |listener: &Socket| {
         listener.set_nonblocking(true)?;
+        // A core's own socket shares its port; another is shared itself.
+        let shared = !listener.reuse_port()?;
         let listener = Source::watch(listener.try_clone()?.into())?;
-        Ok(tokio_uring::spawn(acceptor.clone().accept(listener)))
+        Ok(tokio_uring::spawn(
+            acceptor.clone().accept(listener, shared),
+        ))
     };
     listeners.iter().map(watch).collect()
 }
