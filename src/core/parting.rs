@@ -177,7 +177,7 @@ impl State {
             let conn = self.conns.at(slot);
             if conn.place != NO_PLACE {
                 let end = self.locals.at(conn.topic).window.end();
-                if end - conn.cursor > self.hub.settings().lag_bytes_max as u64 {
+                if end.saturating_sub(conn.cursor) > self.hub.settings().lag_bytes_max as u64 {
                     self.cut_loose(slot);
                 }
             }
