@@ -8,6 +8,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod handover;
 pub mod hub;
 pub mod log;
 pub mod mask;

@@ -116,6 +116,17 @@ fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     Ok((UnixListener::from(OwnedFd::from(socket)), file))
 }
 
+/// The file of a Unix socket that another process has bound.
+pub(super) fn inherit(path: &Path) -> Result<SocketFile, BindError> {
+    match identity(path) {
+        Ok(id) => Ok(SocketFile {
+            path: path.to_owned(),
+            id,
+        }),
+        Err(error) => Err(BindError::new(path.display(), error)),
+    }
+}
+
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let found = fs::symlink_metadata(path)?;
     Ok((found.dev(), found.ino()))

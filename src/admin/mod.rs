@@ -14,6 +14,7 @@ mod reply;
 mod routes;
 mod server;
 mod topics;
+mod upgrade;
 
 pub use bind::BindError;
 pub use server::{Listener, Server};

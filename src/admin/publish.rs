@@ -50,7 +50,9 @@ pub(super) async fn publish(
         hub.publish(&topic, opcode, &payload)
             .map_err(|error| match error {
                 PublishError::TooBig => too_big(bytes_max),
-                PublishError::Topics(_) | PublishError::LogFull => not_now(&hub, error.to_string()),
+                PublishError::Topics(_) | PublishError::LogFull | PublishError::HandingOver => {
+                    not_now(&hub, error.to_string())
+                }
             })?;
     let receipt = Json(Receipt {
         topic: topic.as_str(),

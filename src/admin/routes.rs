@@ -10,7 +10,7 @@ use axum::{Router, middleware};
 use super::guard::{self, Guard};
 use super::metrics::{self, Exposition};
 use super::reply::Refusal;
-use super::{connections, health, publish, topics};
+use super::{connections, health, publish, topics, upgrade};
 use crate::hub::Hub;
 
 /// What the routes share.
@@ -43,6 +43,7 @@ pub(super) fn router(hub: Arc<Hub>, guard: Guard) -> Router {
         .route("/topics/{topic}", get(topics::show))
         .route("/topics/{topic}/messages", post(publish::publish))
         .route("/connections", get(connections::list))
+        .route("/upgrade", post(upgrade::upgrade))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(

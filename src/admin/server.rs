@@ -2,6 +2,7 @@
 //! slow or hostile client from holding anything.
 
 use std::net;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -29,7 +30,7 @@ use crate::hub::Hub;
 const CONNECTIONS_MAX: usize = 64;
 /// A request head that is not whole by then ends the connection, and so does
 /// silence between two requests.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+const HEAD_TIME: Duration = Duration::from_secs(5);
 /// Hyper's buffer for a head, and for what is read of a body at a time.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// A connection that has lived for so long is asked to end after its request.
@@ -97,6 +98,48 @@ impl Listener {
             place,
             guard: Guard::new(token, reachable_by_browsers),
         }))
+    }
+
+    /// The same listener, as another process had it; `settings` say of what
+    /// kind it is.
+    ///
+    /// # Errors
+    /// A sentence about the token file or the socket.
+    pub fn inherit(settings: &Settings, socket: OwnedFd) -> Result<Option<Self>, String> {
+        let token = settings.admin_token().map_err(|error| error.to_string())?;
+        let (socket, place, reachable_by_browsers) = match &settings.admin {
+            Admin::Off => return Ok(None),
+            Admin::Tcp(_) => {
+                let listener = net::TcpListener::from(socket);
+                let address = listener.local_addr().map_err(|error| error.to_string())?;
+                (Bound::Tcp(listener), Place::Tcp(address), true)
+            }
+            Admin::Unix(path) => {
+                let listener = unix::net::UnixListener::from(socket);
+                let file = bind::inherit(path).map_err(|error| error.to_string())?;
+                (
+                    Bound::Unix(listener, file),
+                    Place::Unix(path.clone()),
+                    false,
+                )
+            }
+        };
+        Ok(Some(Listener {
+            socket,
+            place,
+            guard: Guard::new(token, reachable_by_browsers),
+        }))
+    }
+
+    /// A further handle on the socket, for another process.
+    ///
+    /// # Errors
+    /// Those of duplicating a descriptor.
+    pub fn socket(&self) -> io::Result<OwnedFd> {
+        match &self.socket {
+            Bound::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Bound::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
+        }
     }
 
     /// Serves from now on.

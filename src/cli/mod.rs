@@ -1,4 +1,4 @@
-//! The command line: `fanfare [serve] | check-config FILE | probe`.
+//! The command line: `fanfare [serve] | check-config FILE | probe | upgrade`.
 //!
 //! What the commands do to the machine is handed in as [`Actions`], so that this
 //! module knows settings and words only.
@@ -7,6 +7,7 @@
 mod generated;
 mod journal;
 mod logging;
+mod upgrade;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -36,6 +37,10 @@ pub fn run(actions: Actions) -> ExitCode {
     match matches.subcommand() {
         Some(("check-config", matches)) => check_config(matches),
         Some(("probe", _)) => report((actions.probe)()),
+        Some(("upgrade", matches)) => match config::from_matches(matches) {
+            Ok(settings) => report(upgrade::upgrade(&settings)),
+            Err(error) => fail(EXIT_USAGE, &error.to_string()),
+        },
         Some((_, matches)) => serve(matches, actions.serve),
         None => serve(&matches, actions.serve),
     }
@@ -102,6 +107,9 @@ pub fn command() -> Command {
         );
     let probe = Command::new("probe")
         .about("Say whether this kernel offers what fanfare needs, or what is missing");
+    let upgrade = Command::new("upgrade")
+        .about("Have the running daemon hand over to a newer one without a disconnect")
+        .args(config::options());
     let serve = Command::new("serve")
         .about("Serve; also what happens without a command")
         .after_help(AFTER_HELP)
@@ -112,7 +120,7 @@ pub fn command() -> Command {
             "A WebSocket broadcast server on io_uring: one message in, every subscriber hears it",
         )
         .after_help(AFTER_HELP)
-        .subcommands([serve, check_config, probe])
+        .subcommands([serve, check_config, probe, upgrade])
         .args_conflicts_with_subcommands(true)
         .args(config::options())
 }

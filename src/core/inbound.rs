@@ -37,6 +37,9 @@ impl State {
         }
         let holds = reader.buffered_bytes();
         if held != holds && !self.hub.account_partial(held, holds) && verdict.is_ok() {
+            // What it has sent so far makes room for others at once.
+            reader.close();
+            self.hub.account_partial(holds, 0);
             verdict = Err(CloseReason::PartialBytes);
         }
         self.conns.at(slot).reader = reader;

@@ -251,11 +251,13 @@ impl State {
     /// Tells other cores of topics that have grown on this one.
     fn tell_others(&mut self) {
         let mut announce = std::mem::take(&mut self.announce);
-        for number in announce.drain(..) {
+        for (number, topic) in announce.drain(..) {
+            // The topic may have lost its last subscriber here since, and
+            // another may have its number: that one is then told of twice.
             if let Some(local) = self.locals.get_mut(number) {
                 local.announce = false;
-                self.hub.announce(&local.topic, Some(self.core));
             }
+            self.hub.announce(&topic, Some(self.core));
         }
         self.announce = announce;
     }

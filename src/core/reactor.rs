@@ -43,7 +43,7 @@ pub(super) struct State {
     /// Topics to be fanned out, in turn.
     pub(super) growing: VecDeque<u32>,
     /// Topics whose growth other cores are to be told of.
-    pub(super) announce: Vec<u32>,
+    pub(super) announce: Vec<(u32, Arc<Topic>)>,
     /// Connections to be looked at in this turn.
     pub(super) dirty: Vec<u32>,
     /// Subscribers found to be too far behind.
@@ -145,10 +145,10 @@ impl<R: Ring> Reactor<R> {
             self.ring.completions(&mut self.completions);
             let quiet = queued == 0 && self.completions.is_empty();
             self.handle_completions();
+            self.state.handle_mail();
             if self.state.frozen {
                 self.part_with_ended();
             } else {
-                self.state.handle_mail();
                 self.fan_out();
                 self.flush();
             }
@@ -254,7 +254,8 @@ impl<R: Ring> Reactor<R> {
             if !conn.flags.any(Flags::OUTSTANDING) && conn.unreleased == 0 {
                 conn.flags.set(Flags::SHUTTING);
                 self.ring.close(slot);
-            } else if !conn.flags.any(Flags::SHUT_BOTH) {
+            } else if !conn.flags.any(Flags::SHUT_BOTH | Flags::SHUTTING) {
+                // One at a time: there is one flag for the answer.
                 conn.flags.set(Flags::SHUT_BOTH | Flags::SHUTTING);
                 self.ring.shutdown(slot, std::net::Shutdown::Both);
             }
@@ -410,11 +411,11 @@ impl State {
     /// fanned out, and other cores told.
     pub(super) fn grow_topic(&mut self, number: u32) {
         let local = self.locals.at(number);
+        let topic = local.topic.clone();
         if !local.announce {
             local.announce = true;
-            self.announce.push(number);
+            self.announce.push((number, topic.clone()));
         }
-        let topic = local.topic.clone();
         for kind in ViewKind::ALL {
             let listener = topic.listener(self.core, kind);
             if listener.subscribers.load(Ordering::Relaxed) > 0 {

@@ -43,7 +43,7 @@ pub enum Command {
 }
 
 /// A slot, and the plain descriptor of its socket.
-pub type Installed = (u32, io::Result<OwnedFd>);
+pub(super) type Installed = (u32, io::Result<OwnedFd>);
 
 /// A connection that comes from another process.
 pub struct Arrived {

@@ -19,13 +19,16 @@ const MESSAGE_BYTES_MAX: usize = 64 << 10;
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Message {
-    /// From the predecessor; listening sockets come along or follow in
-    /// further ones, as many as `listeners` in all.
+    /// From the predecessor; so many listening sockets follow.
     Hello {
         version: u32,
         addresses: Vec<SocketAddr>,
         listeners: u32,
+        /// The service manager opened them.
+        activated: bool,
     },
+    /// The admin listener's socket comes along, if there is one.
+    Admin,
     /// From the successor: it could serve.
     Ready,
     /// A file with the state comes along.

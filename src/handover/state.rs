@@ -61,7 +61,10 @@ mod tests {
         bytes[8] += 1;
         let error = State::decode(&bytes).unwrap_err();
         assert_eq!(error, StateError::Version(VERSION + 1));
-        assert_eq!(State::decode(b"#!/bin/sh").unwrap_err(), StateError::Foreign);
+        assert_eq!(
+            State::decode(b"#!/bin/sh").unwrap_err(),
+            StateError::Foreign
+        );
         let cut = &State::default().encode()[..12];
         assert!(matches!(State::decode(cut), Err(StateError::Damaged(_))));
     }

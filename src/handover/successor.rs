@@ -22,6 +22,10 @@ pub struct Successor {
     channel: Channel,
     pub addresses: Vec<SocketAddr>,
     pub listeners: Vec<OwnedFd>,
+    /// The service manager opened the listeners.
+    pub activated: bool,
+    /// The admin listener's socket, if there was one.
+    pub admin: Option<OwnedFd>,
 }
 
 /// The predecessor, if this process was started by one.
@@ -35,47 +39,54 @@ pub fn inherit() -> Result<Option<Successor>, String> {
     let number = number.to_str().and_then(|text| text.parse().ok());
     let number = number.ok_or_else(|| format!("{VARIABLE} is not the number of a descriptor"))?;
     let socket = passing::inherited(number).map_err(|error| format!("{VARIABLE}: {error}"))?;
-    let channel = Channel::new(socket);
-    let (mut addresses, mut listeners) = (Vec::new(), Vec::new());
-    loop {
-        match channel.receive(STEP_TIME)? {
-            Some((Message::Hello { version, .. }, _)) if version != VERSION => {
-                let sentence = format!(
-                    "the running fanfare hands over state of version {version}, this one \
-                     understands {VERSION}"
-                );
-                channel.send(&Message::Failed(sentence.clone()), &[])?;
-                return Err(sentence);
-            }
-            Some((
-                Message::Hello {
-                    addresses: known,
-                    listeners: count,
-                    ..
-                },
-                files,
-            )) => {
-                addresses = known;
-                listeners.extend(files);
-                if listeners.len() >= count as usize {
-                    break;
-                }
-            }
-            other => return Err(format!("the predecessor said {other:?}")),
-        }
-    }
-    Ok(Some(Successor {
-        channel,
-        addresses,
-        listeners,
-    }))
+    let mut successor = Successor {
+        channel: Channel::new(socket),
+        addresses: Vec::new(),
+        listeners: Vec::new(),
+        activated: false,
+        admin: None,
+    };
+    successor.meet()?;
+    Ok(Some(successor))
 }
 
 impl Successor {
+    fn meet(&mut self) -> Result<(), String> {
+        let (hello, _) = self.next(|message| matches!(message, Message::Hello { .. }))?;
+        let Message::Hello {
+            version,
+            addresses,
+            listeners,
+            activated,
+        } = hello
+        else {
+            unreachable!("nothing else was let through")
+        };
+        if version != VERSION {
+            let sentence = format!(
+                "the running fanfare hands over state of version {version}, this one \
+                 understands {VERSION}"
+            );
+            self.fail(&sentence);
+            return Err(sentence);
+        }
+        self.addresses = addresses;
+        self.activated = activated;
+        while self.listeners.len() < listeners as usize {
+            let (_, files) = self.next(|message| matches!(message, Message::Sockets(_)))?;
+            self.listeners.extend(files);
+        }
+        let (_, admin) = self.next(|message| *message == Message::Admin)?;
+        self.admin = admin.into_iter().next();
+        Ok(())
+    }
+
     /// Tells the predecessor that this process will not serve.
     pub fn fail(&self, sentence: &str) {
         // If it cannot be told it is gone, and nobody is left to care.
-        let _ = self.channel.send(&Message::Failed(sentence.to_owned()), &[]);
+        let _ = self
+            .channel
+            .send(&Message::Failed(sentence.to_owned()), &[]);
     }
 
     /// Takes topics and connections over, once the cores wait for them behind
@@ -99,7 +110,9 @@ impl Successor {
         while conns.len() > 0 {
             let (_, files) = self.next(|message| matches!(message, Message::Sockets(_)))?;
             for file in files {
-                let conn = conns.next().ok_or("there are more sockets than connections")?;
+                let conn = conns
+                    .next()
+                    .ok_or("there are more sockets than connections")?;
                 self.seat(hub, &cores, conn, file)?;
             }
         }
@@ -154,4 +167,3 @@ impl Successor {
         }
     }
 }
-

@@ -2,6 +2,7 @@
 //! mailbox for each core. The handle that everything outside the cores holds.
 
 mod admission;
+mod clock;
 mod live;
 mod mailbox;
 
@@ -10,12 +11,11 @@ use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::config::{Changes, Settings};
 use crate::core::Codec;
-use crate::log::{AppendError, Published, Retention, Summary, Topic};
+use crate::log::{AppendError, Published, Retention, SavedTopic, Summary, Topic};
 use crate::protocol::http::Origins;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
@@ -23,6 +23,7 @@ use crate::protocol::ws::Opcode;
 use self::live::Live;
 
 pub use admission::{Admission, Refusal};
+pub use clock::Clock;
 pub use mailbox::Mailbox;
 
 /// How long a core may go without a turn before the daemon is unwell.
@@ -40,7 +41,10 @@ pub struct Hub {
     admission: Admission,
     ready: AtomicBool,
     stopping: AtomicBool,
-    started: Instant,
+    /// A successor is about to take over: nothing may change.
+    frozen: AtomicBool,
+    upgrade: OnceLock<Box<Upgrade>>,
+    clock: Clock,
     /// Messages published by others than subscribers.
     posted: AtomicU64,
     /// Compresses them.
@@ -61,12 +65,25 @@ pub enum PublishError {
     TooBig,
     #[error("the memory for this topic's log is used up")]
     LogFull,
+    #[error("a newer fanfare is taking over: try again at once")]
+    HandingOver,
 }
+
+/// What hands everything over to a newer process; see [`Hub::upgrade`].
+pub type Upgrade = dyn Fn() -> Result<(), String> + Send + Sync;
 
 impl Hub {
     /// # Errors
     /// When an eventfd cannot be made, or an origin cannot be read.
     pub fn new(settings: Settings) -> Result<Arc<Hub>, String> {
+        Hub::with_clock(settings, Clock::monotonic())
+    }
+
+    /// A hub that takes its time from `clock`.
+    ///
+    /// # Errors
+    /// As [`Hub::new`].
+    pub fn with_clock(settings: Settings, clock: Clock) -> Result<Arc<Hub>, String> {
         let cores: io::Result<Box<[Mailbox]>> =
             (0..settings.cores).map(|_| Mailbox::new()).collect();
         Ok(Arc::new(Hub {
@@ -78,7 +95,9 @@ impl Hub {
             cores: cores.map_err(|error| format!("cannot make an eventfd: {error}"))?,
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            started: Instant::now(),
+            frozen: AtomicBool::new(false),
+            upgrade: OnceLock::new(),
+            clock,
             posted: AtomicU64::new(0),
             codec: Mutex::default(),
         }))
@@ -122,9 +141,9 @@ impl Hub {
         &self.cores[core]
     }
 
-    /// Milliseconds of the daemon's own clock; it begins at 1.
+    /// Milliseconds of the daemon's own clock.
     pub fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64 + 1
+        self.clock.now_ms()
     }
 
     /// Bytes that all logs hold.
@@ -185,6 +204,9 @@ impl Hub {
     ) -> Result<(Published, u64), PublishError> {
         if payload.len() > self.settings().message_bytes_max {
             return Err(PublishError::TooBig);
+        }
+        if self.frozen.load(Ordering::Acquire) {
+            return Err(PublishError::HandingOver);
         }
         let topic = self.topic(name)?;
         let mut codec = self.codec.lock().expect("nothing panics inside the lock");
@@ -265,6 +287,50 @@ impl Hub {
                 (topic, summary)
             })
             .collect()
+    }
+
+    /// All topics.
+    pub fn all_topics(&self) -> Vec<Arc<Topic>> {
+        self.lock_topics().values().cloned().collect()
+    }
+
+    /// The topic of that name, if there is one.
+    pub fn find_topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.lock_topics().get(name).cloned()
+    }
+
+    /// Takes up a topic where another process left it.
+    ///
+    /// # Errors
+    /// When what was saved makes no sense.
+    pub fn restore_topic(&self, saved: &SavedTopic) -> Result<(), String> {
+        let (cores, bytes) = (self.cores.len(), self.log_bytes.clone());
+        let topic = Topic::restore(saved, self.now_ms(), cores, bytes)
+            .ok_or_else(|| format!("the log of topic {:?} is damaged", saved.name))?;
+        let topic = Arc::new(topic);
+        self.lock_topics().insert(topic.name().clone(), topic);
+        Ok(())
+    }
+
+    /// While frozen nothing is published from outside the cores.
+    pub fn set_frozen(&self, frozen: bool) {
+        self.frozen.store(frozen, Ordering::Release);
+    }
+
+    /// Sets what [`Hub::upgrade`] does.
+    pub fn on_upgrade(&self, upgrade: Box<Upgrade>) {
+        let set = self.upgrade.set(upgrade).is_ok();
+        assert!(set, "there is one way to upgrade");
+    }
+
+    /// Starts the program anew and hands everything over to it. Returns once
+    /// that is done; this process then has nothing left to do and ends soon.
+    ///
+    /// # Errors
+    /// A sentence on what went wrong; then everything goes on here.
+    pub fn upgrade(&self) -> Result<(), String> {
+        let upgrade = self.upgrade.get();
+        upgrade.ok_or("the daemon is still starting")?()
     }
 
     /// Lets go of history that is too old, and of topics that nobody needs.

@@ -10,6 +10,9 @@ use crate::protocol::ws::frame;
 
 use super::segment::{Budget, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Segment};
 
+/// Ordinary segments that fit into one log at least.
+const SEGMENTS_MIN: u64 = 8;
+
 /// Held by the one writer of a log: the view inside the topic's lock.
 #[derive(Debug)]
 pub(super) struct WriterLock(());
@@ -153,8 +156,11 @@ impl View {
     }
 
     fn roll<E>(&mut self, offset: u64, len: usize, bounds: Bounds) -> Result<(), AppendError<E>> {
+        // Several fit into a log, however small: the old tail stays until the
+        // new one is linked, and readers keep what they have begun.
+        let share = (bounds.log_bytes_max / SEGMENTS_MIN) as usize;
         let grown = (self.tail().capacity() * 4).min(SEGMENT_BYTES_MAX);
-        let capacity = grown.max(len);
+        let capacity = grown.min(share).max(len);
         if self.budget.log_bytes() + capacity as u64 > bounds.log_bytes_max {
             self.trim_to_tail();
             if self.budget.log_bytes() + capacity as u64 > bounds.log_bytes_max {

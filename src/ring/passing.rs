@@ -5,6 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::cmsg_space;
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 
@@ -21,7 +22,8 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], files: &[OwnedFd]) -> io::Resu
     let control = if raw.is_empty() { &[][..] } else { &rights };
     let parts = [IoSlice::new(bytes)];
     let flags = MsgFlags::MSG_NOSIGNAL;
-    let sent = sendmsg::<UnixAddr>(socket.as_raw_fd(), &parts, control, flags, None)?;
+    let fd = socket.as_raw_fd();
+    let sent = undisturbed(|| sendmsg::<UnixAddr>(fd, &parts, control, flags, None))?;
     if sent == bytes.len() {
         Ok(())
     } else {
@@ -38,7 +40,13 @@ pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, V
     let mut space = cmsg_space!([RawFd; FILES_MAX]);
     let mut parts = [IoSliceMut::new(bytes)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    let message = loop {
+        // The arguments are borrowed by what comes back, so no closure here.
+        match recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+            Err(Errno::EINTR) => {}
+            other => break other?,
+        }
+    };
     let mut files = Vec::new();
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(raw) = control {
@@ -57,6 +65,16 @@ pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, V
         return Err(io::Error::other("a message did not fit"));
     }
     Ok((message.bytes, files))
+}
+
+/// Calls again what a signal has interrupted.
+fn undisturbed<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
 }
 
 /// Takes over a descriptor that the process was started with, by its number.

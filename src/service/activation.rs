@@ -10,35 +10,38 @@
 //! own; else they share.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 
-use listenfd::ListenFd;
 use socket2::{SockRef, Socket};
 
-use super::listen::Bound;
+use super::listen::{Bound, listen};
 use crate::core::Listeners;
 
-/// The passed sockets' addresses and each core's listeners; `None` if nothing
-/// was passed.
+/// The addresses that `sockets` listen on, and each core's listeners. Unless
+/// the service manager opened them, `addresses` that are not among them are
+/// opened too.
 ///
 /// # Errors
-/// A sentence about a socket that cannot be served.
-pub(super) fn passed(cores: usize) -> Result<Option<Bound>, String> {
-    let mut passed = ListenFd::from_env();
-    let mut sockets = Vec::new();
-    for place in 0..passed.len() {
-        let socket = passed.take_tcp_listener(place).map_err(|error| {
-            format!(
-                "socket {} of those passed by the service manager is no TCP socket: {error} \
-                 (ListenStream= takes addresses as 127.0.0.1:8000 or [::1]:8000)",
-                place + 1
-            )
-        })?;
-        sockets.extend(socket);
+/// A sentence about a socket that cannot be served, or an address that cannot
+/// be had.
+pub(super) fn adopt(
+    sockets: Vec<OwnedFd>,
+    activated: bool,
+    addresses: &[SocketAddr],
+    cores: usize,
+) -> Result<Bound, String> {
+    let sockets = sockets.into_iter().map(TcpListener::from).collect();
+    let (mut bound, mut listeners) = deal(sockets, cores)?;
+    if !activated {
+        let is_new = |address: &&SocketAddr| address.port() != 0 && !bound.contains(address);
+        let fresh: Vec<SocketAddr> = addresses.iter().filter(is_new).copied().collect();
+        let (more, sockets) = listen(&fresh, cores).map_err(|error| error.to_string())?;
+        bound.extend(more);
+        for (core, sockets) in listeners.iter_mut().zip(sockets) {
+            core.extend(sockets);
+        }
     }
-    if sockets.is_empty() {
-        return Ok(None);
-    }
-    deal(sockets, cores).map(Some)
+    Ok((bound, listeners))
 }
 
 /// Deals the sockets out so that each has a core and each core has every address.

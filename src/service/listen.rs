@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -43,6 +44,12 @@ pub(super) fn listen(addresses: &[SocketAddr], cores: usize) -> Result<Bound, Li
         bound.push(address);
     }
     Ok((bound, listeners))
+}
+
+/// Further handles on all sockets, for a successor.
+pub(super) fn share(listeners: &[Listeners]) -> io::Result<Vec<OwnedFd>> {
+    let share = |socket: &Socket| socket.try_clone().map(OwnedFd::from);
+    listeners.iter().flatten().map(share).collect()
 }
 
 /// Finds out whether the address is free. With SO_REUSEPORT alone a second

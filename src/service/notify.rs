@@ -3,13 +3,19 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
+
+use crate::ring::passing;
+
+/// How long the service manager may take to catch up.
+const BARRIER_TIME: Duration = Duration::from_secs(10);
 
 /// The way to the service manager; without one all that is said is lost.
 #[derive(Debug, Default)]
@@ -29,6 +35,37 @@ impl Notifier {
                 Notifier::default()
             }
         }
+    }
+
+    /// Has the service manager keep `files` under `name` until the next start.
+    pub(super) fn store(&self, name: &str, files: &[OwnedFd]) -> Result<(), String> {
+        let socket = self.0.as_ref().ok_or("there is no service manager")?;
+        let lines = format!("FDSTORE=1\nFDNAME={name}");
+        passing::send(socket.as_fd(), lines.as_bytes(), files)
+            .map_err(|error| format!("the service manager does not take files: {error}"))
+    }
+
+    /// What was stored under `name` is not needed any more.
+    pub(super) fn unstore(&self, name: &str) {
+        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
+    }
+
+    /// Waits until the service manager has taken all that was sent.
+    pub(super) fn barrier(&self) -> Result<(), String> {
+        let socket = self.0.as_ref().ok_or("there is no service manager")?;
+        let wait = || {
+            let (mut ours, theirs) = UnixStream::pair()?;
+            ours.set_read_timeout(Some(BARRIER_TIME))?;
+            passing::send(socket.as_fd(), b"BARRIER=1", &[theirs.into()])?;
+            // It says nothing; it closes its end when it is there.
+            ours.read(&mut [0]).map(|_| ())
+        };
+        wait().map_err(|error: io::Error| format!("the service manager does not answer: {error}"))
+    }
+
+    /// From now on another process is the service.
+    pub(super) fn main_pid(&self, pid: u32) {
+        self.send(&format!("MAINPID={pid}"));
     }
 
     #[cfg(test)]

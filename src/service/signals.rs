@@ -11,6 +11,9 @@ use super::watchdog::status;
 use crate::config::Reload;
 use crate::hub::Hub;
 
+/// Puts everything away if the daemon is to be started again; true if it has.
+pub(super) type Restart = Box<dyn Fn() -> bool + Send>;
+
 /// What stopping may take beyond `drain_ms_max`.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
@@ -21,7 +24,12 @@ const STOP_MARGIN: Duration = Duration::from_secs(10);
 /// A sentence.
 pub(super) fn block() -> Result<SigSet, String> {
     let mut signals = SigSet::empty();
-    for signal in [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT] {
+    for signal in [
+        Signal::SIGHUP,
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGUSR2,
+    ] {
         signals.add(signal);
     }
     signals
@@ -39,20 +47,26 @@ pub(super) fn obey(
     hub: Arc<Hub>,
     notifier: Arc<Notifier>,
     reload: Reload,
+    restart: Restart,
 ) -> Result<(), String> {
     let spawned = std::thread::Builder::new()
         .name("signals".into())
-        .spawn(move || wait(&signals, &hub, &notifier, &reload));
+        .spawn(move || wait(&signals, &hub, &notifier, &reload, &restart));
     match spawned {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("cannot start a thread: {error}")),
     }
 }
 
-fn wait(signals: &SigSet, hub: &Hub, notifier: &Notifier, reload: &Reload) {
+fn wait(signals: &SigSet, hub: &Arc<Hub>, notifier: &Notifier, reload: &Reload, restart: &Restart) {
     loop {
         match signals.wait() {
-            Ok(Signal::SIGHUP) if hub.is_stopping() => {}
+            Ok(Signal::SIGHUP | Signal::SIGUSR2) if hub.is_stopping() => {}
+            Ok(Signal::SIGUSR2) => {
+                let hub = hub.clone();
+                // It logs its own failure.
+                std::thread::spawn(move || hub.upgrade());
+            }
             Ok(Signal::SIGHUP) => {
                 notifier.reloading();
                 reread(hub, reload);
@@ -62,6 +76,7 @@ fn wait(signals: &SigSet, hub: &Hub, notifier: &Notifier, reload: &Reload) {
                 tracing::warn!(?signal, "stopping at once");
                 std::process::exit(1);
             }
+            Ok(Signal::SIGTERM) if restart() => std::process::exit(0),
             Ok(signal) => {
                 let connections = hub.admission().connections();
                 tracing::info!(?signal, connections, "stopping");

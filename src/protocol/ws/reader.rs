@@ -117,7 +117,7 @@ impl Reader {
             Ok(Step::Control(opcode, control)) => self.control_event(opcode, control).map(Some),
             Ok(Step::Wait | Step::Again) => Ok(None),
             Err(fault) => {
-                self.end();
+                self.close();
                 Err(fault)
             }
         }
@@ -136,7 +136,8 @@ impl Reader {
         self.closed
     }
 
-    fn end(&mut self) {
+    /// Gives up what is unfinished and reads nothing more.
+    pub fn close(&mut self) {
         self.closed = true;
         self.part = None;
     }
@@ -207,7 +208,7 @@ impl Reader {
             Opcode::Ping => Event::Ping(control),
             Opcode::Pong => Event::Pong(control),
             _ => {
-                self.end();
+                self.close();
                 Event::Close(close::parse(control.bytes())?)
             }
         })

@@ -1,0 +1,60 @@
+//! `fanfare upgrade`: asks the running daemon to hand over to a newer one.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use crate::config::{Admin, Settings};
+
+/// Longer than a handover may take before it is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks by the admin listener that the settings name, and returns what it said.
+pub(super) fn upgrade(settings: &Settings) -> Result<String, String> {
+    let token = settings.admin_token().map_err(|error| error.to_string())?;
+    let answer = match &settings.admin {
+        Admin::Off => {
+            return Err("the admin listener is off: send SIGUSR2 to the daemon instead".into());
+        }
+        Admin::Tcp(address) => {
+            let ask = || {
+                let stream = TcpStream::connect(address)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                exchange(stream, &address.to_string(), token.as_deref())
+            };
+            ask().map_err(|error| format!("cannot ask the daemon at {address}: {error}"))?
+        }
+        Admin::Unix(path) => {
+            let ask = || {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                exchange(stream, "localhost", token.as_deref())
+            };
+            ask()
+                .map_err(|error| format!("cannot ask the daemon at {}: {error}", path.display()))?
+        }
+    };
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    if head.starts_with("HTTP/1.1 200 ") {
+        Ok(body.trim().to_owned())
+    } else {
+        let status = head.lines().next().unwrap_or_default();
+        Err(format!(
+            "the daemon goes on as it was: {} ({status})",
+            body.trim()
+        ))
+    }
+}
+
+fn exchange(mut stream: impl Read + Write, host: &str, token: Option<&str>) -> io::Result<String> {
+    let mut request = format!("POST /upgrade HTTP/1.1\r\nHost: {host}\r\n");
+    if let Some(token) = token {
+        request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+    }
+    request.push_str("Content-Length: 0\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}

@@ -1,0 +1,34 @@
+//! Where a hub has its time from.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// What the machine's clock begins with: history that comes from another
+/// process may be as old as history can be, and still has a time.
+const EARLIEST_MS: u64 = 100_000_000;
+
+/// The time of a hub and all its cores, in milliseconds.
+#[derive(Debug, Clone)]
+pub enum Clock {
+    /// The machine's, counted from its making.
+    Monotonic(Instant),
+    /// One that is set by hand, so that a run on it can be repeated exactly.
+    Manual(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// The machine's clock, beginning now.
+    pub fn monotonic() -> Self {
+        Clock::Monotonic(Instant::now())
+    }
+
+    /// The present time.
+    #[inline]
+    pub fn now_ms(&self) -> u64 {
+        match self {
+            Clock::Monotonic(began) => EARLIEST_MS + began.elapsed().as_millis() as u64,
+            Clock::Manual(now_ms) => now_ms.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Whole cores on a simulated kernel, by seed: see `tests/sim/src/lib.rs`.
+//!
+//! `FANFARE_SIM_SEED=n cargo test --test sim` plays one seed and says what it
+//! does; `FANFARE_SIM_SEEDS=n` plays so many, from `FANFARE_SIM_FROM` on.
+
+use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use fanfare_sim::world::{Outcome, run};
+
+/// Seeds in an ordinary test run.
+const SEEDS: u64 = 2400;
+
+fn number(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is not a number: {value}")),
+    )
+}
+
+#[test]
+fn every_promise_holds_whatever_happens() {
+    if let Some(seed) = number("FANFARE_SIM_SEED") {
+        println!("{:?}", run(seed, true));
+        return;
+    }
+    let first = number("FANFARE_SIM_FROM").unwrap_or(0);
+    let end = first + number("FANFARE_SIM_SEEDS").unwrap_or(SEEDS);
+    let (next, began) = (AtomicU64::new(first), Instant::now());
+    let play = || {
+        let (mut total, mut failed) = (Outcome::default(), Vec::new());
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                return (total, failed);
+            }
+            match catch_unwind(|| run(seed, false)) {
+                Ok(outcome) => add(&mut total, &outcome),
+                Err(_) => {
+                    println!("FANFARE_SIM_SEED={seed} fails, see above");
+                    failed.push(seed);
+                    if failed.len() >= 20 {
+                        return (total, failed);
+                    }
+                }
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let (mut total, mut failed) = (Outcome::default(), Vec::new());
+    std::thread::scope(|scope| {
+        let players: Vec<_> = (0..threads).map(|_| scope.spawn(play)).collect();
+        for player in players {
+            let (outcome, seeds) = player.join().expect("a player catches what fails");
+            add(&mut total, &outcome);
+            failed.extend(seeds);
+        }
+    });
+    let seconds = began.elapsed().as_secs_f64();
+    let seeds = end - first;
+    println!(
+        "{seeds} seeds in {seconds:.1} s: {:.0} seeds/s, {:.0} steps/s; {total:?}",
+        seeds as f64 / seconds,
+        total.steps as f64 / seconds,
+    );
+    failed.sort_unstable();
+    assert!(failed.is_empty(), "seeds that fail: {failed:?}");
+    assert!(total.gaps > 0 || seeds < 100, "the seeds reach too little");
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    for seed in 0..30 {
+        assert_eq!(run(seed, false), run(seed, false), "seed {seed}");
+    }
+}
+
+fn add(total: &mut Outcome, more: &Outcome) {
+    total.steps += more.steps;
+    total.messages += more.messages;
+    total.deliveries += more.deliveries;
+    total.connections += more.connections;
+    total.gaps += more.gaps;
+}

@@ -1,0 +1,443 @@
+//! A simulated client, and what it checks of all that it reads.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use fanfare::config::{LagPolicy, Settings};
+use fastrand::Rng;
+
+use flate2::Compress;
+
+use crate::codec::{ServerFrame, inflate, server_frame};
+use crate::kernel::Socket;
+use crate::truth::{By, Message, Truth};
+
+/// How a client is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Nature {
+    /// It may do wrong.
+    pub(crate) rogue: bool,
+    /// It stops reading for long.
+    pub(crate) sluggard: bool,
+    /// It does not answer a close.
+    pub(crate) rude: bool,
+    /// Bytes that it reads, and writes, at a time.
+    pub(crate) read_max: usize,
+    pub(crate) write_max: usize,
+}
+
+/// What a client has done to end its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Open,
+    SentClose(Option<u16>),
+    /// It broke a rule that is answered with this code.
+    Wrong(u16, &'static str),
+    Quit,
+    HalfClosed,
+    Reset,
+}
+
+/// What a client and the server agreed to on compression.
+pub(crate) struct Agreed {
+    /// What the answer says of it.
+    pub(crate) answer: String,
+    /// The client's window.
+    pub(crate) bits: u8,
+    /// It may refer to what it has sent before.
+    pub(crate) takeover: bool,
+    pub(crate) compressor: Compress,
+}
+
+/// A message that a client has queued.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) opcode: u8,
+    pub(crate) payload: Vec<u8>,
+    /// Where it ends in all that the client sends.
+    pub(crate) end: u64,
+}
+
+/// What a client is told of the world around it, to judge what it reads.
+pub(crate) struct View<'a> {
+    pub(crate) truth: &'a Truth,
+    pub(crate) settings: &'a Settings,
+    pub(crate) now_ms: u64,
+    /// Offset of the newest message when the client's core began to drain.
+    pub(crate) drained: Option<u64>,
+}
+
+pub(crate) struct Client {
+    pub(crate) id: u32,
+    pub(crate) core: usize,
+    pub(crate) peer: SocketAddr,
+    pub(crate) socket: usize,
+    pub(crate) truth: usize,
+    pub(crate) echo: bool,
+    pub(crate) chat: bool,
+    pub(crate) nature: Nature,
+    pub(crate) fate: Fate,
+    pub(crate) deflate: Option<Agreed>,
+    /// Until this step it does not read.
+    pub(crate) asleep_until: usize,
+    pub(crate) outbox: VecDeque<u8>,
+    /// Bytes ever put into the outbox.
+    pub(crate) queued: u64,
+    pub(crate) said: Vec<Said>,
+    /// How many of them were published.
+    pub(crate) published: usize,
+    pub(crate) welcomed: u32,
+    pub(crate) logged_out: u32,
+    /// Pings that want an answer, and where they end.
+    pub(crate) pings: VecDeque<(Vec<u8>, u64)>,
+    /// Ends of pings that the socket is to note.
+    pub(crate) new_marks: Vec<u64>,
+    /// The first offset it was promised.
+    pub(crate) first: u64,
+    /// Offset of the next message it is to hear.
+    pub(crate) next: u64,
+    inbox: Vec<u8>,
+    /// Bytes of the log that it has read.
+    log_bytes: u64,
+    pub(crate) greeted: bool,
+    pub(crate) closed: bool,
+    /// What the close frame said.
+    pub(crate) closed_with: Option<u16>,
+    /// It has seen the end of the connection.
+    pub(crate) over: bool,
+}
+
+impl Client {
+    #[expect(clippy::too_many_arguments, reason = "made in one place")]
+    pub(crate) fn new(
+        id: u32,
+        core: usize,
+        peer: SocketAddr,
+        socket: usize,
+        truth: usize,
+        (echo, chat): (bool, bool),
+        first: u64,
+        nature: Nature,
+    ) -> Self {
+        Client {
+            id,
+            core,
+            peer,
+            socket,
+            truth,
+            echo,
+            chat,
+            nature,
+            fate: Fate::Open,
+            deflate: None,
+            asleep_until: 0,
+            outbox: VecDeque::new(),
+            queued: 0,
+            said: Vec::new(),
+            published: 0,
+            welcomed: 0,
+            logged_out: 0,
+            pings: VecDeque::new(),
+            new_marks: Vec::new(),
+            first,
+            next: first,
+            inbox: Vec::new(),
+            log_bytes: 0,
+            greeted: false,
+            closed: false,
+            closed_with: None,
+            over: false,
+        }
+    }
+
+    /// Writes at most `max` bytes. True if anything has happened.
+    pub(crate) fn write(&mut self, socket: &mut Socket, max: usize) -> bool {
+        if socket.reset || socket.client_fin {
+            return false;
+        }
+        socket
+            .marks
+            .extend(self.new_marks.drain(..).map(|end| (end, None)));
+        if self.fate == Fate::Reset {
+            socket.reset = true;
+            self.over = true;
+            return true;
+        }
+        let room = socket.inbound_max - socket.inbound.len().min(socket.inbound_max);
+        let len = max.min(room).min(self.outbox.len());
+        socket.inbound.extend(self.outbox.drain(..len));
+        let fin = self.outbox.is_empty() && self.fate == Fate::HalfClosed;
+        socket.client_fin |= fin;
+        len > 0 || fin
+    }
+
+    /// Reads at most `max` bytes and checks them. True if anything has
+    /// happened.
+    pub(crate) fn read(
+        &mut self,
+        rng: &mut Rng,
+        socket: &mut Socket,
+        max: usize,
+        view: &View<'_>,
+    ) -> bool {
+        if self.over {
+            return false;
+        }
+        let len = max.min(socket.outbound.len());
+        self.inbox.extend(socket.outbound.drain(..len));
+        socket.taken += len as u64;
+        let mut at = 0;
+        while let Some(used) = self.take(rng, at, socket, view) {
+            at += used;
+        }
+        self.inbox.drain(..at);
+        if self.closed {
+            assert!(self.inbox.is_empty(), "bytes behind the close frame");
+        }
+        if socket.outbound.is_empty() && (socket.server_fin || socket.reset) {
+            self.over = true;
+            socket.client_fin = true;
+            self.check_end(socket, view);
+        }
+        len > 0 || self.over
+    }
+
+    /// Takes the answer to the handshake, or one frame, at `at` of the inbox.
+    fn take(
+        &mut self,
+        rng: &mut Rng,
+        at: usize,
+        socket: &mut Socket,
+        view: &View<'_>,
+    ) -> Option<usize> {
+        let inbox = std::mem::take(&mut self.inbox);
+        let bytes = &inbox[at..];
+        let used = if !self.greeted {
+            let end = bytes.windows(4).position(|w| w == b"\r\n\r\n");
+            end.map(|end| {
+                self.check_greeting(&bytes[..end + 2], view);
+                end + 4
+            })
+        } else if self.closed {
+            None
+        } else {
+            server_frame(bytes).map(|frame| {
+                self.check_frame(rng, frame, socket, view);
+                frame.len
+            })
+        };
+        self.inbox = inbox;
+        used
+    }
+
+    fn check_greeting(&mut self, head: &[u8], view: &View<'_>) {
+        let head = std::str::from_utf8(head).expect("a head is text");
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        let epoch = format!("\r\nFanfare-Epoch: {:016x}\r\n", view.truth.epoch);
+        let offset = format!("\r\nFanfare-Offset: {}\r\n", self.first);
+        assert!(head.contains(&epoch), "{head} lacks {epoch}");
+        assert!(head.contains(&offset), "{head} lacks {offset}");
+        let chat = head.contains("\r\nSec-WebSocket-Protocol: chat\r\n");
+        assert_eq!(chat, self.chat);
+        let agreed = self.deflate.as_ref().map(|agreed| agreed.answer.as_str());
+        let lines = || head.split("\r\n");
+        let answer = lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
+        assert_eq!(answer, agreed);
+        self.greeted = true;
+    }
+
+    fn check_frame(
+        &mut self,
+        rng: &mut Rng,
+        frame: ServerFrame<'_>,
+        socket: &mut Socket,
+        view: &View<'_>,
+    ) {
+        let inflated;
+        let payload = match (frame.deflated, &self.deflate) {
+            (false, _) => frame.payload,
+            (true, None) => panic!("{} agreed to no compression", self.name()),
+            (true, Some(agreed)) => {
+                assert!(frame.opcode < 8, "control frames are never compressed");
+                inflated = inflate(frame.payload, agreed.bits);
+                &inflated
+            }
+        };
+        match frame.opcode {
+            1 if frame.payload.starts_with(b"{\"gap\":") => self.check_gap(frame.payload, view),
+            1 | 2 => {
+                self.step_over_own(view.truth);
+                let Some(message) = view.truth.message(self.next) else {
+                    panic!("{} hears what nobody said: {frame:?}", self.name());
+                };
+                let same = (message.opcode, &message.payload[..]) == (frame.opcode, payload);
+                assert!(
+                    same,
+                    "{} is at offset {}, which is {:?}, but hears {:?}",
+                    self.name(),
+                    self.next,
+                    message.by,
+                    String::from_utf8_lossy(payload)
+                );
+                self.log_bytes += frame.len as u64;
+                self.next += 1;
+            }
+            8 => self.check_close(rng, frame.payload, socket, view),
+            9 => assert!(frame.payload.is_empty(), "a ping of ours is empty"),
+            10 => self.check_pong(frame.payload, socket, view),
+            other => panic!("the server sends opcode {other}"),
+        }
+    }
+
+    /// Its own messages are not to be heard.
+    pub(crate) fn step_over_own(&mut self, truth: &Truth) {
+        let own = |message: &Message| matches!(message.by, By::Client { id, .. } if id == self.id);
+        while !self.echo && !self.chat && truth.message(self.next).is_some_and(own) {
+            self.next += 1;
+        }
+    }
+
+    fn is_behind(&self, view: &View<'_>) -> bool {
+        // It may since have been sent the rest of the frame that it was in.
+        let began = self.next.saturating_sub(1).max(self.first);
+        let behind = view.truth.head - view.truth.position(began);
+        behind > view.settings.lag_bytes_max as u64
+    }
+
+    fn check_gap(&mut self, payload: &[u8], view: &View<'_>) {
+        assert_eq!(view.settings.lag_policy, LagPolicy::Skip);
+        let text = std::str::from_utf8(payload).expect("a notice is text");
+        let number = |name: &str| -> u64 {
+            let (_, rest) = text.split_once(name).expect(name);
+            let end = rest.find(|c: char| !c.is_ascii_digit()).expect("an end");
+            rest[..end].parse().expect("a number")
+        };
+        assert!(text.contains(&format!("\"epoch\":\"{:016x}\"", view.truth.epoch)));
+        let (from, to) = (number("\"from\":"), number("\"to\":"));
+        assert!(
+            self.is_behind(view),
+            "{} skips but is not behind",
+            self.name()
+        );
+        let before = self.next;
+        self.step_over_own(view.truth);
+        assert!(
+            (before..=self.next).contains(&from),
+            "{} is at {before} to {}: {text}",
+            self.name(),
+            self.next
+        );
+        assert!(from <= to && to < view.truth.next(), "{text}");
+        assert_eq!(number("\"missed\":"), to + 1 - from, "{text}");
+        self.next = to + 1;
+    }
+
+    /// Pongs come in order, and no backlog holds them up: between a ping's
+    /// arrival and its pong comes no more of the log than was under way, and
+    /// the rest of a frame.
+    fn check_pong(&mut self, payload: &[u8], socket: &mut Socket, view: &View<'_>) {
+        let ping = self.pings.pop_front();
+        let (wanted, end) = ping.unwrap_or_else(|| panic!("{} is ponged at will", self.name()));
+        assert_eq!(payload, wanted, "a pong says what the ping said");
+        while let Some((mark, limit)) = socket.marks.pop_front() {
+            if mark != end {
+                continue;
+            }
+            let limit =
+                limit.expect("the ping has been received") + view.truth.frame_bytes_max as u64;
+            assert!(
+                self.log_bytes <= limit,
+                "{}: a pong waits behind the log, at {} though {limit} at most",
+                self.name(),
+                self.log_bytes
+            );
+            return;
+        }
+    }
+
+    fn check_close(&mut self, rng: &mut Rng, payload: &[u8], socket: &Socket, view: &View<'_>) {
+        self.closed = true;
+        let code = payload.first_chunk::<2>().map(|c| u16::from_be_bytes(*c));
+        self.closed_with = code;
+        let reason = std::str::from_utf8(payload.get(2..).unwrap_or_default());
+        let reason = reason.expect("a reason is text");
+        let all_published = self.published == self.said.len();
+        let silent_ms = socket.silent_ms_max.max(view.now_ms - socket.delivered_ms);
+        let explained = match (code, reason) {
+            (code, "") => self.fate == Fate::SentClose(code) && all_published,
+            (Some(1000), "bye") => self.fate == Fate::Quit && all_published,
+            (Some(1001), "the server is stopping") => {
+                self.step_over_own(view.truth);
+                let reached = |drained| self.next > drained;
+                assert!(
+                    view.drained.is_some_and(reached),
+                    "{} is owed more",
+                    self.name()
+                );
+                true
+            }
+            (Some(1008), r) if r.starts_with("idle:") => silent_ms >= view.settings.idle_ms_max,
+            (Some(1008), r) if r.starts_with("rate:") => {
+                view.settings.inbound_messages_per_s_max > 0
+            }
+            (Some(1008), r) if r.starts_with("control flood:") => {
+                self.pings.iter().map(|(p, _)| p.len() + 2).sum::<usize>() > 60_000
+            }
+            (Some(1013), "lag: too far behind the topic") => self.is_behind(view),
+            (Some(1013), r) if r.contains("partial messages") => {
+                view.settings.partial_bytes_max < 1 << 20
+            }
+            (Some(code), _) => {
+                let fault = matches!(self.fate, Fate::Wrong(wanted, _) if wanted == code);
+                fault && all_published
+            }
+            (None, _) => false,
+        };
+        assert!(
+            explained,
+            "{} is closed with {code:?} {reason:?}, it has said {} of which {} were published, \
+             silent {silent_ms} ms, behind: {}",
+            self.name(),
+            self.said.len(),
+            self.published,
+            self.is_behind(view)
+        );
+        let answers = matches!(self.fate, Fate::Open | Fate::Quit | Fate::Wrong(..));
+        if answers && !self.nature.rude {
+            // What is half written must be finished before the answer.
+            if rng.bool() {
+                self.fate = Fate::HalfClosed;
+            } else {
+                self.say_close(rng, code);
+            }
+        }
+    }
+
+    /// A connection ends with a close frame, or there is a cause.
+    fn check_end(&self, socket: &Socket, view: &View<'_>) {
+        let settings = view.settings;
+        let cause = socket.reset
+            || socket.died
+            || self.fate != Fate::Open
+            || self.nature.sluggard
+            || view.drained.is_some()
+            || self.is_behind(view)
+            || socket.silent_ms_max.max(view.now_ms - socket.delivered_ms) >= settings.idle_ms_max
+            || settings.inbound_messages_per_s_max > 0
+            || settings.partial_bytes_max < 1 << 20;
+        assert!(self.closed || cause, "{} is cut off", self.name());
+    }
+
+    /// For people.
+    pub(crate) fn name(&self) -> String {
+        let kind = match (self.chat, self.echo) {
+            (true, _) => "chat",
+            (_, true) => "echo",
+            _ => "raw",
+        };
+        format!(
+            "client {} ({kind}, core {}, topic {}, {:?})",
+            self.id, self.core, self.truth, self.fate
+        )
+    }
+}

@@ -1,0 +1,194 @@
+//! What must hold when all has gone quiet, and when all is over.
+
+use std::sync::atomic::Ordering;
+
+use fanfare::log::ViewKind;
+
+use crate::client::Fate;
+use crate::world::{Outcome, World};
+
+/// Rounds in which everything must have come to rest.
+const ROUNDS_MAX: usize = 20_000;
+
+impl World {
+    /// Everybody reads and writes all they can, the cores turn as long as they
+    /// are woken: then nothing may be left undone.
+    pub(crate) fn settle(&mut self) {
+        self.say(|| "all go quiet".into());
+        self.run_dry();
+        for core in 0..self.cores.len() {
+            self.tick(core);
+        }
+        self.run_dry();
+        self.check_quiet();
+    }
+
+    fn run_dry(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            let mut moved = false;
+            for index in 0..self.clients.len() {
+                if !self.clients[index].over {
+                    moved |= self.write(index, usize::MAX);
+                    moved |= self.read(index, usize::MAX);
+                }
+            }
+            for core in 0..self.cores.len() {
+                let idle = self.kernel.borrow().is_idle(core);
+                self.kernel.borrow_mut().progress(core, 200);
+                let awake = self.is_awake(core);
+                if awake {
+                    self.turn(core);
+                }
+                moved |= awake || !idle;
+            }
+            if !moved {
+                return;
+            }
+        }
+        let kernel = self.kernel.borrow();
+        for (core, run) in self.cores.iter().enumerate() {
+            let place = kernel.describe_core(core);
+            eprintln!("core {core}, awake: {}, {place}", run.awake);
+        }
+        panic!("it never goes quiet");
+    }
+
+    fn check_quiet(&mut self) {
+        for index in 0..self.clients.len() {
+            let client = &mut self.clients[index];
+            if client.over {
+                continue;
+            }
+            let truth = &self.truths[client.truth];
+            client.step_over_own(truth);
+            let client = &self.clients[index];
+            let describe = || {
+                let kernel = self.kernel.borrow();
+                format!("{}: {}", client.name(), kernel.describe(client.socket))
+            };
+            assert!(client.greeted, "{} was not answered", describe());
+            if client.closed {
+                // A rude one waits for the server's patience to end.
+                assert!(client.nature.rude, "{} is not let go", describe());
+                continue;
+            }
+            assert_eq!(client.fate, Fate::Open, "{} is not let go", describe());
+            assert_eq!(
+                client.next,
+                truth.next(),
+                "{} has not heard all of {}",
+                describe(),
+                truth.name
+            );
+            assert!(client.pings.is_empty(), "{} wants a pong", describe());
+            assert_eq!(
+                client.published,
+                client.said.len(),
+                "{} is not heard",
+                describe()
+            );
+        }
+        assert_eq!(self.hub.partial_bytes(), 0, "nothing is half received");
+        self.check_memory();
+    }
+
+    /// With everybody at the head, a log holds its history and no more.
+    fn check_memory(&self) {
+        let retention = self.hub.retention();
+        for truth in &self.truths {
+            let Some((topic, _)) = &truth.watch else {
+                continue;
+            };
+            let mut explained = 0;
+            for kind in ViewKind::ALL {
+                if kind == ViewKind::Raw || topic.subscribers(kind) > 0 {
+                    let history = topic.start(kind, Some(0), retention).segments;
+                    explained += history.iter().map(|s| s.capacity()).sum::<usize>();
+                    // The byte limit may lie in the segment before the first
+                    // message.
+                    explained += history[0].capacity();
+                }
+            }
+            let held = topic.summary(retention).log_bytes;
+            assert!(
+                held <= explained as u64,
+                "the log of {} holds {held} bytes, its history is {explained}",
+                truth.name
+            );
+        }
+    }
+
+    /// The daemon stops; then nothing of anybody may be left.
+    pub(crate) fn end(mut self) -> Outcome {
+        if self.rng.bool() {
+            self.settle();
+        }
+        self.say(|| "the daemon stops".into());
+        self.hub.stop();
+        self.look();
+        for core in 0..self.cores.len() {
+            let newest = |world: &World| world.truths.iter().map(|t| t.next() - 1).collect();
+            self.cores[core].drained = Some(newest(&self));
+            self.cores[core].reactor.drain();
+            self.turn(core);
+            self.plan.connects_max = 0;
+            for _ in 0..self.rng.usize(..100) {
+                self.take_step();
+            }
+        }
+        for _ in 0..200 {
+            self.take_step();
+        }
+        // Beyond all patience: with the stopping daemon's, then with each peer.
+        for _ in 0..3 {
+            self.run_dry();
+            let patience_ms = 2_000 + self.plan.settings.drain_ms_max;
+            self.now_ms.fetch_add(patience_ms, Ordering::Relaxed);
+            for core in 0..self.cores.len() {
+                self.tick(core);
+            }
+        }
+        self.run_dry();
+        self.check_over();
+        self.outcome
+    }
+
+    fn check_over(&mut self) {
+        for client in &self.clients {
+            let kernel = self.kernel.borrow();
+            let place = kernel.describe(client.socket);
+            assert!(client.over, "{} is still there: {place}", client.name());
+            if client.chat && client.greeted && client.fate != Fate::Reset {
+                assert_eq!(client.welcomed, 1, "{} is welcomed once", client.name());
+            }
+            assert!(client.logged_out <= 1, "{} leaves once", client.name());
+            if client.fate == Fate::Quit && client.closed_with == Some(1000) {
+                assert_eq!(client.logged_out, 1, "{} has left", client.name());
+            }
+        }
+        let mut closes = 0;
+        for (core, run) in self.cores.iter().enumerate() {
+            assert!(
+                run.reactor.is_empty(),
+                "core {core} keeps {}: {}",
+                run.reactor.len(),
+                self.kernel.borrow().describe_core(core)
+            );
+            let metrics = &self.hub.mailbox(core).metrics;
+            assert_eq!(metrics.connections.get(), 0);
+            closes += metrics.closes.iter().map(|count| count.get()).sum::<u64>();
+            self.outcome.deliveries += metrics.deliveries.get();
+            self.outcome.gaps += metrics.lag_skips.get();
+        }
+        assert_eq!(closes, self.outcome.connections, "each end has one reason");
+        assert_eq!(self.hub.admission().connections(), 0);
+        assert_eq!(self.hub.admission().handshakes(), 0);
+        assert_eq!(self.hub.partial_bytes(), 0);
+        self.truths.clear();
+        let age_ms = 2 * self.plan.settings.retain_ms_max + 1;
+        self.now_ms.fetch_add(age_ms, Ordering::Relaxed);
+        self.hub.expire();
+        assert_eq!(self.hub.topics_len(), 0, "nobody needs a topic any more");
+        assert_eq!(self.hub.log_bytes(), 0, "logs that are gone hold nothing");
+    }
+}

@@ -1,0 +1,524 @@
+//! The simulated kernel: sockets as bounded queues of bytes, and what each core
+//! has asked of its ring and not been told yet.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use fanfare::ring::{Completion, Errno, Event, Mode};
+use fastrand::Rng;
+
+/// How hard the kernel makes it, most in 256ths.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    /// A send takes less than there is room for.
+    pub short_write: u8,
+    /// A send fails for lack of memory, or is interrupted.
+    pub no_memory: u8,
+    /// A send finds the connection dead.
+    pub dead: u8,
+    /// A completion is not there yet when the ring is entered.
+    pub late: u8,
+    /// A receive ends with the bytes it brings.
+    pub disarm: u8,
+    /// A socket cannot be registered.
+    pub unattached: u8,
+    /// Zero-copy bytes were copied after all.
+    pub copied: u8,
+    /// Requests between two entries of the ring.
+    pub requests_max: usize,
+    /// Receive buffers of a core, and their size.
+    pub buffers: u16,
+    pub buffer_bytes: usize,
+}
+
+/// True `n` times in 256.
+pub(crate) fn chance(rng: &mut Rng, n: u8) -> bool {
+    n > 0 && rng.u8(..) < n
+}
+
+/// One TCP connection.
+#[derive(Debug, Default)]
+pub struct Socket {
+    /// From the client, not yet received.
+    pub inbound: VecDeque<u8>,
+    pub inbound_max: usize,
+    /// To the client, not yet read by it.
+    pub outbound: VecDeque<u8>,
+    pub outbound_max: usize,
+    /// The client will send no more.
+    pub client_fin: bool,
+    /// The server will send no more.
+    pub server_fin: bool,
+    /// The server has let go of it.
+    pub server_closed: bool,
+    /// Dead for both sides.
+    pub reset: bool,
+    /// Chance killed it, neither side did.
+    pub died: bool,
+    /// Bytes that the server has received, sent, and the client has read.
+    pub delivered: u64,
+    pub accepted: u64,
+    pub taken: u64,
+    /// When bytes were last delivered.
+    pub delivered_ms: u64,
+    /// The longest time between two deliveries.
+    pub silent_ms_max: u64,
+    /// Where in what the client sends its pings end; the second is what the
+    /// server had sent or was sending when it received that byte.
+    pub marks: VecDeque<(u64, Option<u64>)>,
+    /// Where its server side is.
+    place: Option<(usize, u32)>,
+}
+
+impl Socket {
+    pub fn readable(&self) -> bool {
+        !self.inbound.is_empty() || self.client_fin || self.reset
+    }
+
+    fn writable(&self) -> bool {
+        self.reset || self.server_fin || self.outbound.len() < self.outbound_max
+    }
+}
+
+/// What a core has asked for.
+pub(crate) enum Request {
+    Receive,
+    Send {
+        bytes: Rc<Bytes>,
+        from: u32,
+        len: u32,
+        mode: Mode,
+    },
+    Poll,
+    Shutdown(Shutdown),
+    Cancel,
+    Close,
+}
+
+/// What has been asked of one slot and is not answered.
+#[derive(Default)]
+pub(crate) struct Slot {
+    pub(crate) socket: Option<usize>,
+    pub(crate) receiving: bool,
+    pub(crate) polling: bool,
+    /// Bytes of the send under way that may still be accepted.
+    pub(crate) sending: Option<u32>,
+    shutting: u32,
+    pub(crate) shut_write: bool,
+    pub(crate) shut_both: bool,
+    closing: bool,
+}
+
+/// Done or decided, and not yet told.
+enum Pending {
+    Sent {
+        result: Result<u32, Errno>,
+        held: Option<Held>,
+    },
+    Shutdown(Shutdown),
+    Close,
+}
+
+/// Bytes of a zero-copy send.
+struct Held {
+    slot: u32,
+    socket: usize,
+    /// The socket's `accepted` behind them.
+    end: u64,
+    bytes: Rc<Bytes>,
+    from: u32,
+    len: u32,
+    sum: u64,
+    copied: bool,
+}
+
+/// One core's side of the kernel.
+#[derive(Default)]
+pub(crate) struct Side {
+    pub(crate) slots: Vec<Slot>,
+    pending: Vec<(u32, Pending)>,
+    pub(crate) ready: Vec<Completion>,
+    held: Vec<Held>,
+    pub(crate) muted: bool,
+    /// The core has been woken.
+    pub(crate) signal: bool,
+}
+
+/// All sockets and all cores' rings.
+pub struct Kernel {
+    pub rng: Rng,
+    pub faults: Faults,
+    pub sockets: Vec<Socket>,
+    now_ms: Arc<AtomicU64>,
+    sides: Vec<Side>,
+}
+
+/// The kernel as rings and clients share it.
+pub type SharedKernel = Rc<RefCell<Kernel>>;
+
+impl Kernel {
+    pub fn new(rng: Rng, faults: Faults, now_ms: Arc<AtomicU64>) -> SharedKernel {
+        Rc::new(RefCell::new(Kernel {
+            rng,
+            faults,
+            sockets: Vec::new(),
+            now_ms,
+            sides: Vec::new(),
+        }))
+    }
+
+    pub(crate) fn add_core(&mut self, slots: u32) -> usize {
+        self.sides.push(Side {
+            slots: (0..slots).map(|_| Slot::default()).collect(),
+            muted: true,
+            ..Side::default()
+        });
+        self.sides.len() - 1
+    }
+
+    /// A new connection; the client may write at once.
+    pub fn connect(&mut self, inbound_max: usize, outbound_max: usize) -> usize {
+        self.sockets.push(Socket {
+            inbound_max,
+            outbound_max,
+            delivered_ms: self.now_ms.load(Ordering::Relaxed),
+            ..Socket::default()
+        });
+        self.sockets.len() - 1
+    }
+
+    pub(crate) fn side(&mut self, core: usize) -> &mut Side {
+        &mut self.sides[core]
+    }
+
+    pub(crate) fn attach(&mut self, core: usize, slot: u32, socket: usize) {
+        let record = &mut self.sides[core].slots[slot as usize];
+        assert!(record.socket.is_none(), "slot {slot} is not empty");
+        *record = Slot {
+            socket: Some(socket),
+            ..Slot::default()
+        };
+        self.sockets[socket].place = Some((core, slot));
+    }
+
+    /// Carries out one request, as far as that happens at once.
+    pub(crate) fn execute(&mut self, core: usize, slot: u32, request: Request) {
+        let record = &mut self.sides[core].slots[slot as usize];
+        match request {
+            Request::Receive => record.receiving = true,
+            Request::Poll => record.polling = true,
+            Request::Send {
+                bytes,
+                from,
+                len,
+                mode,
+            } => self.send(core, slot, bytes, (from, len), mode),
+            // The real one does it on another thread.
+            Request::Shutdown(how) => {
+                record.shutting += 1;
+                self.sides[core]
+                    .pending
+                    .push((slot, Pending::Shutdown(how)));
+            }
+            Request::Cancel => self.cancel(core, slot),
+            Request::Close => {
+                record.closing = true;
+                self.sides[core].pending.push((slot, Pending::Close));
+            }
+        }
+    }
+
+    fn send(&mut self, core: usize, slot: u32, bytes: Rc<Bytes>, run: (u32, u32), mode: Mode) {
+        let (from, len) = run;
+        let side = &mut self.sides[core];
+        let socket = side.slots[slot as usize].socket.expect("checked before");
+        let (rng, faults) = (&mut self.rng, &self.faults);
+        let peer = &mut self.sockets[socket];
+        let room = peer.outbound_max - peer.outbound.len().min(peer.outbound_max);
+        let piece = &bytes[from as usize..(from + len) as usize];
+        let result = if peer.reset {
+            Err(Errno::EPIPE)
+        } else if chance(rng, faults.dead) && chance(rng, 32) {
+            (peer.reset, peer.died) = (true, true);
+            Err([Errno::ETIMEDOUT, Errno::ECONNRESET][rng.usize(..2)])
+        } else if chance(rng, faults.no_memory) {
+            Err([Errno::ENOBUFS, Errno::ENOMEM, Errno::EINTR][rng.usize(..3)])
+        } else if room == 0 {
+            Err(Errno::EAGAIN)
+        } else {
+            let mut takes = piece.len().min(room);
+            if chance(rng, faults.short_write) {
+                takes = rng.usize(1..=takes);
+            }
+            peer.outbound.extend(&piece[..takes]);
+            peer.accepted += takes as u64;
+            Ok(takes as u32)
+        };
+        let held = match (mode, result) {
+            (Mode::Copy, _) => false,
+            (Mode::ZeroCopy, Ok(_)) => true,
+            // Some kernels announce a release even for nothing sent.
+            (Mode::ZeroCopy, Err(_)) => rng.bool(),
+        };
+        let held = held.then(|| Held {
+            slot,
+            socket,
+            end: peer.accepted,
+            sum: sum(piece),
+            copied: chance(rng, faults.copied),
+            bytes: bytes.clone(),
+            from,
+            len,
+        });
+        side.slots[slot as usize].sending = Some(0);
+        side.pending.push((slot, Pending::Sent { result, held }));
+    }
+
+    fn cancel(&mut self, core: usize, slot: u32) {
+        let side = &mut self.sides[core];
+        let record = &mut side.slots[slot as usize];
+        let ended = Event::Ended(Some(Errno::ECANCELED));
+        let receiving = std::mem::take(&mut record.receiving).then_some(ended);
+        let polling = std::mem::take(&mut record.polling).then_some(Event::Writable);
+        let events = [receiving, polling, Some(Event::Cancelled)];
+        let events = events.into_iter().flatten();
+        side.ready
+            .extend(events.map(|event| Completion { slot, event }));
+    }
+
+    /// Lets some of what is under way get done: each thing `likely` times in
+    /// 256. Wakes the core if something has.
+    pub fn progress(&mut self, core: usize, likely: u8) {
+        let mut at = 0;
+        while at < self.sides[core].pending.len() {
+            if chance(&mut self.rng, likely) {
+                let (slot, done) = self.sides[core].pending.swap_remove(at);
+                self.complete(core, slot, done);
+            } else {
+                at += 1;
+            }
+        }
+        self.release(core, likely);
+        self.wake_if_due(core);
+    }
+
+    fn complete(&mut self, core: usize, slot: u32, done: Pending) {
+        let side = &mut self.sides[core];
+        let record = &mut side.slots[slot as usize];
+        let socket = &mut self.sockets[record.socket.expect("the slot is in use")];
+        let event = match done {
+            Pending::Sent { result, held } => {
+                record.sending = None;
+                let event = Event::Sent {
+                    result,
+                    held: held.is_some(),
+                };
+                side.held.extend(held);
+                event
+            }
+            Pending::Shutdown(how) => {
+                record.shutting -= 1;
+                socket.server_fin = true;
+                if how == Shutdown::Both {
+                    socket.client_fin = true;
+                }
+                Event::ShutDown
+            }
+            Pending::Close => {
+                // Closing with unread bytes resets (RFC 9293 section 3.10.7.1).
+                if !socket.inbound.is_empty() {
+                    socket.reset = true;
+                }
+                (socket.server_fin, socket.server_closed) = (true, true);
+                socket.place = None;
+                *record = Slot::default();
+                Event::Closed
+            }
+        };
+        side.ready.push(Completion { slot, event });
+    }
+
+    fn release(&mut self, core: usize, likely: u8) {
+        let side = &mut self.sides[core];
+        let mut at = 0;
+        while at < side.held.len() {
+            let held = &side.held[at];
+            let socket = &self.sockets[held.socket];
+            let free = held.copied || socket.taken >= held.end || socket.reset;
+            if !free || !chance(&mut self.rng, likely) {
+                at += 1;
+                continue;
+            }
+            let held = side.held.remove(at);
+            let piece = &held.bytes[held.from as usize..(held.from + held.len) as usize];
+            assert_eq!(sum(piece), held.sum, "bytes under way have changed");
+            side.ready.push(Completion {
+                slot: held.slot,
+                event: Event::Released {
+                    copied: held.copied,
+                },
+            });
+        }
+    }
+
+    pub(crate) fn slot_is_due(&self, core: usize, slot: u32) -> bool {
+        let record = &self.sides[core].slots[slot as usize];
+        record.socket.is_some_and(|socket| {
+            let socket = &self.sockets[socket];
+            (record.receiving && socket.readable()) || (record.polling && socket.writable())
+        })
+    }
+
+    /// Something waits to be delivered to the core.
+    pub fn is_due(&self, core: usize) -> bool {
+        let side = &self.sides[core];
+        !side.ready.is_empty()
+            || (0..side.slots.len()).any(|slot| self.slot_is_due(core, slot as u32))
+    }
+
+    /// Nothing is under way that could still be done by itself.
+    pub fn is_idle(&self, core: usize) -> bool {
+        let side = &self.sides[core];
+        let stuck = |held: &Held| {
+            let socket = &self.sockets[held.socket];
+            !held.copied && socket.taken < held.end && !socket.reset
+        };
+        side.pending.is_empty() && side.held.iter().all(stuck) && !self.is_due(core)
+    }
+
+    /// Whether the core has been woken by its ring since this was last asked.
+    pub fn take_signal(&mut self, core: usize) -> bool {
+        std::mem::take(&mut self.sides[core].signal)
+    }
+
+    fn wake_if_due(&mut self, core: usize) {
+        if !self.sides[core].muted && self.is_due(core) {
+            self.sides[core].signal = true;
+        }
+    }
+
+    /// The client has done something that its server side may notice.
+    pub fn poke(&mut self, socket: usize) {
+        if let Some((core, slot)) = self.sockets[socket].place
+            && self.slot_is_due(core, slot)
+            && !self.sides[core].muted
+        {
+            self.sides[core].signal = true;
+        }
+    }
+
+    /// Puts the answer to a satisfied poll among what is ready.
+    pub(crate) fn answer_poll(&mut self, core: usize, slot: u32) {
+        let side = &mut self.sides[core];
+        let record = &mut side.slots[slot as usize];
+        let Some(socket) = record.socket else { return };
+        if record.polling && self.sockets[socket].writable() {
+            record.polling = false;
+            let event = Event::Writable;
+            side.ready.push(Completion { slot, event });
+        }
+    }
+
+    /// Moves received bytes into `buffer` and notes what that answers.
+    pub(crate) fn receive(&mut self, core: usize, slot: u32, buffer: &mut [u8]) -> usize {
+        let record = &self.sides[core].slots[slot as usize];
+        let sending = u64::from(record.sending.unwrap_or(0));
+        let socket = &mut self.sockets[record.socket.expect("it is receiving")];
+        let len = self.rng.usize(1..=buffer.len().min(socket.inbound.len()));
+        for (to, from) in buffer.iter_mut().zip(socket.inbound.drain(..len)) {
+            *to = from;
+        }
+        socket.delivered += len as u64;
+        let now_ms = self.now_ms.load(Ordering::Relaxed);
+        let silent_ms = now_ms - socket.delivered_ms;
+        socket.silent_ms_max = socket.silent_ms_max.max(silent_ms);
+        socket.delivered_ms = now_ms;
+        let (delivered, sent) = (socket.delivered, socket.accepted + sending);
+        for (end, limit) in &mut socket.marks {
+            if *end <= delivered && limit.is_none() {
+                *limit = Some(sent);
+            }
+        }
+        len
+    }
+
+    /// What a socket's server side is waiting for, for people.
+    pub fn describe(&self, socket: usize) -> String {
+        let s = &self.sockets[socket];
+        let place = s.place.map(|(core, slot)| {
+            let r = &self.sides[core].slots[slot as usize];
+            format!(
+                "core {core} slot {slot} receiving {} polling {} sending {:?} shutting {} closing {}",
+                r.receiving, r.polling, r.sending, r.shutting, r.closing
+            )
+        });
+        format!(
+            "in {} out {} of {} client_fin {} server_fin {} closed {} reset {}; {}",
+            s.inbound.len(),
+            s.outbound.len(),
+            s.outbound_max,
+            s.client_fin,
+            s.server_fin,
+            s.server_closed,
+            s.reset,
+            place.unwrap_or_default()
+        )
+    }
+
+    /// What is on a core's slots, for people.
+    pub fn describe_core(&self, core: usize) -> String {
+        let sockets = self.sides[core].slots.iter().filter_map(|slot| slot.socket);
+        let texts = sockets.map(|socket| format!("\n  socket {socket}: {}", self.describe(socket)));
+        let (pending, held) = (
+            &self.sides[core].pending.len(),
+            &self.sides[core].held.len(),
+        );
+        let texts: String = texts.collect();
+        format!("{pending} pending, {held} held{texts}")
+    }
+
+    /// Checks what a core may ask of a slot.
+    pub(crate) fn check(&mut self, core: usize, slot: u32, request: &Request) {
+        let record = &mut self.sides[core].slots[slot as usize];
+        assert!(record.socket.is_some(), "slot {slot} is empty");
+        assert!(!record.closing, "slot {slot} is being closed");
+        match request {
+            Request::Receive => assert!(!record.receiving, "a receive is armed already"),
+            Request::Send {
+                bytes, from, len, ..
+            } => {
+                assert!(
+                    record.sending.is_none(),
+                    "one send at a time for slot {slot}"
+                );
+                assert!(!record.polling, "a send while readiness is awaited");
+                assert!(!record.shut_write, "a send behind the end of sending");
+                assert!(*len > 0, "an empty send");
+                assert!(u64::from(*from) + u64::from(*len) <= bytes.len() as u64);
+                record.sending = Some(*len);
+            }
+            Request::Cancel => {}
+            Request::Poll => assert!(!record.polling, "readiness is awaited already"),
+            Request::Shutdown(how) => {
+                record.shut_write = true;
+                assert!(!record.shut_both, "it is shut already");
+                record.shut_both |= *how == Shutdown::Both;
+            }
+            Request::Close => {
+                let busy = record.receiving || record.polling || record.sending.is_some();
+                assert!(!busy && record.shutting == 0, "a close while it is in use");
+            }
+        }
+    }
+}
+
+fn sum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}

@@ -1,0 +1,18 @@
+//! A simulated world for Fanfare's reactors: a kernel, clients and a clock, all
+//! in memory on one thread and driven by one seed, so that what goes wrong once
+//! goes wrong again.
+//!
+//! The reactors are the real ones, on a [`ring::FakeRing`] in place of io_uring.
+//! [`world::run`] plays one seed and panics as soon as a promise is broken.
+
+mod client;
+mod codec;
+mod deeds;
+mod end;
+pub mod kernel;
+pub mod plan;
+pub mod ring;
+mod truth;
+pub mod world;
+
+pub use codec::{ServerFrame, client_frame, server_frame};

@@ -1,0 +1,99 @@
+//! What one seed stands for: the settings, the faults, the number of players.
+
+use fanfare::config::{Deflate, LagPolicy, Settings, Zerocopy};
+use fastrand::Rng;
+
+use crate::kernel::Faults;
+
+/// The circumstances of one run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub settings: Settings,
+    pub faults: Faults,
+    pub topics: usize,
+    /// Slots of each core.
+    pub slots: u32,
+    /// Clients that are connected at a time, and all in all.
+    pub clients_max: usize,
+    pub connects_max: usize,
+    pub steps: usize,
+    /// In 256ths: clients that may do wrong, and that stop reading for long.
+    pub rogues: u8,
+    pub sluggards: u8,
+    /// The clock moves by up to this much at a time.
+    pub leap_ms_max: u64,
+}
+
+fn pick<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
+    of[rng.usize(..of.len())]
+}
+
+impl Plan {
+    /// The circumstances that a seed stands for.
+    pub fn draw(rng: &mut Rng) -> Plan {
+        let calm = rng.u8(..) < 40;
+        let level = |rng: &mut Rng, hard: u8| {
+            if calm {
+                0
+            } else {
+                pick(rng, &[0, hard / 4, hard])
+            }
+        };
+        let faults = Faults {
+            short_write: level(rng, 200),
+            no_memory: level(rng, 40),
+            dead: level(rng, 12),
+            late: level(rng, 160),
+            disarm: level(rng, 60),
+            unattached: level(rng, 30),
+            copied: pick(rng, &[0, 128, 255]),
+            requests_max: pick(rng, &[1, 2, 4, 16, 256]),
+            buffers: pick(rng, &[1, 2, 8]),
+            buffer_bytes: pick(rng, &[1, 7, 64, 512, 4096]),
+        };
+        let lag_bytes_max = pick(rng, &[1 << 10, 2 << 10, 8 << 10, 32 << 10]);
+        // Byte by byte, long messages would take for ever.
+        let longest = if faults.buffer_bytes == 1 { 2 } else { 4 };
+        let message_bytes_max = pick(rng, &[200, 1 << 10, 4 << 10, 80 << 10][..longest]);
+        let log_bytes_max = (lag_bytes_max + message_bytes_max) * 8 + (256 << 10);
+        let (ping_interval_ms, idle_ms_max) =
+            pick(rng, &[(30_000, 120_000), (300, 1_000), (1_000, 900)]);
+        let settings = Settings {
+            cores: rng.usize(1..=3),
+            connections_per_address_max: pick(rng, &[3, 1000]),
+            idle_ms_max,
+            ping_interval_ms,
+            message_bytes_max,
+            partial_bytes_max: pick(rng, &[message_bytes_max + 1024, 1 << 20]),
+            inbound_messages_per_s_max: pick(rng, &[0, 0, 0, 5]),
+            inbound_bytes_per_s_max: 0,
+            topics_max: pick(rng, &[2, 100]),
+            log_bytes_max,
+            log_bytes_total_max: log_bytes_max * 8,
+            lag_bytes_max,
+            lag_policy: pick(rng, &[LagPolicy::Close, LagPolicy::Skip]),
+            retain_messages_max: pick(rng, &[0, 3, 50, 1000]),
+            retain_bytes_max: pick(rng, &[0, 500, 8 << 10, 64 << 10]),
+            retain_ms_max: pick(rng, &[0, 50, 2_000, 300_000]),
+            zerocopy: pick(rng, &[Zerocopy::Auto, Zerocopy::Always, Zerocopy::Never]),
+            zerocopy_bytes_min: pick(rng, &[1, 300, 4 << 10]),
+            deflate: pick(rng, &[Deflate::On, Deflate::Takeover, Deflate::Off]),
+            deflate_bytes_min: pick(rng, &[0, 256]),
+            drain_ms_max: pick(rng, &[0, 500, 5_000]),
+            ..Settings::default()
+        };
+        let clients_max = rng.usize(2..=16);
+        Plan {
+            settings,
+            faults,
+            topics: rng.usize(1..=4),
+            slots: pick(rng, &[2, 6, 20]),
+            clients_max,
+            connects_max: clients_max * 3,
+            steps: rng.usize(300..=3000),
+            rogues: pick(rng, &[0, 60, 200]),
+            sluggards: pick(rng, &[0, 60, 160]),
+            leap_ms_max: pick(rng, &[2, 20, 300]),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The ring that stands in for io_uring, in front of the simulated kernel.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use fanfare::ring::{Completion, Errno, Event, Mode, Ring};
+
+use crate::kernel::{Request, SharedKernel, chance};
+
+/// A simulated socket in the place of a descriptor.
+pub struct Handle(pub usize);
+
+impl AsRawFd for Handle {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0 as RawFd
+    }
+}
+
+/// One core's ring.
+pub struct FakeRing {
+    kernel: SharedKernel,
+    core: usize,
+    queue: Vec<(u32, Request)>,
+    requests_max: usize,
+    buffers: Vec<Box<[u8]>>,
+    free: Vec<u16>,
+}
+
+/// What a buffer holds that nobody may read.
+const STALE: u8 = 0xDD;
+
+impl FakeRing {
+    /// A ring with `slots` slots.
+    pub fn new(kernel: &SharedKernel, slots: u32) -> Self {
+        let core = kernel.borrow_mut().add_core(slots);
+        let faults = kernel.borrow().faults.clone();
+        FakeRing {
+            kernel: kernel.clone(),
+            core,
+            queue: Vec::new(),
+            requests_max: faults.requests_max,
+            buffers: (0..faults.buffers)
+                .map(|_| vec![STALE; faults.buffer_bytes].into())
+                .collect(),
+            free: (0..faults.buffers).collect(),
+        }
+    }
+
+    fn push(&mut self, slot: u32, request: Request) {
+        self.kernel.borrow_mut().check(self.core, slot, &request);
+        if self.queue.len() == self.requests_max {
+            self.hand_over();
+        }
+        self.queue.push((slot, request));
+    }
+
+    fn hand_over(&mut self) {
+        let mut kernel = self.kernel.borrow_mut();
+        for (slot, request) in self.queue.drain(..) {
+            kernel.execute(self.core, slot, request);
+        }
+    }
+
+    /// What is armed on a slot may have something to tell.
+    fn deliver(&mut self, slot: u32) {
+        let kernel = &mut *self.kernel.borrow_mut();
+        kernel.answer_poll(self.core, slot);
+        loop {
+            let record = &kernel.side(self.core).slots[slot as usize];
+            let (true, Some(socket)) = (record.receiving, record.socket) else {
+                return;
+            };
+            let (event, armed) = if kernel.sockets[socket].reset {
+                (Event::Ended(Some(Errno::ECONNRESET)), false)
+            } else if !kernel.sockets[socket].inbound.is_empty() {
+                match self.free.pop() {
+                    None => (Event::NoBuffers, false),
+                    Some(buffer) => {
+                        let bytes = &mut self.buffers[usize::from(buffer)];
+                        let len = kernel.receive(self.core, slot, bytes) as u32;
+                        let armed = !chance(&mut kernel.rng, kernel.faults.disarm);
+                        let event = Event::Received { buffer, len, armed };
+                        (event, armed)
+                    }
+                }
+            } else if kernel.sockets[socket].client_fin {
+                (Event::Ended(None), false)
+            } else {
+                return;
+            };
+            let side = kernel.side(self.core);
+            side.slots[slot as usize].receiving = armed;
+            side.ready.push(Completion { slot, event });
+            if chance(&mut kernel.rng, kernel.faults.late) {
+                return;
+            }
+        }
+    }
+}
+
+impl Ring for FakeRing {
+    fn attach(&mut self, slot: u32, socket: &impl AsRawFd) -> io::Result<()> {
+        let mut kernel = self.kernel.borrow_mut();
+        let unattached = kernel.faults.unattached;
+        if chance(&mut kernel.rng, unattached) {
+            return Err(Errno::ENFILE.into());
+        }
+        kernel.attach(self.core, slot, socket.as_raw_fd() as usize);
+        Ok(())
+    }
+
+    fn receive(&mut self, slot: u32) {
+        self.push(slot, Request::Receive);
+    }
+
+    fn send(&mut self, slot: u32, bytes: &Rc<Bytes>, from: u32, len: u32, mode: Mode) {
+        let bytes = bytes.clone();
+        self.push(
+            slot,
+            Request::Send {
+                bytes,
+                from,
+                len,
+                mode,
+            },
+        );
+    }
+
+    fn await_writable(&mut self, slot: u32) {
+        self.push(slot, Request::Poll);
+    }
+
+    fn shutdown(&mut self, slot: u32, how: Shutdown) {
+        self.push(slot, Request::Shutdown(how));
+    }
+
+    fn close(&mut self, slot: u32) {
+        self.push(slot, Request::Close);
+    }
+
+    fn cancel(&mut self, slot: u32) {
+        self.push(slot, Request::Cancel);
+    }
+
+    fn install(&mut self, slot: u32) {
+        panic!("slot {slot} has no descriptor in this world");
+    }
+
+    fn plain(&mut self) -> Vec<(u32, io::Result<OwnedFd>)> {
+        Vec::new()
+    }
+
+    fn room(&self) -> usize {
+        self.requests_max - self.queue.len()
+    }
+
+    fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn enter(&mut self) -> io::Result<usize> {
+        let queued = self.queue.len();
+        self.hand_over();
+        let (slots, late) = {
+            let mut kernel = self.kernel.borrow_mut();
+            let late = kernel.faults.late;
+            kernel.progress(self.core, 255 - late);
+            (kernel.side(self.core).slots.len() as u32, late)
+        };
+        for slot in 0..slots {
+            let due = {
+                let mut kernel = self.kernel.borrow_mut();
+                kernel.slot_is_due(self.core, slot) && !chance(&mut kernel.rng, late)
+            };
+            if due {
+                self.deliver(slot);
+            }
+        }
+        Ok(queued)
+    }
+
+    fn completions(&mut self, into: &mut Vec<Completion>) {
+        let kernel = &mut *self.kernel.borrow_mut();
+        let start = into.len();
+        into.append(&mut kernel.side(self.core).ready);
+        // What concerns one slot keeps its order, all else has none.
+        let turn = kernel.rng.u32(..);
+        let key = |slot: u32| (slot ^ turn).wrapping_mul(0x9E37_79B1) ^ turn;
+        into[start..].sort_by_key(|completion| key(completion.slot));
+    }
+
+    fn buffer(&self, buffer: u16, len: u32) -> &[u8] {
+        assert!(!self.free.contains(&buffer), "the buffer was given back");
+        &self.buffers[usize::from(buffer)][..len as usize]
+    }
+
+    fn give_back(&mut self, buffer: u16) {
+        assert!(!self.free.contains(&buffer), "given back twice");
+        self.buffers[usize::from(buffer)].fill(STALE);
+        self.free.push(buffer);
+    }
+
+    fn mute(&mut self, muted: bool) -> bool {
+        let mut kernel = self.kernel.borrow_mut();
+        if !muted {
+            // What is done just before the switch is turned wakes nobody.
+            let late = kernel.faults.late;
+            kernel.progress(self.core, 255 - late);
+        }
+        kernel.side(self.core).muted = muted;
+        !muted && kernel.is_due(self.core)
+    }
+
+    fn tidy(&mut self) {}
+}

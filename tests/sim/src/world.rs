@@ -1,0 +1,504 @@
+//! The world of one seed: cores, clients, the admin and the clock, each taking
+//! a step when chance says so.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fanfare::config::Deflate;
+use fanfare::core::{Arrival, Reactor};
+use fanfare::hub::{Clock, Hub};
+use fanfare::protocol::http::{negotiate, parse};
+use fanfare::protocol::topic::TopicName;
+use fanfare::protocol::ws::Opcode;
+use fanfare::protocol::ws::deflate::Policy;
+use fastrand::Rng;
+
+use crate::client::{Agreed, Client, Fate, Nature, View};
+use crate::codec::compressor;
+use crate::kernel::{Kernel, SharedKernel, chance};
+use crate::plan::Plan;
+use crate::ring::{FakeRing, Handle};
+use crate::truth::{ADMIN, By, Truth};
+
+/// What a run amounted to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcome {
+    pub steps: u64,
+    pub messages: u64,
+    pub deliveries: u64,
+    pub connections: u64,
+    pub gaps: u64,
+    /// Of all that was done, in order: equal for equal runs.
+    pub digest: u64,
+}
+
+pub(crate) struct World {
+    pub(crate) rng: Rng,
+    pub(crate) plan: Plan,
+    pub(crate) kernel: SharedKernel,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) now_ms: Arc<AtomicU64>,
+    pub(crate) cores: Vec<CoreRun>,
+    pub(crate) truths: Vec<Truth>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) step: usize,
+    pub(crate) outcome: Outcome,
+    trace: bool,
+}
+
+pub(crate) struct CoreRun {
+    pub(crate) reactor: Reactor<FakeRing>,
+    /// It has been woken, or has said that it has more to do.
+    pub(crate) awake: bool,
+    /// For each truth, its newest offset when this core began to drain.
+    pub(crate) drained: Option<Vec<u64>>,
+}
+
+/// Plays one seed. With `trace` it says what it does on standard error.
+///
+/// # Panics
+/// When a promise is broken.
+pub fn run(seed: u64, trace: bool) -> Outcome {
+    // The epochs of topics come from here.
+    fastrand::seed(seed);
+    let mut rng = Rng::with_seed(seed);
+    let plan = Plan::draw(&mut rng);
+    if trace {
+        eprintln!("seed {seed}: {plan:#?}");
+    }
+    let mut world = World::new(rng, plan, trace);
+    while world.step < world.plan.steps {
+        world.take_step();
+    }
+    world.end()
+}
+
+impl World {
+    fn new(mut rng: Rng, plan: Plan, trace: bool) -> Self {
+        let now_ms = Arc::new(AtomicU64::new(1));
+        let clock = Clock::Manual(now_ms.clone());
+        let hub = Hub::with_clock(plan.settings.clone(), clock).expect("eventfds are to be had");
+        let kernel = Kernel::new(rng.fork(), plan.faults.clone(), now_ms.clone());
+        let cores = (0..plan.settings.cores).map(|core| {
+            let ring = FakeRing::new(&kernel, plan.slots);
+            let mut reactor = Reactor::new(core, hub.clone(), ring, plan.slots);
+            reactor.start();
+            CoreRun {
+                reactor,
+                awake: false,
+                drained: None,
+            }
+        });
+        World {
+            cores: cores.collect(),
+            rng,
+            plan,
+            kernel,
+            hub,
+            now_ms,
+            truths: Vec::new(),
+            clients: Vec::new(),
+            step: 0,
+            outcome: Outcome::default(),
+            trace,
+        }
+    }
+
+    pub(crate) fn say(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("{:5} {:6} ms  {}", self.step, self.now(), what());
+        }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn take_step(&mut self) {
+        self.step += 1;
+        self.outcome.steps += 1;
+        match self.rng.u8(..) {
+            0..=119 => self.step_client(),
+            120..=199 => {
+                let core = self.rng.usize(..self.cores.len());
+                if self.is_awake(core) {
+                    self.turn(core);
+                }
+            }
+            200..=219 => {
+                let core = self.rng.usize(..self.cores.len());
+                self.kernel.borrow_mut().progress(core, 128);
+            }
+            220..=231 => self.pass_time(),
+            232..=243 => self.connect(),
+            244..=252 => self.publish(),
+            253 => self.expire(),
+            254 => self.freeze(),
+            255 => {
+                if self.rng.u8(..) < 50 {
+                    self.settle();
+                }
+            }
+        }
+    }
+
+    fn step_client(&mut self) {
+        let living = |client: &&mut Client| !client.over;
+        let count = self.clients.iter_mut().filter(living).count();
+        if count == 0 {
+            return self.connect();
+        }
+        let nth = self.rng.usize(..count);
+        let client = self.clients.iter_mut().filter(living).nth(nth);
+        let index = client.expect("counted").id as usize - 1;
+        if !self.clients[index].closed {
+            let max = self.plan.settings.message_bytes_max;
+            for _ in 0..self.rng.usize(..3) {
+                self.clients[index].act(&mut self.rng, max);
+            }
+        }
+        let nature = self.clients[index].nature;
+        self.write(index, nature.write_max);
+        if self.clients[index].asleep_until > self.step {
+            return;
+        }
+        if nature.sluggard && self.rng.u8(..) < 40 {
+            self.clients[index].asleep_until = self.step + self.rng.usize(..600);
+        }
+        self.read(index, nature.read_max);
+    }
+
+    pub(crate) fn write(&mut self, index: usize, max: usize) -> bool {
+        let client = &mut self.clients[index];
+        let mut kernel = self.kernel.borrow_mut();
+        let done = client.write(&mut kernel.sockets[client.socket], max);
+        kernel.poke(client.socket);
+        done
+    }
+
+    pub(crate) fn read(&mut self, index: usize, max: usize) -> bool {
+        let client = &mut self.clients[index];
+        let drained = self.cores[client.core].drained.as_ref();
+        let view = View {
+            truth: &self.truths[client.truth],
+            settings: &self.plan.settings,
+            now_ms: self.now_ms.load(Ordering::Relaxed),
+            drained: drained.map(|lens| lens.get(client.truth).copied().unwrap_or(0)),
+        };
+        let mut kernel = self.kernel.borrow_mut();
+        let before = (client.next, client.closed, client.over);
+        let done = client.read(
+            &mut self.rng,
+            &mut kernel.sockets[client.socket],
+            max,
+            &view,
+        );
+        kernel.poke(client.socket);
+        drop(kernel);
+        let client = &self.clients[index];
+        if before != (client.next, client.closed, client.over) {
+            self.digest(u64::from(client.id) << 40 | client.next);
+            let client = &self.clients[index];
+            self.say(|| {
+                let (next, closed, over) = (client.next, client.closed, client.over);
+                format!("{} is at {next} closed {closed} over {over}", client.name())
+            });
+        }
+        done
+    }
+
+    fn digest(&mut self, fact: u64) {
+        let digest = self.outcome.digest.rotate_left(5) ^ fact;
+        self.outcome.digest = digest.wrapping_mul(0x517C_C1B7_2722_0A95);
+    }
+
+    /// Whether something has woken a core.
+    pub(crate) fn is_awake(&mut self, core: usize) -> bool {
+        let wake = self.hub.mailbox(core).wake_fd();
+        let written = nix::unistd::read(wake.as_fd(), &mut [0; 8]).is_ok();
+        let signal = self.kernel.borrow_mut().take_signal(core);
+        self.cores[core].awake |= written || signal;
+        self.cores[core].awake
+    }
+
+    pub(crate) fn turn(&mut self, core: usize) {
+        let more = self.cores[core].reactor.turn().expect("no ring fails");
+        self.cores[core].awake = more;
+        self.look();
+        self.digest(core as u64 ^ self.outcome.messages << 8);
+        self.say(|| format!("core {core} turns, more: {more}"));
+        self.check_bounds();
+    }
+
+    fn check_bounds(&self) {
+        let settings = &self.plan.settings;
+        assert!(self.hub.log_bytes() <= settings.log_bytes_total_max as u64);
+        let partial = self.hub.partial_bytes();
+        // Each client may pass the limit once, by what one buffer makes it keep.
+        let slack = 4096 + 2 * settings.message_bytes_max as u64;
+        let max = settings.partial_bytes_max as u64 + slack;
+        assert!(partial <= max, "{partial} bytes of partial messages");
+        for truth in &self.truths {
+            if let Some((topic, _)) = &truth.watch {
+                let held = topic.summary(self.hub.retention()).log_bytes;
+                // An emptied topic gets a fresh segment on top.
+                let max = settings.log_bytes_max as u64 + 2048;
+                assert!(held <= max, "the log of {} holds {held} bytes", truth.name);
+            }
+        }
+    }
+
+    /// Notes all that has been published, and checks where it came from.
+    pub(crate) fn look(&mut self) {
+        for index in 0..self.truths.len() {
+            let new = self.truths[index].look();
+            self.outcome.messages += new.end - new.start;
+            for offset in new {
+                self.check_source(index, offset);
+            }
+        }
+    }
+
+    fn check_source(&mut self, truth: usize, offset: u64) {
+        let message = self.truths[truth].message(offset).expect("just seen");
+        let clients = &mut self.clients;
+        let by_port = |port: u16| usize::from(port - FIRST_PORT) - 1;
+        match message.by {
+            By::Client { id, n } | By::Said { id, n } => {
+                let client = &mut clients[id as usize - 1];
+                let said = &client.said[n as usize];
+                assert_eq!(client.published, n as usize, "{}: order", client.name());
+                assert_eq!(client.truth, truth, "{}: topic", client.name());
+                let delivered = self.kernel.borrow().sockets[client.socket].delivered;
+                assert!(said.end <= delivered, "published before it was whole");
+                if matches!(message.by, By::Client { .. }) {
+                    assert!(!client.chat);
+                    assert!((message.opcode, &message.payload) == (said.opcode, &said.payload));
+                } else {
+                    let line = std::str::from_utf8(&message.payload).expect("a line is text");
+                    let text = std::str::from_utf8(&said.payload).expect("it was text");
+                    let wanted = format!(" {} say: {text}", client.peer);
+                    assert!(client.chat && line.len() == 8 + wanted.len());
+                    assert!(line.ends_with(&wanted), "{line}");
+                }
+                client.published += 1;
+            }
+            By::Welcome(port) => clients[by_port(port)].welcomed += 1,
+            By::Logout(port) => clients[by_port(port)].logged_out += 1,
+            By::Admin | By::Unknown => {}
+        }
+    }
+
+    /// A core holds still, as if to be written down, and goes on.
+    fn freeze(&mut self) {
+        let core = self.rng.usize(..self.cores.len());
+        self.say(|| format!("core {core} freezes"));
+        self.cores[core].reactor.freeze();
+        for _ in 0..self.rng.usize(..200) {
+            if self.cores[core].reactor.is_still() {
+                break;
+            }
+            self.kernel.borrow_mut().progress(core, 128);
+            self.turn(core);
+        }
+        self.cores[core].reactor.thaw();
+        self.cores[core].awake = true;
+    }
+
+    fn pass_time(&mut self) {
+        let ms = self.rng.u64(1..=self.plan.leap_ms_max);
+        self.now_ms.fetch_add(ms, Ordering::Relaxed);
+        for core in 0..self.cores.len() {
+            if self.rng.bool() {
+                self.tick(core);
+            }
+        }
+    }
+
+    pub(crate) fn tick(&mut self, core: usize) {
+        self.cores[core].reactor.tick();
+        self.turn(core);
+    }
+
+    fn connect(&mut self) {
+        let living = self.clients.iter().filter(|client| !client.over).count();
+        if living >= self.plan.clients_max || self.clients.len() >= self.plan.connects_max {
+            return;
+        }
+        let core = self.rng.usize(..self.cores.len());
+        let name = format!("topic-{}", self.rng.usize(..self.plan.topics));
+        let Some(truth) = self.truth(&name) else {
+            return;
+        };
+        let id = self.clients.len() as u32 + 1;
+        let port = FIRST_PORT + id as u16;
+        let peer = format!("10.0.0.{}:{port}", id % 4)
+            .parse()
+            .expect("an address");
+        let (admission, settings) = (self.hub.admission(), self.hub.settings());
+        if admission.enter(settings).is_err() {
+            return;
+        }
+        if admission
+            .name(std::net::SocketAddr::ip(&peer), settings)
+            .is_err()
+        {
+            admission.leave_unnamed();
+            return;
+        }
+        let (echo, chat) = (self.rng.u8(..) < 70, self.rng.u8(..) < 60);
+        let next = self.truths[truth].next();
+        let since = (self.rng.u8(..) < 90).then(|| self.rng.u64(..next + 3));
+        let mut head = format!("GET /{name}?echo={echo}");
+        if let Some(since) = since {
+            head += &format!("&since={since}");
+        }
+        head += " HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        if chat {
+            head += "Sec-WebSocket-Protocol: superchat, chat\r\n";
+        }
+        head += match self.rng.u8(..) {
+            0..=120 => "",
+            121..=180 => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+            181..=210 => {
+                "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n"
+            }
+            211..=230 => {
+                "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=8, \
+                 permessage-deflate; server_max_window_bits=11; client_no_context_takeover\r\n"
+            }
+            _ => "Sec-WebSocket-Extensions: permessage-deflate; what=3, x-unknown\r\n",
+        };
+        head += "\r\n";
+        let (request, _) = parse(head.as_bytes(), 8192)
+            .expect("a head")
+            .expect("whole");
+        let upgrade = negotiate(&request, self.hub.origins(), self.policy());
+        let upgrade = upgrade.expect("a good one");
+        let topic = self.hub.topic(&upgrade.topic).expect("it is there");
+        let retained = topic.summary(self.hub.retention()).first_offset;
+        let first = since.map_or(next, |since| since.clamp(retained, next));
+        let sizes = [64, 1000, 20_000];
+        let (inbound, outbound) = (self.rng.usize(..3), self.rng.usize(..3));
+        let mut kernel = self.kernel.borrow_mut();
+        let socket = kernel.connect(sizes[inbound], sizes[outbound]);
+        drop(kernel);
+        let nature = Nature {
+            rogue: chance(&mut self.rng, self.plan.rogues),
+            sluggard: chance(&mut self.rng, self.plan.sluggards),
+            rude: self.rng.u8(..) < 50,
+            read_max: [3, 200, 50_000][self.rng.usize(..3)],
+            write_max: [3, 200, 50_000][self.rng.usize(..3)],
+        };
+        let mut client = Client::new(id, core, peer, socket, truth, (echo, chat), first, nature);
+        client.deflate = upgrade.deflate.map(|agreed| Agreed {
+            answer: agreed.answer(),
+            bits: agreed.server_window_bits,
+            takeover: agreed.client_takeover,
+            compressor: compressor(),
+        });
+        let mut rest = Vec::new();
+        if self.rng.bool() {
+            client.act(&mut self.rng, self.plan.settings.message_bytes_max);
+            let len = self.rng.usize(..=client.outbox.len());
+            rest.extend(client.outbox.drain(..len));
+            // What comes with the head is measured by no mark.
+            client.new_marks.clear();
+            let socket = &mut self.kernel.borrow_mut().sockets[socket];
+            socket.delivered = rest.len() as u64;
+        }
+        self.say(|| format!("{} connects to {name} from {first}", client.name()));
+        self.clients.push(client);
+        let arrival = Arrival {
+            peer,
+            upgrade,
+            topic,
+            rest,
+        };
+        let adopted = self.cores[core].reactor.adopt(&Handle(socket), arrival);
+        self.hub.admission().shake();
+        match adopted {
+            Ok(()) => {
+                self.outcome.connections += 1;
+                self.cores[core].awake = true;
+            }
+            Err(_) => {
+                self.hub.admission().leave(peer.ip());
+                let client = self.clients.last_mut().expect("just pushed");
+                (client.over, client.fate) = (true, Fate::Reset);
+            }
+        }
+        self.look();
+    }
+
+    fn policy(&self) -> Option<Policy> {
+        let spoken = self.plan.settings.deflate;
+        (spoken != Deflate::Off).then_some(Policy {
+            client_takeover: spoken == Deflate::Takeover,
+        })
+    }
+
+    /// The history of a topic, begun now if there is none.
+    fn truth(&mut self, name: &str) -> Option<usize> {
+        let topic_name = TopicName::new(name).expect("a good name");
+        let topic = self.hub.topic(&topic_name).ok()?;
+        let known = |truth: &Truth| truth.epoch == topic.epoch();
+        if let Some(index) = self.truths.iter().position(known) {
+            if self.truths[index].watch.is_none() {
+                self.truths[index].watch(topic);
+            }
+            return Some(index);
+        }
+        self.truths.push(Truth::new(name, &topic));
+        Some(self.truths.len() - 1)
+    }
+
+    fn publish(&mut self) {
+        let name = format!("topic-{}", self.rng.usize(..self.plan.topics));
+        let Some(truth) = self.truth(&name) else {
+            return;
+        };
+        let mut payload = ADMIN.as_bytes().to_vec();
+        payload.resize(ADMIN.len() + self.rng.usize(..180), b'a');
+        if self.rng.u8(..) < 30 {
+            payload.clear();
+        }
+        let topic_name = TopicName::new(&name).expect("a good name");
+        let (published, epoch) = self
+            .hub
+            .publish(&topic_name, Opcode::Binary, &payload)
+            .expect("the log has room for the admin");
+        let next = self.truths[truth].next();
+        self.look();
+        assert_eq!(epoch, self.truths[truth].epoch);
+        assert_eq!(published.offset, next);
+        let message = self.truths[truth].message(next).expect("published");
+        assert_eq!((message.opcode, &message.payload), (2, &payload));
+        self.say(|| format!("the admin publishes {next} on {name}"));
+    }
+
+    /// Old history goes, and topics that nobody needs.
+    fn expire(&mut self) {
+        for index in 0..self.truths.len() {
+            let in_use = |client: &Client| !client.over && client.truth == index;
+            if !self.clients.iter().any(in_use) {
+                self.truths[index].watch = None;
+            }
+        }
+        self.hub.expire();
+        for topic in self.hub.all_topics() {
+            let mut truths = self.truths.iter_mut();
+            if let Some(truth) = truths.find(|truth| truth.epoch == topic.epoch())
+                && truth.watch.is_none()
+            {
+                truth.watch(topic);
+            }
+        }
+        self.say(|| format!("expiry leaves {} topics", self.hub.topics_len()));
+    }
+}
+
+/// Client `n` has this port and `n` more.
+const FIRST_PORT: u16 = 1000;
