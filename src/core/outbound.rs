@@ -124,7 +124,8 @@ impl<R: Ring> Reactor<R> {
             }
         }
         conn.tidy_extra();
-        if conn.flags.any(Flags::CATCHING_UP) && conn.cursor >= end && conn.extra.is_none() {
+        let at_rest = conn.extra.as_ref().is_none_or(|extra| extra.is_at_rest());
+        if conn.flags.any(Flags::CATCHING_UP) && conn.cursor >= end && at_rest {
             return self.state.change_view(slot);
         }
         if conn.cursor < end {

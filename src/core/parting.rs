@@ -90,17 +90,15 @@ impl State {
 
     /// The peer will send no more, or has failed.
     pub(super) fn handle_end(&mut self, slot: u32, error: Option<Errno>) {
-        // Also where it has ended already, as the slot may wait for just this.
-        self.mark(slot);
         let conn = self.conns.at(slot);
         if error == Some(Errno::ECANCELED) {
             // It was called off; the next look asks again.
-            return;
+            return self.mark(slot);
         }
         conn.flags.set(Flags::ENDED);
         match (conn.phase, error) {
             // It may still read what it is owed, and the close.
-            (Phase::Finishing | Phase::Closing, None) => {}
+            (Phase::Finishing | Phase::Closing, None) => self.mark(slot),
             (_, None) => self.abort(slot, CloseReason::Gone),
             (_, Some(_)) => self.abort(slot, CloseReason::Reset),
         }
@@ -133,6 +131,9 @@ impl State {
 
     /// Lets go of a connection; its slot is emptied when the ring is done.
     pub(super) fn end(&mut self, slot: u32) {
+        // Also where it is ending already: this may have been the last answer
+        // that its slot waited for.
+        self.mark(slot);
         let conn = self.conns.at(slot);
         if conn.phase == Phase::Ending {
             return;
@@ -143,7 +144,6 @@ impl State {
         let held = std::mem::take(&mut conn.reader).buffered_bytes();
         self.hub.account_partial(held, 0);
         self.leave_topic(slot);
-        self.mark(slot);
     }
 
     fn leave_topic(&mut self, slot: u32) {
@@ -193,6 +193,11 @@ impl State {
         let local = self.locals.at(conn.topic);
         let (cursor, end) = (conn.cursor, local.window.end());
         let (boundary, missed_from) = local.window.boundary(cursor);
+        if boundary >= end {
+            // It is in the newest message and has missed nothing, long as
+            // that may be.
+            return;
+        }
         let rest = if conn.flags.any(Flags::MID_FRAME) {
             local.window.slice(cursor, boundary)
         } else {
@@ -271,6 +276,9 @@ impl State {
         }
         for local in self.locals.iter_mut() {
             if local.next == 0 {
+                // The log of a topic that has gone quiet ends in a smaller
+                // segment; without this look the old one would stay.
+                local.window.advance();
                 local.release(&mut self.conns);
             }
         }

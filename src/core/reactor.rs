@@ -108,6 +108,7 @@ impl<R: Ring> Reactor<R> {
     /// # Errors
     /// The refusal to answer with.
     pub fn adopt(&mut self, socket: &impl AsRawFd, arrival: Arrival) -> Result<(), Reject> {
+        self.state.now_ms = self.state.hub.now_ms();
         if self.state.conns.is_full() {
             return Err(Reject::ConnectionsMax);
         }
@@ -255,7 +256,7 @@ impl<R: Ring> Reactor<R> {
                 conn.flags.set(Flags::SHUTTING);
                 self.ring.close(slot);
             } else if !conn.flags.any(Flags::SHUT_BOTH | Flags::SHUTTING) {
-                // One at a time: there is one flag for the answer.
+                // One shutdown at a time: the flag tells of one answer.
                 conn.flags.set(Flags::SHUT_BOTH | Flags::SHUTTING);
                 self.ring.shutdown(slot, std::net::Shutdown::Both);
             }

@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 
 use fanfare::log::ViewKind;
 
-use crate::client::Fate;
+use crate::client::{Client, Fate};
 use crate::world::{Outcome, World};
 
 /// Rounds in which everything must have come to rest.
-const ROUNDS_MAX: usize = 20_000;
+const ROUNDS_MAX: usize = 100_000;
 
 impl World {
     /// Everybody reads and writes all they can, the cores turn as long as they
@@ -88,7 +88,10 @@ impl World {
                 describe()
             );
         }
-        assert_eq!(self.hub.partial_bytes(), 0, "nothing is half received");
+        let parting = |client: &Client| client.closed && !client.over;
+        if !self.clients.iter().any(parting) {
+            assert_eq!(self.hub.partial_bytes(), 0, "nothing is half received");
+        }
         self.check_memory();
     }
 
@@ -101,7 +104,7 @@ impl World {
             };
             let mut explained = 0;
             for kind in ViewKind::ALL {
-                if kind == ViewKind::Raw || topic.subscribers(kind) > 0 {
+                if kind == ViewKind::Raw || topic.window_bits().is_some() {
                     let history = topic.start(kind, Some(0), retention).segments;
                     explained += history.iter().map(|s| s.capacity()).sum::<usize>();
                     // The byte limit may lie in the segment before the first

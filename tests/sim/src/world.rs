@@ -235,9 +235,7 @@ impl World {
         let settings = &self.plan.settings;
         assert!(self.hub.log_bytes() <= settings.log_bytes_total_max as u64);
         let partial = self.hub.partial_bytes();
-        // Each client may pass the limit once, by what one buffer makes it keep.
-        let slack = 4096 + 2 * settings.message_bytes_max as u64;
-        let max = settings.partial_bytes_max as u64 + slack;
+        let max = settings.partial_bytes_max as u64;
         assert!(partial <= max, "{partial} bytes of partial messages");
         for truth in &self.truths {
             if let Some((topic, _)) = &truth.watch {
