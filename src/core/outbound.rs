@@ -162,6 +162,7 @@ impl<R: Ring> Reactor<R> {
             conns,
             hub,
             core,
+            frozen,
             ..
         } = &mut self.state;
         let metrics = &hub.mailbox(*core).metrics;
@@ -199,7 +200,9 @@ impl<R: Ring> Reactor<R> {
         let full = sent < conn.offered;
         if full {
             metrics.short_writes.add(1);
-            if conn.phase != Phase::Ending {
+            // Frozen, it would keep the core waiting for its peer; thawed, it
+            // is sent to anyway.
+            if conn.phase != Phase::Ending && !*frozen {
                 conn.flags.set(Flags::AWAITING);
                 self.ring.await_writable(slot);
             }

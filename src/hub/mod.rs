@@ -86,8 +86,9 @@ impl Hub {
     /// # Errors
     /// As [`Hub::new`].
     pub fn with_clock(settings: Settings, clock: Clock) -> Result<Arc<Hub>, String> {
-        let cores: io::Result<Box<[Mailbox]>> =
-            (0..settings.cores).map(|_| Mailbox::new()).collect();
+        let cores: io::Result<Box<[Mailbox]>> = (0..settings.cores)
+            .map(|_| Mailbox::new(clock.now_ms()))
+            .collect();
         Ok(Arc::new(Hub {
             admission: Admission::default(),
             live: Live::new(settings)?,

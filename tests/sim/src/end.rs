@@ -179,6 +179,9 @@ impl World {
             );
             let metrics = &self.hub.mailbox(core).metrics;
             assert_eq!(metrics.connections.get(), 0);
+            for (reason, count) in metrics.closes.iter().enumerate() {
+                self.outcome.reasons |= u64::from(count.get() > 0) << reason;
+            }
             closes += metrics.closes.iter().map(|count| count.get()).sum::<u64>();
             self.outcome.deliveries += metrics.deliveries.get();
             self.outcome.gaps += metrics.lag_skips.get();
