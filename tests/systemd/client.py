@@ -6,7 +6,8 @@ client.py echo HOST PORT [SECONDS]   until a message comes back, or fails; print
 client.py wait HOST PORT             connects once, and waits to be answered
 client.py hold HOST PORT COUNT       COUNT subscribers and one publisher; obeys
                                      lines on standard input:
-                                       publish N   N messages, waits until all have all
+                                       publish N [MS]  N messages, MS apart, and waits
+                                                   until all have all
                                        closed      waits until all are closed
                                      and answers each with who is open, who has heard
                                      exactly what was published, and how others ended
@@ -101,6 +102,8 @@ async def hold(host, port, count):
     clients = [await Client().connect(host, port, "/held") for _ in range(count)]
     listening = [asyncio.create_task(listen(*pair)) for pair in enumerate(clients)]
     publisher = await Client().connect(host, port, "/held")
+    heard.append([])
+    publishing = asyncio.create_task(listen(count, publisher))
     print("ready", flush=True)
     loop, sent = asyncio.get_running_loop(), []
     while line := await loop.run_in_executor(None, sys.stdin.readline):
@@ -109,17 +112,20 @@ async def hold(host, port, count):
             for _ in range(int(rest[0])):
                 sent.append(b"%d" % len(sent))
                 publisher.send(sent[-1])
+                if rest[1:]:
+                    await asyncio.sleep(int(rest[1]) / 1000)
             deadline = time.monotonic() + 10
-            while not ends and any(len(messages) < len(sent) for messages in heard):
+            while not ends and any(len(messages) < len(sent) for messages in heard[:count]):
                 fresh.clear()
                 try:
                     await asyncio.wait_for(fresh.wait(), deadline - time.monotonic())
                 except asyncio.TimeoutError:
                     break
         elif word == "closed":
-            await asyncio.wait(listening, timeout=60)
-        exact = sum(messages == sent for messages in heard)
-        print(json.dumps({"open": count - sum(ends.values()), "exact": exact, "ends": ends}), flush=True)
+            await asyncio.wait([*listening, publishing], timeout=60)
+        exact = sum(messages == sent for messages in heard[:count])
+        gone = sum(task.done() for task in listening)
+        print(json.dumps({"open": count - gone, "exact": exact, "ends": ends}), flush=True)
 
 
 def freeze(tid):
