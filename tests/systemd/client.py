@@ -6,8 +6,9 @@ client.py echo HOST PORT [SECONDS]   until a message comes back, or fails; print
 client.py wait HOST PORT             connects once, and waits to be answered
 client.py hold HOST PORT COUNT       COUNT subscribers and one publisher; obeys
                                      lines on standard input:
-                                       publish N [MS]  N messages, MS apart, and waits
-                                                   until all have all
+                                       publish N   N messages, waits until all have all
+                                       hammer P    P publishers send until told to rest
+                                       rest        waits until all have all of that
                                        closed      waits until all are closed
                                      and answers each with who is open, who has heard
                                      exactly what was published, and how others ended
@@ -106,21 +107,44 @@ async def hold(host, port, count):
     publishing = asyncio.create_task(listen(count, publisher))
     print("ready", flush=True)
     loop, sent = asyncio.get_running_loop(), []
+    hammering, numbers = [], []
+
+    async def hammer(place):
+        client = await Client().connect(host, port, "/held")
+        while True:
+            client.send(b"%d:%d" % (place, numbers[place]))
+            numbers[place] += 1
+            await asyncio.sleep(0.02)
+
+    async def all_have(wanted):
+        deadline = time.monotonic() + 20
+        while not ends and any(len(messages) < wanted for messages in heard[:count]):
+            fresh.clear()
+            try:
+                await asyncio.wait_for(fresh.wait(), deadline - time.monotonic())
+            except asyncio.TimeoutError:
+                break
+
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         word, *rest = line.split()
         if word == "publish":
             for _ in range(int(rest[0])):
                 sent.append(b"%d" % len(sent))
                 publisher.send(sent[-1])
-                if rest[1:]:
-                    await asyncio.sleep(int(rest[1]) / 1000)
-            deadline = time.monotonic() + 10
-            while not ends and any(len(messages) < len(sent) for messages in heard[:count]):
-                fresh.clear()
-                try:
-                    await asyncio.wait_for(fresh.wait(), deadline - time.monotonic())
-                except asyncio.TimeoutError:
-                    break
+            await all_have(len(sent))
+        elif word == "hammer":
+            numbers[:] = [0] * int(rest[0])
+            hammering = [asyncio.create_task(hammer(place)) for place in range(len(numbers))]
+        elif word == "rest":
+            for task in hammering:
+                task.cancel()
+            await asyncio.gather(*hammering, return_exceptions=True)
+            await all_have(len(sent) + sum(numbers))
+            # In one order, each publisher's own kept, nothing lost or doubled.
+            news = [message.split(b":") for message in heard[0][len(sent):]]
+            for place, number in enumerate(numbers):
+                assert [int(n) for p, n in news if int(p) == place] == list(range(number)), place
+            sent = heard[0][:]
         elif word == "closed":
             await asyncio.wait([*listening, publishing], timeout=60)
         exact = sum(messages == sent for messages in heard[:count])
