@@ -27,13 +27,17 @@ FAILURES = (Closed, OSError, asyncio.TimeoutError, asyncio.IncompleteReadError)
 class Client:
     """One connection."""
 
-    async def connect(self, host, port, path, patience=10):
-        self.reader, self.writer = await asyncio.wait_for(asyncio.open_connection(host, port), patience)
+    async def connect(self, host, port, path, patience=10, source=None, first=b"", headers=""):
+        """From the address `source`, with `first` before the request and `headers` in it."""
+        local = source and (source, 0)
+        opening = asyncio.open_connection(host, port, local_addr=local)
+        self.reader, self.writer = await asyncio.wait_for(opening, patience)
         key = base64.b64encode(os.urandom(16)).decode()
         at = f"[{host}]" if ":" in host else host
         self.writer.write(
-            f"GET {path} HTTP/1.1\r\nHost: {at}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+            first
+            + f"GET {path} HTTP/1.1\r\nHost: {at}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{headers}\r\n".encode()
         )
         head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), patience)
         status = head.split(b"\r\n")[0]
