@@ -27,13 +27,17 @@ FAILURES = (Closed, OSError, asyncio.TimeoutError, asyncio.IncompleteReadError)
 class Client:
     """One connection."""
 
-    async def connect(self, host, port, path, patience=10):
-        self.reader, self.writer = await asyncio.wait_for(asyncio.open_connection(host, port), patience)
+    async def connect(self, host, port, path, patience=10, source=None, first=b"", headers=""):
+        """From the address `source`, with `first` before the request and `headers` in it."""
+        local = source and (source, 0)
+        opening = asyncio.open_connection(host, port, local_addr=local)
+        self.reader, self.writer = await asyncio.wait_for(opening, patience)
         key = base64.b64encode(os.urandom(16)).decode()
         at = f"[{host}]" if ":" in host else host
         self.writer.write(
-            f"GET {path} HTTP/1.1\r\nHost: {at}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+            first
+            + f"GET {path} HTTP/1.1\r\nHost: {at}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{headers}\r\n".encode()
         )
         head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), patience)
         status = head.split(b"\r\n")[0]
@@ -103,6 +107,8 @@ async def hold(host, port, count):
     clients = [await Client().connect(host, port, "/held") for _ in range(count)]
     listening = [asyncio.create_task(listen(*pair)) for pair in enumerate(clients)]
     publisher = await Client().connect(host, port, "/held")
+    heard.append([])
+    publishing = asyncio.create_task(listen(count, publisher))
     print("ready", flush=True)
     loop, sent = asyncio.get_running_loop(), []
     hammering, numbers = [], []
@@ -114,9 +120,9 @@ async def hold(host, port, count):
             numbers[place] += 1
             await asyncio.sleep(0.02)
 
-    async def all_have(count):
+    async def all_have(wanted):
         deadline = time.monotonic() + 20
-        while not ends and any(len(messages) < count for messages in heard):
+        while not ends and any(len(messages) < wanted for messages in heard[:count]):
             fresh.clear()
             try:
                 await asyncio.wait_for(fresh.wait(), deadline - time.monotonic())
@@ -144,9 +150,10 @@ async def hold(host, port, count):
                 assert [int(n) for p, n in news if int(p) == place] == list(range(number)), place
             sent = heard[0][:]
         elif word == "closed":
-            await asyncio.wait(listening, timeout=60)
-        exact = sum(messages == sent for messages in heard)
-        print(json.dumps({"open": count - sum(ends.values()), "exact": exact, "ends": ends}), flush=True)
+            await asyncio.wait([*listening, publishing], timeout=60)
+        exact = sum(messages == sent for messages in heard[:count])
+        gone = sum(task.done() for task in listening)
+        print(json.dumps({"open": count - gone, "exact": exact, "ends": ends}), flush=True)
 
 
 def freeze(tid):
