@@ -7,6 +7,7 @@ use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use fanfare::core::reason::CloseReason;
 use fanfare_sim::world::{Outcome, run};
 
 /// Seeds in an ordinary test run.
@@ -68,7 +69,18 @@ fn every_promise_holds_whatever_happens() {
     );
     failed.sort_unstable();
     assert!(failed.is_empty(), "seeds that fail: {failed:?}");
-    assert!(total.gaps > 0 || seeds < 100, "the seeds reach too little");
+    if seeds >= SEEDS {
+        assert!(total.gaps > 0, "nobody was ever skipped");
+        for reason in CloseReason::all() {
+            let reached = total.reasons >> reason.index() & 1 == 1;
+            let rare = matches!(
+                reason,
+                // These take longer than a run is, or more memory than it has.
+                CloseReason::OwnLag | CloseReason::ControlFlood | CloseReason::LogFull
+            );
+            assert!(reached || rare, "no seed ends with {}", reason.name());
+        }
+    }
 }
 
 #[test]
@@ -84,4 +96,5 @@ fn add(total: &mut Outcome, more: &Outcome) {
     total.deliveries += more.deliveries;
     total.connections += more.connections;
     total.gaps += more.gaps;
+    total.reasons |= more.reasons;
 }

@@ -3,6 +3,8 @@
 //! What the commands do to the machine is handed in as [`Actions`], so that this
 //! module knows settings and words only.
 
+#[cfg(test)]
+mod generated;
 mod journal;
 mod logging;
 mod upgrade;

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-pub use docs::{markdown, summary};
+pub use docs::{markdown, sample, summary};
 pub use load::{CONFIG_OPTION, ConfigError, check_file, from_matches, options};
 pub use reload::{AT_START_ONLY, Changes, Reload};
 pub use value::{Admin, Deflate, Kind, LagPolicy, LogFormat, ProxyHeader, Zerocopy};

@@ -180,11 +180,15 @@ pub(super) struct Extra {
 
 impl Extra {
     fn is_empty(&self) -> bool {
+        self.is_at_rest() && self.inflater.is_none()
+    }
+
+    /// Nothing in it is about what the peer is sent.
+    pub(super) fn is_at_rest(&self) -> bool {
         self.lane.is_empty()
             && self.own.is_empty()
             && self.finish.is_none()
             && self.deadline_ms.is_none()
-            && self.inflater.is_none()
     }
 }
 

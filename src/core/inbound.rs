@@ -27,28 +27,31 @@ impl State {
             deflate: conn.window_bits > 0,
         };
         let held = reader.buffered_bytes();
-        let mut verdict = Ok(());
-        while verdict.is_ok() {
-            verdict = match reader.next(&mut bytes, &limits) {
+        loop {
+            let verdict = match reader.next(&mut bytes, &limits) {
                 Ok(Some(event)) => self.handle_event(slot, event),
                 Ok(None) => break,
                 Err(fault) => Err(CloseReason::Fault(fault)),
             };
+            // It is read on, as its answer to our close is to be seen.
+            match verdict {
+                Ok(()) => {}
+                // What it did right before is still answered, in this order.
+                Err(reason @ CloseReason::Fault(_)) => self.finish_after_owed(slot, reason),
+                Err(reason) => self.finish(slot, 0, reason),
+            }
         }
         let holds = reader.buffered_bytes();
-        if held != holds && !self.hub.account_partial(held, holds) && verdict.is_ok() {
-            // What it has sent so far makes room for others at once.
-            reader.close();
+        if held != holds && !self.hub.account_partial(held, holds) {
             self.hub.account_partial(holds, 0);
-            verdict = Err(CloseReason::PartialBytes);
+            reader.stop();
+            self.finish(slot, 0, CloseReason::PartialBytes);
+        }
+        if reader.is_closed() {
+            // The peer may have been waited for already.
+            self.mark(slot);
         }
         self.conns.at(slot).reader = reader;
-        match verdict {
-            Ok(()) => {}
-            // What it did right before is still answered, in this order.
-            Err(reason @ CloseReason::Fault(_)) => self.finish_after_owed(slot, reason),
-            Err(reason) => self.finish(slot, 0, reason),
-        }
     }
 
     fn handle_event(&mut self, slot: u32, event: Event<'_>) -> Result<(), CloseReason> {

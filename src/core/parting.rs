@@ -4,12 +4,16 @@
 use super::conn::{Finish, Flags, LANE_BYTES_MAX, NO_PLACE, Phase};
 use super::reactor::{Reactor, State, note_end};
 use super::reason::CloseReason;
+use super::thread::TICK;
 use crate::config::LagPolicy;
 use crate::protocol::ws::Opcode;
 use crate::protocol::ws::close;
 use crate::protocol::ws::frame;
 use crate::ring::{Errno, Ring};
 
+/// Goodbyes of one core at a time that are not worth spreading further: some
+/// thousand in a second are nobody's burden when they come back.
+const GOODBYES_MIN: usize = 256;
 /// How long a peer may take to part once it has been asked to.
 const PARTING_MS_MAX: u64 = 2000;
 
@@ -22,8 +26,12 @@ impl<R: Ring> Reactor<R> {
 
     /// Says goodbye to everyone: each is sent what is published by now, then
     /// the close, for as long as `drain_ms_max`.
-    pub fn drain(&mut self) {
-        self.state.drain();
+    ///
+    /// So that they do not all come back at once, goodbyes are spread over
+    /// `spread_ms`: this is to be called with every tick, with what is left of
+    /// that time and of `drain_ms_max`. With 0 left it is for all who remain.
+    pub fn drain(&mut self, spread_ms: u64, patience_ms: u64) {
+        self.state.drain(spread_ms, patience_ms);
     }
 }
 
@@ -90,17 +98,15 @@ impl State {
 
     /// The peer will send no more, or has failed.
     pub(super) fn handle_end(&mut self, slot: u32, error: Option<Errno>) {
-        // Also where it has ended already, as the slot may wait for just this.
-        self.mark(slot);
         let conn = self.conns.at(slot);
         if error == Some(Errno::ECANCELED) {
             // It was called off; the next look asks again.
-            return;
+            return self.mark(slot);
         }
         conn.flags.set(Flags::ENDED);
         match (conn.phase, error) {
             // It may still read what it is owed, and the close.
-            (Phase::Finishing | Phase::Closing, None) => {}
+            (Phase::Finishing | Phase::Closing, None) => self.mark(slot),
             (_, None) => self.abort(slot, CloseReason::Gone),
             (_, Some(_)) => self.abort(slot, CloseReason::Reset),
         }
@@ -109,6 +115,7 @@ impl State {
     /// All that was owed is sent: the close frame goes into the lane, and the
     /// connection leaves its topic.
     pub(super) fn begin_closing(&mut self, slot: u32) {
+        let retry_ms = self.retry_ms(slot);
         let conn = self.conns.at(slot);
         let extra = conn.extra();
         let finish = extra.finish.take().expect("only who finishes closes");
@@ -116,11 +123,28 @@ impl State {
         let len = match finish.code {
             0 => frame::encode_control(&mut frame, Opcode::Close, &[]),
             code if finish.reason == CloseReason::Peer => close::encode(&mut frame, code, ""),
+            code if finish.reason == CloseReason::Drain => {
+                let phrase = finish.reason.phrase();
+                let hint = format!("{phrase}, retry in {retry_ms} ms");
+                close::encode(&mut frame, code, &hint)
+            }
             code => close::encode(&mut frame, code, &finish.reason.phrase()),
         };
         extra.lane.extend_from_slice(&frame[..len]);
         conn.phase = Phase::Closing;
         self.leave_topic(slot);
+    }
+
+    /// When the peer in a slot should come back after the daemon has stopped: no
+    /// two of them at the same time, as far as that can be.
+    fn retry_ms(&self, slot: u32) -> u64 {
+        /// 2^64 over the golden ratio: its multiples spread evenly.
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let cores = self.hub.mailboxes().len() as u64;
+        let number = u64::from(slot) * cores + self.core as u64;
+        let spread = u128::from(self.hub.retry_spread_ms());
+        let part = (u128::from(number.wrapping_mul(STEP)) * spread) >> 64;
+        self.hub.settings().retry_after_s * 1000 + part as u64
     }
 
     /// Ends an open connection without a word, as nobody would hear it.
@@ -133,6 +157,9 @@ impl State {
 
     /// Lets go of a connection; its slot is emptied when the ring is done.
     pub(super) fn end(&mut self, slot: u32) {
+        // Also where it is ending already: this may have been the last answer
+        // that its slot waited for.
+        self.mark(slot);
         let conn = self.conns.at(slot);
         if conn.phase == Phase::Ending {
             return;
@@ -143,7 +170,6 @@ impl State {
         let held = std::mem::take(&mut conn.reader).buffered_bytes();
         self.hub.account_partial(held, 0);
         self.leave_topic(slot);
-        self.mark(slot);
     }
 
     fn leave_topic(&mut self, slot: u32) {
@@ -177,7 +203,7 @@ impl State {
             let conn = self.conns.at(slot);
             if conn.place != NO_PLACE {
                 let end = self.locals.at(conn.topic).window.end();
-                if end - conn.cursor > self.hub.settings().lag_bytes_max as u64 {
+                if end.saturating_sub(conn.cursor) > self.hub.settings().lag_bytes_max as u64 {
                     self.cut_loose(slot);
                 }
             }
@@ -193,6 +219,11 @@ impl State {
         let local = self.locals.at(conn.topic);
         let (cursor, end) = (conn.cursor, local.window.end());
         let (boundary, missed_from) = local.window.boundary(cursor);
+        if boundary >= end {
+            // It is in the newest message and has missed nothing, long as
+            // that may be.
+            return;
+        }
         let rest = if conn.flags.any(Flags::MID_FRAME) {
             local.window.slice(cursor, boundary)
         } else {
@@ -271,18 +302,22 @@ impl State {
         }
         for local in self.locals.iter_mut() {
             if local.next == 0 {
+                // The log of a topic that has gone quiet ends in a smaller
+                // segment; without this look the old one would stay.
+                local.window.advance();
                 local.release(&mut self.conns);
             }
         }
     }
 
-    fn drain(&mut self) {
+    fn drain(&mut self, spread_ms: u64, patience_ms: u64) {
         self.now_ms = self.hub.now_ms();
-        let patience_ms = self.hub.settings().drain_ms_max;
         let open =
             |(slot, conn): (u32, &super::conn::Conn)| (conn.phase == Phase::Open).then_some(slot);
         let everyone: Vec<u32> = self.conns.iter().filter_map(open).collect();
-        for slot in everyone {
+        let ticks = 1 + spread_ms / TICK.as_millis() as u64;
+        let share = everyone.len().div_ceil(ticks as usize).max(GOODBYES_MIN);
+        for slot in everyone.into_iter().take(share) {
             // No Logout for each: the room itself is closing.
             let conn = self.conns.at(slot);
             conn.flags.clear(Flags::CHAT);

@@ -108,6 +108,7 @@ impl<R: Ring> Reactor<R> {
     /// # Errors
     /// The refusal to answer with.
     pub fn adopt(&mut self, socket: &impl AsRawFd, arrival: Arrival) -> Result<(), Reject> {
+        self.state.now_ms = self.state.hub.now_ms();
         if self.state.conns.is_full() {
             return Err(Reject::ConnectionsMax);
         }
@@ -255,9 +256,15 @@ impl<R: Ring> Reactor<R> {
                 conn.flags.set(Flags::SHUTTING);
                 self.ring.close(slot);
             } else if !conn.flags.any(Flags::SHUT_BOTH | Flags::SHUTTING) {
-                // One at a time: there is one flag for the answer.
+                // One shutdown at a time: the flag tells of one answer.
                 conn.flags.set(Flags::SHUT_BOTH | Flags::SHUTTING);
-                self.ring.shutdown(slot, std::net::Shutdown::Both);
+                if conn.unreleased > 0 {
+                    // The kernel holds bytes of the log for a peer that may
+                    // never take them.
+                    self.ring.reset(slot);
+                } else {
+                    self.ring.shutdown(slot, std::net::Shutdown::Both);
+                }
             }
             return;
         }
@@ -302,6 +309,10 @@ impl State {
         }
         if upgrade.subprotocol == Some(Subprotocol::Chat) {
             flags.set(Flags::CHAT | Flags::ECHO);
+        }
+        if peer.ip().to_canonical().is_loopback() {
+            // There the kernel always copies, but may be long in saying so.
+            flags.set(Flags::COPIES);
         }
         let slot = self.conns.insert(Conn {
             cursor: 0,

@@ -24,7 +24,7 @@ use crate::log::Topic;
 use crate::ring::{SLOTS_MAX, Source, Uring, Wake};
 
 /// How often the clocks of connections are looked at.
-const TICK: Duration = Duration::from_millis(250);
+pub(super) const TICK: Duration = Duration::from_millis(250);
 
 /// One listening socket for each address.
 pub type Listeners = Vec<Socket>;
@@ -210,14 +210,20 @@ async fn serve(
         if ticked && !reactor.is_frozen() {
             reactor.tick();
         }
-        if hub.is_stopping() && deadline.is_none() && !reactor.is_frozen() {
-            // Not a word to the sockets: one that the service manager has passed
-            // lives on, and who comes then waits in it.
-            accepting.drain(..).for_each(|task| task.abort());
-            listeners.clear();
-            reactor.drain();
+        if hub.is_stopping() && !reactor.is_frozen() && (ticked || deadline.is_none()) {
             let drain = Duration::from_millis(hub.settings().drain_ms_max);
-            deadline = Some(Instant::now() + drain + 2 * TICK);
+            let now = Instant::now();
+            let end = *deadline.get_or_insert_with(|| {
+                // Not a word to the sockets: one that the service manager has
+                // passed lives on, and who comes then waits in it.
+                accepting.drain(..).for_each(|task| task.abort());
+                listeners.clear();
+                now + drain + 2 * TICK
+            });
+            let left = end.saturating_duration_since(now + 2 * TICK);
+            // The second half is for those to take their goodbye who are slow.
+            let spread = left.saturating_sub(drain / 2);
+            reactor.drain(spread.as_millis() as u64, left.as_millis() as u64);
         }
         if reactor.turn()? {
             // Not a mere yield: the runtime submits the acceptor's requests

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::config::{Changes, Settings};
@@ -41,6 +41,8 @@ pub struct Hub {
     admission: Admission,
     ready: AtomicBool,
     stopping: AtomicBool,
+    /// Connections there were when the daemon began to stop.
+    leaving: AtomicUsize,
     /// A successor is about to take over: nothing may change.
     frozen: AtomicBool,
     upgrade: OnceLock<Box<Upgrade>>,
@@ -84,8 +86,9 @@ impl Hub {
     /// # Errors
     /// As [`Hub::new`].
     pub fn with_clock(settings: Settings, clock: Clock) -> Result<Arc<Hub>, String> {
-        let cores: io::Result<Box<[Mailbox]>> =
-            (0..settings.cores).map(|_| Mailbox::new()).collect();
+        let cores: io::Result<Box<[Mailbox]>> = (0..settings.cores)
+            .map(|_| Mailbox::new(clock.now_ms()))
+            .collect();
         Ok(Arc::new(Hub {
             admission: Admission::default(),
             live: Live::new(settings)?,
@@ -95,6 +98,7 @@ impl Hub {
             cores: cores.map_err(|error| format!("cannot make an eventfd: {error}"))?,
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            leaving: AtomicUsize::new(0),
             frozen: AtomicBool::new(false),
             upgrade: OnceLock::new(),
             clock,
@@ -364,8 +368,17 @@ impl Hub {
             .collect()
     }
 
+    /// Over which time those who are told that the daemon stops should come back.
+    pub fn retry_spread_ms(&self) -> u64 {
+        let leaving = self.leaving.load(Ordering::Relaxed) as u64;
+        // Two thousand handshakes a second leave room for everything else.
+        self.settings().drain_ms_max.max(leaving / 2)
+    }
+
     /// Makes every core say goodbye and end.
     pub fn stop(&self) {
+        let connections = self.admission.connections();
+        self.leaving.store(connections, Ordering::Relaxed);
         self.stopping.store(true, Ordering::Release);
         for mailbox in &self.cores {
             mailbox.wake();

@@ -424,7 +424,10 @@ impl Sequencer {
         let oldest = self.raw.head().saturating_sub(retention.bytes_max);
         self.raw.trim(self.floor, oldest);
         if let Some(deflated) = &mut self.deflated {
-            deflated.view.trim(self.floor, 0);
+            // Who returns begins in the raw view, so what that has let go is of
+            // no use here.
+            let floor = self.floor.max(self.raw.first_offset());
+            deflated.view.trim(floor, 0);
         }
     }
 

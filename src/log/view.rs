@@ -10,7 +10,7 @@ use crate::protocol::ws::frame;
 
 use super::segment::{Budget, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Segment};
 
-/// Ordinary segments that fit into one log at least.
+/// A log that is full has at least so many segments, but for long messages.
 const SEGMENTS_MIN: u64 = 8;
 
 /// Held by the one writer of a log: the view inside the topic's lock.
@@ -156,11 +156,12 @@ impl View {
     }
 
     fn roll<E>(&mut self, offset: u64, len: usize, bounds: Bounds) -> Result<(), AppendError<E>> {
-        // Several fit into a log, however small: the old tail stays until the
-        // new one is linked, and readers keep what they have begun.
-        let share = (bounds.log_bytes_max / SEGMENTS_MIN) as usize;
+        // A small log has small segments: with two of the largest it would be
+        // full before it held what it may.
+        let share = usize::try_from(bounds.log_bytes_max / SEGMENTS_MIN).unwrap_or(usize::MAX);
         let grown = (self.tail().capacity() * 4).min(SEGMENT_BYTES_MAX);
-        let capacity = grown.min(share).max(len);
+        let grown = grown.min(share.max(SEGMENT_BYTES_MIN));
+        let capacity = grown.max(len);
         if self.budget.log_bytes() + capacity as u64 > bounds.log_bytes_max {
             self.trim_to_tail();
             if self.budget.log_bytes() + capacity as u64 > bounds.log_bytes_max {

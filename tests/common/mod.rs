@@ -226,7 +226,8 @@ impl Drop for Daemon {
         let _ = self.child.wait();
         let lines = self.log.lines.lock().unwrap();
         if thread::panicking() {
-            eprintln!("the daemon said: {lines:#?}");
+            let last = lines.len().saturating_sub(40);
+            eprintln!("the daemon said at last: {:#?}", &lines[last..]);
         } else {
             let wrong = |line: &&String| line.contains("panicked") || line.contains("has failed");
             assert_eq!(lines.iter().find(wrong), None);
@@ -247,7 +248,7 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_so() {
         assert!(begin.elapsed() < PATIENCE, "never: {what}");
-        thread::yield_now();
+        thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -130,7 +130,7 @@ impl Reader {
             Ok(Step::Control(opcode, control)) => self.control_event(opcode, control).map(Some),
             Ok(Step::Wait | Step::Again) => Ok(None),
             Err(fault) => {
-                self.close();
+                self.stop();
                 Err(fault)
             }
         }
@@ -149,8 +149,8 @@ impl Reader {
         self.closed
     }
 
-    /// Gives up what is unfinished and reads nothing more.
-    pub fn close(&mut self) {
+    /// Reads nothing more, and lets go of what is unfinished.
+    pub fn stop(&mut self) {
         self.closed = true;
         self.part = None;
     }
@@ -221,7 +221,7 @@ impl Reader {
             Opcode::Ping => Event::Ping(control),
             Opcode::Pong => Event::Pong(control),
             _ => {
-                self.close();
+                self.stop();
                 Event::Close(close::parse(control.bytes())?)
             }
         })

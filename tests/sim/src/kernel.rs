@@ -391,6 +391,11 @@ impl Kernel {
         side.pending.is_empty() && side.held.iter().all(stuck) && !self.is_due(core)
     }
 
+    /// Peers that do not read keep bytes of zero-copy sends.
+    pub fn waits_for_release(&self, core: usize) -> bool {
+        !self.sides[core].held.is_empty()
+    }
+
     /// Whether the core has been woken by its ring since this was last asked.
     pub fn take_signal(&mut self, core: usize) -> bool {
         std::mem::take(&mut self.sides[core].signal)

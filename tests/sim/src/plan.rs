@@ -49,11 +49,11 @@ impl Plan {
             copied: pick(rng, &[0, 128, 255]),
             requests_max: pick(rng, &[1, 2, 4, 16, 256]),
             buffers: pick(rng, &[1, 2, 8]),
-            buffer_bytes: pick(rng, &[1, 7, 64, 512, 4096]),
+            buffer_bytes: pick(rng, &[3, 7, 64, 512, 4096]),
         };
         let lag_bytes_max = pick(rng, &[1 << 10, 2 << 10, 8 << 10, 32 << 10]);
-        // Byte by byte, long messages would take for ever.
-        let longest = if faults.buffer_bytes == 1 { 2 } else { 4 };
+        // A few bytes at a time, long messages would take for ever.
+        let longest = if faults.buffer_bytes == 3 { 2 } else { 4 };
         let message_bytes_max = pick(rng, &[200, 1 << 10, 4 << 10, 80 << 10][..longest]);
         let log_bytes_max = (lag_bytes_max + message_bytes_max) * 8 + (256 << 10);
         let (ping_interval_ms, idle_ms_max) =

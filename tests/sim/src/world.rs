@@ -29,6 +29,8 @@ pub struct Outcome {
     pub deliveries: u64,
     pub connections: u64,
     pub gaps: u64,
+    /// One bit for each of [`fanfare::core::reason::CloseReason::all`] that ended a connection.
+    pub reasons: u64,
     /// Of all that was done, in order: equal for equal runs.
     pub digest: u64,
 }
@@ -235,9 +237,7 @@ impl World {
         let settings = &self.plan.settings;
         assert!(self.hub.log_bytes() <= settings.log_bytes_total_max as u64);
         let partial = self.hub.partial_bytes();
-        // Each client may pass the limit once, by what one buffer makes it keep.
-        let slack = 4096 + 2 * settings.message_bytes_max as u64;
-        let max = settings.partial_bytes_max as u64 + slack;
+        let max = settings.partial_bytes_max as u64;
         assert!(partial <= max, "{partial} bytes of partial messages");
         for truth in &self.truths {
             if let Some((topic, _)) = &truth.watch {
@@ -295,13 +295,21 @@ impl World {
         let core = self.rng.usize(..self.cores.len());
         self.say(|| format!("core {core} freezes"));
         self.cores[core].reactor.freeze();
-        for _ in 0..self.rng.usize(..200) {
-            if self.cores[core].reactor.is_still() {
-                break;
-            }
-            self.kernel.borrow_mut().progress(core, 128);
+        // Given up at some time, or come to rest whatever the peers do.
+        let patience = [self.rng.usize(..10), 2_000][self.rng.usize(..2)];
+        let mut turns = 0;
+        while !self.cores[core].reactor.is_still() && turns < patience {
+            self.kernel.borrow_mut().progress(core, 200);
             self.turn(core);
+            turns += 1;
         }
+        let kernel = self.kernel.borrow();
+        assert!(
+            turns < 2_000 || kernel.waits_for_release(core),
+            "core {core} does not hold still: {}",
+            kernel.describe_core(core)
+        );
+        drop(kernel);
         self.cores[core].reactor.thaw();
         self.cores[core].awake = true;
     }
@@ -344,6 +352,7 @@ impl World {
             .name(std::net::SocketAddr::ip(&peer), settings)
             .is_err()
         {
+            admission.shake();
             admission.leave_unnamed();
             return;
         }
