@@ -294,6 +294,7 @@ impl Kernel {
     /// Lets some of what is under way get done: each thing `likely` times in
     /// 256. Wakes the core if something has.
     pub fn progress(&mut self, core: usize, likely: u8) {
+        let before = self.sides[core].ready.len();
         let mut at = 0;
         while at < self.sides[core].pending.len() {
             if chance(&mut self.rng, likely) {
@@ -304,7 +305,9 @@ impl Kernel {
             }
         }
         self.release(core, likely);
-        self.wake_if_due(core);
+        let side = &mut self.sides[core];
+        // An eventfd is written when something is added, not while it is there.
+        side.signal |= !side.muted && side.ready.len() > before;
     }
 
     fn complete(&mut self, core: usize, slot: u32, done: Pending) {
@@ -399,12 +402,6 @@ impl Kernel {
     /// Whether the core has been woken by its ring since this was last asked.
     pub fn take_signal(&mut self, core: usize) -> bool {
         std::mem::take(&mut self.sides[core].signal)
-    }
-
-    fn wake_if_due(&mut self, core: usize) {
-        if !self.sides[core].muted && self.is_due(core) {
-            self.sides[core].signal = true;
-        }
     }
 
     /// The client has done something that its server side may notice.
