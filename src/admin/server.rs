@@ -30,7 +30,7 @@ use crate::hub::Hub;
 const CONNECTIONS_MAX: usize = 64;
 /// A request head that is not whole by then ends the connection, and so does
 /// silence between two requests.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+const HEAD_TIME: Duration = Duration::from_secs(5);
 /// Hyper's buffer for a head, and for what is read of a body at a time.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// A connection that has lived for so long is asked to end after its request.

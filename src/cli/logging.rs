@@ -1,23 +1,50 @@
-//! Log lines on standard error.
+//! Where log lines go: standard error, or the journal.
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
+use super::journal::{self, Journal};
 use crate::config::{LogFormat, Settings};
 
-/// From here on `tracing` events become lines on standard error, one each.
-/// A second call in one process changes nothing.
-pub(super) fn start(settings: &Settings) {
-    // The settings were checked when they were read.
-    let filter = EnvFilter::try_new(&settings.log).unwrap_or_default();
-    let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
-    let started = match settings.log_format {
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-    };
+/// From here on `tracing` events are logged, in the form that the settings ask
+/// for. What is returned makes their levels follow other settings.
+///
+/// # Errors
+/// A sentence: the journal was asked for and cannot be reached.
+pub(super) fn start(settings: &Settings) -> Result<impl Fn(&Settings) + Send + 'static, String> {
+    let (filter, handle) = reload::Layer::new(filter(settings));
+    let started = tracing_subscriber::registry()
+        .with(lines(settings.log_format)?)
+        .with(filter)
+        .try_init();
     // It only fails where lines are being written already.
     if let Err(cause) = started {
         tracing::debug!("logging was set up before: {cause}");
     }
+    Ok(move |settings: &Settings| {
+        if let Err(error) = handle.reload(self::filter(settings)) {
+            tracing::warn!(%error, "cannot change what is logged");
+        }
+    })
+}
+
+/// The settings were checked when they were read.
+fn filter(settings: &Settings) -> EnvFilter {
+    EnvFilter::try_new(&settings.log).unwrap_or_default()
+}
+
+fn lines(format: LogFormat) -> Result<Box<dyn Layer<Registry> + Send + Sync>, String> {
+    let plain = || fmt::layer().with_writer(io::stderr);
+    let text = || plain().with_ansi(io::stderr().is_terminal()).boxed();
+    Ok(match format {
+        LogFormat::Text => text(),
+        LogFormat::Json => plain().json().flatten_event(true).boxed(),
+        LogFormat::Auto if !journal::is_stderr() => text(),
+        LogFormat::Auto => Journal::connect().map_or_else(|_| text(), Layer::boxed),
+        LogFormat::Journal => Journal::connect()
+            .map_err(|error| format!("cannot reach the journal (log_format): {error}"))?
+            .boxed(),
+    })
 }

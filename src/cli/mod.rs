@@ -3,6 +3,9 @@
 //! What the commands do to the machine is handed in as [`Actions`], so that this
 //! module knows settings and words only.
 
+#[cfg(test)]
+mod generated;
+mod journal;
 mod logging;
 mod upgrade;
 
@@ -12,13 +15,13 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-use crate::config::{self, Settings};
+use crate::config::{self, Reload, Settings};
 
 /// What the commands call. Errors are sentences for the person at the terminal.
 #[derive(Clone, Copy)]
 pub struct Actions {
     /// Serves until it is told to stop; logging is set up by then.
-    pub serve: fn(Settings) -> Result<(), String>,
+    pub serve: fn(Settings, Reload) -> Result<(), String>,
     /// Tells what the kernel offers, or names what is missing and the cure.
     pub probe: fn() -> Result<String, String>,
 }
@@ -43,13 +46,21 @@ pub fn run(actions: Actions) -> ExitCode {
     }
 }
 
-fn serve(matches: &ArgMatches, serve: fn(Settings) -> Result<(), String>) -> ExitCode {
+fn serve(matches: &ArgMatches, serve: fn(Settings, Reload) -> Result<(), String>) -> ExitCode {
     let settings = match config::from_matches(matches) {
         Ok(settings) => settings,
         Err(error) => return fail(EXIT_USAGE, &error.to_string()),
     };
-    logging::start(&settings);
-    match serve(settings) {
+    let log = match logging::start(&settings) {
+        Ok(log) => log,
+        Err(sentence) => return fail(EXIT_FAILED, &sentence),
+    };
+    let matches = matches.clone();
+    let reload = Reload {
+        read: Box::new(move || config::from_matches(&matches)),
+        log: Box::new(log),
+    };
+    match serve(settings, reload) {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => fail(EXIT_FAILED, &sentence),
     }

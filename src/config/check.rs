@@ -1,7 +1,7 @@
 //! Settings that only make sense together.
 
 use super::value::Size;
-use super::{Admin, Settings};
+use super::{Admin, ProxyHeader, Settings};
 
 /// Two settings that contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +90,11 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
         },
     );
     require(
+        settings.proxy_header == ProxyHeader::None || !settings.trusted_proxies.is_empty(),
+        &["proxy_header", "trusted_proxies"],
+        &|| "proxy_header needs trusted_proxies: nobody else's word is taken".into(),
+    );
+    require(
         !admin_is_open(settings) || settings.admin_token_file.is_some(),
         &["admin", "admin_token_file"],
         &|| {
@@ -143,6 +148,17 @@ mod tests {
             sentences(|settings| settings.partial_bytes_max = 1 << 10),
             ["partial_bytes_max (1 KiB) must be at least message_bytes_max (1 MiB)"]
         );
+    }
+
+    #[test]
+    fn a_proxy_header_needs_a_proxy() {
+        let alone = sentences(|settings| settings.proxy_header = ProxyHeader::ProxyProtocol);
+        assert_eq!(alone.len(), 1);
+        let with_proxy = sentences(|settings| {
+            settings.proxy_header = ProxyHeader::ProxyProtocol;
+            settings.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        });
+        assert_eq!(with_proxy, [""; 0]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Row, TABLE};
+use super::{AT_START_ONLY, Kind, Row, TABLE};
 
 const INTRODUCTION: &str = "\
 # Settings
@@ -21,7 +21,12 @@ These must fit together: `log_bytes_max` holds at least `lag_bytes_max` +
 `message_bytes_max`; `log_bytes_total_max` at least `log_bytes_max`;
 `retain_bytes_max` is at most `log_bytes_max`; `partial_bytes_max` is at least
 `message_bytes_max`; `ping_interval_ms` is less than `idle_ms_max`; an `admin`
-address beyond loopback needs `admin_token_file`.
+address beyond loopback needs `admin_token_file`; `proxy_header` needs `trusted_proxies`.
+
+After `systemctl reload fanfare`, or SIGHUP, the file is read again and what has changed
+in it holds from then on, but for `listen`, `admin`, `admin_token_file`, `cores`,
+`log_format` and `receive_buffers`, which take a restart; the log names them. A file that
+is not right changes nothing.
 ";
 
 /// `docs/configuration.md`, as it should be.
@@ -67,6 +72,55 @@ pub fn summary() -> String {
     table
 }
 
+const SAMPLE_INTRODUCTION: &str = "\
+# The settings of Fanfare. Each line that begins with #key shows a default: take
+# away its # and change it. `fanfare check-config` says whether the file is right;
+# `systemctl reload fanfare` puts it in force without losing a connection.
+# More on each: /usr/share/doc/fanfare/docs/configuration.md
+#
+# With fanfare.socket, as the package sets it up, the addresses of that unit come
+# in place of `listen`: change them with `systemctl edit fanfare.socket`.
+";
+
+/// `/etc/fanfare/fanfare.toml` as it is installed: every setting, commented out.
+pub fn sample() -> String {
+    let mut file = SAMPLE_INTRODUCTION.to_owned();
+    let mut heading = "";
+    for row in TABLE {
+        if row.heading != heading {
+            heading = row.heading;
+            write!(file, "\n## {heading}\n").expect("a string takes all");
+        }
+        let restart = if AT_START_ONLY.contains(&row.key) {
+            " A change takes a restart."
+        } else {
+            ""
+        };
+        let Row {
+            key, kind, help, ..
+        } = row;
+        let value = sample_value(row);
+        write!(
+            file,
+            "\n# {help}.{restart}\n# Allowed: {kind}\n#{key} = {value}\n"
+        )
+        .expect("a string takes all");
+    }
+    file
+}
+
+fn sample_value(row: &Row) -> String {
+    match (row.kind, row.default) {
+        (Kind::File, "") => "\"/etc/fanfare/token\"".to_owned(),
+        (kind, "") if kind.is_list() => "[]".to_owned(),
+        (kind, text) if kind.is_list() => format!("[\"{text}\"]"),
+        (kind, text) if kind.is_number() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            text.to_owned()
+        }
+        (_, text) => format!("\"{text}\""),
+    }
+}
+
 /// The pages are compared with the table; with `UPDATE_DOCS=1` set while these
 /// tests run, they are written anew.
 #[cfg(test)]
@@ -74,9 +128,11 @@ mod tests {
     use std::{env, fs};
 
     use super::*;
+    use crate::config::{Settings, check_file};
 
     const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
     const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/fanfare.toml");
     const BEGIN: &str = "<!-- settings: written by a test, see src/config/docs.rs -->\n";
     const END: &str = "<!-- end of settings -->";
 
@@ -109,5 +165,29 @@ mod tests {
             &readme,
             &format!("{before}{BEGIN}{}{END}{after}", summary()),
         );
+    }
+
+    #[test]
+    fn the_installed_file_shows_the_settings_as_they_are() {
+        let file = fs::read_to_string(SAMPLE).unwrap_or_default();
+        assert_page(SAMPLE, &file, &sample());
+    }
+
+    #[test]
+    fn the_installed_file_means_the_defaults_with_and_without_its_comments() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fanfare.toml");
+        let plain = |line: &str| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => rest.to_owned(),
+            _ => line.to_owned(),
+        };
+        let lines: Vec<String> = sample().lines().map(plain).collect();
+        for text in [sample(), lines.join("\n")] {
+            fs::write(&path, &text).unwrap();
+            let mut settings = check_file(&path).unwrap();
+            settings.admin_token_file = None;
+            assert_eq!(settings, Settings::default());
+        }
+        assert!(lines.iter().any(|line| line.starts_with("lag_policy = ")));
     }
 }

@@ -9,14 +9,18 @@ mod check;
 mod docs;
 mod file;
 mod load;
+mod reload;
 mod value;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-pub use docs::{markdown, summary};
+use ipnet::IpNet;
+
+pub use docs::{markdown, sample, summary};
 pub use load::{CONFIG_OPTION, ConfigError, check_file, from_matches, options};
-pub use value::{Admin, Deflate, Kind, LagPolicy, LogFormat, Zerocopy};
+pub use reload::{AT_START_ONLY, Changes, Reload};
+pub use value::{Admin, Deflate, Kind, LagPolicy, LogFormat, ProxyHeader, Zerocopy};
 
 use value::{Given, Kind::*, Value};
 
@@ -67,6 +71,22 @@ macro_rules! settings {
                 }
                 Ok(())
             }
+
+            /// Whether the field named `key` is another one in `other`.
+            fn differs(&self, key: &str, other: &Settings) -> bool {
+                match key {
+                    $($( stringify!($name) => self.$name != other.$name, )*)*
+                    _ => unreachable!("{key} comes from the table"),
+                }
+            }
+
+            /// Copies the field named `key`.
+            fn take(&mut self, key: &str, from: &Settings) {
+                match key {
+                    $($( stringify!($name) => self.$name = from.$name.clone(), )*)*
+                    _ => unreachable!("{key} comes from the table"),
+                }
+            }
         }
     };
 }
@@ -87,14 +107,18 @@ settings! {
             "File whose trimmed content is the token that admin requests must bear";
         origins: Vec<String> = "", Origins,
             "Origins whose pages may connect; if empty, only pages from the host itself";
+        trusted_proxies: Vec<IpNet> = "", Networks,
+            "Proxies in front, whose word on the address of a client is taken";
+        proxy_header: ProxyHeader = "none", Choice(&["none", "proxy-protocol", "x-forwarded-for"]),
+            "How the trusted proxies tell it; with proxy-protocol (v1 or v2) they all must";
     }
     "Running" {
         cores: usize = "auto", Cores,
             "Threads, each with its own listener and rings; may exceed the processors";
         log: String = "info", LogFilter,
             "What is logged to standard error";
-        log_format: LogFormat = "text", Choice(&["text", "json"]),
-            "Form of the log lines";
+        log_format: LogFormat = "auto", Choice(&["auto", "text", "json", "journal"]),
+            "Form of the log lines; auto is the journal with its fields where there is one, else text";
         drain_ms_max: u64 = "5000", Count(0, 600_000),
             "How long stopping waits for subscribers to be sent what is still theirs";
         receive_buffers: u16 = "512", PowerOfTwo(16, 32_768),
@@ -157,6 +181,24 @@ settings! {
             "How far a subscriber may fall behind before the lag policy applies";
         lag_policy: LagPolicy = "close", Choice(&["close", "skip"]),
             "A subscriber that lags is closed with 1013, or skips to the latest with a notice";
+    }
+}
+
+impl Settings {
+    /// How the peer at `ip` tells whose connection it passes on, if it is a proxy
+    /// that is trusted to.
+    pub fn proxy_header_of(&self, ip: IpAddr) -> ProxyHeader {
+        if self.is_trusted_proxy(ip) {
+            self.proxy_header
+        } else {
+            ProxyHeader::None
+        }
+    }
+
+    pub fn is_trusted_proxy(&self, ip: IpAddr) -> bool {
+        self.trusted_proxies
+            .iter()
+            .any(|network| network.contains(&ip))
     }
 }
 

@@ -1,10 +1,11 @@
 //! How one value is read, be it from the file or from the command line.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::thread;
 
+use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 /// What a setting accepts.
@@ -24,6 +25,7 @@ pub enum Kind {
     File,
     LogFilter,
     Origins,
+    Networks,
 }
 
 /// More cores than this gain nothing and cost two rings each.
@@ -32,7 +34,7 @@ const CORES_MAX: u64 = 256;
 impl Kind {
     /// Whether the setting takes several values.
     pub fn is_list(self) -> bool {
-        matches!(self, Kind::Addresses | Kind::Origins)
+        matches!(self, Kind::Addresses | Kind::Origins | Kind::Networks)
     }
 
     /// Whether an integer of the file can be a value.
@@ -51,6 +53,7 @@ impl Kind {
             Kind::File => "FILE",
             Kind::LogFilter => "LEVELS",
             Kind::Origins => "ORIGIN",
+            Kind::Networks => "NETWORK",
         }
     }
 
@@ -83,6 +86,9 @@ impl fmt::Display for Kind {
             Kind::Origins => out.write_str(
                 "scheme://host[:port], as https://example.com or https://*.example.com; * for any",
             ),
+            Kind::Networks => {
+                out.write_str("an IP address or IP/BITS, as 127.0.0.1, 10.0.0.0/8 or fd00::/8")
+            }
         }
     }
 }
@@ -206,6 +212,16 @@ impl Value for Vec<SocketAddr> {
     }
 }
 
+impl Value for Vec<IpNet> {
+    fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
+        let network = |word: &str| match word.parse::<IpAddr>() {
+            Ok(ip) => Ok(IpNet::from(ip)),
+            Err(_) => word.parse().or_else(|_| refuse(word, kind)),
+        };
+        given.all().map(network).collect()
+    }
+}
+
 impl Value for Vec<String> {
     fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
         let words = given.all().map(str::to_ascii_lowercase);
@@ -286,8 +302,10 @@ choices! {
     LagPolicy { "close" => Close, "skip" => Skip }
     /// Whether permessage-deflate is spoken, and how.
     Deflate { "on" => On, "takeover" => Takeover, "off" => Off }
-    /// The form of the log lines on standard error.
-    LogFormat { "text" => Text, "json" => Json }
+    /// How a trusted proxy tells a client's address.
+    ProxyHeader { "none" => None, "proxy-protocol" => ProxyProtocol, "x-forwarded-for" => XForwardedFor }
+    /// The form of the log lines.
+    LogFormat { "auto" => Auto, "text" => Text, "json" => Json, "journal" => Journal }
 }
 
 #[cfg(test)]
@@ -358,6 +376,22 @@ mod tests {
             "*://a",
         ] {
             assert!(!is_origin(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_an_address_or_a_prefix() {
+        let read = |word: &str| Vec::<IpNet>::read(&word.into(), &Kind::Networks);
+        let networks = read("127.0.0.1, 10.0.0.0/8, fd00::/8").unwrap();
+        let holds = |ip: &str| {
+            let ip: IpAddr = ip.parse().unwrap();
+            networks.iter().any(|network| network.contains(&ip))
+        };
+        assert!(holds("127.0.0.1") && holds("10.9.9.9") && holds("fd00::1"));
+        assert!(!holds("127.0.0.2") && !holds("11.0.0.0") && !holds("::1"));
+        assert_eq!(read(""), Ok(Vec::new()));
+        for word in ["localhost", "10.0.0.0/33", "10.0.0/8", "*"] {
+            assert!(read(word).is_err(), "{word}");
         }
     }
 

@@ -3,25 +3,26 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
 use super::metrics::Metrics;
 use super::reactor::{Arrival, Reactor};
-use crate::config::Deflate;
-use crate::hub::{Hub, Refusal};
+use crate::config::{Deflate, ProxyHeader};
+use crate::hub::{Hub, Mailbox};
 use crate::page;
 use crate::protocol::http::{
     HeadReader, Reject, Request, Upgrade, get_response, is_upgrade, negotiate, response,
 };
+use crate::protocol::proxy;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::deflate;
 use crate::ring::{Source, Uring};
@@ -33,6 +34,11 @@ const LINGER: Duration = Duration::from_millis(1000);
 const LINGERING_MAX: usize = 512;
 /// After an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that a core may have over its even share before it leaves those
+/// that wait in a shared listener to others; an eighth of the share besides.
+const LEAD_MAX: u64 = 16;
+/// How long it leaves them to others. Then it takes one: the others may be busy.
+const STEP_BACK: Duration = Duration::from_millis(2);
 /// The first read of a head; nearly all heads fit.
 const READ_BYTES: usize = 1024;
 
@@ -46,19 +52,35 @@ pub(super) struct Acceptor {
     pub(super) lingering: std::cell::Cell<usize>,
 }
 
-/// Counts a connection while it is in its handshake.
-struct Admitted {
+/// A connection in its handshake, and its place in the counts.
+struct Guest {
     hub: Arc<Hub>,
-    ip: IpAddr,
+    /// Whose it is; until it is named, the peer as the kernel knows it.
+    peer: SocketAddr,
+    named: bool,
     /// The reactor has it now, and lets it go in the end.
     adopted: bool,
 }
 
-impl Drop for Admitted {
+impl Guest {
+    /// Settles whose connection it is.
+    fn name(&mut self, peer: SocketAddr) -> Result<(), Reject> {
+        self.peer = peer;
+        let admission = self.hub.admission();
+        admission.name(peer.ip(), self.hub.settings())?;
+        self.named = true;
+        Ok(())
+    }
+}
+
+impl Drop for Guest {
     fn drop(&mut self) {
-        self.hub.admission().shake();
-        if !self.adopted {
-            self.hub.admission().leave(self.ip);
+        let admission = self.hub.admission();
+        admission.shake();
+        match (self.adopted, self.named) {
+            (true, _) => {}
+            (false, true) => admission.leave(self.peer.ip()),
+            (false, false) => admission.leave_unnamed(),
         }
     }
 }
@@ -70,51 +92,64 @@ enum Wanted {
 }
 
 impl Acceptor {
-    /// Accepts until the listener is shut down.
-    pub(super) async fn accept(self: Rc<Self>, listener: Source<TcpListener>) {
+    /// Accepts until the task is aborted. Other cores accept from a `shared`
+    /// listener as well.
+    pub(super) async fn accept(self: Rc<Self>, listener: Source<TcpListener>, shared: bool) {
         loop {
+            if shared && self.leads() {
+                sleep(STEP_BACK).await;
+            }
             match listener.next(TcpListener::accept).await {
                 Ok((stream, peer)) => {
                     let stream = TcpStream::from_std(stream);
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                     tokio_uring::spawn(self.clone().receive(stream, peer));
+                    // A way through the ring, so that a burst holds up neither
+                    // the requests of those before nor the other cores.
+                    tokio_uring::no_op().await.ok();
                 }
-                Err(_) if self.hub.is_stopping() => return,
                 Err(error) if is_about_the_peer(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections at the moment");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
+    /// Whether this core has clearly more connections than the others on average.
+    fn leads(&self) -> bool {
+        let cores = self.hub.mailboxes();
+        let held = |core: &Mailbox| core.metrics.connections.get();
+        let share = cores.iter().map(held).sum::<u64>() / cores.len() as u64;
+        held(&cores[self.core]) > share + share / 8 + LEAD_MAX
+    }
+
     async fn receive(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {
-        if let Err(refusal) = self.hub.admission().enter(peer.ip()) {
-            let reject = match refusal {
-                Refusal::Connections => Reject::ConnectionsMax,
-                Refusal::Address => Reject::AddressConnectionsMax,
-                Refusal::Handshakes => Reject::HandshakesMax,
-            };
-            return self.refuse(stream, peer, reject).await;
+        let admission = self.hub.admission();
+        if let Err(refusal) = admission.enter(self.hub.settings()) {
+            return self.refuse(stream, peer, refusal.into()).await;
         }
-        let mut admitted = Admitted {
+        let mut guest = Guest {
             hub: self.hub.clone(),
-            ip: peer.ip(),
+            peer,
+            named: false,
             adopted: false,
         };
         let time = Duration::from_millis(self.hub.settings().handshake_ms_max);
-        let read = timeout(time, self.read_request(&stream)).await;
-        match read.unwrap_or(Some(Err(Reject::Timeout))) {
+        let read = timeout(time, self.read_request(&stream, &mut guest)).await;
+        let peer = guest.peer;
+        match read.unwrap_or(Err(Reject::Timeout)) {
             // The peer left before it had asked for anything.
-            None => {}
-            Some(Err(reject)) => self.refuse(stream, peer, reject).await,
-            Some(Ok((Wanted::Answer(answer), _))) => {
+            Ok(None) => {}
+            Err(reject) => self.refuse(stream, peer, reject).await,
+            Ok(Some((Wanted::Answer(answer), _))) => {
                 self.metrics().pages.add(1);
                 self.answer(stream, answer).await;
             }
-            Some(Ok((Wanted::Upgrade(upgrade), rest))) => {
+            Ok(Some((Wanted::Upgrade(upgrade), rest))) => {
                 match self.adopt(&stream, peer, upgrade, rest) {
-                    Ok(()) => admitted.adopted = true,
+                    Ok(()) => guest.adopted = true,
                     Err(reject) => self.refuse(stream, peer, reject).await,
                 }
             }
@@ -143,10 +178,19 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Reads one request head. Returns what it asks for and the bytes behind
-    /// it, or `None` if the peer left.
-    async fn read_request(&self, stream: &TcpStream) -> Option<Result<(Wanted, Vec<u8>), Reject>> {
-        let head_bytes_max = self.hub.settings().head_bytes_max;
+    /// Reads one request head, behind a proxy's header if the peer is one that
+    /// sends it, and names the guest. Returns what is asked for and the bytes
+    /// behind it, or `None` if the peer left.
+    async fn read_request(
+        &self,
+        stream: &TcpStream,
+        guest: &mut Guest,
+    ) -> Result<Option<(Wanted, Vec<u8>)>, Reject> {
+        let settings = self.hub.settings();
+        let proxy_header = settings.proxy_header_of(guest.peer.ip());
+        if proxy_header == ProxyHeader::None {
+            guest.name(guest.peer)?;
+        }
         let mut bytes = Vec::with_capacity(READ_BYTES);
         let mut head = HeadReader::default();
         loop {
@@ -157,14 +201,26 @@ impl Acceptor {
             let (read, slice) = stream.read(bytes.slice(had..)).await;
             bytes = slice.into_inner();
             if !matches!(read, Ok(1..)) {
-                return None;
+                return Ok(None);
             }
-            let routed = match head.parse(&bytes, head_bytes_max) {
-                Ok(None) => continue,
-                Ok(Some((request, len))) => self.route(&request).map(|wanted| (wanted, len)),
-                Err(reject) => Err(reject),
+            if proxy_header == ProxyHeader::ProxyProtocol && !guest.named {
+                let Some((source, len)) = proxy::parse(&bytes).map_err(|_| Reject::ProxyHeader)?
+                else {
+                    continue;
+                };
+                guest.name(source.unwrap_or(guest.peer))?;
+                bytes.drain(..len);
+            }
+            let Some((request, len)) = head.parse(&bytes, settings.head_bytes_max)? else {
+                continue;
             };
-            return Some(routed.map(|(wanted, len)| (wanted, bytes.split_off(len))));
+            if !guest.named {
+                let elements = request.elements("x-forwarded-for");
+                let trusted = |ip| settings.is_trusted_proxy(ip);
+                guest.name(proxy::forwarded_for(elements, guest.peer, trusted))?;
+            }
+            let wanted = self.route(&request)?;
+            return Ok(Some((wanted, bytes.split_off(len))));
         }
     }
 

@@ -127,7 +127,7 @@ impl Peer {
 pub(super) struct Rate {
     second: u32,
     messages: u32,
-    bytes: u32,
+    bytes: u64,
 }
 
 impl Rate {
@@ -148,10 +148,9 @@ impl Rate {
             };
         }
         self.messages = self.messages.saturating_add(1);
-        // In units of 256 bytes, so that 32 bits reach a terabyte a second.
-        self.bytes = self.bytes.saturating_add(len as u32 / 256);
+        self.bytes += len as u64;
         (messages_max == 0 || u64::from(self.messages) <= messages_max)
-            && (bytes_max == 0 || u64::from(self.bytes) * 256 <= bytes_max)
+            && (bytes_max == 0 || self.bytes <= bytes_max)
     }
 }
 

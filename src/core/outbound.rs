@@ -15,6 +15,9 @@ use crate::ring::{Errno, Mode, Ring};
 /// Sends in one go of fan-out; then the ring delivers what else has come, so
 /// that a large topic holds up neither pings nor small topics.
 const FAN_OUT_MAX: usize = 256;
+/// Runs of the log below this size are sent together where own messages lie
+/// between them.
+const GATHER_BYTES: usize = 64 << 10;
 
 impl<R: Ring> Reactor<R> {
     /// Sends grown topics to their subscribers, a bounded number at a time.
@@ -123,6 +126,10 @@ impl<R: Ring> Reactor<R> {
                 return self.state.mark(slot);
             }
         }
+        if end < local.window.end() && end - conn.cursor < GATHER_BYTES as u64 {
+            let last = finish.map_or(u64::MAX, |finish| finish.position);
+            return send_gathered(&mut self.ring, slot, conn, local, last);
+        }
         conn.tidy_extra();
         let at_rest = conn.extra.as_ref().is_none_or(|extra| extra.is_at_rest());
         if conn.flags.any(Flags::CATCHING_UP) && conn.cursor >= end && at_rest {
@@ -181,10 +188,8 @@ impl<R: Ring> Reactor<R> {
         if from_log {
             metrics.sends.add(1);
             if sent > 0 {
-                let (from, to) = (conn.cursor, conn.cursor + u64::from(sent));
-                conn.cursor = to;
                 if conn.phase != Phase::Ending {
-                    let messages = locals.at(conn.topic).messages_between(from, to);
+                    let messages = pass_over(conn, locals.at(conn.topic), sent);
                     metrics.deliveries.add(messages);
                 }
                 // A whole run ends where a frame does.
@@ -232,13 +237,63 @@ fn send_log<R: Ring>(
     let large = run.len as usize >= settings.zerocopy_bytes_min;
     let mode = match settings.zerocopy {
         Zerocopy::Always if large => Mode::ZeroCopy,
-        // A route that has copied once will copy again.
-        Zerocopy::Auto if large && !conn.flags.any(Flags::COPIES) => Mode::ZeroCopy,
+        // A route that has copied once will copy again. And one send at a time:
+        // a peer that stalls must not pin much of the log.
+        Zerocopy::Auto if large && !conn.flags.any(Flags::COPIES) && conn.unreleased == 0 => {
+            Mode::ZeroCopy
+        }
         _ => Mode::Copy,
     };
     conn.offered = run.len;
     conn.flags.set(Flags::SENDING_LOG);
     ring.send(slot, run.bytes, run.from, run.len, mode);
+}
+
+/// Copies runs of the log that lie between own messages, and sends them in
+/// one go: a publisher among publishers would get a send for each otherwise.
+fn send_gathered<R: Ring>(ring: &mut R, slot: u32, conn: &mut Conn, local: &Local, last: u64) {
+    let last = last.min(local.window.end());
+    let mut bytes = Vec::new();
+    let mut at = conn.cursor;
+    let own = conn.extra.iter().flat_map(|extra| &extra.own);
+    for own in own.cloned().chain(std::iter::once(last..last)) {
+        let until = own.start.min(last);
+        while at < until && bytes.len() < GATHER_BYTES {
+            let run = local.window.slice(at, until);
+            let (from, len) = (run.from as usize, run.len as usize);
+            if len > GATHER_BYTES && !bytes.is_empty() {
+                break;
+            }
+            bytes.extend_from_slice(&run.bytes[from..from + len]);
+            at += u64::from(run.len);
+        }
+        if at < until || at >= last || bytes.len() >= GATHER_BYTES {
+            break;
+        }
+        at = at.max(own.end);
+    }
+    if bytes.is_empty() {
+        return;
+    }
+    conn.offered = bytes.len() as u32;
+    conn.flags.set(Flags::SENDING_LOG);
+    ring.send(slot, &Rc::new(bytes.into()), 0, conn.offered, Mode::Copy);
+}
+
+/// Moves the cursor by `sent` bytes that went out, over own messages too.
+/// Returns how many messages were among them.
+#[inline]
+fn pass_over(conn: &mut Conn, local: &mut Local, sent: u32) -> u64 {
+    let (mut left, mut messages) = (u64::from(sent), 0);
+    while left > 0 {
+        let own = conn.step_over_own();
+        let run = own.map_or(left, |start| left.min(start - conn.cursor));
+        let (from, to) = (conn.cursor, conn.cursor + run);
+        messages += local.messages_between(from, to);
+        conn.cursor = to;
+        left -= run;
+    }
+    messages
 }
 
 /// Sends the frames that are for this peer alone.

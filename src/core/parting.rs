@@ -4,12 +4,16 @@
 use super::conn::{Finish, Flags, LANE_BYTES_MAX, NO_PLACE, Phase};
 use super::reactor::{Reactor, State, note_end};
 use super::reason::CloseReason;
+use super::thread::TICK;
 use crate::config::LagPolicy;
 use crate::protocol::ws::Opcode;
 use crate::protocol::ws::close;
 use crate::protocol::ws::frame;
 use crate::ring::{Errno, Ring};
 
+/// Goodbyes of one core at a time that are not worth spreading further: some
+/// thousand in a second are nobody's burden when they come back.
+const GOODBYES_MIN: usize = 256;
 /// How long a peer may take to part once it has been asked to.
 const PARTING_MS_MAX: u64 = 2000;
 
@@ -22,8 +26,12 @@ impl<R: Ring> Reactor<R> {
 
     /// Says goodbye to everyone: each is sent what is published by now, then
     /// the close, for as long as `drain_ms_max`.
-    pub fn drain(&mut self) {
-        self.state.drain();
+    ///
+    /// So that they do not all come back at once, goodbyes are spread over
+    /// `spread_ms`: this is to be called with every tick, with what is left of
+    /// that time and of `drain_ms_max`. With 0 left it is for all who remain.
+    pub fn drain(&mut self, spread_ms: u64, patience_ms: u64) {
+        self.state.drain(spread_ms, patience_ms);
     }
 }
 
@@ -107,6 +115,7 @@ impl State {
     /// All that was owed is sent: the close frame goes into the lane, and the
     /// connection leaves its topic.
     pub(super) fn begin_closing(&mut self, slot: u32) {
+        let retry_ms = self.retry_ms(slot);
         let conn = self.conns.at(slot);
         let extra = conn.extra();
         let finish = extra.finish.take().expect("only who finishes closes");
@@ -114,11 +123,28 @@ impl State {
         let len = match finish.code {
             0 => frame::encode_control(&mut frame, Opcode::Close, &[]),
             code if finish.reason == CloseReason::Peer => close::encode(&mut frame, code, ""),
+            code if finish.reason == CloseReason::Drain => {
+                let phrase = finish.reason.phrase();
+                let hint = format!("{phrase}, retry in {retry_ms} ms");
+                close::encode(&mut frame, code, &hint)
+            }
             code => close::encode(&mut frame, code, &finish.reason.phrase()),
         };
         extra.lane.extend_from_slice(&frame[..len]);
         conn.phase = Phase::Closing;
         self.leave_topic(slot);
+    }
+
+    /// When the peer in a slot should come back after the daemon has stopped: no
+    /// two of them at the same time, as far as that can be.
+    fn retry_ms(&self, slot: u32) -> u64 {
+        /// 2^64 over the golden ratio: its multiples spread evenly.
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let cores = self.hub.mailboxes().len() as u64;
+        let number = u64::from(slot) * cores + self.core as u64;
+        let spread = u128::from(self.hub.retry_spread_ms());
+        let part = (u128::from(number.wrapping_mul(STEP)) * spread) >> 64;
+        self.hub.settings().retry_after_s * 1000 + part as u64
     }
 
     /// Ends an open connection without a word, as nobody would hear it.
@@ -173,8 +199,13 @@ impl State {
     pub(super) fn settle_lagging(&mut self) {
         let mut lagging = std::mem::take(&mut self.lagging);
         for slot in lagging.drain(..) {
-            if self.conns.at(slot).place != NO_PLACE {
-                self.cut_loose(slot);
+            // Two passes may have found the same one, and it lags no more.
+            let conn = self.conns.at(slot);
+            if conn.place != NO_PLACE {
+                let end = self.locals.at(conn.topic).window.end();
+                if end.saturating_sub(conn.cursor) > self.hub.settings().lag_bytes_max as u64 {
+                    self.cut_loose(slot);
+                }
             }
         }
         self.lagging = lagging;
@@ -279,13 +310,14 @@ impl State {
         }
     }
 
-    fn drain(&mut self) {
+    fn drain(&mut self, spread_ms: u64, patience_ms: u64) {
         self.now_ms = self.hub.now_ms();
-        let patience_ms = self.hub.settings().drain_ms_max;
         let open =
             |(slot, conn): (u32, &super::conn::Conn)| (conn.phase == Phase::Open).then_some(slot);
         let everyone: Vec<u32> = self.conns.iter().filter_map(open).collect();
-        for slot in everyone {
+        let ticks = 1 + spread_ms / TICK.as_millis() as u64;
+        let share = everyone.len().div_ceil(ticks as usize).max(GOODBYES_MIN);
+        for slot in everyone.into_iter().take(share) {
             // No Logout for each: the room itself is closing.
             let conn = self.conns.at(slot);
             conn.flags.clear(Flags::CHAT);

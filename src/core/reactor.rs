@@ -258,7 +258,13 @@ impl<R: Ring> Reactor<R> {
             } else if !conn.flags.any(Flags::SHUT_BOTH | Flags::SHUTTING) {
                 // One shutdown at a time: the flag tells of one answer.
                 conn.flags.set(Flags::SHUT_BOTH | Flags::SHUTTING);
-                self.ring.shutdown(slot, std::net::Shutdown::Both);
+                if conn.unreleased > 0 {
+                    // The kernel holds bytes of the log for a peer that may
+                    // never take them.
+                    self.ring.reset(slot);
+                } else {
+                    self.ring.shutdown(slot, std::net::Shutdown::Both);
+                }
             }
             return;
         }
@@ -303,6 +309,10 @@ impl State {
         }
         if upgrade.subprotocol == Some(Subprotocol::Chat) {
             flags.set(Flags::CHAT | Flags::ECHO);
+        }
+        if peer.ip().to_canonical().is_loopback() {
+            // There the kernel always copies, but may be long in saying so.
+            flags.set(Flags::COPIES);
         }
         let slot = self.conns.insert(Conn {
             cursor: 0,

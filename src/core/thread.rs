@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,7 +24,7 @@ use crate::log::Topic;
 use crate::ring::{SLOTS_MAX, Source, Uring, Wake};
 
 /// How often the clocks of connections are looked at.
-const TICK: Duration = Duration::from_millis(250);
+pub(super) const TICK: Duration = Duration::from_millis(250);
 
 /// One listening socket for each address.
 pub type Listeners = Vec<Socket>;
@@ -162,7 +161,7 @@ fn inherit(reactor: &mut Reactor<Uring>, from: Inheritance) {
 async fn serve(
     core: usize,
     hub: Arc<Hub>,
-    listeners: Listeners,
+    mut listeners: Listeners,
     reactor: Reactor<Uring>,
 ) -> io::Result<()> {
     let acceptor = Rc::new(Acceptor {
@@ -211,14 +210,20 @@ async fn serve(
         if ticked && !reactor.is_frozen() {
             reactor.tick();
         }
-        if hub.is_stopping() && deadline.is_none() && !reactor.is_frozen() {
-            for listener in &listeners {
-                // Ends the wait for the next connection.
-                let _ = listener.shutdown(Shutdown::Both);
-            }
-            reactor.drain();
+        if hub.is_stopping() && !reactor.is_frozen() && (ticked || deadline.is_none()) {
             let drain = Duration::from_millis(hub.settings().drain_ms_max);
-            deadline = Some(Instant::now() + drain + 2 * TICK);
+            let now = Instant::now();
+            let end = *deadline.get_or_insert_with(|| {
+                // Not a word to the sockets: one that the service manager has
+                // passed lives on, and who comes then waits in it.
+                accepting.drain(..).for_each(|task| task.abort());
+                listeners.clear();
+                now + drain + 2 * TICK
+            });
+            let left = end.saturating_duration_since(now + 2 * TICK);
+            // The second half is for those to take their goodbye who are slow.
+            let spread = left.saturating_sub(drain / 2);
+            reactor.drain(spread.as_millis() as u64, left.as_millis() as u64);
         }
         if reactor.turn()? {
             // Not a mere yield: the runtime submits the acceptor's requests
@@ -235,8 +240,12 @@ async fn serve(
 fn accept(acceptor: &Rc<Acceptor>, listeners: &Listeners) -> io::Result<Vec<Accepting>> {
     let watch = |listener: &Socket| {
         listener.set_nonblocking(true)?;
+        // A core's own socket shares its port; another is shared itself.
+        let shared = !listener.reuse_port()?;
         let listener = Source::watch(listener.try_clone()?.into())?;
-        Ok(tokio_uring::spawn(acceptor.clone().accept(listener)))
+        Ok(tokio_uring::spawn(
+            acceptor.clone().accept(listener, shared),
+        ))
     };
     listeners.iter().map(watch).collect()
 }

@@ -24,6 +24,8 @@ pub(super) enum Message {
         version: u32,
         addresses: Vec<SocketAddr>,
         listeners: u32,
+        /// The service manager opened them.
+        activated: bool,
     },
     /// The admin listener's socket comes along, if there is one.
     Admin,

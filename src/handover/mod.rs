@@ -18,7 +18,9 @@
 
 mod channel;
 mod predecessor;
+mod rest;
 mod state;
+pub mod store;
 mod successor;
 
 pub use predecessor::{Predecessor, hand_over};

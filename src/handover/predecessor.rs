@@ -1,22 +1,18 @@
 //! The side that hands over.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Child, Command as Process};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::channel::{Channel, Message};
-use super::state::{State, VERSION};
-use crate::core::{Command, SavedCore};
+use super::rest::{carry_on, come_to_rest, memory_file, plain_sockets, write_down};
+use super::state::VERSION;
+use crate::core::SavedCore;
 use crate::hub::Hub;
-use crate::log::{SavedTopic, Segment, Topic, ViewKind};
 use crate::ring::passing::FILES_MAX;
 
 /// The environment variable that tells a successor where its channel is.
@@ -24,10 +20,6 @@ pub(super) const VARIABLE: &str = "FANFARE_HANDOVER";
 
 /// How long a successor may take until it could serve.
 const START_TIME: Duration = Duration::from_secs(15);
-/// How long handshakes that are under way may take to end.
-const HANDSHAKES_TIME: Duration = Duration::from_millis(250);
-/// How long connections may take to come to rest.
-const FREEZE_TIME: Duration = Duration::from_secs(2);
 /// How long a successor may take to have everything.
 const TAKE_TIME: Duration = Duration::from_secs(15);
 
@@ -36,12 +28,14 @@ pub struct Predecessor {
     pub hub: Arc<Hub>,
     pub addresses: Vec<SocketAddr>,
     pub listeners: Vec<OwnedFd>,
+    /// The service manager opened the listeners.
+    pub activated: bool,
     /// The admin listener's socket, if there is one.
     pub admin: Option<OwnedFd>,
     /// The program and its arguments, as they were when this one started.
     pub program: Vec<std::ffi::OsString>,
     /// Called between `done` and `go`, with the successor's process id.
-    pub before_go: fn(u32),
+    pub before_go: Box<dyn Fn(u32) + Send + Sync>,
 }
 
 /// Starts a successor and hands everything to it. On success this process owns
@@ -56,10 +50,7 @@ pub fn hand_over(from: &Predecessor) -> Result<(), String> {
     if let Err(sentence) = outcome {
         drop(channel);
         end(&mut child);
-        from.hub.set_frozen(false);
-        for mailbox in from.hub.mailboxes() {
-            mailbox.command(Command::Thaw);
-        }
+        carry_on(&from.hub);
         return Err(sentence);
     }
     Ok(())
@@ -91,17 +82,10 @@ fn converse(from: &Predecessor, channel: &Channel, successor: u32) -> Result<(),
     send_listeners(from, channel)?;
     expect(channel, &Message::Ready, START_TIME)?;
     let hub = &from.hub;
-    let began = Instant::now();
-    for mailbox in hub.mailboxes() {
-        mailbox.command(Command::StopAccepting);
-    }
-    while hub.admission().handshakes() > 0 && began.elapsed() < HANDSHAKES_TIME {
-        std::thread::sleep(Duration::from_millis(2));
-    }
     let silent_since = Instant::now();
-    hub.set_frozen(true);
-    let cores = freeze(hub)?;
-    send_state(hub, channel, &cores)?;
+    let cores = come_to_rest(hub)?;
+    let state = memory_file(&write_down(hub, &cores))?;
+    channel.send(&Message::State, &[state])?;
     send_sockets(hub, channel, &cores)?;
     expect(channel, &Message::Done, TAKE_TIME)?;
     (from.before_go)(successor);
@@ -120,6 +104,7 @@ fn send_listeners(from: &Predecessor, channel: &Channel) -> Result<(), String> {
         version: VERSION,
         addresses: from.addresses.clone(),
         listeners: from.listeners.len() as u32,
+        activated: from.activated,
     };
     channel.send(&hello, &[])?;
     for part in from.listeners.chunks(FILES_MAX) {
@@ -137,67 +122,11 @@ fn expect(channel: &Channel, wanted: &Message, time: Duration) -> Result<(), Str
     }
 }
 
-fn freeze(hub: &Hub) -> Result<Vec<SavedCore>, String> {
-    let replies: Vec<_> = hub
-        .mailboxes()
-        .iter()
-        .map(|mailbox| {
-            let (reply, receiver) = mpsc::channel();
-            mailbox.command(Command::Freeze(reply));
-            receiver
-        })
-        .collect();
-    let still = replies.iter().map(|reply| reply.recv_timeout(FREEZE_TIME));
-    let still: Result<Vec<_>, _> = still.collect();
-    still.map_err(|_| "a core did not come to rest".to_owned())
-}
-
-fn send_state(hub: &Hub, channel: &Channel, cores: &[SavedCore]) -> Result<(), String> {
-    let state = State {
-        topics: save_topics(hub, cores),
-        conns: cores
-            .iter()
-            .flat_map(|core| core.conns.iter().map(|(_, conn)| conn.clone()))
-            .collect(),
-    };
-    let flags = MFdFlags::MFD_CLOEXEC;
-    let file = memfd_create(c"fanfare-state", flags).map_err(|error| error.to_string())?;
-    let mut file = File::from(file);
-    let written = file.write_all(&state.encode());
-    written.map_err(|error| format!("cannot write the state down: {error}"))?;
-    channel.send(&Message::State, &[file.into()])
-}
-
-fn save_topics(hub: &Hub, cores: &[SavedCore]) -> Vec<SavedTopic> {
-    let mut held: HashMap<u64, (Arc<Topic>, Vec<(ViewKind, Arc<Segment>)>)> = HashMap::new();
-    for topic in hub.all_topics() {
-        held.insert(topic.epoch(), (topic, Vec::new()));
-    }
-    for (topic, kind, segment) in cores.iter().flat_map(|core| &core.held) {
-        let entry = held
-            .entry(topic.epoch())
-            .or_insert_with(|| (topic.clone(), Vec::new()));
-        entry.1.push((*kind, segment.clone()));
-    }
-    let now_ms = hub.now_ms();
-    let save = |(topic, held): &(Arc<Topic>, Vec<_>)| topic.save(now_ms, held);
-    held.values().map(save).collect()
-}
-
 fn send_sockets(hub: &Hub, channel: &Channel, cores: &[SavedCore]) -> Result<(), String> {
     for (mailbox, saved) in hub.mailboxes().iter().zip(cores) {
         for part in saved.conns.chunks(FILES_MAX) {
             let slots: Vec<u32> = part.iter().map(|(slot, _)| *slot).collect();
-            let (reply, receiver) = mpsc::channel();
-            mailbox.command(Command::Install(slots.clone(), reply));
-            let made = receiver.recv_timeout(FREEZE_TIME);
-            let made = made.map_err(|_| "a core does not hand out its sockets")?;
-            let mut by_slot: HashMap<u32, _> = made.into_iter().collect();
-            let mut files = Vec::with_capacity(slots.len());
-            for slot in &slots {
-                let file = by_slot.remove(slot).ok_or("a socket is missing")?;
-                files.push(file.map_err(|error| format!("cannot hand out a socket: {error}"))?);
-            }
+            let files = plain_sockets(mailbox, &slots)?;
             channel.send(&Message::Sockets(files.len() as u32), &files)?;
         }
     }

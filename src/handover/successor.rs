@@ -22,6 +22,8 @@ pub struct Successor {
     channel: Channel,
     pub addresses: Vec<SocketAddr>,
     pub listeners: Vec<OwnedFd>,
+    /// The service manager opened the listeners.
+    pub activated: bool,
     /// The admin listener's socket, if there was one.
     pub admin: Option<OwnedFd>,
 }
@@ -41,6 +43,7 @@ pub fn inherit() -> Result<Option<Successor>, String> {
         channel: Channel::new(socket),
         addresses: Vec::new(),
         listeners: Vec::new(),
+        activated: false,
         admin: None,
     };
     successor.meet()?;
@@ -54,6 +57,7 @@ impl Successor {
             version,
             addresses,
             listeners,
+            activated,
         } = hello
         else {
             unreachable!("nothing else was let through")
@@ -67,6 +71,7 @@ impl Successor {
             return Err(sentence);
         }
         self.addresses = addresses;
+        self.activated = activated;
         while self.listeners.len() < listeners as usize {
             let (_, files) = self.next(|message| matches!(message, Message::Sockets(_)))?;
             self.listeners.extend(files);

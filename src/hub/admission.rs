@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::Settings;
+use crate::protocol::http::Reject;
 
 /// Why a connection was turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,48 +17,50 @@ pub enum Refusal {
     Handshakes,
 }
 
+impl From<Refusal> for Reject {
+    fn from(refusal: Refusal) -> Reject {
+        match refusal {
+            Refusal::Connections => Reject::ConnectionsMax,
+            Refusal::Address => Reject::AddressConnectionsMax,
+            Refusal::Handshakes => Reject::HandshakesMax,
+        }
+    }
+}
+
 /// The counts behind the connection limits.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Admission {
-    connections_max: usize,
-    per_address_max: usize,
-    handshakes_max: usize,
     connections: AtomicUsize,
     handshakes: AtomicUsize,
     addresses: Mutex<HashMap<IpAddr, u32>>,
 }
 
 impl Admission {
-    pub fn new(settings: &Settings) -> Self {
-        Admission {
-            connections_max: settings.connections_max,
-            per_address_max: settings.connections_per_address_max,
-            handshakes_max: settings.handshakes_max,
-            connections: AtomicUsize::new(0),
-            handshakes: AtomicUsize::new(0),
-            addresses: Mutex::new(HashMap::new()),
-        }
-    }
-
-    /// Counts a new connection from `ip`, which is in its handshake.
+    /// Counts a new connection, which is in its handshake. Whose it is may not
+    /// be known yet: see [`Admission::name`].
     ///
     /// # Errors
     /// The limit that it would pass; nothing is counted then.
-    pub fn enter(&self, ip: IpAddr) -> Result<(), Refusal> {
-        take(&self.connections, self.connections_max).map_err(|()| Refusal::Connections)?;
-        if take(&self.handshakes, self.handshakes_max).is_err() {
+    pub fn enter(&self, settings: &Settings) -> Result<(), Refusal> {
+        take(&self.connections, settings.connections_max).map_err(|()| Refusal::Connections)?;
+        if take(&self.handshakes, settings.handshakes_max).is_err() {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return Err(Refusal::Handshakes);
         }
+        Ok(())
+    }
+
+    /// A connection that has entered is that of `ip`.
+    ///
+    /// # Errors
+    /// The address has as many as it may; it is not counted there then.
+    pub fn name(&self, ip: IpAddr, settings: &Settings) -> Result<(), Refusal> {
         let mut addresses = self
             .addresses
             .lock()
             .expect("nothing panics inside the lock");
         let count = addresses.entry(site(ip)).or_insert(0);
-        if *count as usize >= self.per_address_max {
-            drop(addresses);
-            self.connections.fetch_sub(1, Ordering::Relaxed);
-            self.handshakes.fetch_sub(1, Ordering::Relaxed);
+        if *count as usize >= settings.connections_per_address_max {
             return Err(Refusal::Address);
         }
         *count += 1;
@@ -79,9 +82,14 @@ impl Admission {
         self.handshakes.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The connection is gone.
-    pub fn leave(&self, ip: IpAddr) {
+    /// A connection is gone that was never named.
+    pub fn leave_unnamed(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A named connection is gone.
+    pub fn leave(&self, ip: IpAddr) {
+        self.leave_unnamed();
         let mut addresses = self
             .addresses
             .lock()
@@ -125,12 +133,21 @@ fn site(ip: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn admission(connections: usize, address: usize, handshakes: usize) -> Admission {
-        Admission::new(&Settings {
+    fn limits(connections: usize, address: usize, handshakes: usize) -> Settings {
+        Settings {
             connections_max: connections,
             connections_per_address_max: address,
             handshakes_max: handshakes,
             ..Settings::default()
+        }
+    }
+
+    /// As the acceptor does it.
+    fn come(admission: &Admission, ip: IpAddr, settings: &Settings) -> Result<(), Refusal> {
+        admission.enter(settings)?;
+        admission.name(ip, settings).inspect_err(|_| {
+            admission.shake();
+            admission.leave_unnamed();
         })
     }
 
@@ -140,28 +157,43 @@ mod tests {
 
     #[test]
     fn each_limit_refuses_and_counts_nothing() {
-        let admission = admission(3, 2, 2);
+        let (admission, limits) = (Admission::default(), limits(3, 2, 2));
         let (one, two) = (ip("192.0.2.1"), ip("192.0.2.2"));
-        admission.enter(one).unwrap();
-        admission.enter(one).unwrap();
-        assert_eq!(admission.enter(two), Err(Refusal::Handshakes));
+        come(&admission, one, &limits).unwrap();
+        come(&admission, one, &limits).unwrap();
+        assert_eq!(come(&admission, two, &limits), Err(Refusal::Handshakes));
         admission.shake();
-        assert_eq!(admission.enter(one), Err(Refusal::Address));
+        assert_eq!(come(&admission, one, &limits), Err(Refusal::Address));
         admission.shake();
-        admission.enter(two).unwrap();
-        assert_eq!(admission.enter(two), Err(Refusal::Connections));
+        come(&admission, two, &limits).unwrap();
+        assert_eq!(come(&admission, two, &limits), Err(Refusal::Connections));
         assert_eq!((admission.connections(), admission.handshakes()), (3, 1));
         admission.leave(one);
-        admission.enter(two).unwrap();
+        come(&admission, two, &limits).unwrap();
+    }
+
+    #[test]
+    fn a_lowered_limit_holds_for_who_comes_next() {
+        let admission = Admission::default();
+        come(&admission, ip("192.0.2.1"), &limits(9, 9, 9)).unwrap();
+        let refused = come(&admission, ip("192.0.2.1"), &limits(9, 1, 9));
+        assert_eq!(refused, Err(Refusal::Address));
+        assert_eq!(admission.connections(), 1);
     }
 
     #[test]
     fn an_ipv6_network_is_one_address() {
-        let admission = admission(9, 1, 9);
-        admission.enter(ip("2001:db8::1")).unwrap();
-        assert_eq!(admission.enter(ip("2001:db8::2:1")), Err(Refusal::Address));
-        admission.enter(ip("2001:db8:0:1::1")).unwrap();
-        admission.enter(ip("::ffff:192.0.2.1")).unwrap();
-        assert_eq!(admission.enter(ip("192.0.2.1")), Err(Refusal::Address));
+        let (admission, limits) = (Admission::default(), limits(9, 1, 9));
+        come(&admission, ip("2001:db8::1"), &limits).unwrap();
+        assert_eq!(
+            come(&admission, ip("2001:db8::2:1"), &limits),
+            Err(Refusal::Address)
+        );
+        come(&admission, ip("2001:db8:0:1::1"), &limits).unwrap();
+        come(&admission, ip("::ffff:192.0.2.1"), &limits).unwrap();
+        assert_eq!(
+            come(&admission, ip("192.0.2.1"), &limits),
+            Err(Refusal::Address)
+        );
     }
 }

@@ -26,14 +26,16 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    pub(super) fn new() -> io::Result<Self> {
+    /// A core that starts at `now_ms` has until its first turn as long as for
+    /// any other.
+    pub(super) fn new(now_ms: u64) -> io::Result<Self> {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         Ok(Mailbox {
             wake: EventFd::from_value_and_flags(0, flags)?,
             told: Told::new(),
             grown: Mutex::new(Vec::new()),
             commands: Mutex::new(Vec::new()),
-            beat_ms: AtomicU64::new(0),
+            beat_ms: AtomicU64::new(now_ms),
             metrics: Metrics::default(),
         })
     }

@@ -3,21 +3,24 @@
 
 mod admission;
 mod clock;
+mod live;
 mod mailbox;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use crate::config::Settings;
+use crate::config::{Changes, Settings};
 use crate::core::Codec;
-use crate::log::{AppendError, Bounds, Published, Retention, SavedTopic, Summary, Topic};
+use crate::log::{AppendError, Published, Retention, SavedTopic, Summary, Topic};
 use crate::protocol::http::Origins;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
+
+use self::live::Live;
 
 pub use admission::{Admission, Refusal};
 pub use clock::Clock;
@@ -28,9 +31,7 @@ pub const BEAT_MS_MAX: u64 = 1000;
 
 /// The topics, the limits and the cores' mailboxes.
 pub struct Hub {
-    settings: Settings,
-    origins: Origins,
-    retention: Retention,
+    live: Live,
     topics: Mutex<HashMap<Arc<str>, Arc<Topic>>>,
     /// Bytes that all logs hold.
     log_bytes: Arc<AtomicU64>,
@@ -40,6 +41,8 @@ pub struct Hub {
     admission: Admission,
     ready: AtomicBool,
     stopping: AtomicBool,
+    /// Connections there were when the daemon began to stop.
+    leaving: AtomicUsize,
     /// A successor is about to take over: nothing may change.
     frozen: AtomicBool,
     upgrade: OnceLock<Box<Upgrade>>,
@@ -83,50 +86,51 @@ impl Hub {
     /// # Errors
     /// As [`Hub::new`].
     pub fn with_clock(settings: Settings, clock: Clock) -> Result<Arc<Hub>, String> {
-        let origins = match settings.origins.as_slice() {
-            [] => Origins::same_host(),
-            list => Origins::from_list(list).map_err(|error| error.to_string())?,
-        };
-        let cores: io::Result<Box<[Mailbox]>> =
-            (0..settings.cores).map(|_| Mailbox::new()).collect();
-        let retention = Retention {
-            messages_max: settings.retain_messages_max as u64,
-            bytes_max: settings.retain_bytes_max as u64,
-            age_ms_max: settings.retain_ms_max,
-            bounds: Bounds {
-                log_bytes_max: settings.log_bytes_max as u64,
-                log_bytes_total_max: settings.log_bytes_total_max as u64,
-            },
-        };
+        let cores: io::Result<Box<[Mailbox]>> = (0..settings.cores)
+            .map(|_| Mailbox::new(clock.now_ms()))
+            .collect();
         Ok(Arc::new(Hub {
-            admission: Admission::new(&settings),
-            origins,
-            retention,
+            admission: Admission::default(),
+            live: Live::new(settings)?,
             topics: Mutex::new(HashMap::new()),
             log_bytes: Arc::default(),
             partial_bytes: AtomicU64::new(0),
             cores: cores.map_err(|error| format!("cannot make an eventfd: {error}"))?,
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            leaving: AtomicUsize::new(0),
             frozen: AtomicBool::new(false),
             upgrade: OnceLock::new(),
             clock,
             posted: AtomicU64::new(0),
             codec: Mutex::default(),
-            settings,
         }))
     }
 
+    /// The settings in force; to ask is cheap, and to hold them is to keep to
+    /// the old ones when they change.
+    #[inline]
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        &self.live.get().settings
     }
 
+    #[inline]
     pub fn origins(&self) -> &Origins {
-        &self.origins
+        &self.live.get().origins
     }
 
+    #[inline]
     pub fn retention(&self) -> &Retention {
-        &self.retention
+        &self.live.get().retention
+    }
+
+    /// Puts all of `new` in force that can change while the daemon runs, and
+    /// tells what did and what did not.
+    ///
+    /// # Errors
+    /// An origin that cannot be read; nothing has changed then.
+    pub fn change(&self, new: &Settings) -> Result<Changes, String> {
+        self.live.change(new)
     }
 
     pub fn admission(&self) -> &Admission {
@@ -166,7 +170,7 @@ impl Hub {
         }
         let more = (after - before) as u64;
         let held = self.partial_bytes.fetch_add(more, Ordering::Relaxed) + more;
-        held <= self.settings.partial_bytes_max as u64
+        held <= self.settings().partial_bytes_max as u64
     }
 
     /// The topic of that name, made if there is none.
@@ -178,7 +182,7 @@ impl Hub {
         let count = topics.len();
         match topics.entry(name.as_arc().clone()) {
             Entry::Occupied(known) => Ok(known.get().clone()),
-            Entry::Vacant(_) if count >= self.settings.topics_max => Err(TopicsFull),
+            Entry::Vacant(_) if count >= self.settings().topics_max => Err(TopicsFull),
             Entry::Vacant(place) => {
                 let topic = Topic::new(
                     name.as_arc().clone(),
@@ -202,7 +206,7 @@ impl Hub {
         opcode: Opcode,
         payload: &[u8],
     ) -> Result<(Published, u64), PublishError> {
-        if payload.len() > self.settings.message_bytes_max {
+        if payload.len() > self.settings().message_bytes_max {
             return Err(PublishError::TooBig);
         }
         if self.frozen.load(Ordering::Acquire) {
@@ -213,14 +217,14 @@ impl Hub {
         let compressed = codec.deflate(
             &topic,
             payload,
-            self.settings.deflate_level as u32,
-            self.settings.deflate_bytes_min,
+            self.settings().deflate_level as u32,
+            self.settings().deflate_bytes_min,
         );
         let published = topic.publish(
             opcode,
             payload.len(),
             self.now_ms(),
-            &self.retention,
+            self.retention(),
             compressed,
             |room| {
                 room.copy_from_slice(payload);
@@ -263,7 +267,7 @@ impl Hub {
     /// The topic of that name and its state, if there is one.
     pub fn known_topic(&self, name: &TopicName) -> Option<(Arc<Topic>, Summary)> {
         let topic = self.lock_topics().get(name.as_str())?.clone();
-        let summary = topic.summary(&self.retention);
+        let summary = topic.summary(self.retention());
         Some((topic, summary))
     }
 
@@ -283,7 +287,7 @@ impl Hub {
         topics
             .into_iter()
             .map(|topic| {
-                let summary = topic.summary(&self.retention);
+                let summary = topic.summary(self.retention());
                 (topic, summary)
             })
             .collect()
@@ -338,7 +342,7 @@ impl Hub {
         let now_ms = self.now_ms();
         let mut topics = self.lock_topics();
         topics.retain(|_, topic| {
-            let empty = topic.expire(now_ms, &self.retention);
+            let empty = topic.expire(now_ms, self.retention());
             // A handle is only ever made under this lock, so one is the last.
             !empty || Arc::strong_count(topic) > 1
         });
@@ -364,8 +368,17 @@ impl Hub {
             .collect()
     }
 
+    /// Over which time those who are told that the daemon stops should come back.
+    pub fn retry_spread_ms(&self) -> u64 {
+        let leaving = self.leaving.load(Ordering::Relaxed) as u64;
+        // Two thousand handshakes a second leave room for everything else.
+        self.settings().drain_ms_max.max(leaving / 2)
+    }
+
     /// Makes every core say goodbye and end.
     pub fn stop(&self) {
+        let connections = self.admission.connections();
+        self.leaving.store(connections, Ordering::Relaxed);
         self.stopping.store(true, Ordering::Release);
         for mailbox in &self.cores {
             mailbox.wake();

@@ -10,7 +10,7 @@ use super::sync::{AtomicBool, AtomicU32, Ordering};
 const SEALED: u32 = 1 << 31;
 
 /// How many bytes of a segment are published, and whether that is final.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Head(AtomicU32);
 
 impl Head {

@@ -17,3 +17,6 @@ pub use segment::Segment;
 pub use topic::{Compressed, Published, Retention, Start, Summary, Topic, ViewKind};
 pub use view::{AppendError, Bounds};
 pub use window::{Slice, Window};
+
+#[cfg(test)]
+mod tests;

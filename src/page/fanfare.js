@@ -63,17 +63,27 @@ function handleClose({ code, reason }) {
   attempts = stable ? 0 : attempts;
   liveSince = 0;
   socket = null;
-  const ceiling = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** attempts);
-  attempts += 1;
-  // Half of the wait is chance, so that a crowd does not come back all at once.
-  const wait = ceiling / 2 + (Math.random() * ceiling) / 2;
+  const wait = hinted(reason) ?? backoff();
   retryAt = performance.now() + wait;
   retryTimer = setTimeout(connect, wait);
   show("waiting");
 }
 
+// A server that stops gives each of its clients another time to come back.
+function hinted(reason) {
+  const hint = /\bretry in (\d{1,7}) ms$/.exec(reason);
+  return hint ? Number(hint[1]) : null;
+}
+
+function backoff() {
+  const ceiling = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** attempts);
+  attempts += 1;
+  // Half of the wait is chance, so that a crowd does not come back all at once.
+  return ceiling / 2 + (Math.random() * ceiling) / 2;
+}
+
 function why(code) {
-  const known = { 1000: "closed", 1001: "closed, the server is stopping", 1008: "refused", 1009: "closed, a message was too big", 1013: "closed, this page fell too far behind" };
+  const known = { 1000: "closed", 1001: "closed", 1008: "refused", 1009: "closed, a message was too big", 1013: "closed, this page fell too far behind" };
   return known[code] ?? `lost (${code})`;
 }
 

@@ -97,6 +97,13 @@ pub trait Ring {
     /// asked for on the slot ends as well.
     fn shutdown(&mut self, slot: u32, how: Shutdown);
 
+    /// Resets the connection and takes back what has not been delivered, so
+    /// that the kernel releases it; what was asked for on the slot ends as
+    /// well. Answered by [`Event::ShutDown`].
+    fn reset(&mut self, slot: u32) {
+        self.shutdown(slot, Shutdown::Both);
+    }
+
     /// Empties the slot. Nothing else may be outstanding on it but releases.
     fn close(&mut self, slot: u32);
 

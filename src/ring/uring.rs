@@ -183,6 +183,21 @@ impl Ring for Uring {
         self.push(&entry);
     }
 
+    fn reset(&mut self, slot: u32) {
+        // connect(2): "some protocol sockets may dissolve the association by
+        // connecting to an address with family AF_UNSPEC". TCP sends a reset
+        // and drops its queues, and needs no descriptor for it.
+        static NOWHERE: libc::sockaddr = libc::sockaddr {
+            sa_family: libc::AF_UNSPEC as libc::sa_family_t,
+            sa_data: [0; 14],
+        };
+        let len = size_of::<libc::sockaddr>() as libc::socklen_t;
+        let entry = opcode::Connect::new(Fixed(slot), &raw const NOWHERE, len)
+            .build()
+            .user_data(pack(Kind::ShutDown, 0, slot));
+        self.push(&entry);
+    }
+
     fn close(&mut self, slot: u32) {
         let entry = opcode::Close::new(Fixed(slot))
             .build()
@@ -233,9 +248,11 @@ impl Ring for Uring {
             ring,
             sends,
             held,
+            regions,
             plain,
             ..
         } = self;
+        let mut released = false;
         for entry in ring.completion() {
             let (kind, number, slot) = unpack(entry.user_data());
             let event = match kind {
@@ -249,6 +266,7 @@ impl Ring for Uring {
                 }
                 Kind::SendZeroCopy if cqueue::notif(entry.flags()) => {
                     held.release(number);
+                    released = true;
                     Event::Released {
                         copied: entry.result() as u32 & COPIED != 0,
                     }
@@ -277,6 +295,11 @@ impl Ring for Uring {
                 }
             };
             into.push(Completion { slot, event });
+        }
+        if released {
+            // A region that nobody sends from any more would keep its segment,
+            // and the log would fill up with what is only remembered.
+            regions.tidy(&ring.submitter());
         }
     }
 

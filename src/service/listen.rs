@@ -1,7 +1,6 @@
 //! The listening sockets: for every address one for each core, and the kernel
 //! deals out connections among them (SO_REUSEPORT, Linux 3.9).
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -9,7 +8,6 @@ use std::os::fd::OwnedFd;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::core::Listeners;
-use crate::handover::Successor;
 
 /// Connections that may wait to be accepted; the kernel takes the smaller of
 /// this and `net.core.somaxconn`.
@@ -23,15 +21,15 @@ pub(super) struct ListenError {
     cause: String,
 }
 
+/// The addresses, and the listeners of each core.
+pub(super) type Bound = (Vec<SocketAddr>, Vec<Listeners>);
+
 /// Binds all addresses for all cores. Returns the addresses as bound (a port 0
 /// has become a real one) and the sockets of each core.
 ///
 /// # Errors
 /// The first address that cannot be had, and why.
-pub(super) fn listen(
-    addresses: &[SocketAddr],
-    cores: usize,
-) -> Result<(Vec<SocketAddr>, Vec<Listeners>), ListenError> {
+pub(super) fn listen(addresses: &[SocketAddr], cores: usize) -> Result<Bound, ListenError> {
     let mut bound = Vec::new();
     let mut listeners: Vec<Listeners> = (0..cores).map(|_| Vec::new()).collect();
     for address in addresses {
@@ -46,46 +44,6 @@ pub(super) fn listen(
         bound.push(address);
     }
     Ok((bound, listeners))
-}
-
-/// The sockets of a predecessor, dealt out to the cores, and new ones for
-/// addresses it did not have. A socket that no core took would take the
-/// connections that wait in it along.
-///
-/// # Errors
-/// A sentence on the first address that cannot be had.
-pub(super) fn inherit(
-    from: &Successor,
-    addresses: &[SocketAddr],
-    cores: usize,
-) -> Result<(Vec<SocketAddr>, Vec<Listeners>), String> {
-    let mut listeners: Vec<Listeners> = (0..cores).map(|_| Vec::new()).collect();
-    let mut dealt: HashMap<SocketAddr, usize> = HashMap::new();
-    for socket in &from.listeners {
-        let take = || {
-            let socket = Socket::from(socket.try_clone()?);
-            let address = socket.local_addr()?.as_socket();
-            Ok((socket, address.ok_or(io::ErrorKind::InvalidInput)?))
-        };
-        let (socket, address) = take().map_err(|error: io::Error| explain(&error))?;
-        let count = dealt.entry(address).or_insert(0);
-        listeners[*count % cores].push(socket);
-        *count += 1;
-    }
-    for (address, count) in &dealt {
-        // More cores than before: the port can be shared further.
-        for core in listeners.iter_mut().skip(*count) {
-            let socket = bind(*address).map_err(|error| explain(&error));
-            core.push(socket.map_err(|cause| format!("cannot listen on {address}: {cause}"))?);
-        }
-    }
-    let is_new = |address: &&SocketAddr| address.port() != 0 && !dealt.contains_key(address);
-    let fresh: Vec<SocketAddr> = addresses.iter().filter(is_new).copied().collect();
-    let (more, sockets) = listen(&fresh, cores).map_err(|error| error.to_string())?;
-    for (core, sockets) in listeners.iter_mut().zip(sockets) {
-        core.extend(sockets);
-    }
-    Ok(([&from.addresses[..], &more].concat(), listeners))
 }
 
 /// Further handles on all sockets, for a successor.

@@ -1,21 +1,30 @@
 //! The daemon as a whole: from settings to a running service and its end.
 
+mod activation;
 mod housekeeping;
 mod listen;
+mod notify;
+mod restart;
+mod signals;
+mod watchdog;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::SigSet;
 
 use self::housekeeping::Housekeeping;
+use self::notify::Notifier;
+use self::watchdog::Watchdog;
 use crate::admin;
-use crate::config::Settings;
-use crate::core::{Core, Inheritance, Listeners, Plan, slots};
+use crate::config::{Reload, Settings};
+use crate::core::{Arrived, Core, Inheritance, Listeners, Plan, slots};
+use crate::handover::store::{Passed, Stored};
 use crate::handover::{self, Predecessor, Successor};
 use crate::hub::Hub;
 use crate::ring::Probe;
@@ -23,47 +32,59 @@ use crate::ring::Probe;
 /// Time to answer who asked for a handover.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
+/// Where topics and connections come from that another process had.
+enum Origin {
+    Process(Successor),
+    Store(Stored),
+}
+
 /// Serves until a signal says to stop, and everybody has been told.
 ///
 /// # Errors
 /// A sentence that says what cannot be had, and what to do.
-pub fn serve(settings: Settings) -> Result<(), String> {
-    let from = handover::inherit()?;
-    let outcome = run(settings, from.as_ref());
-    if let (Err(sentence), Some(from)) = (&outcome, &from) {
-        from.fail(sentence);
-    }
-    outcome
+pub fn serve(settings: Settings, reload: Reload) -> Result<(), String> {
+    let Passed { sockets, stored } = handover::store::passed()?;
+    let origin = match handover::inherit()? {
+        Some(successor) => Some(Origin::Process(successor)),
+        None => stored.map(Origin::Store),
+    };
+    run(settings, reload, origin, sockets)
 }
 
-fn run(settings: Settings, from: Option<&Successor>) -> Result<(), String> {
-    let kernel = Probe::run().map_err(|missing| missing.to_string())?;
-    // Threads inherit the mask, so this comes before all of them.
-    let signals = block_signals()?;
-    raise_descriptor_limit();
-    let cores = settings.cores;
-    let (addresses, listeners) = match from {
-        Some(from) => listen::inherit(from, &settings.listen, cores)?,
-        None => listen::listen(&settings.listen, cores).map_err(|error| error.to_string())?,
-    };
-    let admin = match from.and_then(|from| from.admin.as_ref()) {
-        Some(socket) => {
-            let socket = socket.try_clone().map_err(|error| error.to_string())?;
-            admin::Listener::inherit(&settings, socket)?
-        }
-        None => admin::Listener::bind(&settings)?,
-    };
+fn run(
+    settings: Settings,
+    reload: Reload,
+    mut origin: Option<Origin>,
+    passed: Vec<OwnedFd>,
+) -> Result<(), String> {
+    let begun = begin(&settings, origin.as_mut(), passed);
+    let Begun {
+        kernel,
+        signals,
+        addresses,
+        listeners,
+        activated,
+        admin,
+        notifier,
+    } = begun.inspect_err(|sentence| origin.iter().for_each(|origin| origin.fail(sentence)))?;
     let hub = Hub::new(settings)?;
     warn_of_capacity(&hub);
     let predecessor = Predecessor {
         hub: hub.clone(),
         addresses: addresses.clone(),
         listeners: listen::share(&listeners).map_err(|error| error.to_string())?,
+        activated,
         admin: admin.as_ref().and_then(|admin| admin.socket().ok()),
         program: program(),
-        before_go: |_| {},
+        before_go: {
+            let notifier = notifier.clone();
+            Box::new(move |successor| notifier.main_pid(successor))
+        },
     };
-    let started = start_cores(&hub, listeners, kernel.reports_usage, from)?;
+    let started = start_cores(&hub, listeners, kernel.reports_usage, origin)?;
+    for name in handover::store::NAMES {
+        notifier.unstore(name);
+    }
     let housekeeping = Housekeeping::start(hub.clone())
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     let admin = admin
@@ -71,8 +92,12 @@ fn run(settings: Settings, from: Option<&Successor>) -> Result<(), String> {
         .transpose()?;
     hub.set_ready();
     announce(&addresses)?;
-    allow_upgrade(predecessor, kernel.installs);
-    obey_signals(signals, hub.clone())?;
+    let watchdog = watch(&hub, &notifier)?;
+    let predecessor = Arc::new(predecessor);
+    allow_upgrade(predecessor.clone(), kernel.installs);
+    let restart = put_away_on_restart(predecessor, notifier.clone(), kernel.installs);
+    signals::obey(signals, hub.clone(), notifier.clone(), reload, restart)?;
+    notifier.ready(&watchdog::status(&hub, &[]));
     for core in started {
         core.join()
             .map_err(|error| format!("a core has failed: {error}"))?;
@@ -82,6 +107,9 @@ fn run(settings: Settings, from: Option<&Successor>) -> Result<(), String> {
         admin.stop();
     }
     housekeeping.stop();
+    if let Some(watchdog) = watchdog {
+        watchdog.stop();
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -91,13 +119,13 @@ fn start_cores(
     hub: &Arc<Hub>,
     listeners: Vec<Listeners>,
     reports_usage: bool,
-    from: Option<&Successor>,
+    origin: Option<Origin>,
 ) -> Result<Vec<Core>, String> {
     let (seated, all_seated) = mpsc::channel();
     let (mut arrivals, mut gates) = (Vec::new(), Vec::new());
     let mut started = Vec::new();
     for (core, listeners) in listeners.into_iter().enumerate() {
-        let inheritance = from.map(|_| {
+        let inheritance = origin.as_ref().map(|_| {
             let (arrival, arriving) = mpsc::channel();
             let (gate, closed) = mpsc::channel();
             arrivals.push(arrival);
@@ -118,13 +146,126 @@ fn start_cores(
         let core = Core::start(plan);
         started.push(core.map_err(|error| format!("cannot start a core: {error}"))?);
     }
-    if let Some(from) = from {
-        let connections = from.take_over(hub, arrivals, &all_seated)?;
+    if let Some(origin) = origin {
+        let connections = origin.take_over(hub, arrivals, &all_seated)?;
         tracing::info!(connections, "taken over");
     }
     // The cores go on once their gates are closed.
     drop(gates);
     Ok(started)
+}
+
+impl Origin {
+    /// Tells a predecessor that this process will not serve.
+    fn fail(&self, sentence: &str) {
+        if let Origin::Process(successor) = self {
+            successor.fail(sentence);
+        }
+    }
+
+    fn take_over(
+        self,
+        hub: &Hub,
+        cores: Vec<mpsc::Sender<Arrived>>,
+        seated: &mpsc::Receiver<Result<(), String>>,
+    ) -> Result<usize, String> {
+        match self {
+            Origin::Process(successor) => successor
+                .take_over(hub, cores, seated)
+                .inspect_err(|sentence| successor.fail(sentence)),
+            Origin::Store(stored) => stored.take_over(hub, cores, seated),
+        }
+    }
+}
+
+/// What is made before anything runs.
+struct Begun {
+    kernel: Probe,
+    signals: SigSet,
+    addresses: Vec<SocketAddr>,
+    listeners: Vec<Listeners>,
+    activated: bool,
+    admin: Option<admin::Listener>,
+    notifier: Arc<Notifier>,
+}
+
+fn begin(
+    settings: &Settings,
+    origin: Option<&mut Origin>,
+    passed: Vec<OwnedFd>,
+) -> Result<Begun, String> {
+    let kernel = Probe::run().map_err(|missing| missing.to_string())?;
+    let signals = signals::block()?;
+    let notifier = Arc::new(Notifier::from_env());
+    raise_descriptor_limit();
+    let (inherited, activated, admin) = match origin {
+        None => (Vec::new(), false, None),
+        Some(Origin::Process(from)) => {
+            let listeners = std::mem::take(&mut from.listeners);
+            (listeners, from.activated, from.admin.take())
+        }
+        Some(Origin::Store(from)) => (
+            std::mem::take(&mut from.listeners),
+            false,
+            from.admin.take(),
+        ),
+    };
+    let activated = activated || !passed.is_empty();
+    let sockets: Vec<OwnedFd> = passed.into_iter().chain(inherited).collect();
+    let cores = settings.cores;
+    let (addresses, listeners) = if sockets.is_empty() {
+        listen::listen(&settings.listen, cores).map_err(|error| error.to_string())?
+    } else {
+        activation::adopt(sockets, activated, &settings.listen, cores)?
+    };
+    let admin = match admin {
+        Some(socket) => admin::Listener::inherit(settings, socket)?,
+        None => admin::Listener::bind(settings)?,
+    };
+    Ok(Begun {
+        kernel,
+        signals,
+        addresses,
+        listeners,
+        activated,
+        admin,
+        notifier,
+    })
+}
+
+/// Asked to stop by a service manager that will start it again, the daemon has
+/// it keep everything meanwhile.
+fn put_away_on_restart(
+    predecessor: Arc<Predecessor>,
+    notifier: Arc<Notifier>,
+    installs: bool,
+) -> signals::Restart {
+    Box::new(move || {
+        let hub = &predecessor.hub;
+        if !installs || !restart::is_expected(hub.admission().connections()) {
+            return false;
+        }
+        let own = match predecessor.activated {
+            true => &[][..],
+            false => &predecessor.listeners,
+        };
+        let admin = predecessor.admin.as_ref();
+        let keep = |name: &str, files: &[OwnedFd]| notifier.store(name, files);
+        let settle = || notifier.barrier();
+        match handover::store::put_away(hub, own, admin, &keep, &settle) {
+            Ok(connections) => {
+                tracing::info!(
+                    connections,
+                    "restarting: the service manager keeps everything"
+                );
+                true
+            }
+            Err(sentence) => {
+                tracing::error!("cannot keep connections over the restart: {sentence}");
+                false
+            }
+        }
+    })
 }
 
 /// How this program was started. The path is the one that a package replaces,
@@ -137,7 +278,7 @@ fn program() -> Vec<OsString> {
 }
 
 /// Lets `fanfare upgrade` and SIGUSR2 start a successor, one at a time.
-fn allow_upgrade(predecessor: Predecessor, installs: bool) {
+fn allow_upgrade(predecessor: Arc<Predecessor>, installs: bool) {
     let hub = predecessor.hub.clone();
     let under_way = Mutex::new(());
     hub.on_upgrade(Box::new(move || {
@@ -160,6 +301,17 @@ fn allow_upgrade(predecessor: Predecessor, installs: bool) {
     }));
 }
 
+/// Starts to tell the service manager how we are, if there is one.
+fn watch(hub: &Arc<Hub>, notifier: &Arc<Notifier>) -> Result<Option<Watchdog>, String> {
+    if !notifier.is_heard() {
+        return Ok(None);
+    }
+    let watchdog = Watchdog::start(hub.clone(), notifier.clone(), notify::watchdog());
+    watchdog
+        .map(Some)
+        .map_err(|error| format!("cannot start a thread: {error}"))
+}
+
 /// What `fanfare probe` prints.
 ///
 /// # Errors
@@ -168,48 +320,6 @@ pub fn probe() -> Result<String, String> {
     match Probe::run() {
         Ok(probe) => Ok(probe.to_string()),
         Err(missing) => Err(missing.to_string()),
-    }
-}
-
-fn block_signals() -> Result<SigSet, String> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR2] {
-        signals.add(signal);
-    }
-    signals
-        .thread_block()
-        .map_err(|error| format!("cannot block signals: {error}"))?;
-    Ok(signals)
-}
-
-/// The first SIGTERM or SIGINT makes the daemon stop in order, the second at
-/// once. SIGUSR2 makes it hand over to a successor.
-fn obey_signals(signals: SigSet, hub: Arc<Hub>) -> Result<(), String> {
-    let obey = move || {
-        loop {
-            match signals.wait() {
-                Ok(Signal::SIGUSR2) => {
-                    let hub = hub.clone();
-                    // It logs its own failure.
-                    std::thread::spawn(move || hub.upgrade());
-                }
-                signal if hub.is_stopping() => {
-                    tracing::warn!(?signal, "stopping at once");
-                    std::process::exit(1);
-                }
-                signal => {
-                    tracing::info!(?signal, "stopping");
-                    hub.stop();
-                }
-            }
-        }
-    };
-    let spawned = std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(obey);
-    match spawned {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("cannot start a thread: {error}")),
     }
 }
 

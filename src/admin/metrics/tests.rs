@@ -228,9 +228,9 @@ fn markdown() -> String {
             let reasons: Vec<String> = reasons.map(|(_, name)| format!("`{name}`")).collect();
             writeln!(
                 page,
-                "\nReasons of `{}`:\n{}",
+                "\nReasons of `{}`: {}",
                 name(family),
-                reasons.join(",\n")
+                reasons.join(", ")
             )
             .unwrap();
         }

@@ -3,6 +3,9 @@
 /// One cause each; [`response`](super::response()) makes the answer that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Reject {
+    /// A trusted proxy has not told whose connection it is (see [`proxy`](crate::protocol::proxy)).
+    #[error("a trusted proxy must begin with a PROXY protocol header")]
+    ProxyHeader,
     /// The bytes are no HTTP request.
     #[error("this is not an HTTP/1.1 request")]
     NotHttp,
@@ -79,7 +82,8 @@ pub enum Reject {
 
 impl Reject {
     /// Every cause once, for the registration of metrics.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
+        Self::ProxyHeader,
         Self::NotHttp,
         Self::HttpVersion,
         Self::HeadTooLong,
@@ -109,7 +113,8 @@ impl Reject {
     /// The status code of the answer (RFC 9110 section 15).
     pub fn status(&self) -> u16 {
         match self {
-            Self::NotHttp
+            Self::ProxyHeader
+            | Self::NotHttp
             | Self::Target
             | Self::Body
             | Self::MissingHost
@@ -137,6 +142,7 @@ impl Reject {
     /// The cause as the label of a metric.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::ProxyHeader => "proxy_header",
             Self::NotHttp => "not_http",
             Self::HttpVersion => "http_version",
             Self::HeadTooLong => "head_too_long",

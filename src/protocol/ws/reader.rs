@@ -10,10 +10,23 @@ use crate::mask;
 /// carries nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The longest message, in bytes as they arrive.
+    /// The longest message, in bytes of itself.
     pub message_bytes_max: usize,
     /// permessage-deflate was negotiated: RSV1 is allowed.
     pub deflate: bool,
+}
+
+impl Limits {
+    /// The longest message in bytes as they arrive. What does not shrink grows when a
+    /// client compresses it all the same: by 5 bytes for each stored block (RFC 1951
+    /// section 3.2.4), and compressors short of memory make one of every 128 bytes.
+    fn arriving_bytes_max(&self, deflated: bool) -> usize {
+        if deflated {
+            self.message_bytes_max + self.message_bytes_max / 16 + 64
+        } else {
+            self.message_bytes_max
+        }
+    }
 }
 
 /// Reads what one client sends.
@@ -190,7 +203,7 @@ impl Reader {
         if header.opcode.is_control()
             && let Some((bytes, rest)) = split_payload(&header, rest)
         {
-            check_length(&header, 0, limits)?;
+            check_length(&header, 0, 0)?;
             *input = rest;
             let mut control = Control::default();
             control.append(bytes, header.key);
@@ -221,7 +234,8 @@ impl Reader {
 fn whole_message<'i>(input: &mut &'i [u8], limits: &Limits) -> Option<Message<'i>> {
     let (header, header_len) = frame::decode(input, limits.deflate).ok()??;
     let is_message = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
-    if !is_message || header.payload_len > limits.message_bytes_max as u64 {
+    let bytes_max = limits.arriving_bytes_max(header.rsv1);
+    if !is_message || header.payload_len > bytes_max as u64 {
         return None;
     }
     let (bytes, rest) = split_payload(&header, &input[header_len..])?;
@@ -243,9 +257,9 @@ fn split_payload<'i>(header: &Header, bytes: &'i [u8]) -> Option<(&'i [u8], &'i 
 }
 
 /// Checks what the header alone can tell about the length; `before` bytes of the message
-/// have come already.
+/// have come already, of at most `bytes_max`.
 #[inline]
-fn check_length(header: &Header, before: usize, limits: &Limits) -> Result<(), Fault> {
+fn check_length(header: &Header, before: usize, bytes_max: usize) -> Result<(), Fault> {
     if header.opcode.is_control() {
         if header.opcode == Opcode::Close && header.payload_len == 1 {
             return Err(Fault::ClosePayload);
@@ -253,7 +267,7 @@ fn check_length(header: &Header, before: usize, limits: &Limits) -> Result<(), F
         return Ok(());
     }
     // Both fit: a length is below 2^63 and a buffer is no longer than isize::MAX.
-    if before as u64 + header.payload_len > limits.message_bytes_max as u64 {
+    if before as u64 + header.payload_len > bytes_max as u64 {
         return Err(Fault::TooBig);
     }
     Ok(())
@@ -285,11 +299,15 @@ impl Part {
 
     /// A header is whole: checks it against the message so far.
     fn begin(&mut self, header: Header, limits: &Limits) -> Result<(), Fault> {
-        let before = self.message.as_ref().map_or(0, |m| m.bytes.len());
+        let (before, deflated) = match &self.message {
+            Some(message) => (message.bytes.len(), message.deflated),
+            None => (0, header.rsv1),
+        };
+        let bytes_max = limits.arriving_bytes_max(deflated);
         match (header.opcode, &self.message) {
             (Opcode::Continuation, None) => return Err(Fault::UnexpectedContinuation),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Fault::ExpectedContinuation),
-            _ => check_length(&header, before, limits)?,
+            _ => check_length(&header, before, bytes_max)?,
         }
         if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
             self.message = Some(Assembly {
@@ -338,7 +356,7 @@ impl Part {
         let ceiling = if frame.fin {
             message.bytes.len() + bytes.len() + frame.left
         } else {
-            limits.message_bytes_max
+            limits.arriving_bytes_max(message.deflated)
         };
         message.append(bytes, key, ceiling)?;
         if frame.left > 0 {

@@ -367,7 +367,7 @@ impl Client {
         let explained = match (code, reason) {
             (code, "") => self.fate == Fate::SentClose(code) && all_published,
             (Some(1000), "bye") => self.fate == Fate::Quit && all_published,
-            (Some(1001), "the server is stopping") => {
+            (Some(1001), reason) if reason.starts_with("the server is stopping, retry in ") => {
                 // The lag policy holds to the end.
                 let behind = self.is_behind(view);
                 self.step_over_own(view.truth);

@@ -132,7 +132,7 @@ impl World {
         for core in 0..self.cores.len() {
             let newest = |world: &World| world.truths.iter().map(|t| t.next() - 1).collect();
             self.cores[core].drained = Some(newest(&self));
-            self.cores[core].reactor.drain();
+            self.cores[core].reactor.drain(0, 5_000);
             self.turn(core);
             self.plan.connects_max = 0;
             for _ in 0..self.rng.usize(..100) {

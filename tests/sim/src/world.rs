@@ -347,12 +347,16 @@ impl World {
         let peer = format!("10.0.0.{}:{port}", id % 4)
             .parse()
             .expect("an address");
-        if self
-            .hub
-            .admission()
-            .enter(std::net::SocketAddr::ip(&peer))
+        let (admission, settings) = (self.hub.admission(), self.hub.settings());
+        if admission.enter(settings).is_err() {
+            return;
+        }
+        if admission
+            .name(std::net::SocketAddr::ip(&peer), settings)
             .is_err()
         {
+            admission.shake();
+            admission.leave_unnamed();
             return;
         }
         let (echo, chat) = (self.rng.u8(..) < 70, self.rng.u8(..) < 60);

@@ -1,0 +1,108 @@
+//! Bringing a running daemon to rest, and writing it down.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::state::State;
+use crate::core::{Command, SavedCore};
+use crate::hub::{Hub, Mailbox};
+use crate::log::{SavedTopic, Segment, Topic, ViewKind};
+
+/// How long handshakes that are under way may take to end.
+const HANDSHAKES_TIME: Duration = Duration::from_millis(250);
+/// How long connections may take to come to rest.
+const FREEZE_TIME: Duration = Duration::from_secs(2);
+
+/// Stops accepting, lets handshakes end and freezes all connections. From then
+/// on clients hear nothing, until somebody thaws.
+pub(super) fn come_to_rest(hub: &Hub) -> Result<Vec<SavedCore>, String> {
+    let began = Instant::now();
+    for mailbox in hub.mailboxes() {
+        mailbox.command(Command::StopAccepting);
+    }
+    while hub.admission().handshakes() > 0 && began.elapsed() < HANDSHAKES_TIME {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    hub.set_frozen(true);
+    let replies: Vec<_> = hub
+        .mailboxes()
+        .iter()
+        .map(|mailbox| {
+            let (reply, receiver) = mpsc::channel();
+            mailbox.command(Command::Freeze(reply));
+            receiver
+        })
+        .collect();
+    let still = replies.iter().map(|reply| reply.recv_timeout(FREEZE_TIME));
+    let still: Result<Vec<_>, _> = still.collect();
+    still.map_err(|_| "a core did not come to rest".to_owned())
+}
+
+/// Goes on as if nothing had been.
+pub(super) fn carry_on(hub: &Hub) {
+    hub.set_frozen(false);
+    for mailbox in hub.mailboxes() {
+        mailbox.command(Command::Thaw);
+    }
+}
+
+/// Plain descriptors of the sockets in these slots of a core, in their order.
+pub(super) fn plain_sockets(mailbox: &Mailbox, slots: &[u32]) -> Result<Vec<OwnedFd>, String> {
+    let (reply, receiver) = mpsc::channel();
+    mailbox.command(Command::Install(slots.to_vec(), reply));
+    let made = receiver.recv_timeout(FREEZE_TIME);
+    let made = made.map_err(|_| "a core does not hand out its sockets")?;
+    let mut by_slot: HashMap<u32, _> = made.into_iter().collect();
+    let mut files = Vec::with_capacity(slots.len());
+    for slot in slots {
+        let file = by_slot.remove(slot).ok_or("a socket is missing")?;
+        files.push(file.map_err(|error| format!("cannot hand out a socket: {error}"))?);
+    }
+    Ok(files)
+}
+
+/// The state of frozen cores, its connections in the order of `cores`.
+pub(super) fn write_down(hub: &Hub, cores: &[SavedCore]) -> State {
+    State {
+        topics: save_topics(hub, cores),
+        conns: cores
+            .iter()
+            .flat_map(|core| core.conns.iter().map(|(_, conn)| conn.clone()))
+            .collect(),
+    }
+}
+
+/// What readers hold of a topic's views.
+type Held = Vec<(ViewKind, Arc<Segment>)>;
+
+fn save_topics(hub: &Hub, cores: &[SavedCore]) -> Vec<SavedTopic> {
+    let mut held: HashMap<u64, (Arc<Topic>, Held)> = HashMap::new();
+    for topic in hub.all_topics() {
+        held.insert(topic.epoch(), (topic, Vec::new()));
+    }
+    for (topic, kind, segment) in cores.iter().flat_map(|core| &core.held) {
+        let entry = held
+            .entry(topic.epoch())
+            .or_insert_with(|| (topic.clone(), Vec::new()));
+        entry.1.push((*kind, segment.clone()));
+    }
+    let now_ms = hub.now_ms();
+    let save = |(topic, held): &(Arc<Topic>, Held)| topic.save(now_ms, held);
+    held.values().map(save).collect()
+}
+
+/// The state in a file that lives in memory alone.
+pub(super) fn memory_file(state: &State) -> Result<OwnedFd, String> {
+    let flags = MFdFlags::MFD_CLOEXEC;
+    let file = memfd_create(c"fanfare-state", flags).map_err(|error| error.to_string())?;
+    let mut file = File::from(file);
+    let written = file.write_all(&state.encode());
+    written.map_err(|error| format!("cannot write the state down: {error}"))?;
+    Ok(file.into())
+}

@@ -1,0 +1,130 @@
+//! The settings in force, which a reload replaces while cores read them.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::config::{Changes, Settings};
+use crate::log::{Bounds, Retention};
+use crate::protocol::http::Origins;
+
+/// One version of the settings, with what is made of them.
+#[derive(Debug)]
+pub(super) struct Version {
+    pub(super) settings: Settings,
+    pub(super) origins: Origins,
+    pub(super) retention: Retention,
+}
+
+/// All versions there have been.
+///
+/// To read the one in force is an atomic load that no other core disturbs, as a
+/// message may ask several times; the price is that a version, about a kilobyte,
+/// stays for the life of the process. Reloads that change nothing add none.
+#[derive(Debug)]
+pub(super) struct Live {
+    versions: boxcar::Vec<Version>,
+    current: AtomicUsize,
+    /// Held while a version is being added.
+    changing: Mutex<()>,
+}
+
+impl Live {
+    /// # Errors
+    /// An origin that cannot be read.
+    pub(super) fn new(settings: Settings) -> Result<Self, String> {
+        let versions = boxcar::Vec::new();
+        let current = versions.push(Version::new(settings)?);
+        Ok(Live {
+            versions,
+            current: AtomicUsize::new(current),
+            changing: Mutex::new(()),
+        })
+    }
+
+    #[inline]
+    pub(super) fn get(&self) -> &Version {
+        &self.versions[self.current.load(Ordering::Acquire)]
+    }
+
+    /// Puts all of `new` in force that can change live.
+    ///
+    /// # Errors
+    /// As for [`Live::new`]; nothing has changed then.
+    pub(super) fn change(&self, new: &Settings) -> Result<Changes, String> {
+        let _alone = self
+            .changing
+            .lock()
+            .expect("nothing panics inside the lock");
+        let (settings, changes) = self.get().settings.changed_to(new);
+        if !changes.applied.is_empty() {
+            let version = self.versions.push(Version::new(settings)?);
+            self.current.store(version, Ordering::Release);
+        }
+        Ok(changes)
+    }
+}
+
+impl Version {
+    fn new(settings: Settings) -> Result<Self, String> {
+        let origins = match settings.origins.as_slice() {
+            [] => Origins::same_host(),
+            list => Origins::from_list(list).map_err(|error| error.to_string())?,
+        };
+        let retention = Retention {
+            messages_max: settings.retain_messages_max as u64,
+            bytes_max: settings.retain_bytes_max as u64,
+            age_ms_max: settings.retain_ms_max,
+            bounds: Bounds {
+                log_bytes_max: settings.log_bytes_max as u64,
+                log_bytes_total_max: settings.log_bytes_total_max as u64,
+            },
+        };
+        Ok(Version {
+            settings,
+            origins,
+            retention,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_seen_by_the_next_who_asks_and_spares_those_who_hold_the_old() {
+        let old = Settings::default();
+        let live = Live::new(old.clone()).unwrap();
+        let held = live.get();
+        let new = Settings {
+            retain_messages_max: 5,
+            cores: old.cores + 1,
+            ..old.clone()
+        };
+        let changes = live.change(&new).unwrap();
+        assert_eq!(changes.applied, ["retain_messages_max"]);
+        assert_eq!(changes.waiting, ["cores"]);
+        assert_eq!(live.get().retention.messages_max, 5);
+        assert_eq!(live.get().settings.cores, old.cores);
+        assert_eq!(held.settings, old);
+    }
+
+    #[test]
+    fn a_change_of_nothing_keeps_the_version() {
+        let live = Live::new(Settings::default()).unwrap();
+        live.change(&Settings::default()).unwrap();
+        assert_eq!(live.versions.count(), 1);
+    }
+
+    #[test]
+    fn an_origin_that_cannot_be_read_changes_nothing() {
+        let live = Live::new(Settings::default()).unwrap();
+        let bad = Settings {
+            origins: vec!["no origin".into()],
+            topics_max: 1,
+            ..Settings::default()
+        };
+        assert!(live.change(&bad).is_err());
+        assert_eq!(live.get().settings, Settings::default());
+    }
+}

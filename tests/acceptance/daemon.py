@@ -1,0 +1,86 @@
+"""The real daemon under test: started on a free port, watched from outside."""
+
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "fanfare-acceptance"
+CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def binary():
+    """The daemon that FANFARE_BIN names, or a release build made here."""
+    named = os.environ.get("FANFARE_BIN")
+    if named:
+        return pathlib.Path(named).resolve()
+    subprocess.run(["cargo", "build", "--release", "--bin", "fanfare"], cwd=TOP, check=True)
+    return TOP / "target" / "release" / "fanfare"
+
+
+class Daemon:
+    """A running daemon; a context manager that ends it."""
+
+    def __init__(self, *options):
+        self.folder = tempfile.mkdtemp(prefix="fanfare-")
+        self.admin = os.path.join(self.folder, "admin")
+        command = [binary(), "serve", "--listen", "127.0.0.1:0", "--admin", f"unix:{self.admin}", "--log", "error"]
+        self.process = subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        found = re.fullmatch(r"listening on (http://127\.0\.0\.1:(\d+)/)\n", line)
+        if not found:
+            self.stop()
+            raise SystemExit(f"the daemon did not say where it listens, but: {line.strip() or 'nothing'}")
+        self.http, self.port = found[1], int(found[2])
+        self.ws = self.http.replace("http", "ws")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        """Ends it; the exit status, None if it had to be killed."""
+        self.process.terminate()
+        try:
+            status = self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            status = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return status
+
+    def metrics(self):
+        """Every figure of the admin listener, cores and bare names summed up."""
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.settimeout(30)
+            admin.connect(self.admin)
+            admin.sendall(b"GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: admin.recv(1 << 16), b"")).decode()
+        figures = {}
+        for line in answer.splitlines():
+            found = re.fullmatch(r'fanfare_(\w+)(?:\{(\w+)="([^"]*)"\})? (\S+)', line)
+            if not found:
+                continue
+            name, label, value, number = found.groups()
+            if label == "reason":
+                name = f"{name}{{{value}}}"
+            figures[name] = figures.get(name, 0) + float(number)
+        return figures
+
+    def rss_bytes(self):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) << 10
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def cpu_s(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS_PER_S

@@ -1,0 +1,329 @@
+//! Every limit, small: who goes beyond is told so, and others go on as before.
+
+use std::io::Write;
+
+use tungstenite::Message;
+
+use crate::common::{Client, Daemon, Raw, Witnesses, eventually, hear, hear_close, masked, pass};
+
+/// The status and the `Retry-After` of a refused handshake.
+fn refusal(outcome: tungstenite::Result<(Client, impl Sized)>) -> (u16, Option<String>) {
+    match outcome {
+        Err(tungstenite::Error::Http(answer)) => {
+            let wait = answer.headers().get("Retry-After");
+            let wait = wait.map(|value| value.to_str().unwrap().to_owned());
+            (answer.status().as_u16(), wait)
+        }
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was let in"),
+    }
+}
+
+#[test]
+fn beyond_connections_max_the_answer_is_503_until_one_leaves() {
+    let daemon = Daemon::start(&["--connections-max", "3", "--retry-after-s", "7"]);
+    let mut witnesses = Witnesses::new(&daemon, "/topic");
+    let third = daemon.connect("/topic");
+    let refused = refusal(daemon.open("/topic", &[]));
+    assert_eq!(refused, (503, Some("7".to_owned())));
+    daemon.await_reason("connections_max");
+    drop(third);
+    eventually("there is room", || daemon.open("/topic", &[]).is_ok());
+    witnesses.check();
+}
+
+#[test]
+fn beyond_connections_per_address_max_the_answer_is_503() {
+    let daemon = Daemon::start(&["--connections-per-address-max", "2"]);
+    let mut witnesses = Witnesses::new(&daemon, "/topic");
+    let refused = refusal(daemon.open("/topic", &[]));
+    assert_eq!(refused, (503, Some("2".to_owned())));
+    daemon.await_reason("address_connections_max");
+    // Another address is another matter.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let elsewhere: std::net::SocketAddr = "127.0.1.9:0".parse().unwrap();
+    socket.bind(&elsewhere.into()).unwrap();
+    socket.connect(&daemon.addresses[0].into()).unwrap();
+    daemon.open_over(socket.into(), "/topic", &[]).unwrap();
+    witnesses.check();
+}
+
+#[test]
+fn beyond_handshakes_max_the_answer_is_503_at_once() {
+    // On one core they are accepted in the order in which they come.
+    let options = [
+        "--cores",
+        "1",
+        "--handshakes-max",
+        "2",
+        "--handshake-ms-max",
+        "60000",
+    ];
+    let daemon = Daemon::start(&options);
+    let mut witnesses = Witnesses::new(&daemon, "/topic");
+    let mut slow = [daemon.raw(), daemon.raw()];
+    for raw in &mut slow {
+        raw.send(b"GET /topic HTTP/1.1\r\n");
+    }
+    let mut third = daemon.raw();
+    let answer = third.read_answer();
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.header("Retry-After"), Some("2"));
+    daemon.await_reason("handshakes_max");
+    witnesses.check();
+    for raw in &mut slow {
+        let request = Raw::request("/topic", "");
+        raw.send(request.split_once("\r\n").unwrap().1.as_bytes());
+        raw.expect_upgrade();
+    }
+}
+
+#[test]
+fn a_handshake_that_takes_too_long_is_told_408() {
+    let daemon = Daemon::start(&["--handshake-ms-max", "100"]);
+    let mut witnesses = Witnesses::new(&daemon, "/topic");
+    for begin in ["", "GET /topic HTTP/1.1\r\nHost: a\r\n"] {
+        let mut raw = daemon.raw();
+        raw.send(begin.as_bytes());
+        assert_eq!(raw.read_answer().status, 408);
+    }
+    daemon.await_log("reason=\"timeout\"", 2);
+    witnesses.check();
+}
+
+#[test]
+fn a_head_as_long_as_head_bytes_max_is_read_and_a_longer_one_is_told_431() {
+    let daemon = Daemon::start(&["--head-bytes-max", "512"]);
+    let mut witnesses = Witnesses::new(&daemon, "/topic");
+    let len = Raw::request("/topic", "X: \r\n").len();
+    let head = |bytes| Raw::request("/topic", &format!("X: {}\r\n", "x".repeat(bytes - len)));
+    let mut raw = daemon.raw();
+    raw.send(head(512).as_bytes());
+    raw.expect_upgrade();
+    let mut raw = daemon.raw();
+    raw.send(head(513).as_bytes());
+    assert_eq!(raw.read_answer().status, 431);
+    daemon.await_reason("head_too_long");
+    witnesses.check();
+}
+
+#[test]
+fn a_message_of_message_bytes_max_arrives_and_a_longer_one_is_told_1009() {
+    let daemon = Daemon::start(&["--message-bytes-max", "1000"]);
+    let mut witnesses = Witnesses::new(&daemon, "/topic");
+    let (mut speaker, mut listener) = (daemon.connect("/long"), daemon.connect("/long"));
+    pass(&mut speaker, &mut listener, &"m".repeat(1000));
+    speaker.send(Message::text("m".repeat(1001))).unwrap();
+    assert_eq!(hear_close(&mut speaker).0, 1009);
+    daemon.await_reason("too_big");
+    witnesses.check();
+}
+
+#[test]
+fn parts_of_messages_beyond_partial_bytes_max_are_told_1013() {
+    let daemon = Daemon::start(&[
+        "--cores",
+        "1",
+        "--message-bytes-max",
+        "64KiB",
+        "--partial-bytes-max",
+        "100000",
+    ]);
+    let mut witnesses = Witnesses::new(&daemon, "/topic");
+    let mut listener = daemon.connect("/parts");
+    let frame = masked(0x81, &[b'x'; 60_000]);
+    let mut first = daemon.raw_on("/parts");
+    first.send(&frame[..59_000]);
+    let mut second = daemon.raw_on("/parts");
+    second.send(&frame[..59_000]);
+    assert_eq!(second.expect_close().0, 1013);
+    daemon.await_reason("partial_bytes");
+    witnesses.check();
+    first.send(&frame[59_000..]);
+    assert_eq!(hear(&mut listener).len(), 60_000);
+    witnesses.check();
+}
+
+#[test]
+fn a_peer_over_partial_bytes_max_gives_back_what_it_held_at_once() {
+    let daemon = Daemon::start(&[
+        "--message-bytes-max",
+        "64KiB",
+        "--partial-bytes-max",
+        "64KiB",
+    ]);
+    let mut listener = daemon.connect("/parts");
+    let mut greedy = daemon.raw_on("/parts");
+    // What the reader itself needs comes on top of the message.
+    greedy.send(&masked(0x81, &[b'x'; 65_536])[..65_530]);
+    assert_eq!(greedy.expect_close().0, 1013);
+    // It has not answered the close, but its memory is free for others.
+    let mut modest = daemon.raw_on("/parts");
+    let frame = masked(0x81, &[b'y'; 40_000]);
+    modest.send(&frame[..20_000]);
+    modest.send(&frame[20_000..]);
+    assert_eq!(hear(&mut listener).len(), 40_000);
+}
+
+#[test]
+fn beyond_topics_max_the_answer_is_503() {
+    let daemon = Daemon::start(&["--topics-max", "2"]);
+    let mut witnesses = Witnesses::new(&daemon, "/one");
+    let _two = daemon.connect("/two");
+    let refused = refusal(daemon.open("/three", &[]));
+    assert_eq!(refused, (503, Some("2".to_owned())));
+    daemon.await_reason("topics_max");
+    daemon.connect("/two");
+    witnesses.check();
+}
+
+#[test]
+fn a_small_log_still_carries_any_number_of_messages() {
+    let daemon = Daemon::start(&[
+        "--log-bytes-max",
+        "64KiB",
+        "--lag-bytes-max",
+        "16KiB",
+        "--message-bytes-max",
+        "8KiB",
+        "--retain-bytes-max",
+        "16KiB",
+    ]);
+    let (mut speaker, mut listener) = (daemon.connect("/small"), daemon.connect("/small"));
+    for n in 0..400 {
+        pass(
+            &mut speaker,
+            &mut listener,
+            &format!("{n:0len$}", len = 1 + n * 41 % 8192),
+        );
+    }
+}
+
+#[test]
+fn a_log_that_no_more_can_be_added_to_closes_the_publisher_with_1013() {
+    // All logs together hold one; another topic's takes the room.
+    let daemon = Daemon::start(&[
+        "--log-bytes-total-max",
+        "64KiB",
+        "--log-bytes-max",
+        "64KiB",
+        "--lag-bytes-max",
+        "16KiB",
+        "--message-bytes-max",
+        "32KiB",
+        "--retain-bytes-max",
+        "64KiB",
+    ]);
+    let mut witnesses = Witnesses::new(&daemon, "/topic");
+    let (mut speaker, mut listener) = (daemon.connect("/a"), daemon.connect("/a"));
+    pass(&mut speaker, &mut listener, &"a".repeat(32 << 10));
+    let mut other = daemon.connect("/b");
+    other.send(Message::text("b".repeat(32 << 10))).unwrap();
+    let (code, reason) = hear_close(&mut other);
+    assert_eq!((code, reason.contains("log")), (1013, true), "{reason}");
+    daemon.await_reason("log_full");
+    witnesses.check();
+}
+
+#[test]
+fn a_silent_peer_is_pinged_and_then_closed_with_1008() {
+    let daemon = Daemon::start(&["--idle-ms-max", "1500", "--ping-interval-ms", "300"]);
+    let mut silent = daemon.raw_on("/topic");
+    let mut pings = 0;
+    let close = loop {
+        match silent.read_frame().expect("a close comes") {
+            (0x89, payload) => {
+                assert_eq!(payload, b"");
+                pings += 1;
+            }
+            other => break other,
+        }
+    };
+    assert!((1..=4).contains(&pings), "{pings} pings");
+    assert_eq!(close.0, 0x88);
+    assert_eq!(close.1[..2], 1008u16.to_be_bytes());
+    daemon.await_reason("idle");
+}
+
+#[test]
+fn a_quiet_peer_that_answers_pings_outlives_a_silent_one() {
+    let daemon = Daemon::start(&["--idle-ms-max", "2000", "--ping-interval-ms", "250"]);
+    let mut quiet = daemon.raw_on("/topic");
+    let mut silent = daemon.raw_on("/topic");
+    // It says nothing but pongs, for longer than two silent ones live.
+    for _ in 0..2 {
+        while silent.stream.peek(&mut [0; 64]).unwrap() < 30 {
+            let frame = quiet.read_frame();
+            assert_eq!(frame, Some((0x89, Vec::new())), "no close");
+            quiet.send(&masked(0x8a, b""));
+        }
+        silent = daemon.raw_on("/topic");
+    }
+    daemon.await_log("reason=\"idle\"", 2);
+    // It is there still.
+    let mut speaker = daemon.connect("/topic");
+    speaker.send(Message::text("you there?")).unwrap();
+    while quiet.read_frame() != Some((0x81, b"you there?".to_vec())) {}
+}
+
+#[test]
+fn more_messages_in_a_second_than_allowed_are_told_1008() {
+    let daemon = Daemon::start(&["--inbound-messages-per-s-max", "50"]);
+    let mut witnesses = Witnesses::new(&daemon, "/topic");
+    let mut raw = daemon.raw_on("/fast");
+    // Two seconds' worth and one more, and all in one go.
+    raw.send(&masked(0x81, b"x").repeat(101));
+    let (code, reason) = raw.expect_close();
+    assert_eq!((code, reason.starts_with("rate")), (1008, true), "{reason}");
+    daemon.await_reason("rate");
+    witnesses.check();
+}
+
+#[test]
+fn more_bytes_in_a_second_than_allowed_are_told_1008_however_short_the_messages() {
+    let daemon = Daemon::start(&["--inbound-bytes-per-s-max", "10000"]);
+    let mut witnesses = Witnesses::new(&daemon, "/topic");
+    for len in [10_001, 300, 100, 1] {
+        let mut raw = daemon.raw_on("/fast");
+        let _ = raw
+            .stream
+            .write_all(&masked(0x82, &vec![b'x'; len]).repeat(20_001 / len + 1));
+        let (code, reason) = raw.expect_close();
+        assert_eq!((code, reason.starts_with("rate")), (1008, true), "{reason}");
+    }
+    // As many as allowed are none too many.
+    let mut raw = daemon.raw_on("/fast");
+    raw.send(&masked(0x82, &[b'x'; 100]).repeat(100));
+    raw.send(&masked(0x89, b"still there?"));
+    assert_eq!(raw.read_frame(), Some((0x8a, b"still there?".to_vec())));
+    witnesses.check();
+}
+
+#[test]
+fn pages_of_the_host_itself_may_connect_and_no_others_by_default() {
+    let daemon = Daemon::start(&[]);
+    let host = daemon.addresses[0].to_string();
+    let open = |origin: &str| daemon.open("/topic", &[("Origin", origin)]);
+    open(&format!("http://{host}")).unwrap();
+    for origin in ["https://elsewhere.example", "http://127.0.0.1:1", "null"] {
+        assert_eq!(refusal(open(origin)), (403, None), "{origin}");
+    }
+    daemon.await_log("reason=\"origin\"", 3);
+}
+
+#[test]
+fn an_allow_list_of_origins_takes_the_place_of_the_host() {
+    let daemon = Daemon::start(&["--origins", "https://a.example,https://*.b.example"]);
+    let open = |origin: &str| daemon.open("/topic", &[("Origin", origin)]);
+    open("https://a.example").unwrap();
+    open("https://www.b.example").unwrap();
+    // Programs send no Origin.
+    daemon.connect("/topic");
+    for origin in [
+        "https://b.example",
+        "http://a.example",
+        "https://a.example.evil",
+    ] {
+        assert_eq!(refusal(open(origin)), (403, None), "{origin}");
+    }
+}

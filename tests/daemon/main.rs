@@ -1,0 +1,16 @@
+//! The real daemon, driven from outside over real connections.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bad_frames;
+mod bad_peers;
+mod bad_requests;
+mod broadcast;
+mod chat;
+mod command;
+mod lag;
+mod limits;
+mod one_order;
+mod replay;
+mod stop;

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""WebSocket clients for the systemd test, with nothing but the standard library.
+
+client.py echo HOST PORT [SECONDS]   until a message comes back, or fails; prints
+                                     the milliseconds that took
+client.py wait HOST PORT             connects once, and waits to be answered
+client.py hold HOST PORT COUNT       COUNT subscribers and one publisher; obeys
+                                     lines on standard input:
+                                       publish N   N messages, waits until all have all
+                                       closed      waits until all are closed
+                                     and answers each with who is open, who has heard
+                                     exactly what was published, and how others ended
+client.py freeze TID                 stops one thread of a process for ever
+"""
+import asyncio, base64, collections, ctypes, json, os, struct, sys, time
+
+
+class Closed(Exception):
+    pass
+
+
+FAILURES = (Closed, OSError, asyncio.TimeoutError, asyncio.IncompleteReadError)
+
+
+class Client:
+    """One connection."""
+
+    async def connect(self, host, port, path, patience=10):
+        self.reader, self.writer = await asyncio.wait_for(asyncio.open_connection(host, port), patience)
+        key = base64.b64encode(os.urandom(16)).decode()
+        at = f"[{host}]" if ":" in host else host
+        self.writer.write(
+            f"GET {path} HTTP/1.1\r\nHost: {at}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+        )
+        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), patience)
+        status = head.split(b"\r\n")[0]
+        if b" 101 " not in status:
+            raise Closed(status.decode())
+        return self
+
+    def send(self, payload, opcode=1):
+        """A message of up to 125 bytes."""
+        mask = os.urandom(4)
+        masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+        self.writer.write(bytes([0x80 | opcode, 0x80 | len(payload)]) + mask + masked)
+
+    async def receive(self):
+        """The next message; Closed with code and reason at the end."""
+        while True:
+            head = await self.reader.readexactly(2)
+            opcode, size = head[0] & 15, head[1] & 127
+            if size > 125:
+                size = int.from_bytes(await self.reader.readexactly(2 if size == 126 else 8), "big")
+            payload = await self.reader.readexactly(size)
+            if opcode == 9:
+                self.send(payload, 10)
+            elif opcode == 8:
+                self.send(payload[:2], 8)
+                code = struct.unpack(">H", payload[:2])[0] if size >= 2 else 1005
+                raise Closed(f"{code} {payload[2:].decode()}")
+            elif opcode in (1, 2):
+                return payload
+
+
+async def echo(host, port, seconds=10):
+    began = time.monotonic()
+    while True:
+        try:
+            client = await Client().connect(host, port, "/probe?echo=true", 2)
+            client.send(b"ping")
+            assert await asyncio.wait_for(client.receive(), 2) == b"ping"
+            print(round((time.monotonic() - began) * 1000))
+            return
+        except FAILURES as error:
+            if time.monotonic() - began > seconds:
+                sys.exit(f"no answer: {error!r}")
+            await asyncio.sleep(0.02)
+
+
+async def wait(host, port):
+    try:
+        await Client().connect(host, port, "/waiting", 30)
+    except FAILURES as error:
+        sys.exit(f"not served: {error!r}")
+    print("served")
+
+
+async def hold(host, port, count):
+    ends, heard, fresh = collections.Counter(), [[] for _ in range(count)], asyncio.Event()
+
+    async def listen(place, client):
+        try:
+            while True:
+                heard[place].append(await client.receive())
+                fresh.set()
+        except FAILURES as end:
+            ends[str(end) if isinstance(end, Closed) else "lost"] += 1
+            fresh.set()
+
+    clients = [await Client().connect(host, port, "/held") for _ in range(count)]
+    listening = [asyncio.create_task(listen(*pair)) for pair in enumerate(clients)]
+    publisher = await Client().connect(host, port, "/held")
+    print("ready", flush=True)
+    loop, sent = asyncio.get_running_loop(), []
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        word, *rest = line.split()
+        if word == "publish":
+            for _ in range(int(rest[0])):
+                sent.append(b"%d" % len(sent))
+                publisher.send(sent[-1])
+            deadline = time.monotonic() + 10
+            while not ends and any(len(messages) < len(sent) for messages in heard):
+                fresh.clear()
+                try:
+                    await asyncio.wait_for(fresh.wait(), deadline - time.monotonic())
+                except asyncio.TimeoutError:
+                    break
+        elif word == "closed":
+            await asyncio.wait(listening, timeout=60)
+        exact = sum(messages == sent for messages in heard)
+        print(json.dumps({"open": count - sum(ends.values()), "exact": exact, "ends": ends}), flush=True)
+
+
+def freeze(tid):
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    PTRACE_SEIZE, PTRACE_INTERRUPT, __WALL = 0x4206, 0x4207, 0x40000000
+    for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
+        if libc.ptrace(request, tid, None, None) != 0:
+            sys.exit(f"ptrace: {os.strerror(ctypes.get_errno())}")
+    print("frozen", flush=True)
+    # Its end, too, has to be taken from us, or the process would linger.
+    while os.WIFSTOPPED(os.waitpid(tid, __WALL)[1]):
+        pass
+
+
+if __name__ == "__main__":
+    command, *words = sys.argv[1:]
+    if command == "freeze":
+        freeze(int(words[0]))
+    else:
+        host, port, *numbers = words
+        run = {"echo": echo, "hold": hold, "wait": wait}[command]
+        asyncio.run(run(host, int(port), *map(int, numbers)))
