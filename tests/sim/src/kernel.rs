@@ -96,6 +96,7 @@ pub(crate) enum Request {
     },
     Poll,
     Shutdown(Shutdown),
+    Reset,
     Cancel,
     Close,
 }
@@ -121,6 +122,7 @@ enum Pending {
         held: Option<Held>,
     },
     Shutdown(Shutdown),
+    Reset,
     Close,
 }
 
@@ -224,6 +226,10 @@ impl Kernel {
                 self.sides[core]
                     .pending
                     .push((slot, Pending::Shutdown(how)));
+            }
+            Request::Reset => {
+                record.shutting += 1;
+                self.sides[core].pending.push((slot, Pending::Reset));
             }
             Request::Cancel => self.cancel(core, slot),
             Request::Close => {
@@ -330,6 +336,12 @@ impl Kernel {
                 if how == Shutdown::Both {
                     socket.client_fin = true;
                 }
+                Event::ShutDown
+            }
+            Pending::Reset => {
+                record.shutting -= 1;
+                socket.outbound.clear();
+                socket.reset = true;
                 Event::ShutDown
             }
             Pending::Close => {
@@ -503,6 +515,10 @@ impl Kernel {
                 assert!(*len > 0, "an empty send");
                 assert!(u64::from(*from) + u64::from(*len) <= bytes.len() as u64);
                 record.sending = Some(*len);
+            }
+            Request::Reset => {
+                assert!(!record.shut_both, "it is shut already");
+                (record.shut_write, record.shut_both) = (true, true);
             }
             Request::Cancel => {}
             Request::Poll => assert!(!record.polling, "readiness is awaited already"),
