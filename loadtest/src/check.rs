@@ -86,7 +86,10 @@ impl Ledger {
     #[cold]
     fn enter_odd(&mut self, place: usize, sequence: u64, next: u64) -> Verdict {
         if sequence > next {
-            self.missing.entry(place).or_default().insert(next, sequence);
+            self.missing
+                .entry(place)
+                .or_default()
+                .insert(next, sequence);
             self.faults.lost += sequence - next;
             self.next[place] = sequence + 1;
             return Verdict::Gap(sequence - next);

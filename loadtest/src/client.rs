@@ -69,7 +69,9 @@ enum State {
     Shaking,
     Open,
     /// Detached; waits for its last completions.
-    Leaving { again: bool },
+    Leaving {
+        again: bool,
+    },
 }
 
 struct Client {
@@ -125,7 +127,9 @@ impl Clients {
     ) -> io::Result<Self> {
         Ok(Clients {
             ring: Ring::new(seats.len())?,
-            clients: seats.map(|(number, topic)| Client::new(number, topic)).collect(),
+            clients: seats
+                .map(|(number, topic)| Client::new(number, topic))
+                .collect(),
             url,
             sources,
             clock,
@@ -291,7 +295,10 @@ impl Clients {
     fn handle(&mut self, done: Done, owner: &mut impl Owner) {
         let slot = done.slot;
         let client = &mut self.clients[slot as usize];
-        assert_eq!(client.life, done.life, "a slot rests until its last completion");
+        assert_eq!(
+            client.life, done.life,
+            "a slot rests until its last completion"
+        );
         if !done.more {
             client.requests -= 1;
         }

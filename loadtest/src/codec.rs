@@ -161,7 +161,10 @@ impl Reader {
         }
         let (start, len) = match second {
             0..=125 => (2, second as u64),
-            126 => (4, u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?) as u64),
+            126 => (
+                4,
+                u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?) as u64,
+            ),
             127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)),
             _ => return None,
         };

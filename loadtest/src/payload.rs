@@ -67,7 +67,8 @@ impl Shape {
         if opcode != self.opcode() || len != self.bytes as u64 || head.len() < stamp_len {
             return None;
         }
-        if self.bytes > stamp_len && (last != FILLER || head[stamp_len..].iter().any(|&b| b != FILLER))
+        if self.bytes > stamp_len
+            && (last != FILLER || head[stamp_len..].iter().any(|&b| b != FILLER))
         {
             return None;
         }

@@ -87,7 +87,8 @@ impl Ring {
             .setup_submit_all()
             .setup_cqsize(CQ_ENTRIES)
             .build(SQ_ENTRIES)?;
-        ring.submitter().register_files_sparse(slots.max(1) as u32)?;
+        ring.submitter()
+            .register_files_sparse(slots.max(1) as u32)?;
         let entries = allocate(entries_layout()).cast::<BufRingEntry>();
         let mut ring = Ring {
             ring,
@@ -192,7 +193,8 @@ impl Ring {
         // SAFETY: what an entry points to is kept in `sends`, `addresses` or
         // `wake` until its completion: none of them is replaced before.
         while unsafe { self.ring.submission().push(entry) }.is_err() {
-            self.submit().expect("io_uring_enter takes requests while the ring lives");
+            self.submit()
+                .expect("io_uring_enter takes requests while the ring lives");
         }
     }
 

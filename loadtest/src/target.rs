@@ -104,7 +104,12 @@ impl Sources {
         // 127.0.1.1 to 127.0.1.250, then 127.0.2.1 and so on.
         let place = place - 1;
         let [third, fourth] = [1 + place / 250, 1 + place % 250];
-        Some(Ipv4Addr::new(127, (third >> 8) as u8, third as u8, fourth as u8))
+        Some(Ipv4Addr::new(
+            127,
+            (third >> 8) as u8,
+            third as u8,
+            fourth as u8,
+        ))
     }
 
     /// The ports of the addresses in use have run out; whether there are

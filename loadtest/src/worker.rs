@@ -116,7 +116,10 @@ pub enum Command {
     Open(Group),
     /// All of the group drop their connections at once.
     Leave(Group),
-    Publish { pace: Pace, start_ns: u64 },
+    Publish {
+        pace: Pace,
+        start_ns: u64,
+    },
     StopPublishing,
     Stall(Group, bool),
     /// So many clients of the group leave and return each second.
@@ -173,8 +176,8 @@ pub fn work(
 ) {
     // A late timer would count as latency.
     let _ = nix::sys::prctl::set_timerslack(1);
-    let done = Worker::new(setup, seats, &notes, me)
-        .and_then(|mut worker| worker.run(&wake, &commands));
+    let done =
+        Worker::new(setup, seats, &notes, me).and_then(|mut worker| worker.run(&wake, &commands));
     if let Err(error) = done {
         let _ = notes.send((me, Note::Failed(error)));
     }

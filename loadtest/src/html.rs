@@ -1,0 +1,8 @@
+//! The result as a page.
+
+use crate::outcome::Outcome;
+
+/// The page.
+pub fn page(outcome: &Outcome) -> String {
+    outcome.scenario.clone()
+}
