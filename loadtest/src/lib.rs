@@ -10,6 +10,7 @@ pub mod html;
 pub mod observe;
 pub mod outcome;
 pub mod payload;
+pub mod plot;
 pub mod progress;
 pub mod ring;
 pub mod scenario;
