@@ -1,0 +1,55 @@
+//! What the guide, the alerts and the dashboard name is there.
+
+use std::collections::HashSet;
+use std::fs;
+
+fn text(path: &str) -> String {
+    fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).expect(path)
+}
+
+/// The words of `text` that begin with `fanfare_`.
+fn figures(text: &str) -> HashSet<&str> {
+    let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
+    text.split(|c| !is_part(c))
+        .filter(|word| word.starts_with("fanfare_") && !word.ends_with('_'))
+        .collect()
+}
+
+#[test]
+fn alerts_and_dashboard_name_figures_that_exist() {
+    let metrics = text("docs/metrics.md");
+    let known = figures(&metrics);
+    for path in ["docs/alerts.yml", "docs/grafana.json", "docs/operating.md"] {
+        for name in figures(&text(path)) {
+            let name = name.strip_suffix("_bucket").unwrap_or(name);
+            assert!(known.contains(name), "{path}: {name}");
+        }
+    }
+}
+
+#[test]
+fn alerts_name_reasons_that_exist() {
+    let metrics = text("docs/metrics.md");
+    let alerts = text("docs/alerts.yml");
+    for list in alerts.split("reason=~\"").skip(1) {
+        let list = list.split('"').next().expect("it has a beginning");
+        for reason in list.split('|') {
+            assert!(metrics.contains(&format!("`{reason}`")), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn the_guide_names_settings_that_exist() {
+    let guide = text("docs/operating.md");
+    let known: HashSet<_> = fanfare::config::TABLE.iter().map(|row| row.key).collect();
+    for suffix in ["_max", "_ms", "_min", "_policy", "_header", "_proxies"] {
+        for word in guide.split('`').skip(1).step_by(2) {
+            let key = word.split(' ').next().unwrap_or_default();
+            let plain = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            if plain && key.ends_with(suffix) {
+                assert!(known.contains(key), "{key}");
+            }
+        }
+    }
+}
