@@ -11,7 +11,7 @@ use fanfare::core::reason::CloseReason;
 use fanfare_sim::world::{Outcome, run};
 
 /// Seeds in an ordinary test run.
-const SEEDS: u64 = 2400;
+const SEEDS: u64 = 2000;
 
 fn number(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;

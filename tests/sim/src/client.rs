@@ -8,7 +8,8 @@ use fastrand::Rng;
 
 use flate2::Compress;
 
-use crate::codec::{ServerFrame, inflate, server_frame};
+use crate::codec::{ServerFrame, server_frame};
+use crate::inflate::inflate;
 use crate::kernel::Socket;
 use crate::truth::{By, Message, Truth};
 
@@ -46,7 +47,7 @@ pub(crate) struct Agreed {
     pub(crate) bits: u8,
     /// It may refer to what it has sent before.
     pub(crate) takeover: bool,
-    pub(crate) compressor: Compress,
+    pub(crate) compressor: Option<Compress>,
 }
 
 /// A message that a client has queued.

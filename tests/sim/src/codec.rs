@@ -1,8 +1,7 @@
 //! WebSocket frames as a client sees them, written from RFC 6455 section 5.2
-//! alone, so that it does not share the daemon's mistakes. (Inflating is a
-//! library's, used as RFC 7692 section 7.2 says.)
+//! alone, so that it does not share the daemon's mistakes.
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use flate2::{Compress, Compression, FlushCompress};
 
 /// A frame that a client sends. `first` is its whole first byte: FIN, the
 /// reserved bits and the opcode.
@@ -66,26 +65,6 @@ pub fn server_frame(bytes: &[u8]) -> Option<ServerFrame<'_>> {
         payload,
         len: header + len,
     })
-}
-
-/// What a compressed payload says, to a client with a window of `bits`.
-///
-/// # Panics
-/// If it does not inflate in that window.
-pub(crate) fn inflate(payload: &[u8], bits: u8) -> Vec<u8> {
-    let mut inflater = Decompress::new_with_window_bits(false, bits);
-    let input = [payload, &TAIL].concat();
-    let mut out = Vec::with_capacity(4096);
-    loop {
-        let used = inflater.total_in() as usize;
-        let flush = FlushDecompress::Sync;
-        let status = inflater.decompress_vec(&input[used..], &mut out, flush);
-        status.expect("what the server compresses inflates");
-        if inflater.total_in() as usize == input.len() && out.len() < out.capacity() {
-            return out;
-        }
-        out.reserve(out.capacity());
-    }
 }
 
 /// A compressor for messages that a client sends.

@@ -1,6 +1,7 @@
 //! What clients do: the good and the bad, as bytes on the wire.
 
 use fastrand::Rng;
+use flate2::Compress;
 
 use crate::client::{Client, Fate, Said};
 use crate::codec::{client_frame, compressor, deflate};
@@ -89,6 +90,16 @@ impl Client {
                 _ => payload.push(b'.'),
             }
         }
+        if len > 300 && rng.bool() {
+            // What repeats from afar is what a compressor looks for.
+            let start: Vec<u8> = payload[..100].iter().map(|b| b & 0x7F).collect();
+            let mut end = payload.len() - 100;
+            while text && payload[end] & 0xC0 == 0x80 {
+                end += 1;
+            }
+            payload.truncate(end);
+            payload.extend(start);
+        }
         let opcode = if text { TEXT } else { BINARY };
         let (rsv1, wire) = self.encode(rng, &payload, message_bytes_max);
         if rng.u8(..) < 60 {
@@ -109,12 +120,12 @@ impl Client {
             return (0, payload.to_vec());
         };
         if !agreed.takeover || rng.u8(..) < 20 {
-            agreed.compressor.reset();
+            agreed.compressor.as_mut().map(Compress::reset);
         }
-        let wire = deflate(&mut agreed.compressor, payload);
+        let wire = deflate(agreed.compressor.get_or_insert_with(compressor), payload);
         if wire.len() > bytes_max {
             // It is as good as not sent, so what follows may not refer to it.
-            agreed.compressor = compressor();
+            agreed.compressor = None;
             return (0, payload.to_vec());
         }
         (RSV1, wire)

@@ -29,7 +29,9 @@ impl World {
             for index in 0..self.clients.len() {
                 if !self.clients[index].over {
                     moved |= self.write(index, usize::MAX);
-                    moved |= self.read(index, usize::MAX);
+                    if self.clients[index].asleep_until < usize::MAX {
+                        moved |= self.read(index, usize::MAX);
+                    }
                 }
             }
             for core in 0..self.cores.len() {
@@ -132,7 +134,9 @@ impl World {
         for core in 0..self.cores.len() {
             let newest = |world: &World| world.truths.iter().map(|t| t.next() - 1).collect();
             self.cores[core].drained = Some(newest(&self));
-            self.cores[core].reactor.drain(0, 5_000);
+            let patience_ms = self.plan.settings.drain_ms_max;
+            let spread_ms = self.rng.u64(..=patience_ms);
+            self.cores[core].reactor.drain(spread_ms, patience_ms);
             self.turn(core);
             self.plan.connects_max = 0;
             for _ in 0..self.rng.usize(..100) {
@@ -142,7 +146,19 @@ impl World {
         for _ in 0..200 {
             self.take_step();
         }
-        // Beyond all patience: with the stopping daemon's, then with each peer.
+        for core in 0..self.cores.len() {
+            self.cores[core].reactor.drain(0, 0);
+            self.turn(core);
+        }
+        // Beyond all patience, with the daemon's stopping and with each peer.
+        // Who does not read now must be parted with all the same.
+        for client in &mut self.clients {
+            client.asleep_until = if client.nature.sluggard {
+                usize::MAX
+            } else {
+                0
+            };
+        }
         for _ in 0..3 {
             self.run_dry();
             let patience_ms = 2_000 + self.plan.settings.drain_ms_max;
@@ -150,6 +166,18 @@ impl World {
             for core in 0..self.cores.len() {
                 self.tick(core);
             }
+        }
+        self.run_dry();
+        for (core, run) in self.cores.iter().enumerate() {
+            assert!(
+                run.reactor.is_empty(),
+                "core {core} keeps {}: {}",
+                run.reactor.len(),
+                self.kernel.borrow().describe_core(core)
+            );
+        }
+        for client in &mut self.clients {
+            client.asleep_until = 0;
         }
         self.run_dry();
         self.check_over();
@@ -170,13 +198,7 @@ impl World {
             }
         }
         let mut closes = 0;
-        for (core, run) in self.cores.iter().enumerate() {
-            assert!(
-                run.reactor.is_empty(),
-                "core {core} keeps {}: {}",
-                run.reactor.len(),
-                self.kernel.borrow().describe_core(core)
-            );
+        for core in 0..self.cores.len() {
             let metrics = &self.hub.mailbox(core).metrics;
             assert_eq!(metrics.connections.get(), 0);
             for (reason, count) in metrics.closes.iter().enumerate() {

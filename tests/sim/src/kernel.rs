@@ -96,6 +96,7 @@ pub(crate) enum Request {
     },
     Poll,
     Shutdown(Shutdown),
+    Reset,
     Cancel,
     Close,
 }
@@ -121,6 +122,7 @@ enum Pending {
         held: Option<Held>,
     },
     Shutdown(Shutdown),
+    Reset,
     Close,
 }
 
@@ -225,6 +227,10 @@ impl Kernel {
                     .pending
                     .push((slot, Pending::Shutdown(how)));
             }
+            Request::Reset => {
+                record.shutting += 1;
+                self.sides[core].pending.push((slot, Pending::Reset));
+            }
             Request::Cancel => self.cancel(core, slot),
             Request::Close => {
                 record.closing = true;
@@ -294,6 +300,7 @@ impl Kernel {
     /// Lets some of what is under way get done: each thing `likely` times in
     /// 256. Wakes the core if something has.
     pub fn progress(&mut self, core: usize, likely: u8) {
+        let before = self.sides[core].ready.len();
         let mut at = 0;
         while at < self.sides[core].pending.len() {
             if chance(&mut self.rng, likely) {
@@ -304,7 +311,9 @@ impl Kernel {
             }
         }
         self.release(core, likely);
-        self.wake_if_due(core);
+        let side = &mut self.sides[core];
+        // An eventfd is written when something is added, not while it is there.
+        side.signal |= !side.muted && side.ready.len() > before;
     }
 
     fn complete(&mut self, core: usize, slot: u32, done: Pending) {
@@ -327,6 +336,12 @@ impl Kernel {
                 if how == Shutdown::Both {
                     socket.client_fin = true;
                 }
+                Event::ShutDown
+            }
+            Pending::Reset => {
+                record.shutting -= 1;
+                socket.outbound.clear();
+                socket.reset = true;
                 Event::ShutDown
             }
             Pending::Close => {
@@ -399,12 +414,6 @@ impl Kernel {
     /// Whether the core has been woken by its ring since this was last asked.
     pub fn take_signal(&mut self, core: usize) -> bool {
         std::mem::take(&mut self.sides[core].signal)
-    }
-
-    fn wake_if_due(&mut self, core: usize) {
-        if !self.sides[core].muted && self.is_due(core) {
-            self.sides[core].signal = true;
-        }
     }
 
     /// The client has done something that its server side may notice.
@@ -506,6 +515,10 @@ impl Kernel {
                 assert!(*len > 0, "an empty send");
                 assert!(u64::from(*from) + u64::from(*len) <= bytes.len() as u64);
                 record.sending = Some(*len);
+            }
+            Request::Reset => {
+                assert!(!record.shut_both, "it is shut already");
+                (record.shut_write, record.shut_both) = (true, true);
             }
             Request::Cancel => {}
             Request::Poll => assert!(!record.polling, "readiness is awaited already"),

@@ -9,6 +9,7 @@ mod client;
 mod codec;
 mod deeds;
 mod end;
+mod inflate;
 pub mod kernel;
 pub mod plan;
 pub mod ring;

@@ -137,6 +137,10 @@ impl Ring for FakeRing {
         self.push(slot, Request::Shutdown(how));
     }
 
+    fn reset(&mut self, slot: u32) {
+        self.push(slot, Request::Reset);
+    }
+
     fn close(&mut self, slot: u32) {
         self.push(slot, Request::Close);
     }

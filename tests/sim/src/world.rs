@@ -15,7 +15,6 @@ use fanfare::protocol::ws::deflate::Policy;
 use fastrand::Rng;
 
 use crate::client::{Agreed, Client, Fate, Nature, View};
-use crate::codec::compressor;
 use crate::kernel::{Kernel, SharedKernel, chance};
 use crate::plan::Plan;
 use crate::ring::{FakeRing, Handle};
@@ -175,7 +174,9 @@ impl World {
         let client = &mut self.clients[index];
         let mut kernel = self.kernel.borrow_mut();
         let done = client.write(&mut kernel.sockets[client.socket], max);
-        kernel.poke(client.socket);
+        if done {
+            kernel.poke(client.socket);
+        }
         done
     }
 
@@ -196,7 +197,9 @@ impl World {
             max,
             &view,
         );
-        kernel.poke(client.socket);
+        if done {
+            kernel.poke(client.socket);
+        }
         drop(kernel);
         let client = &self.clients[index];
         if before != (client.next, client.closed, client.over) {
@@ -406,7 +409,7 @@ impl World {
             answer: agreed.answer(),
             bits: agreed.server_window_bits,
             takeover: agreed.client_takeover,
-            compressor: compressor(),
+            compressor: None,
         });
         let mut rest = Vec::new();
         if self.rng.bool() {
