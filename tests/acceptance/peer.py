@@ -6,6 +6,7 @@ import base64
 import os
 import socket
 import struct
+import time
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 PATIENCE_S = 60
@@ -88,20 +89,23 @@ class Peer:
     def read_frame(self):
         """Opcode and payload of the next frame, which a server never masks and
         this one never splits."""
-        head = self._take(2)
+        head = self.take(2)
         assert head[0] & 0x80 and not head[0] & 0x70 and not head[1] & 0x80, f"a strange frame: {head.hex()}"
         length = head[1]
         if length == 126:
-            (length,) = struct.unpack("!H", self._take(2))
+            (length,) = struct.unpack("!H", self.take(2))
         elif length == 127:
-            (length,) = struct.unpack("!Q", self._take(8))
-        return head[0] & 0x0F, self._take(length)
+            (length,) = struct.unpack("!Q", self.take(8))
+        return head[0] & 0x0F, self.take(length)
 
     def read(self):
         """The next message; pings are answered on the way, and a close ends it."""
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             opcode, payload = self.read_frame()
             if opcode == PING:
+                if time.monotonic() > deadline:
+                    raise TimeoutError("no message, nothing but pings")
                 self.send(PONG, payload)
             elif opcode == CLOSE:
                 raise Closed(payload)
@@ -130,7 +134,8 @@ class Peer:
         except OSError:
             pass
 
-    def _take(self, count):
+    def take(self, count):
+        """The next bytes, as they come."""
         while len(self.data) < count:
             more = self.sock.recv(max(1 << 16, min(count, 1 << 20)))
             if not more:

@@ -53,13 +53,36 @@ const tests = {
     expect(await b.page.title(), "lobby · Fanfare");
   },
 
-  "a picture of the page can be taken": async ({ a, b }) => {
-    await say(b, "One message in, every subscriber hears it.");
-    await reads(a, "One message in, every subscriber hears it.");
+  "three talk in a topic, a sensor among them, and a picture is taken": async ({ a, daemon }) => {
+    const url = `${daemon.url}#newsroom`;
+    const viewport = { width: 1280, height: 720 };
+    const [one, two, three] = [await tab(a.browser, url, { viewport }), await tab(a.browser, url), await tab(a.browser, url)];
+    for (const visitor of [one, two, three]) {
+      await live(visitor);
+      await reads(visitor, `Welcome, ${await address(visitor)} !`);
+    }
+    // Each is waited for, so that the picture shows them in this order.
+    const lines = [
+      [two, "Is anybody here?"],
+      [one, "Two of us, and one on a phone."],
+      [three, "Same order here. <b>Markup</b> stays text."],
+    ];
+    for (const [visitor, line] of lines) {
+      await say(visitor, line);
+      await reads(one, line);
+    }
+    await publish(one, `${daemon.url.replace("http", "ws")}newsroom`, ['{"sensor":"roof","temperature_c":21.5}', new Uint8Array(48_213)]);
+    await reads(one, "48,213 bytes");
+    await two.page.click("#leave");
+    await reads(one, "Logout");
+    await say(one, "One message in, every subscriber hears it.");
+    await reads(three, "One message in, every subscriber hears it.");
+    await reads(one, "One message in, every subscriber hears it.");
     const path = process.env.SCREENSHOT;
     if (path) {
-      await a.page.screenshot({ path });
+      await one.page.screenshot({ path });
     }
+    await Promise.all([one, two, three].map(({ page }) => page.close()));
   },
 
   "a raw publisher is heard, text and binary": async ({ a, daemon }) => {

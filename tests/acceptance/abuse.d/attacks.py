@@ -3,11 +3,10 @@ it is answered and what is counted, and returns that in words. Its options are t
 limits it runs into, small ones so that it is soon over."""
 
 import select
-import threading
 import time
 import zlib
 
-from peer import BINARY, CONTINUATION, PING, TEXT, Closed, Peer, Refused, dial, frame, read_head, request
+from peer import BINARY, CONTINUATION, PING, Peer, Refused, dial, frame, read_head, request
 
 MIB = 1 << 20
 PATIENCE_S = 60
@@ -79,25 +78,20 @@ def silent_handshakes(daemon, scale):
         assert status == 503 and "retry-after" in headers, f"{status} {headers}"
         sock.close()
     metric = rejected(daemon, "handshakes_max", more)
-    timeouts = rejected(daemon, "timeout", most)
-    told = 0
     for sock in held:
-        try:
-            told += read_head(sock)[0] == 408
-        except ConnectionError:
-            pass
         sock.close()
-    return f"503 for {more} beyond the limit, 408 for {told} of {most} held, the rest just closed", f"{metric}, {timeouts}"
+    return f"503 for {more} beyond the limit", metric
 
 
-silent_handshakes.options = "--handshakes-max 1000 --handshake-ms-max 4000"
+silent_handshakes.options = "--handshakes-max 1000 --handshake-ms-max 600000"
 
 
-def silence(daemon, opening, count=300):
+def silence(daemon, opening, count=100):
     peers = [Peer(daemon.port, "/silence") for _ in range(count)]
     for peer in peers:
         peer.sock.sendall(opening)
     held = until(daemon, "memory held for them", lambda figures: figures["partial_bytes"] > count * 1000)["partial_bytes"]
+    # Only silence ends it: who stays silent does not answer the pings either.
     codes = {close_code(peer) for peer in peers}
     assert codes == {1008}, f"closed with {codes}"
     return f"1008 for {count}, which held {held / count:.0f} bytes each", closed(daemon, "idle", count)
@@ -111,7 +105,7 @@ def silence_between_fragments(daemon, scale):
     return silence(daemon, frame(BINARY, bytes(1000), fin=False))
 
 
-silence_inside_a_frame.options = silence_between_fragments.options = "--idle-ms-max 2000 --ping-interval-ms 500"
+silence_inside_a_frame.options = silence_between_fragments.options = "--idle-ms-max 10000 --ping-interval-ms 3000"
 
 
 def hoarding_half_messages(daemon, scale):
@@ -160,16 +154,12 @@ pings_with_pongs_unread.options = ""
 
 
 def pings_with_pongs_read(daemon, scale):
-    count = 1_000_000 // scale
+    # Not more at once than answers wait for, 64 KiB.
+    count, lot = 1_000_000 // scale, 20_000
     peer = Peer(daemon.port, "/pings")
-    flood = threading.Thread(target=peer.sock.sendall, args=(frame(PING) * count,))
-    flood.start()
-    pongs = len(peer.data)
-    while pongs < 2 * count:
-        more = len(peer.sock.recv(1 << 16))
-        assert more, "the connection ended"
-        pongs += more
-    flood.join()
+    for _ in range(count // lot):
+        peer.sock.sendall(frame(PING) * lot)
+        assert peer.take(2 * lot) == b"\x8a\x00" * lot, "not all were answered"
     peer.close()
     return f"{count:,} pongs", "sent_bytes_total"
 
@@ -258,10 +248,10 @@ def subscribers_that_never_read(daemon, scale):
     metric = closed(daemon, "lag", count)
     for peer in [*idle, reader, publisher]:
         peer.close()
-    return f"1013 for {count} while another read all {messages}; logs at most {highest / MIB:.1f} MiB", metric
+    return f"cut off, all {count}, while another read all {messages}; logs at most {highest / MIB:.1f} MiB", metric
 
 
-subscribers_that_never_read.options = "--lag-bytes-max 1MiB --log-bytes-max 4MiB"
+subscribers_that_never_read.options = "--cores 1 --lag-bytes-max 1MiB --log-bytes-max 4MiB"
 
 ATTACKS = [
     slow_heads,

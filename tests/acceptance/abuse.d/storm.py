@@ -31,7 +31,7 @@ def reconnect_storm(daemon, scale):
     return said, "handshakes_total, rejects_total{handshakes_max}"
 
 
-reconnect_storm.options = "--cores 2 --connections-per-address-max 2000 --handshakes-max 1000 --retain-messages-max 100000"
+reconnect_storm.options = "--cores 2 --ping-interval-ms 600000 --idle-ms-max 1200000 --connections-per-address-max 2000 --handshakes-max 1000 --retain-messages-max 100000"
 
 
 class Client:
