@@ -1,7 +1,7 @@
 //! The acceptor: from a new connection to an answered request. Rich in
 //! protocol and short in life, so each connection is an async task.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -49,7 +49,9 @@ pub(super) struct Acceptor {
     pub(super) reactor: Rc<RefCell<Reactor<Uring>>>,
     /// Makes the reactor take a turn.
     pub(super) nudge: Rc<Notify>,
-    pub(super) lingering: std::cell::Cell<usize>,
+    pub(super) lingering: Cell<usize>,
+    /// Connections that the acceptor still has to answer.
+    pub(super) guests: Cell<usize>,
 }
 
 /// A connection in its handshake, and its place in the counts.
@@ -103,7 +105,13 @@ impl Acceptor {
                 Ok((stream, peer)) => {
                     let stream = TcpStream::from_std(stream);
                     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                    tokio_uring::spawn(self.clone().receive(stream, peer));
+                    let acceptor = self.clone();
+                    acceptor.guests.set(acceptor.guests.get() + 1);
+                    tokio_uring::spawn(async move {
+                        acceptor.clone().receive(stream, peer).await;
+                        acceptor.guests.set(acceptor.guests.get() - 1);
+                        acceptor.nudge.notify_one();
+                    });
                     // A way through the ring, so that a burst holds up neither
                     // the requests of those before nor the other cores.
                     tokio_uring::no_op().await.ok();

@@ -233,9 +233,12 @@ impl State {
         let skips = self.hub.settings().lag_policy == LagPolicy::Skip;
         let epoch = local.topic.epoch();
         let lane_len = conn.extra.as_ref().map_or(0, |extra| extra.lane.len());
-        if rest.len as usize + lane_len > LANE_BYTES_MAX {
+        let pinned = conn.unreleased > 0;
+        if pinned || rest.len as usize + lane_len > LANE_BYTES_MAX {
             // Keeping the rest would break the promise that a slow reader
-            // costs nothing.
+            // costs nothing. Neither may it keep what it was sent without a
+            // copy and does not take: the log cannot let go of that segment,
+            // nor of any behind it, and would be full for its publishers.
             return self.abort(slot, CloseReason::Lag);
         }
         let rest = rest.bytes[rest.from as usize..(rest.from + rest.len) as usize].to_vec();

@@ -255,8 +255,12 @@ impl<R: Ring> Reactor<R> {
             if !conn.flags.any(Flags::OUTSTANDING) && conn.unreleased == 0 {
                 conn.flags.set(Flags::SHUTTING);
                 self.ring.close(slot);
-            } else if !conn.flags.any(Flags::SHUT_BOTH | Flags::SHUTTING) {
-                // One shutdown at a time: the flag tells of one answer.
+            } else if !conn
+                .flags
+                .any(Flags::SHUT_BOTH | Flags::SHUTTING | Flags::SENDING_LOG)
+            {
+                // One shutdown at a time: the flag tells of one answer. A send
+                // under way tells first whether bytes will be held for it.
                 conn.flags.set(Flags::SHUT_BOTH | Flags::SHUTTING);
                 if conn.unreleased > 0 {
                     // The kernel holds bytes of the log for a peer that may

@@ -170,6 +170,7 @@ async fn serve(
         reactor: Rc::new(RefCell::new(reactor)),
         nudge: Rc::new(Notify::new()),
         lingering: Cell::new(0),
+        guests: Cell::new(0),
     });
     let mut accepting = accept(&acceptor, &listeners)?;
     let wake = Wake::watch(hub.mailbox(core).wake_fd())?;
@@ -231,7 +232,8 @@ async fn serve(
             hub.mailbox(core).wake();
         }
         moving.reply(&mut reactor);
-        if deadline.is_some_and(|deadline| reactor.is_empty() || deadline <= Instant::now()) {
+        let is_over = reactor.is_empty() && acceptor.guests.get() == 0;
+        if deadline.is_some_and(|deadline| is_over || deadline <= Instant::now()) {
             return Ok(());
         }
     }

@@ -31,6 +31,9 @@ const FIRST_FD: RawFd = 3;
 /// How long a core may take to seat its connections.
 const STEP_TIME: Duration = Duration::from_secs(20);
 
+/// Has somebody keep files under a name.
+pub type Keep<'a> = dyn Fn(&str, &[OwnedFd]) -> Result<(), String> + 'a;
+
 /// What the service manager passed at the start.
 #[derive(Default)]
 pub struct Passed {
@@ -155,7 +158,7 @@ pub fn put_away(
     hub: &Hub,
     listeners: &[OwnedFd],
     admin: Option<&OwnedFd>,
-    keep: &dyn Fn(&str, &[OwnedFd]) -> Result<(), String>,
+    keep: &Keep<'_>,
     settle: &dyn Fn() -> Result<(), String>,
 ) -> Result<usize, String> {
     let outcome = put_all_away(hub, listeners, admin, keep).and_then(|count| {
@@ -172,7 +175,7 @@ fn put_all_away(
     hub: &Hub,
     listeners: &[OwnedFd],
     admin: Option<&OwnedFd>,
-    keep: &dyn Fn(&str, &[OwnedFd]) -> Result<(), String>,
+    keep: &Keep<'_>,
 ) -> Result<usize, String> {
     let mut cores = come_to_rest(hub)?;
     let mut count = 0;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::atomic::{Ordering, fence};
 
 use bytes::Bytes;
-use io_uring::types::{CancelBuilder, Fixed};
+use io_uring::types::Fixed;
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 
 use super::buffers::{Buffers, GROUP};
@@ -206,11 +206,13 @@ impl Ring for Uring {
     }
 
     fn cancel(&mut self, slot: u32) {
-        let what = CancelBuilder::fd(Fixed(slot)).all();
-        let entry = opcode::AsyncCancel2::new(what)
-            .build()
-            .user_data(pack(Kind::Cancel, 0, slot));
-        self.push(&entry);
+        // By token, which the kernel looks up; by file it would search all.
+        for kind in [Kind::Receive, Kind::Writable] {
+            let entry = opcode::AsyncCancel::new(pack(kind, 0, slot))
+                .build()
+                .user_data(pack(Kind::Cancel, 0, slot));
+            self.push(&entry);
+        }
     }
 
     fn install(&mut self, slot: u32) {

@@ -41,8 +41,10 @@ class Daemon:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.stop()
+    def __exit__(self, kind, *_):
+        status = self.stop()
+        if kind is None and status != 0:
+            raise RuntimeError(f"the daemon ended with {status}")
 
     def stop(self):
         """Ends it; the exit status, None if it had to be killed."""
@@ -75,8 +77,19 @@ class Daemon:
         return figures
 
     def rss_bytes(self):
+        return self._status("VmRSS")
+
+    def peak_rss_bytes(self):
+        """The most since `forget_peak`, or since the start."""
+        return self._status("VmHWM")
+
+    def forget_peak(self):
+        # proc(5), clear_refs: 5 resets the peak.
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    def _status(self, key):
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) << 10
+        return int(re.search(rf"{key}:\s+(\d+) kB", status)[1]) << 10
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))

@@ -81,7 +81,11 @@ fn pings_without_end_from_a_peer_that_never_reads_are_cut_off() {
         use std::io::Write;
         scope.spawn(|| {
             // It ends with an error once the daemon has had enough.
-            while !cut.load(Ordering::Relaxed) && flood.stream.write_all(&pings).is_ok() {}
+            while !cut.load(Ordering::Relaxed) {
+                if flood.stream.write_all(&pings).is_err() {
+                    break;
+                }
+            }
         });
         daemon.await_reason("control_flood");
         cut.store(true, Ordering::Relaxed);

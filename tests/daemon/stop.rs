@@ -111,7 +111,8 @@ fn what_was_published_before_the_signal_reaches_slow_readers_too() {
 
 #[test]
 fn whoever_comes_too_late_is_turned_away() {
-    let mut daemon = Daemon::start(&["--drain-ms-max", "60000"]);
+    // On one core: a core without connections would not wait for a handshake.
+    let mut daemon = Daemon::start(&["--cores", "1", "--drain-ms-max", "60000"]);
     let mut early = daemon.raw_on("/topic");
     let mut half = daemon.raw();
     let request = Raw::request("/topic", "");

@@ -7,6 +7,8 @@ client.py wait HOST PORT             connects once, and waits to be answered
 client.py hold HOST PORT COUNT       COUNT subscribers and one publisher; obeys
                                      lines on standard input:
                                        publish N   N messages, waits until all have all
+                                       hammer P    P publishers send until told to rest
+                                       rest        waits until all have all of that
                                        closed      waits until all are closed
                                      and answers each with who is open, who has heard
                                      exactly what was published, and how others ended
@@ -25,13 +27,17 @@ FAILURES = (Closed, OSError, asyncio.TimeoutError, asyncio.IncompleteReadError)
 class Client:
     """One connection."""
 
-    async def connect(self, host, port, path, patience=10):
-        self.reader, self.writer = await asyncio.wait_for(asyncio.open_connection(host, port), patience)
+    async def connect(self, host, port, path, patience=10, source=None, first=b"", headers=""):
+        """From the address `source`, with `first` before the request and `headers` in it."""
+        local = source and (source, 0)
+        opening = asyncio.open_connection(host, port, local_addr=local)
+        self.reader, self.writer = await asyncio.wait_for(opening, patience)
         key = base64.b64encode(os.urandom(16)).decode()
         at = f"[{host}]" if ":" in host else host
         self.writer.write(
-            f"GET {path} HTTP/1.1\r\nHost: {at}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+            first
+            + f"GET {path} HTTP/1.1\r\nHost: {at}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{headers}\r\n".encode()
         )
         head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), patience)
         status = head.split(b"\r\n")[0]
@@ -101,25 +107,53 @@ async def hold(host, port, count):
     clients = [await Client().connect(host, port, "/held") for _ in range(count)]
     listening = [asyncio.create_task(listen(*pair)) for pair in enumerate(clients)]
     publisher = await Client().connect(host, port, "/held")
+    heard.append([])
+    publishing = asyncio.create_task(listen(count, publisher))
     print("ready", flush=True)
     loop, sent = asyncio.get_running_loop(), []
+    hammering, numbers = [], []
+
+    async def hammer(place):
+        client = await Client().connect(host, port, "/held")
+        while True:
+            client.send(b"%d:%d" % (place, numbers[place]))
+            numbers[place] += 1
+            await asyncio.sleep(0.02)
+
+    async def all_have(wanted):
+        deadline = time.monotonic() + 20
+        while not ends and any(len(messages) < wanted for messages in heard[:count]):
+            fresh.clear()
+            try:
+                await asyncio.wait_for(fresh.wait(), deadline - time.monotonic())
+            except asyncio.TimeoutError:
+                break
+
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         word, *rest = line.split()
         if word == "publish":
             for _ in range(int(rest[0])):
                 sent.append(b"%d" % len(sent))
                 publisher.send(sent[-1])
-            deadline = time.monotonic() + 10
-            while not ends and any(len(messages) < len(sent) for messages in heard):
-                fresh.clear()
-                try:
-                    await asyncio.wait_for(fresh.wait(), deadline - time.monotonic())
-                except asyncio.TimeoutError:
-                    break
+            await all_have(len(sent))
+        elif word == "hammer":
+            numbers[:] = [0] * int(rest[0])
+            hammering = [asyncio.create_task(hammer(place)) for place in range(len(numbers))]
+        elif word == "rest":
+            for task in hammering:
+                task.cancel()
+            await asyncio.gather(*hammering, return_exceptions=True)
+            await all_have(len(sent) + sum(numbers))
+            # In one order, each publisher's own kept, nothing lost or doubled.
+            news = [message.split(b":") for message in heard[0][len(sent):]]
+            for place, number in enumerate(numbers):
+                assert [int(n) for p, n in news if int(p) == place] == list(range(number)), place
+            sent = heard[0][:]
         elif word == "closed":
-            await asyncio.wait(listening, timeout=60)
-        exact = sum(messages == sent for messages in heard)
-        print(json.dumps({"open": count - sum(ends.values()), "exact": exact, "ends": ends}), flush=True)
+            await asyncio.wait([*listening, publishing], timeout=60)
+        exact = sum(messages == sent for messages in heard[:count])
+        gone = sum(task.done() for task in listening)
+        print(json.dumps({"open": count - gone, "exact": exact, "ends": ends}), flush=True)
 
 
 def freeze(tid):
