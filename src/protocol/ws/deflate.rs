@@ -11,6 +11,9 @@ use super::fault::Fault;
 
 /// What ends every message and is not sent (RFC 7692 section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+/// An empty final block (RFC 1951 section 3.2.4): a stream that takes it for one
+/// stood between two blocks.
+const FINAL: [u8; 5] = [1, 0, 0, 0xff, 0xff];
 /// The largest window, 32 KiB.
 pub const WINDOW_BITS_MAX: u8 = 15;
 /// The smallest window the compressor can be held to; 8 is declined.
@@ -176,6 +179,8 @@ pub struct Inflater {
     decompress: Decompress,
     /// The last bytes that came out, where the window outlives a message.
     window: Option<Vec<u8>>,
+    /// Where in the present message its last stream began.
+    fresh_from: usize,
 }
 
 impl Default for Inflater {
@@ -183,6 +188,7 @@ impl Default for Inflater {
         Inflater {
             decompress: Decompress::new_with_window_bits(false, WINDOW_BITS_MAX),
             window: None,
+            fresh_from: 0,
         }
     }
 }
@@ -243,11 +249,18 @@ impl Inflater {
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
         out.clear();
-        let ended = self.feed(payload, message_bytes_max, out)?;
+        self.fresh_from = 0;
+        let mut ended = self.feed(payload, message_bytes_max, out)?;
         if !ended {
-            self.feed(&TAIL, message_bytes_max, out)?;
+            ended = self.feed(&TAIL, message_bytes_max, out)?;
         }
-        self.keep(out);
+        // A message that breaks off inside a block is no shorter message. With
+        // a window to keep this cannot be asked: the question ends the stream.
+        let asked = self.window.is_none() && !ended;
+        if asked && !self.feed(&FINAL, message_bytes_max, out)? {
+            return Err(Fault::Deflate);
+        }
+        self.keep(&out[self.fresh_from..]);
         Ok(())
     }
 
@@ -275,8 +288,12 @@ impl Inflater {
             let ended = status == Status::StreamEnd;
             if ended {
                 // What follows begins a new stream (RFC 7692 section 7.2.3.5
-                // shows one).
+                // shows one), which refers to nothing before.
                 self.decompress.reset(false);
+                self.fresh_from = out.len();
+                if let Some(window) = &mut self.window {
+                    window.clear();
+                }
             }
             if input.is_empty() && (ended || produced < block.len()) {
                 return Ok(ended);

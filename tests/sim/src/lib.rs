@@ -13,6 +13,7 @@ mod inflate;
 pub mod kernel;
 pub mod plan;
 pub mod ring;
+pub mod targets;
 mod truth;
 pub mod world;
 

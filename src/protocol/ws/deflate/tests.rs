@@ -98,7 +98,7 @@ fn what_does_not_shrink_goes_out_plain() {
 
 #[test]
 fn the_examples_of_the_rfc_inflate() {
-    let mut inflater = Inflater::default();
+    let mut inflater = Inflater::resume(&[]);
     let mut out = Vec::new();
     // Section 7.2.3.1, and 7.2.3.2 with the window of the first.
     for payload in [
@@ -116,6 +116,26 @@ fn the_examples_of_the_rfc_inflate() {
         inflater.inflate(payload, 100, &mut out).unwrap();
         assert_eq!(out, b"Hello", "{payload:x?}");
     }
+}
+
+#[test]
+fn a_message_that_breaks_off_is_a_fault() {
+    let mut out = Vec::new();
+    let whole = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    for len in 1..whole.len() - 1 {
+        let verdict = Inflater::default().inflate(&whole[..len], 100, &mut out);
+        assert_eq!(verdict, Err(Fault::Deflate), "{len}");
+    }
+}
+
+#[test]
+fn a_final_block_empties_the_window() {
+    let mut inflater = Inflater::resume(b"before");
+    let mut out = Vec::new();
+    let payload = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00];
+    inflater.inflate(&payload, 100, &mut out).unwrap();
+    assert_eq!(out, b"Hello");
+    assert_eq!(inflater.window(), b"");
 }
 
 #[test]

@@ -1,0 +1,330 @@
+//! A topic's log against a list of messages: publishing, subscribing, reading,
+//! letting go and growing old in any order.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fanfare::log::topic::Compressed;
+use fanfare::log::{AppendError, Bounds, Retention, Topic, ViewKind, Window};
+use fanfare::protocol::ws::Opcode;
+
+use super::split;
+
+const AGE_MS_MAX: u64 = 1280;
+/// Notes of age are that coarse: a hundred and twenty-eighth.
+const AGE_STEP_MS: u64 = AGE_MS_MAX / 128;
+
+/// Bytes 0 to 2 choose the limits, each pair behind them is a deed.
+pub fn log(data: &[u8]) {
+    let (steering, deeds) = split(data, 3);
+    let at = |place: usize| u64::from(steering.get(place).copied().unwrap_or(0));
+    let retention = Retention {
+        messages_max: [0, 1, 5, 1000][at(0) as usize % 4],
+        bytes_max: [0, 100, 3_000, 1 << 20][at(1) as usize % 4],
+        age_ms_max: AGE_MS_MAX,
+        bounds: Bounds {
+            log_bytes_max: [64 << 10, 256 << 10, 16 << 20][at(2) as usize % 3],
+            log_bytes_total_max: 32 << 20,
+        },
+    };
+    let total = Arc::new(AtomicU64::new(0));
+    let mut play = Play {
+        topic: Topic::new("t".into(), 1, 1, total.clone()),
+        retention,
+        now_ms: 1,
+        messages: Vec::new(),
+        kept_from: 1,
+        readers: Vec::new(),
+        deflating: false,
+    };
+    for deed in deeds.chunks_exact(2) {
+        play.act(deed[0], deed[1]);
+    }
+    play.readers.clear();
+    drop(play);
+    assert_eq!(
+        total.load(Ordering::Relaxed),
+        0,
+        "a log that is gone holds nothing"
+    );
+}
+
+struct Message {
+    at_ms: u64,
+    /// Whole frames, in each view.
+    raw: Vec<u8>,
+    deflated: Option<Vec<u8>>,
+    /// Where the raw one lies.
+    start: u64,
+}
+
+/// A core's window, and one cursor in it.
+struct Reader {
+    kind: ViewKind,
+    window: Window,
+    cursor: u64,
+    /// Offset of the next message it reads.
+    next: u64,
+}
+
+struct Play {
+    topic: Topic,
+    retention: Retention,
+    now_ms: u64,
+    messages: Vec<Message>,
+    /// The oldest offset that was still to be had when last asked: history
+    /// never comes back.
+    kept_from: u64,
+    readers: Vec<Reader>,
+    deflating: bool,
+}
+
+impl Play {
+    fn act(&mut self, what: u8, how: u8) {
+        match what % 12 {
+            0..=3 => self.publish(usize::from(how)),
+            4 => self.publish(usize::from(how) * 300),
+            5 => self.fail(usize::from(how) * 100),
+            6 => self.subscribe(how),
+            7 | 8 => self.read(usize::from(how)),
+            9 => {
+                self.now_ms += u64::from(how) * 8;
+                self.expire();
+            }
+            10 if !self.readers.is_empty() => {
+                let gone = usize::from(how) % self.readers.len();
+                self.readers.swap_remove(gone);
+            }
+            _ => self.deflate(how),
+        }
+        let held = self.topic.summary(&self.retention).log_bytes;
+        // A fresh segment replaces a view's history when it is empty.
+        let max = self.retention.bounds.log_bytes_max + 2 * 2048;
+        assert!(held <= max, "{held} bytes held");
+    }
+
+    fn next(&self) -> u64 {
+        self.messages.len() as u64 + 1
+    }
+
+    fn head(&self) -> u64 {
+        let end = |m: &Message| m.start + m.raw.len() as u64;
+        self.messages.last().map_or(0, end)
+    }
+
+    fn publish(&mut self, len: usize) {
+        let payload: Vec<u8> = (0..len)
+            .map(|at| (at + self.messages.len()) as u8)
+            .collect();
+        let shorter = &payload[..len / 2];
+        let compressed = (self.deflating && len.is_multiple_of(2)).then_some(Compressed {
+            payload: shorter,
+            window_bits: 10,
+        });
+        let published = self.topic.publish(
+            Opcode::Binary,
+            len,
+            self.now_ms,
+            &self.retention,
+            compressed,
+            |room| {
+                room.copy_from_slice(&payload);
+                Ok::<_, Infallible>(())
+            },
+        );
+        let published = match published {
+            Ok(published) => published,
+            Err(AppendError::Payload(never)) => match never {},
+            Err(full) => return self.check_full(full, len),
+        };
+        let raw = frame(0x82, &payload);
+        let deflated = self.deflating.then(|| match compressed {
+            Some(_) => frame(0xC2, shorter),
+            None => raw.clone(),
+        });
+        let start = self.head();
+        assert_eq!(published.offset, self.next());
+        assert_eq!(published.raw, start..start + raw.len() as u64);
+        assert_eq!(published.deflated.is_some(), self.deflating);
+        self.messages.push(Message {
+            at_ms: self.now_ms,
+            raw,
+            deflated,
+            start,
+        });
+    }
+
+    /// A log is full only if readers keep what it holds.
+    fn check_full(&self, _full: AppendError<Infallible>, len: usize) {
+        let held = self.topic.summary(&self.retention).log_bytes;
+        let wanted = (len + 10) as u64;
+        let max = self.retention.bounds.log_bytes_max;
+        // Room for two segments, each of an eighth or of one message.
+        let room = (max / 4).max(2 * wanted + 2 * (300 * 255 + 10));
+        assert!(
+            !self.readers.is_empty() || held + room > max,
+            "full with {held} of {max} bytes and nobody reading"
+        );
+    }
+
+    /// A message that turns out to be bad leaves nothing behind.
+    fn fail(&mut self, len: usize) {
+        let outcome = self.topic.publish(
+            Opcode::Text,
+            len,
+            self.now_ms,
+            &self.retention,
+            None,
+            |room| {
+                room.fill(0xEE);
+                Err("bad")
+            },
+        );
+        assert!(outcome.is_err());
+    }
+
+    /// By the rules, what is surely to be had, and what surely is not.
+    fn floors(&self) -> (u64, u64) {
+        let next = self.next();
+        let by_messages = next.saturating_sub(self.retention.messages_max).max(1);
+        let oldest = self.head().saturating_sub(self.retention.bytes_max);
+        let by_bytes = 1 + self.messages.partition_point(|m| m.start < oldest) as u64;
+        let oldest_ms = self.now_ms.saturating_sub(AGE_MS_MAX + 2 * AGE_STEP_MS);
+        let by_age = 1 + self.messages.partition_point(|m| m.at_ms < oldest_ms) as u64;
+        let exact = by_messages.max(by_bytes);
+        (exact, exact.max(by_age))
+    }
+
+    fn expire(&mut self) {
+        let empty = self.topic.expire(self.now_ms, &self.retention);
+        let floor = self.topic.summary(&self.retention).first_offset;
+        let (_, gone_before) = self.floors();
+        assert!(
+            floor >= gone_before,
+            "{floor} is too old, {gone_before} is not"
+        );
+        if empty {
+            assert_eq!(floor, self.next());
+        }
+        // Nothing young is given up but to make room.
+        let young_ms = self.now_ms.saturating_sub(AGE_MS_MAX);
+        let young = 1 + self.messages.partition_point(|m| m.at_ms < young_ms) as u64;
+        let (exact, _) = self.floors();
+        let full = self.retention.bounds.log_bytes_max < 16 << 20;
+        assert!(floor <= exact.max(young).max(self.kept_from) || full);
+        self.kept_from = floor;
+    }
+
+    fn subscribe(&mut self, how: u8) {
+        if self.readers.len() == 6 {
+            return;
+        }
+        let kind = if self.deflating && how.is_multiple_of(2) {
+            ViewKind::Deflated
+        } else {
+            ViewKind::Raw
+        };
+        let since = (how % 3 > 0).then(|| u64::from(how / 3).min(self.next() + 1));
+        let start = self.topic.start(kind, since, &self.retention);
+        let (exact, _) = self.floors();
+        let next = self.next();
+        match since {
+            None => assert_eq!(start.offset, next),
+            Some(since) => {
+                assert!(start.offset >= since.min(next));
+                assert!(start.offset >= exact.min(next));
+                assert!(start.offset <= next);
+            }
+        }
+        let wanted = |m: &Message| m.start;
+        if kind == ViewKind::Raw {
+            let position = self.messages.get(start.offset as usize - 1).map(wanted);
+            assert_eq!(start.position, position.unwrap_or(self.head()));
+        }
+        self.readers.push(Reader {
+            kind,
+            window: Window::new(start.segments),
+            cursor: start.position,
+            next: start.offset,
+        });
+    }
+
+    /// A reader goes on by at most so many bytes, in the middle of a frame too.
+    fn read(&mut self, bytes: usize) {
+        let Some(reader) = self.readers.first_mut() else {
+            return;
+        };
+        let end = reader.window.advance();
+        let until = end.min(reader.cursor + 64 * bytes as u64);
+        let mut read: Vec<u8> = Vec::new();
+        let from = reader.cursor;
+        while reader.cursor < until {
+            let run = reader.window.slice(reader.cursor, until);
+            read.extend(&run.bytes[run.from as usize..(run.from + run.len) as usize]);
+            reader.cursor += u64::from(run.len);
+        }
+        // What the list has from there on.
+        let mut wanted: Vec<u8> = Vec::new();
+        let (mut at, mut offset) = (from, reader.next);
+        let mut skip = 0;
+        let (boundary, behind) = reader.window.boundary(from);
+        if boundary > from {
+            // It stands inside the message before.
+            offset = behind - 1;
+            let whole = frame_of(&self.messages, reader.kind, offset).len() as u64;
+            skip = whole - (boundary - from);
+            at -= skip;
+        } else {
+            assert_eq!(behind, offset, "the offset at a boundary");
+        }
+        while at < until && offset < self.messages.len() as u64 + 1 {
+            let frame = frame_of(&self.messages, reader.kind, offset);
+            wanted.extend(frame);
+            at += frame.len() as u64;
+            if at <= until {
+                offset += 1;
+            }
+        }
+        let wanted = &wanted[skip as usize..];
+        assert!(wanted.len() >= read.len() && read == wanted[..read.len()]);
+        reader.next = offset;
+        assert_eq!(reader.window.messages_before(until), offset - 1);
+        reader.window.release(until);
+        self.readers.rotate_left(1);
+    }
+
+    fn deflate(&mut self, how: u8) {
+        if !self.deflating {
+            self.deflating = true;
+            self.topic.add_inflating_reader(10);
+        } else if how.is_multiple_of(3) {
+            self.deflating = false;
+            self.topic.remove_inflating_reader(10);
+            // The view is gone, and with it its readers' interest.
+            self.readers.retain(|reader| reader.kind == ViewKind::Raw);
+            for message in &mut self.messages {
+                message.deflated = None;
+            }
+        }
+    }
+}
+
+fn frame_of(messages: &[Message], kind: ViewKind, offset: u64) -> &[u8] {
+    let message = &messages[offset as usize - 1];
+    match kind {
+        ViewKind::Raw => &message.raw,
+        ViewKind::Deflated => message.deflated.as_ref().expect("it was deflated"),
+    }
+}
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let len = payload.len();
+    let mut frame = match len {
+        0..=125 => vec![first, len as u8],
+        126..=65535 => vec![first, 126, (len >> 8) as u8, len as u8],
+        _ => [&[first, 127][..], &(len as u64).to_be_bytes()].concat(),
+    };
+    frame.extend(payload);
+    frame
+}

@@ -1,0 +1,51 @@
+//! What fuzzing calls: each target takes any bytes and panics if the daemon's
+//! code and a plain model of it disagree. `fuzz/` feeds them by coverage,
+//! `tests/fuzz.rs` with a committed corpus and chance.
+
+mod connection;
+mod deflate;
+mod head;
+mod log;
+mod naive;
+mod proxy;
+mod reader;
+
+pub use connection::connection;
+pub use deflate::{inflate, negotiation};
+pub use head::head;
+pub use log::log;
+pub use proxy::proxy;
+pub use reader::reader;
+
+/// One target: bytes in, a panic on disagreement.
+pub type Target = fn(&[u8]);
+
+/// All targets by the names of their corpora.
+pub const ALL: [(&str, Target); 7] = [
+    ("connection", connection),
+    ("head", head),
+    ("inflate", inflate),
+    ("log", log),
+    ("negotiation", negotiation),
+    ("proxy", proxy),
+    ("reader", reader),
+];
+
+/// Splits the input into what steers a target and what it is fed.
+fn split(data: &[u8], steering: usize) -> (&[u8], &[u8]) {
+    data.split_at(steering.min(data.len()))
+}
+
+/// Cuts `bytes` into pieces as `cuts` says, over and over.
+fn pieces<'a>(bytes: &'a [u8], cuts: &[u8]) -> Vec<&'a [u8]> {
+    let (mut rest, mut pieces) = (bytes, Vec::new());
+    for cut in cuts.iter().chain(&[1]).cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (piece, after) = rest.split_at(rest.len().min(1 + usize::from(*cut)));
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces
+}
