@@ -313,8 +313,14 @@ impl Session {
         Ok(())
     }
 
-    /// From now on what happens counts for a new phase.
-    pub fn begin_phase(&mut self, name: &str) {
+    /// From the next slice on what happens counts for a new phase; it has
+    /// begun when this returns.
+    ///
+    /// # Errors
+    /// When a thread failed.
+    pub fn begin_phase(&mut self, name: &str, watcher: &mut impl Watcher) -> Result<(), Trouble> {
+        let into = self.now_ns() % self.setup.slice_ns;
+        self.run_for((self.setup.slice_ns - into) as f64 / 1e9, watcher)?;
         self.gathering = Some(Gathering {
             name: name.to_string(),
             latency: new_histogram(),
@@ -324,8 +330,9 @@ impl Session {
             seconds: 0.0,
             cpu_ns: 0,
             before: self.usage(),
-            from_index: self.now_ns().div_ceil(self.setup.slice_ns),
+            from_index: self.now_ns() / self.setup.slice_ns,
         });
+        Ok(())
     }
 
     /// Lets the run go on for so many seconds.

@@ -66,9 +66,15 @@ impl<'w, W: Watcher> Run<'w, W> {
     /// # Errors
     /// When a thread fails.
     pub fn phase(&mut self, name: &str, seconds: f64) -> Result<&Phase, Trouble> {
-        self.session.begin_phase(name);
+        self.begin_phase(name)?;
         self.run_for(seconds)?;
         self.end_phase()
+    }
+
+    /// # Errors
+    /// When a thread fails.
+    pub fn begin_phase(&mut self, name: &str) -> Result<(), Trouble> {
+        self.session.begin_phase(name, self.watcher)
     }
 
     /// # Errors

@@ -66,7 +66,7 @@ fn messages(args: &Idle, run: &mut Run<'_, impl Watcher>) -> Result<(), Trouble>
         return Ok(());
     }
     let mut times = Vec::new();
-    run.session.begin_phase("messages");
+    run.begin_phase("messages")?;
     for _ in 0..args.messages {
         let sent_ns = run.session.now_ns();
         run.session.publish(Pace::Count(1));

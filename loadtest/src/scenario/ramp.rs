@@ -73,7 +73,7 @@ fn step(args: &Ramp, run: &mut Run<'_, impl Watcher>, rate: f64) -> Result<Optio
     let bound_ns = args.p99_ms * 1e6;
     run.session.publish(Pace::Rate(rate));
     run.run_for(LOOK_S)?;
-    run.session.begin_phase(&format!("{rate:.0}/s"));
+    run.begin_phase(&format!("{rate:.0}/s"))?;
     let mut passed_s = 0.0;
     let mut overloaded = false;
     while passed_s < args.seconds && !overloaded {

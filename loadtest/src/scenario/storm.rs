@@ -22,7 +22,7 @@ pub fn storm(args: &Storm, watcher: &mut impl Watcher) -> Result<Outcome, Troubl
     let quiet = run.phase("quiet", args.seconds)?.latency.p99;
     let (mut rates, mut times, mut worst) = (Vec::new(), Vec::new(), 0);
     for nth in 1..=args.storms {
-        run.session.begin_phase(&format!("storm {nth}"));
+        run.begin_phase(&format!("storm {nth}"))?;
         run.session.tell(|| Command::Leave(Group::Other));
         run.session.left(Group::Other, run.watcher)?;
         let opening = run.open(Group::Other)?;
