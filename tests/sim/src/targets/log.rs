@@ -225,7 +225,7 @@ impl Play {
         } else {
             ViewKind::Raw
         };
-        let since = (how % 3 > 0).then(|| u64::from(how / 3).min(self.next() + 1));
+        let since = (!how.is_multiple_of(3)).then(|| u64::from(how / 3).min(self.next() + 1));
         let start = self.topic.start(kind, since, &self.retention);
         let (exact, _) = self.floors();
         let next = self.next();
