@@ -25,7 +25,8 @@ def connection_churn(daemon, scale):
         if name == "RSS bytes":
             assert after[name] - before[name] <= GROWTH_BYTES_MAX, f"memory grew: {said}"
         else:
-            assert after[name] == before[name], f"something is left: {said}"
+            # One more before may have been an answer that was still on its way.
+            assert after[name] <= before[name], f"something is left: {said}"
     return f"{count:,} came and went: {said}", "connections, handshakes_in_flight, topics, log_bytes"
 
 
