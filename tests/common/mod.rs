@@ -207,14 +207,19 @@ impl Daemon {
 
     /// A counter for `reason`, as the admin listener tells it.
     pub(crate) fn counter(&self, family: &str, reason: &str) -> u64 {
+        self.metric(&format!("{family}{{reason=\"{reason}\"}}"))
+    }
+
+    /// One sample, as the admin listener tells it; 0 if there is none.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
         let mut stream = UnixStream::connect(&self.socket).expect("it listens");
         let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         stream.write_all(request).expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
-        let name = format!("{family}{{reason=\"{reason}\"}} ");
-        let line = answer.lines().find_map(|line| line.strip_prefix(&name));
-        line.map_or(0, |value| value.parse().expect("a number"))
+        let mut lines = answer.lines().filter_map(|line| line.strip_prefix(name));
+        let value = lines.find_map(|rest| rest.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().expect("a number"))
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
