@@ -134,7 +134,8 @@ pub fn inflate(data: &[u8]) {
 fn ends_a_stream(window: &[u8], message: &[u8]) -> bool {
     let mut stream = Decompress::new(false);
     let mut out = Vec::with_capacity(1 << 17);
-    for input in [&stored(window)[..], message] {
+    // The tail that every message lacks may be what ends it.
+    for input in [&stored(window)[..], message, &[0, 0, 0xFF, 0xFF]] {
         let status = stream.decompress_vec(input, &mut out, FlushDecompress::Sync);
         if status.expect("a good one") == Status::StreamEnd {
             return true;
