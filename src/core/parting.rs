@@ -244,7 +244,9 @@ impl State {
         let rest = rest.bytes[rest.from as usize..(rest.from + rest.len) as usize].to_vec();
         let extra = conn.extra();
         extra.lane.splice(0..0, rest);
-        extra.own.clear();
+        // Own messages may lie behind what the window has seen so far: it is to
+        // hear those no more than any.
+        extra.own.retain(|own| own.end > end);
         conn.flags.clear(Flags::MID_FRAME);
         if skips && conn.phase == Phase::Open {
             conn.cursor = end;
