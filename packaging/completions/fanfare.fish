@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fanfare_global_optspecs
-    string join \n config= listen= admin= admin-token-file= origins= trusted-proxies= proxy-header= cores= log= log-format= drain-ms-max= receive-buffers= zerocopy= zerocopy-bytes-min= connections-max= connections-per-address-max= handshakes-max= handshake-ms-max= head-bytes-max= idle-ms-max= ping-interval-ms= retry-after-s= message-bytes-max= partial-bytes-max= inbound-messages-per-s-max= inbound-bytes-per-s-max= deflate= deflate-level= deflate-bytes-min= topics-max= log-bytes-max= log-bytes-total-max= retain-messages-max= retain-bytes-max= retain-ms-max= lag-bytes-max= lag-policy= h/help V/version
+    string join \n config= listen= admin= admin-token-file= origins= trusted-proxies= proxy-header= cores= log= log-format= drain-ms-max= receive-buffers= zerocopy= zerocopy-bytes-min= connections-max= connections-per-address-max= handshakes-max= handshake-ms-max= head-bytes-max= idle-ms-max= ping-interval-ms= retry-after-s= message-bytes-max= partial-bytes-max= message-ms-max= inbound-messages-per-s-max= inbound-bytes-per-s-max= deflate= deflate-level= deflate-bytes-min= topics-max= log-bytes-max= log-bytes-total-max= retain-messages-max= retain-bytes-max= retain-ms-max= lag-bytes-max= lag-policy= h/help V/version
 end
 
 function __fish_fanfare_needs_command
@@ -48,6 +48,7 @@ complete -c fanfare -n "__fish_fanfare_needs_command" -l ping-interval-ms -d 'A 
 complete -c fanfare -n "__fish_fanfare_needs_command" -l retry-after-s -d 'Seconds in the Retry-After header of a 503 answer [default: 2] [allowed: 1 to 3600]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l message-bytes-max -d 'Size of one message; beyond it the connection is closed with 1009 [default: 1MiB] [allowed: 1 to 64 MiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l partial-bytes-max -d 'Size of all half-received messages together [default: 256MiB] [allowed: 1 KiB to 64 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l message-ms-max -d 'Time for one message to arrive; beyond it the connection is closed with 1008 [default: 60000] [allowed: 20 to 86400000]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l inbound-messages-per-s-max -d 'Messages per second from one connection; 0 is no limit [default: 1000000] [allowed: 0 to 1000000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l inbound-bytes-per-s-max -d 'Bytes per second from one connection; 0 is no limit [default: 1GiB] [allowed: 0 to 1 TiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l deflate -d 'permessage-deflate; takeover lets clients refer to earlier messages, at 32 KiB each [default: on] [allowed: on, takeover, off]' -r -f
@@ -92,6 +93,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l ping-interval-
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l retry-after-s -d 'Seconds in the Retry-After header of a 503 answer [default: 2] [allowed: 1 to 3600]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l message-bytes-max -d 'Size of one message; beyond it the connection is closed with 1009 [default: 1MiB] [allowed: 1 to 64 MiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l partial-bytes-max -d 'Size of all half-received messages together [default: 256MiB] [allowed: 1 KiB to 64 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l message-ms-max -d 'Time for one message to arrive; beyond it the connection is closed with 1008 [default: 60000] [allowed: 20 to 86400000]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l inbound-messages-per-s-max -d 'Messages per second from one connection; 0 is no limit [default: 1000000] [allowed: 0 to 1000000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l inbound-bytes-per-s-max -d 'Bytes per second from one connection; 0 is no limit [default: 1GiB] [allowed: 0 to 1 TiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l deflate -d 'permessage-deflate; takeover lets clients refer to earlier messages, at 32 KiB each [default: on] [allowed: on, takeover, off]' -r -f
@@ -132,6 +134,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l ping-interva
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l retry-after-s -d 'Seconds in the Retry-After header of a 503 answer [default: 2] [allowed: 1 to 3600]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l message-bytes-max -d 'Size of one message; beyond it the connection is closed with 1009 [default: 1MiB] [allowed: 1 to 64 MiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l partial-bytes-max -d 'Size of all half-received messages together [default: 256MiB] [allowed: 1 KiB to 64 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l message-ms-max -d 'Time for one message to arrive; beyond it the connection is closed with 1008 [default: 60000] [allowed: 20 to 86400000]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l inbound-messages-per-s-max -d 'Messages per second from one connection; 0 is no limit [default: 1000000] [allowed: 0 to 1000000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l inbound-bytes-per-s-max -d 'Bytes per second from one connection; 0 is no limit [default: 1GiB] [allowed: 0 to 1 TiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l deflate -d 'permessage-deflate; takeover lets clients refer to earlier messages, at 32 KiB each [default: on] [allowed: on, takeover, off]' -r -f

@@ -136,7 +136,7 @@ mod tests {
             found[0]
         );
         assert!(
-            found[0].contains("message_bytes_max, origins"),
+            found[0].contains("message_bytes_max, message_ms_max, origins"),
             "{}",
             found[0]
         );

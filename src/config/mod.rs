@@ -151,6 +151,8 @@ settings! {
             "Size of one message; beyond it the connection is closed with 1009";
         partial_bytes_max: usize = "256MiB", Bytes(KIB, 64 * GIB),
             "Size of all half-received messages together";
+        message_ms_max: u64 = "60000", Count(20, DAY_MS),
+            "Time for one message to arrive; beyond it the connection is closed with 1008";
         inbound_messages_per_s_max: u64 = "1000000", Count(0, 1_000_000_000),
             "Messages per second from one connection; 0 is no limit";
         inbound_bytes_per_s_max: u64 = "1GiB", Bytes(0, TIB),

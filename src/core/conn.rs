@@ -202,6 +202,9 @@ pub(super) struct Conn {
     pub(super) place: u32,
     /// When it was last heard, in milliseconds of the hub's clock, wrapping.
     pub(super) heard_ms: u32,
+    /// When the message began that it has sent a part of, likewise. Without
+    /// meaning while there is none.
+    pub(super) begun_ms: u32,
     /// How much the send under way offers.
     pub(super) offered: u32,
     pub(super) rate: Rate,

@@ -37,6 +37,8 @@ pub struct SavedConn {
     cursor: u64,
     window_bits: u8,
     silent_ms: u32,
+    /// How long ago the message began that has come in part.
+    begun_ms: u32,
     pings: u8,
     lane: Vec<u8>,
     own: Vec<(u64, u64)>,
@@ -167,6 +169,7 @@ impl State {
             cursor: conn.cursor,
             window_bits: conn.window_bits,
             silent_ms: (self.now_ms as u32).wrapping_sub(conn.heard_ms),
+            begun_ms: (self.now_ms as u32).wrapping_sub(conn.begun_ms),
             pings: conn.pings,
             lane: extra.map_or_else(Vec::new, |extra| extra.lane.clone()),
             own: extra.map_or_else(Vec::new, |extra| {
@@ -218,6 +221,7 @@ impl State {
             topic: 0,
             place: NO_PLACE,
             heard_ms: (self.now_ms as u32).wrapping_sub(saved.silent_ms),
+            begun_ms: (self.now_ms as u32).wrapping_sub(saved.begun_ms),
             offered: 0,
             rate: Rate::default(),
             flags,

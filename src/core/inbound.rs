@@ -27,6 +27,7 @@ impl State {
             deflate: conn.window_bits > 0,
         };
         let held = reader.buffered_bytes();
+        let mut between = reader.is_between();
         loop {
             let verdict = match reader.next(&mut bytes, &limits) {
                 Ok(Some(event)) => self.handle_event(slot, event),
@@ -40,6 +41,11 @@ impl State {
                 Err(reason @ CloseReason::Fault(_)) => self.finish_after_owed(slot, reason),
                 Err(reason) => self.finish(slot, 0, reason),
             }
+            between |= reader.is_between();
+        }
+        if between {
+            // What is unfinished now, if anything is, began in these bytes.
+            self.conns.at(slot).begun_ms = now_ms as u32;
         }
         let holds = reader.buffered_bytes();
         if held != holds && !self.hub.account_partial(held, holds) {

@@ -244,7 +244,9 @@ impl State {
         let rest = rest.bytes[rest.from as usize..(rest.from + rest.len) as usize].to_vec();
         let extra = conn.extra();
         extra.lane.splice(0..0, rest);
-        extra.own.clear();
+        // Own messages may lie behind what the window has seen so far: it is to
+        // hear those no more than any.
+        extra.own.retain(|own| own.end > end);
         conn.flags.clear(Flags::MID_FRAME);
         if skips && conn.phase == Phase::Open {
             conn.cursor = end;
@@ -270,6 +272,7 @@ impl State {
         self.now_ms = self.hub.now_ms();
         let settings = self.hub.settings();
         let (idle_ms_max, ping_ms) = (settings.idle_ms_max, settings.ping_interval_ms);
+        let message_ms_max = settings.message_ms_max;
         let mut due = Vec::new();
         let mut furthest = 0;
         for (slot, conn) in self.conns.iter() {
@@ -280,6 +283,10 @@ impl State {
             } else if conn.phase != Phase::Open {
             } else if silent_ms >= idle_ms_max {
                 due.push((slot, Due::Idle));
+            } else if !conn.reader.is_between()
+                && u64::from((self.now_ms as u32).wrapping_sub(conn.begun_ms)) >= message_ms_max
+            {
+                due.push((slot, Due::Message));
             } else if silent_ms >= ping_ms * (u64::from(conn.pings) + 1) {
                 due.push((slot, Due::Ping));
             }
@@ -293,6 +300,14 @@ impl State {
             match due {
                 Due::Deadline => self.end(slot),
                 Due::Idle => self.finish(slot, 0, CloseReason::Idle),
+                Due::Message => {
+                    // Its memory is for others, from now on.
+                    let reader = &mut self.conns.at(slot).reader;
+                    let held = reader.buffered_bytes();
+                    reader.stop();
+                    self.hub.account_partial(held, 0);
+                    self.finish(slot, 0, CloseReason::SlowMessage);
+                }
                 Due::Ping => {
                     let conn = self.conns.at(slot);
                     conn.pings = conn.pings.saturating_add(1);
@@ -335,5 +350,7 @@ impl State {
 enum Due {
     Deadline,
     Idle,
+    /// The message that it has begun takes too long.
+    Message,
     Ping,
 }

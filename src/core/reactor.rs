@@ -323,6 +323,7 @@ impl State {
             topic: 0,
             place: NO_PLACE,
             heard_ms: self.now_ms as u32,
+            begun_ms: 0,
             offered: 0,
             rate: Rate::default(),
             flags,

@@ -29,6 +29,8 @@ pub enum CloseReason {
     Rate,
     /// Half-received messages hold as much memory as they may.
     PartialBytes,
+    /// A message took longer to arrive than `message_ms_max`.
+    SlowMessage,
     /// The topic's log, or all logs, hold as much memory as they may.
     LogFull,
     /// A chat user sent binary.
@@ -37,7 +39,7 @@ pub enum CloseReason {
     Fault(Fault),
 }
 
-const OWN: [CloseReason; 13] = [
+const OWN: [CloseReason; 14] = [
     CloseReason::Peer,
     CloseReason::Gone,
     CloseReason::Reset,
@@ -49,6 +51,7 @@ const OWN: [CloseReason; 13] = [
     CloseReason::ControlFlood,
     CloseReason::Rate,
     CloseReason::PartialBytes,
+    CloseReason::SlowMessage,
     CloseReason::LogFull,
     CloseReason::ChatBinary,
 ];
@@ -80,6 +83,7 @@ impl CloseReason {
             CloseReason::ControlFlood => "control_flood",
             CloseReason::Rate => "rate",
             CloseReason::PartialBytes => "partial_bytes",
+            CloseReason::SlowMessage => "slow_message",
             CloseReason::LogFull => "log_full",
             CloseReason::ChatBinary => "chat_binary",
             CloseReason::Fault(fault) => fault.name(),
@@ -94,7 +98,10 @@ impl CloseReason {
                 code::NORMAL
             }
             CloseReason::Drain => code::GOING_AWAY,
-            CloseReason::Idle | CloseReason::ControlFlood | CloseReason::Rate => code::POLICY,
+            CloseReason::Idle
+            | CloseReason::ControlFlood
+            | CloseReason::Rate
+            | CloseReason::SlowMessage => code::POLICY,
             CloseReason::Lag
             | CloseReason::OwnLag
             | CloseReason::PartialBytes
@@ -121,6 +128,7 @@ impl CloseReason {
             CloseReason::PartialBytes => {
                 "the server's memory for partial messages is used up".into()
             }
+            CloseReason::SlowMessage => "slow: a message took too long to arrive".into(),
             CloseReason::LogFull => "the memory for this topic's log is used up".into(),
             CloseReason::ChatBinary => "chat is text".into(),
             CloseReason::Fault(fault) => fault.to_string(),

@@ -22,6 +22,8 @@ pub(super) struct Buffers {
     memory: NonNull<u8>,
     count: u16,
     tail: u16,
+    /// The kernel may use the memory for ever.
+    abandoned: bool,
 }
 
 impl Buffers {
@@ -33,15 +35,22 @@ impl Buffers {
             memory: allocate(Self::memory_layout(count)),
             count,
             tail: 0,
+            abandoned: false,
         };
         let address = buffers.entries.as_ptr() as u64;
-        // SAFETY: the entries are `count` long, page aligned, and live as long
-        // as `self`, which the ring that reads them drops after itself.
+        // SAFETY: the entries are `count` long and page aligned. `self` owns
+        // them and the buffers until no request can use them any more: the ring
+        // ends all requests before it drops this, or has it abandoned.
         unsafe { submitter.register_buf_ring_with_flags(address, count, GROUP, 0)? };
         for buffer in 0..count {
             buffers.give_back(buffer);
         }
         Ok(buffers)
+    }
+
+    /// Leaves the memory to the kernel for good.
+    pub(super) fn abandon(&mut self) {
+        self.abandoned = true;
     }
 
     fn entries_layout(count: u16) -> Layout {
@@ -91,8 +100,11 @@ impl Buffers {
 
 impl Drop for Buffers {
     fn drop(&mut self) {
+        if self.abandoned {
+            return;
+        }
         // SAFETY: allocated in `register` with these layouts; the ring that
-        // used them is gone.
+        // used them is gone, and had no request under way when it went.
         unsafe {
             dealloc(
                 self.entries.as_ptr().cast(),

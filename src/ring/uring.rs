@@ -5,9 +5,10 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
 
 use bytes::Bytes;
-use io_uring::types::Fixed;
+use io_uring::types::{CancelBuilder, Fixed, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 
 use super::buffers::{Buffers, GROUP};
@@ -35,10 +36,13 @@ const REPORT_USAGE: u16 = 1 << 3;
 /// `IORING_NOTIF_USAGE_ZC_COPIED`.
 const COPIED: u32 = 1 << 31;
 
+/// How long a ring that goes waits for what is under way to end.
+const QUELL_TIME_MAX: Duration = Duration::from_millis(200);
+
 /// A ring for one thread's established connections.
 pub struct Uring {
-    // Dropped first: while it lives the kernel may write to the buffers and
-    // read from what sends hold.
+    // Dropped first: the kernel knows the memory of all that follows. See the
+    // destructor for what is still under way then.
     ring: IoUring,
     buffers: Buffers,
     /// The bytes of the send under way, by slot.
@@ -80,7 +84,6 @@ impl Uring {
         let buffers = Buffers::register(&submitter, buffers)?;
         let regions = Regions::register(&submitter);
         submitter.register_eventfd(wake.as_raw_fd())?;
-        ring.submitter().register_ring_fd()?;
         Ok(Uring {
             ring,
             buffers,
@@ -92,9 +95,29 @@ impl Uring {
         })
     }
 
+    /// Ends all that is under way and waits for its end, which closing the
+    /// ring would not do. True if nothing is left of it.
+    fn quell(&mut self) -> bool {
+        // Neither takes new requests nor leaves any to the kernel's workers.
+        let handed_over = self.hand_over(EnterFlags::empty());
+        let all = CancelBuilder::any();
+        let patience = Timespec::from(QUELL_TIME_MAX);
+        let ended = self
+            .ring
+            .submitter()
+            .register_sync_cancel(Some(patience), all);
+        let ended = match ended {
+            Err(error) => error.raw_os_error() == Some(libc::ENOENT),
+            Ok(()) => true,
+        };
+        // Bytes of a zero-copy send stay in use until the peer has them.
+        handed_over.is_ok() && ended && self.held.len() == 0
+    }
+
     fn push(&mut self, entry: &squeue::Entry) {
         // SAFETY: what an entry points to is kept by `sends`, `held` or
-        // `buffers` until its completion is seen.
+        // `buffers` until its completion is seen, or for good where the ring
+        // is dropped before (see the destructor); `NOWHERE` is static.
         while unsafe { self.ring.submission().push(entry) }.is_err() {
             let handed_over = self.hand_over(EnterFlags::empty());
             handed_over.expect("io_uring_enter takes requests while the ring lives");
@@ -336,6 +359,18 @@ impl Ring for Uring {
     }
 }
 
+impl Drop for Uring {
+    fn drop(&mut self) {
+        if self.quell() {
+            return;
+        }
+        // What the kernel may still read or write is left to it.
+        self.buffers.abandon();
+        std::mem::forget(std::mem::take(&mut self.sends));
+        std::mem::forget(std::mem::take(&mut self.held));
+    }
+}
+
 fn received(entry: &cqueue::Entry) -> Event {
     let armed = cqueue::more(entry.flags());
     match result(entry.result()) {
@@ -354,3 +389,6 @@ fn received(entry: &cqueue::Entry) -> Event {
 fn result(value: i32) -> Result<u32, Errno> {
     u32::try_from(value).map_err(|_| Errno::from_raw(-value))
 }
+
+#[cfg(test)]
+mod tests;

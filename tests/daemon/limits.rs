@@ -166,6 +166,66 @@ fn a_peer_over_partial_bytes_max_gives_back_what_it_held_at_once() {
 }
 
 #[test]
+fn a_message_that_takes_too_long_to_arrive_is_told_1008_whatever_keeps_coming() {
+    let daemon = Daemon::start(&["--message-ms-max", "1000"]);
+    let mut witnesses = Witnesses::new(&daemon, "/topic");
+    let fragment = masked(0x01, b"a part");
+    for begin in [
+        // A frame that lacks its end, a message that does, a header, a ping.
+        &masked(0x81, &[b'x'; 100])[..50],
+        &fragment[..],
+        &masked(0x81, &[b'x'; 200])[..3],
+        &masked(0x89, b"hello?")[..8],
+    ] {
+        let mut raw = daemon.raw_on("/slow");
+        // What was whole before does not count.
+        raw.send(&masked(0x81, b"whole"));
+        raw.send(begin);
+        let (code, reason) = raw.expect_close();
+        assert_eq!((code, reason.starts_with("slow")), (1008, true), "{reason}");
+    }
+    daemon.await_log("reason=\"slow_message\"", 4);
+    // Never silent, and never done.
+    let mut raw = daemon.raw_on("/slow");
+    raw.send(&fragment);
+    let close = loop {
+        raw.send(&masked(0x89, b"still here"));
+        raw.send(&masked(0x00, b"."));
+        match raw.read_frame().expect("a close comes") {
+            (0x8a, _) => {}
+            other => break other,
+        }
+    };
+    assert_eq!((close.0, &close.1[..2]), (0x88, &1008u16.to_be_bytes()[..]));
+    witnesses.check();
+}
+
+#[test]
+fn many_messages_may_each_take_their_time() {
+    let daemon = Daemon::start(&["--message-ms-max", "1500"]);
+    let mut listener = daemon.connect("/slow");
+    let mut slow = daemon.raw_on("/slow");
+    // It always is inside a message, though never inside one for long: another
+    // that stays inside its first is closed meanwhile, twice.
+    let message = masked(0x81, b"next");
+    let (begin, end) = message.split_at(5);
+    slow.send(begin);
+    for _ in 0..2 {
+        let mut stuck = daemon.raw_on("/stuck");
+        stuck.send(begin);
+        stuck.stream.set_nonblocking(true).unwrap();
+        while stuck.stream.peek(&mut [0; 1]).is_err() {
+            slow.send(&[end, begin].concat());
+            assert_eq!(hear(&mut listener), "next");
+        }
+        stuck.stream.set_nonblocking(false).unwrap();
+        assert_eq!(stuck.expect_close().0, 1008);
+    }
+    slow.send(end);
+    assert_eq!(hear(&mut listener), "next");
+}
+
+#[test]
 fn beyond_topics_max_the_answer_is_503() {
     let daemon = Daemon::start(&["--topics-max", "2"]);
     let mut witnesses = Witnesses::new(&daemon, "/one");

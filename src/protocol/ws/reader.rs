@@ -144,6 +144,12 @@ impl Reader {
         })
     }
 
+    /// Nothing is unfinished: whatever comes next is the begin of something.
+    #[inline]
+    pub fn is_between(&self) -> bool {
+        self.part.as_ref().is_none_or(|part| part.handed_out)
+    }
+
     /// The client has sent its close, or a fault: nothing more is read.
     pub fn is_closed(&self) -> bool {
         self.closed

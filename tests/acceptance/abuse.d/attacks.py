@@ -108,6 +108,35 @@ def silence_between_fragments(daemon, scale):
 silence_inside_a_frame.options = silence_between_fragments.options = "--idle-ms-max 10000 --ping-interval-ms 3000"
 
 
+def messages_a_byte_at_a_time(daemon, scale):
+    count = 100
+    peers = [Peer(daemon.port, "/slow") for _ in range(count)]
+    for peer in peers:
+        peer.sock.sendall(frame(BINARY, b"begin", fin=False))
+    codes, open_ = {}, peers
+    deadline = time.monotonic() + PATIENCE_S
+    while open_:
+        assert time.monotonic() < deadline, f"{len(open_)} go on for ever"
+        for peer in open_:
+            # Never silent, and always with something new.
+            try:
+                peer.sock.sendall(frame(CONTINUATION, b".", fin=False))
+            except OSError:
+                pass
+        for sock in select.select([peer.sock for peer in open_], [], [], 0.1)[0]:
+            peer = next(peer for peer in open_ if peer.sock is sock)
+            code = close_code(peer)
+            codes[code] = codes.get(code, 0) + 1
+            open_.remove(peer)
+            peer.close()
+    # One that goes on for longer than it is waited for is reset.
+    assert set(codes) <= {1008, None}, f"closed with {codes}"
+    return f"1008 for {count}, seen by {codes.get(1008, 0)}", closed(daemon, "slow_message", count)
+
+
+messages_a_byte_at_a_time.options = "--message-ms-max 3000"
+
+
 def hoarding_half_messages(daemon, scale):
     count, limit = 40, 16 * MIB
     peers = [Peer(daemon.port, "/hoard") for _ in range(count)]
@@ -258,6 +287,7 @@ ATTACKS = [
     silent_handshakes,
     silence_inside_a_frame,
     silence_between_fragments,
+    messages_a_byte_at_a_time,
     hoarding_half_messages,
     pings_with_pongs_unread,
     pings_with_pongs_read,

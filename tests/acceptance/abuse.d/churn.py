@@ -15,17 +15,17 @@ GROWTH_BYTES_MAX = 2 << 20
 
 def connection_churn(daemon, scale):
     count = 200_000 // scale
+    calm = daemon.descriptors()
     # What the allocator keeps, and the table of addresses, are there after this.
     churn(daemon.port, WARM_UP)
-    before = rest(daemon)
+    before = rest(daemon, calm)
     churn(daemon.port, count)
-    after = rest(daemon)
+    after = rest(daemon, calm)
     said = "; ".join(f"{name} {before[name]:,} → {after[name]:,}" for name in before)
     for name in before:
         if name == "RSS bytes":
             assert after[name] - before[name] <= GROWTH_BYTES_MAX, f"memory grew: {said}"
         else:
-            # One more before may have been an answer that was still on its way.
             assert after[name] <= before[name], f"something is left: {said}"
     return f"{count:,} came and went: {said}", "connections, handshakes_in_flight, topics, log_bytes"
 
@@ -33,10 +33,11 @@ def connection_churn(daemon, scale):
 connection_churn.options = "--cores 2"
 
 
-def rest(daemon):
-    """Waits until all have gone but the witness's two; what is held then."""
+def rest(daemon, calm):
+    """Waits until all have gone but the witness's two, and their descriptors, which
+    are closed a moment later; what is held then."""
     gone = lambda figures: figures["connections"] == 2 and figures["handshakes_in_flight"] == 0 and figures["topics"] == 1
-    figures = until(daemon, "all of them gone", gone)
+    figures = until(daemon, "all of them gone", lambda figures: gone(figures) and daemon.descriptors() <= calm)
     seen = {name: int(figures[name]) for name in ("connections", "handshakes_in_flight", "topics", "partial_bytes")}
     return {"RSS bytes": daemon.rss_bytes(), "descriptors": daemon.descriptors(), **seen}
 

@@ -305,6 +305,15 @@ impl Client {
         behind > view.settings.lag_bytes_max as u64
     }
 
+    /// What it has begun to say behind its last whole message came long ago.
+    fn is_slow(&self, socket: &Socket, view: &View<'_>) -> bool {
+        let whole = self.said[..self.published].last();
+        let whole_end = whole.map_or(0, |said| said.end);
+        let mut later = socket.deliveries.iter();
+        let begun = later.find(|(delivered, _)| *delivered > whole_end);
+        begun.is_some_and(|(_, at_ms)| view.now_ms - at_ms >= view.settings.message_ms_max)
+    }
+
     fn check_gap(&mut self, payload: &[u8], view: &View<'_>) {
         assert_eq!(view.settings.lag_policy, LagPolicy::Skip);
         let text = std::str::from_utf8(payload).expect("a notice is text");
@@ -380,6 +389,7 @@ impl Client {
                 true
             }
             (Some(1008), r) if r.starts_with("idle:") => silent_ms >= view.settings.idle_ms_max,
+            (Some(1008), r) if r.starts_with("slow:") => self.is_slow(socket, view),
             (Some(1008), r) if r.starts_with("rate:") => {
                 view.settings.inbound_messages_per_s_max > 0
             }
@@ -425,6 +435,7 @@ impl Client {
             || self.nature.sluggard
             || view.drained.is_some()
             || self.is_behind(view)
+            || self.is_slow(socket, view)
             || socket.silent_ms_max.max(view.now_ms - socket.delivered_ms) >= settings.idle_ms_max
             || settings.inbound_messages_per_s_max > 0
             || settings.partial_bytes_max < 1 << 20;

@@ -66,6 +66,8 @@ pub struct Socket {
     pub taken: u64,
     /// When bytes were last delivered.
     pub delivered_ms: u64,
+    /// How many bytes had been delivered, and when, each time some were.
+    pub deliveries: Vec<(u64, u64)>,
     /// The longest time between two deliveries.
     pub silent_ms_max: u64,
     /// Where in what the client sends its pings end; the second is what the
@@ -452,6 +454,7 @@ impl Kernel {
         let silent_ms = now_ms - socket.delivered_ms;
         socket.silent_ms_max = socket.silent_ms_max.max(silent_ms);
         socket.delivered_ms = now_ms;
+        socket.deliveries.push((socket.delivered, now_ms));
         let (delivered, sent) = (socket.delivered, socket.accepted + sending);
         for (end, limit) in &mut socket.marks {
             if *end <= delivered && limit.is_none() {

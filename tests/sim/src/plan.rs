@@ -64,6 +64,7 @@ impl Plan {
             idle_ms_max,
             ping_interval_ms,
             message_bytes_max,
+            message_ms_max: pick(rng, &[60_000, 60_000, 2_000]),
             partial_bytes_max: pick(rng, &[message_bytes_max + 1024, 1 << 20]),
             inbound_messages_per_s_max: pick(rng, &[0, 0, 0, 5]),
             inbound_bytes_per_s_max: 0,

@@ -420,6 +420,8 @@ impl World {
             client.new_marks.clear();
             let socket = &mut self.kernel.borrow_mut().sockets[socket];
             socket.delivered = rest.len() as u64;
+            let now_ms = self.now_ms.load(Ordering::Relaxed);
+            socket.deliveries.push((socket.delivered, now_ms));
         }
         self.say(|| format!("{} connects to {name} from {first}", client.name()));
         self.clients.push(client);

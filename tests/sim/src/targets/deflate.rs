@@ -3,6 +3,8 @@
 use fanfare::protocol::ws::Fault;
 use fanfare::protocol::ws::deflate::{Deflater, Inflater, Policy, negotiate};
 
+use flate2::{Decompress, FlushDecompress, Status};
+
 use super::{pieces, split};
 use crate::inflate::inflate as plainly;
 
@@ -99,8 +101,9 @@ pub fn inflate(data: &[u8]) {
     // Whatever is claimed to be compressed is taken or refused, within bounds.
     let limit = 100 + 50 * usize::from(first);
     let mut keeping = Inflater::resume(&[]);
+    let mut window = Vec::new();
     for message in pieces(bytes, steering.get(1..).unwrap_or_default()) {
-        if !is_whole(keeping.window(), message) {
+        if !is_whole(&window, message) {
             // Where a window is kept, nobody notices at once.
             return;
         }
@@ -115,15 +118,42 @@ pub fn inflate(data: &[u8]) {
         }
         assert_eq!(out, other, "as if it had never been written down");
         assert_eq!(keeping.window(), resumed.window());
+        window.extend_from_slice(&out);
+        let newest = window.len().saturating_sub(1 << 15);
+        if ends_a_stream(&window[..window.len() - out.len()], message) {
+            // Only what came behind that end may be referred to.
+            assert!(keeping.window().len() <= out.len() && out.ends_with(keeping.window()));
+        } else {
+            assert_eq!(keeping.window(), &window[newest..], "all that came before");
+        }
+        window = keeping.window().to_vec();
     }
+}
+
+/// Whether a compressed message that is known to be a good one has a final block.
+fn ends_a_stream(window: &[u8], message: &[u8]) -> bool {
+    let mut stream = Decompress::new(false);
+    let mut out = Vec::with_capacity(1 << 17);
+    // The tail that every message lacks may be what ends it.
+    for input in [&stored(window)[..], message, &[0, 0, 0xFF, 0xFF]] {
+        let status = stream.decompress_vec(input, &mut out, FlushDecompress::Sync);
+        if status.expect("a good one") == Status::StreamEnd {
+            return true;
+        }
+    }
+    false
+}
+
+/// What came before, as a stored block (RFC 1951 section 3.2.4).
+fn stored(window: &[u8]) -> Vec<u8> {
+    let len = window.len() as u16;
+    let lens = [len.to_le_bytes(), (!len).to_le_bytes()].concat();
+    [&[0], &lens[..], window].concat()
 }
 
 /// Whether a compressed message ends between two blocks, as it must.
 fn is_whole(window: &[u8], message: &[u8]) -> bool {
-    let len = window.len() as u16;
-    let lens = [len.to_le_bytes(), (!len).to_le_bytes()].concat();
-    // What came before, as a stored block (RFC 1951 section 3.2.4).
-    let all = [&[0], &lens[..], window, message].concat();
+    let all = [&stored(window)[..], message].concat();
     let whole = Inflater::default().inflate(&all, usize::MAX, &mut Vec::new());
     whole.is_ok()
 }

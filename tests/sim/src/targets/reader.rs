@@ -50,17 +50,18 @@ fn read(pieces: &[&[u8]], limits: &Limits) -> Vec<Meaning> {
 fn meaning(event: Event<'_>) -> Meaning {
     match event {
         Event::Message(message) => {
-            let payload = match message.payload {
+            let payload: Vec<u8> = match message.payload {
                 Payload::Whole(bytes) => bytes.to_vec(),
                 Payload::Masked { bytes, key } => {
                     let keys = key.iter().cycle();
-                    bytes.iter().zip(keys).map(|(b, k)| b ^ k).collect()
+                    let plain: Vec<u8> = bytes.iter().zip(keys).map(|(b, k)| b ^ k).collect();
+                    // Who takes a masked payload checks it.
+                    if message.text && !message.deflated && std::str::from_utf8(&plain).is_err() {
+                        return Meaning::Fault(Fault::Utf8.code());
+                    }
+                    plain
                 }
             };
-            // Who takes a masked payload checks it.
-            if message.text && !message.deflated && std::str::from_utf8(&payload).is_err() {
-                return Meaning::Fault(Fault::Utf8.code());
-            }
             Meaning::Message {
                 text: message.text,
                 deflated: message.deflated,
