@@ -1,23 +1,19 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, value_parser};
+use clap::{Args, Parser, Subcommand};
 
-use crate::payload::Shape;
-use crate::session::Cast;
-use crate::target::Url;
+use crate::stamp::{PUBLISHERS_MAX, STAMP_BYTES};
 
-/// Thousands of simulated WebSocket clients on io_uring, against any broadcast
-/// server. Every message is checked on every connection; the latency of each
-/// counts from when it was meant to be sent.
+/// Thousands of simulated WebSocket clients that measure and check a broadcast server.
+///
+/// Exit status: 0 if all is well, 1 if messages were lost, doubled or out of
+/// order, 2 if the arguments make no sense, 3 if the test could not be run.
 #[derive(Debug, Parser)]
-#[command(
-    name = "fanfare-loadtest",
-    version,
-    after_help = "Exit codes: 0 all messages came, once and in order; 1 some did not, or the \
-                  run failed; 2 the arguments are wrong."
-)]
+#[command(name = "fanfare-loadtest", version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -25,249 +21,410 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Publishers send, all subscribers hear: latency, rate, cost
-    Fanout(Fanout),
-    /// Hold connections that do nothing, then let a few messages reach them all
-    Idle(Idle),
-    /// Clients return all at once while a topic is live
-    Storm(Storm),
-    /// A share of the readers stalls: what the others feel
-    Slow(Slow),
-    /// Clients come and go for hours
-    Soak(Soak),
-    /// The highest rate whose 99th percentile stays under a bound
-    Ramp(Ramp),
-    /// Lay two results side by side
-    Compare {
-        /// Result of the earlier run, from --json
-        a: PathBuf,
-        /// Result of the later run
-        b: PathBuf,
-    },
+    /// Subscribers hear publishers: latency, throughput, processor time per delivery
+    Fanout(FanoutArgs),
+    /// All clients of a topic return at once while another topic is live
+    Storm(StormArgs),
+    /// Hold silent connections and see what memory they cost the server
+    Idle(IdleArgs),
+    /// A share of the readers stops reading: what the others feel
+    Slow(SlowArgs),
+    /// Hours of traffic while clients come and go
+    Soak(SoakArgs),
+    /// Find the highest rate whose 99th percentile stays below a bound
+    Ramp(RampArgs),
+    /// Compare two results written with --json
+    Compare(CompareArgs),
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Common {
-    /// The server, as ws://127.0.0.1:8000/bench-{topic}; {topic} becomes 0, 1 and so on
+    /// The server, as ws://host:port/path; {topic} stands for the topic's number
+    #[arg(long)]
+    pub url: String,
+    /// Send a header with the handshake, as 'Name: value' (may be repeated)
+    #[arg(long, value_name = "HEADER")]
+    pub header: Vec<String>,
+    /// Offer this subprotocol
+    #[arg(long, value_name = "NAME")]
+    pub subprotocol: Option<String>,
+    /// Send this text after the handshake, for servers that want to be asked; {topic} is filled in
+    #[arg(long, value_name = "TEXT")]
+    pub hello: Option<String>,
+    /// The server's process id on this machine: its processor time and memory are reported
+    #[arg(long)]
+    pub pid: Option<i32>,
+    /// Write the result here
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub json: Option<PathBuf>,
+    /// Write a page with plots here, to look at or to send on
+    #[arg(long, value_name = "FILE.html", help_heading = "Output")]
+    pub report: Option<PathBuf>,
+    /// No progress line
+    #[arg(long, short, help_heading = "Output")]
+    pub quiet: bool,
+    /// Client threads [default: half of the processors, more for many connections]
+    #[arg(long, value_parser = positive_count, help_heading = "Clients")]
+    pub threads: Option<u64>,
+    /// Local addresses to connect from [default: the kernel's choice; 127.0.1.x if ports run out]
     #[arg(
         long,
-        value_name = "URL",
-        default_value = "ws://127.0.0.1:8000/bench-{topic}"
+        value_name = "IP",
+        value_delimiter = ',',
+        help_heading = "Clients"
     )]
-    pub url: Url,
-    /// Topics; subscribers are spread over them
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=1_000_000))]
-    pub topics: u32,
-    /// Publishers of each topic; they do not count as subscribers
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=10_000))]
-    pub publishers: u32,
-    /// Bytes of a message
-    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = value_parser!(u32).range(24..=64 << 20))]
-    pub size: u32,
-    /// Send text instead of binary messages (at least 48 bytes)
-    #[arg(long)]
-    pub text: bool,
-    /// Client threads [default: half of the processors, more where one cannot hold all]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// Handshakes under way at a time
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = value_parser!(u32).range(1..=100_000))]
-    pub handshakes: u32,
-    /// Connections per source address; on loopback further ones come from 127.0.1.1 and so on
-    #[arg(long, value_name = "N", default_value_t = 9_000, value_parser = value_parser!(u32).range(1..=28_000))]
-    pub per_address: u32,
-    /// Process id of the server: adds what it costs (with its children)
-    #[arg(long, value_name = "PID", value_parser = value_parser!(u32).range(1..))]
-    pub pid: Option<u32>,
-    /// Seconds without any delivery after which what is missing counts as lost
-    #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
-    pub patience: f64,
-    /// Write the result as JSON
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Write the result as a page with plots
-    #[arg(long, value_name = "FILE")]
-    pub report: Option<PathBuf>,
-    /// No line of progress
-    #[arg(long)]
-    pub quiet: bool,
+    pub source: Vec<IpAddr>,
+    /// Handshakes under way at a time [default: 512; storm: all]
+    #[arg(long, value_parser = positive_count, help_heading = "Clients")]
+    pub in_flight: Option<u64>,
+    /// How long a handshake may take
+    #[arg(long, value_parser = duration, default_value = "30s", help_heading = "Clients")]
+    pub connect_timeout: Duration,
+    /// Quiet time between the last handshake and the first message
+    #[arg(long, value_parser = duration, default_value = "500ms", help_heading = "Clients")]
+    pub settle: Duration,
+    /// How long to wait for missing messages, counted from the last one that came
+    #[arg(long, value_parser = duration, default_value = "5s", help_heading = "Clients")]
+    pub drain: Duration,
 }
 
-impl Common {
-    /// What cannot be said of one argument alone.
-    ///
-    /// # Errors
-    /// A sentence about what does not fit.
-    pub fn check(&self) -> Result<(), String> {
-        let min = Shape::bytes_min(self.text);
-        if (self.size as usize) < min {
+#[derive(Clone, Debug, Args)]
+pub struct Load {
+    /// Bytes per message
+    #[arg(long, value_parser = size, default_value = "64")]
+    pub size: u64,
+    /// Publishers [default: one per topic]
+    #[arg(long, short, value_parser = positive_count)]
+    pub publishers: Option<u64>,
+    /// Topics; the path must hold {topic} if there are several
+    #[arg(long, short, value_parser = positive_count, default_value = "1")]
+    pub topics: u64,
+    /// The server sends a publisher its own messages: the first subscribers then
+    /// publish, instead of connections of their own
+    #[arg(long)]
+    pub echo: bool,
+    /// Send binary instead of text messages
+    #[arg(long)]
+    pub binary: bool,
+    /// Compare every byte that comes back, not only the head and the length
+    #[arg(long)]
+    pub verify: bool,
+    /// Fail if subscribers of a topic hear several publishers in different orders
+    #[arg(long)]
+    pub one_order: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct FanoutArgs {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub load: Load,
+    /// Subscribers
+    #[arg(long, short = 'n', value_parser = positive_count, default_value = "100")]
+    pub subscribers: u64,
+    /// Messages per second of all publishers together, sent on a fixed schedule [default: 100]
+    #[arg(long, value_parser = rate)]
+    pub rate: Option<f64>,
+    /// Instead of a rate: messages of each publisher under way, the next goes out when one is done
+    #[arg(long, value_parser = positive_count, conflicts_with = "rate")]
+    pub window: Option<u64>,
+    /// How long to measure
+    #[arg(long, short, value_parser = duration, default_value = "10s")]
+    pub duration: Duration,
+    /// How long to run before that
+    #[arg(long, value_parser = duration, default_value = "1s")]
+    pub warmup: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct StormArgs {
+    #[command(flatten)]
+    pub common: Common,
+    /// Clients that return at once
+    #[arg(long, short = 'n', value_parser = positive_count, default_value = "1000")]
+    pub clients: u64,
+    /// Subscribers of the live topic
+    #[arg(long, value_parser = positive_count, default_value = "100")]
+    pub live: u64,
+    /// Messages per second on the live topic
+    #[arg(long, value_parser = rate, default_value = "100")]
+    pub rate: f64,
+    /// Bytes per message
+    #[arg(long, value_parser = size, default_value = "64")]
+    pub size: u64,
+    /// How long to measure the live topic before the storm
+    #[arg(long, value_parser = duration, default_value = "5s")]
+    pub quiet_time: Duration,
+    /// How often they all go and return
+    #[arg(long, value_parser = positive_count, default_value = "1")]
+    pub rounds: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct IdleArgs {
+    #[command(flatten)]
+    pub common: Common,
+    /// Connections to hold
+    #[arg(long, short = 'n', value_parser = positive_count, default_value = "1000")]
+    pub connections: u64,
+    /// Topics to spread them over
+    #[arg(long, short, value_parser = positive_count, default_value = "1")]
+    pub topics: u64,
+    /// How long to hold them
+    #[arg(long, short, value_parser = duration, default_value = "10s")]
+    pub duration: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct SlowArgs {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub load: Load,
+    /// Subscribers, the stalling ones included
+    #[arg(long, short = 'n', value_parser = positive_count, default_value = "1000")]
+    pub subscribers: u64,
+    /// Percentage of the subscribers that stops reading
+    #[arg(long, value_parser = share, default_value = "10")]
+    pub share: f64,
+    /// Messages per second of all publishers together
+    #[arg(long, value_parser = rate, default_value = "100")]
+    pub rate: f64,
+    /// Length of each of the three parts: all read, a share stalls, it reads again
+    #[arg(long, short, value_parser = duration, default_value = "10s")]
+    pub duration: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct SoakArgs {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub load: Load,
+    /// Subscribers, those that come and go included
+    #[arg(long, short = 'n', value_parser = positive_count, default_value = "1000")]
+    pub subscribers: u64,
+    /// Percentage of the subscribers that comes and goes
+    #[arg(long, value_parser = share, default_value = "20")]
+    pub share: f64,
+    /// How many of them leave and return per second, half with a close frame, half without
+    #[arg(long, value_parser = rate, default_value = "10")]
+    pub churn: f64,
+    /// Messages per second of all publishers together
+    #[arg(long, value_parser = rate, default_value = "100")]
+    pub rate: f64,
+    /// How long
+    #[arg(long, short, value_parser = duration, default_value = "1h")]
+    pub duration: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct RampArgs {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub load: Load,
+    /// Subscribers
+    #[arg(long, short = 'n', value_parser = positive_count, default_value = "100")]
+    pub subscribers: u64,
+    /// The bound for the 99th percentile
+    #[arg(long, value_parser = duration, default_value = "10ms")]
+    pub p99: Duration,
+    /// The first rate, in messages per second of all publishers together
+    #[arg(long, value_parser = rate, default_value = "100")]
+    pub from: f64,
+    /// The highest rate to try
+    #[arg(long, value_parser = rate, default_value = "10m")]
+    pub to: f64,
+    /// How much faster each step is than the one before
+    #[arg(long, value_parser = factor, default_value = "2")]
+    pub factor: f64,
+    /// Steps of halving between the last good and the first bad rate
+    #[arg(long, default_value = "4")]
+    pub refine: u64,
+    /// Length of a step, after a quarter of it as warm-up
+    #[arg(long, value_parser = duration, default_value = "3s")]
+    pub step: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct CompareArgs {
+    /// The result to compare with
+    pub before: PathBuf,
+    /// The result to judge
+    pub after: PathBuf,
+    /// Exit with 1 if anything is worse by more than so many percent
+    #[arg(long, value_name = "PERCENT")]
+    pub fail_over: Option<f64>,
+}
+
+impl Load {
+    pub fn publishers(&self) -> u64 {
+        self.publishers.unwrap_or(self.topics)
+    }
+
+    /// What no single option can tell is wrong.
+    pub fn check(&self, common: &Common, subscribers: u64) -> Result<(), String> {
+        check_topics(common, self.topics, subscribers)?;
+        let publishers = self.publishers();
+        if publishers < self.topics {
             return Err(format!(
-                "--size {} is too small: a text message carries {min} characters to check it by",
-                self.size
+                "--publishers {publishers}: each of the {} topics needs one",
+                self.topics
             ));
         }
-        if self.topics > 1 && !self.url.has_topic() {
+        if publishers >= u64::from(PUBLISHERS_MAX) {
+            return Err(format!("--publishers: at most {}", PUBLISHERS_MAX - 1));
+        }
+        if self.echo && publishers > subscribers {
             return Err(format!(
-                "--topics {} needs {{topic}} in the address, as ws://127.0.0.1:8000/bench-{{topic}}",
-                self.topics
+                "--echo makes subscribers publish, and {subscribers} are fewer than {publishers} publishers"
             ));
         }
         Ok(())
     }
+}
 
-    pub fn cast(&self, subscribers: u32) -> Cast {
-        Cast {
-            url: self.url.clone(),
-            subscribers,
-            publishers_per_topic: self.publishers,
-            topics: self.topics,
-            others: 0,
-            others_apart: false,
-            shape: Shape {
-                text: self.text,
-                bytes: self.size as usize,
-            },
-            threads: self.threads.map(usize::from),
-            in_flight_max: self.handshakes as usize,
-            per_address: self.per_address,
-            pid: self.pid,
-        }
+pub fn check_topics(common: &Common, topics: u64, subscribers: u64) -> Result<(), String> {
+    if topics > 1 && !common.url.contains("{topic}") {
+        return Err(format!(
+            "--topics {topics}: the --url must say where the topic goes, as in ws://127.0.0.1:8000/bench-{{topic}}"
+        ));
     }
-}
-
-#[derive(Debug, Args)]
-pub struct Fanout {
-    #[command(flatten)]
-    pub common: Common,
-    /// Subscribers in all
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=10_000_000))]
-    pub subscribers: u32,
-    /// Messages per second of all publishers together [default: 100]
-    #[arg(long, value_name = "PER_S", value_parser = rate, conflicts_with = "window")]
-    pub rate: Option<f64>,
-    /// Instead of a rate: messages under way per publisher
-    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=1_000_000))]
-    pub window: Option<u64>,
-    /// Seconds that are measured
-    #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
-    pub seconds: f64,
-    /// Seconds before that
-    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
-    pub warmup: f64,
-}
-
-#[derive(Debug, Args)]
-pub struct Idle {
-    #[command(flatten)]
-    pub common: Common,
-    /// Connections to hold
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
-    pub connections: u32,
-    /// Seconds of doing nothing
-    #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
-    pub seconds: f64,
-    /// Messages that then reach everybody, one after the other
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u32).range(0..=100_000))]
-    pub messages: u32,
-}
-
-#[derive(Debug, Args)]
-pub struct Storm {
-    #[command(flatten)]
-    pub common: Common,
-    /// Clients that drop and return
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
-    pub clients: u32,
-    /// Subscribers of the live topic
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(1..=1_000_000))]
-    pub live: u32,
-    /// Messages per second on the live topic
-    #[arg(long, value_name = "PER_S", default_value_t = 100.0, value_parser = rate)]
-    pub rate: f64,
-    /// Quiet seconds to compare with
-    #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
-    pub seconds: f64,
-    /// How often they return
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..=1000))]
-    pub storms: u32,
-}
-
-#[derive(Debug, Args)]
-pub struct Slow {
-    #[command(flatten)]
-    pub common: Common,
-    /// Subscribers in all
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(2..=10_000_000))]
-    pub subscribers: u32,
-    /// Percent of them that stall
-    #[arg(long, value_name = "PERCENT", default_value_t = 10.0, value_parser = percent)]
-    pub stalled: f64,
-    /// Messages per second of all publishers together
-    #[arg(long, value_name = "PER_S", default_value_t = 100.0, value_parser = rate)]
-    pub rate: f64,
-    /// Seconds before, and again while they stall
-    #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
-    pub seconds: f64,
-}
-
-#[derive(Debug, Args)]
-pub struct Soak {
-    #[command(flatten)]
-    pub common: Common,
-    /// Subscribers in all
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=10_000_000))]
-    pub subscribers: u32,
-    /// Messages per second of all publishers together
-    #[arg(long, value_name = "PER_S", default_value_t = 50.0, value_parser = rate)]
-    pub rate: f64,
-    /// Subscribers that leave and return each second
-    #[arg(long, value_name = "PER_S", default_value_t = 50.0, value_parser = rate)]
-    pub churn: f64,
-    /// How long
-    #[arg(long, value_name = "S", default_value_t = 3600.0, value_parser = seconds)]
-    pub seconds: f64,
-}
-
-#[derive(Debug, Args)]
-pub struct Ramp {
-    #[command(flatten)]
-    pub common: Common,
-    /// Subscribers in all
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=10_000_000))]
-    pub subscribers: u32,
-    /// The bound of the 99th percentile, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 50.0, value_parser = rate)]
-    pub p99_ms: f64,
-    /// Messages per second to begin with
-    #[arg(long, value_name = "PER_S", default_value_t = 10.0, value_parser = rate)]
-    pub from: f64,
-    /// Seconds of each step
-    #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
-    pub seconds: f64,
-    /// Steps between the last rate that held and the first that did not
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = value_parser!(u32).range(0..=20))]
-    pub refine: u32,
-}
-
-fn number(text: &str, min: f64, max: f64) -> Result<f64, String> {
-    let number: f64 = text
-        .parse()
-        .map_err(|_| "this is not a number".to_string())?;
-    if (min..=max).contains(&number) {
-        Ok(number)
-    } else {
-        Err(format!("it must be between {min} and {max}"))
+    if topics > subscribers {
+        return Err(format!(
+            "--topics {topics}: each needs a subscriber, and there are {subscribers}"
+        ));
     }
+    Ok(())
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
-    number(text, 0.0, 1e7)
+fn number(text: &str) -> Result<f64, String> {
+    let (digits, unit) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1e3),
+        None => match text.strip_suffix(['m', 'M']) {
+            Some(digits) => (digits, 1e6),
+            None => (text, 1.0),
+        },
+    };
+    let value = digits.parse::<f64>().ok().filter(|v| v.is_finite());
+    value
+        .map(|v| v * unit)
+        .ok_or_else(|| "write a number, as 500, 20k or 1.5m".into())
+}
+
+fn positive_count(text: &str) -> Result<u64, String> {
+    match number(text)? {
+        count if count >= 1.0 && count.fract() == 0.0 && count <= 1e9 => Ok(count as u64),
+        _ => Err("write a whole number from 1 on, as 500 or 20k".into()),
+    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    number(text, 0.001, 1e8)
+    match number(text)? {
+        rate if rate > 0.0 && rate <= 1e8 => Ok(rate),
+        _ => Err("write messages per second above 0, as 50 or 20k".into()),
+    }
 }
 
-fn percent(text: &str) -> Result<f64, String> {
-    number(text, 0.0, 99.9)
+fn share(text: &str) -> Result<f64, String> {
+    match number(text.trim_end_matches('%'))? {
+        percent if percent > 0.0 && percent < 100.0 => Ok(percent),
+        _ => Err("write a percentage above 0 and below 100".into()),
+    }
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    match number(text)? {
+        factor if factor > 1.0 && factor <= 100.0 => Ok(factor),
+        _ => Err("write a number above 1, as 1.5".into()),
+    }
+}
+
+/// Bytes; `k` and `m` count by 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1 << 10),
+        None => match text.strip_suffix(['m', 'M']) {
+            Some(digits) => (digits, 1 << 20),
+            None => (text, 1),
+        },
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
+    match bytes {
+        Some(bytes) if bytes < STAMP_BYTES as u64 => Err(format!(
+            "a message holds at least {STAMP_BYTES} bytes: who sent it, its number and its time"
+        )),
+        Some(bytes) if bytes <= 64 << 20 => Ok(bytes),
+        Some(_) => Err("at most 64m".into()),
+        None => Err("write bytes, as 64, 16k or 1m".into()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [
+        ("ms", 1e-3),
+        ("us", 1e-6),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
+    let found = units
+        .iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
+    let seconds = found.and_then(|(digits, seconds)| Some(digits.parse::<f64>().ok()? * seconds));
+    match seconds {
+        Some(seconds) if (0.0..=1e7).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("write a time with its unit, as 500ms, 10s, 5m or 2h".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_take_units_and_nonsense_is_told_what_to_write() {
+        assert_eq!(positive_count("20k"), Ok(20_000));
+        assert_eq!(size("16k"), Ok(16_384));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert_eq!(rate("0.5"), Ok(0.5));
+        assert_eq!(share("10%"), Ok(10.0));
+        for error in [
+            positive_count("0").unwrap_err(),
+            positive_count("1.5").unwrap_err(),
+            rate("-1").unwrap_err(),
+            rate("nan").unwrap_err(),
+            size("23").unwrap_err(),
+            size("99999m").unwrap_err(),
+            duration("10").unwrap_err(),
+            duration("-1s").unwrap_err(),
+            share("100").unwrap_err(),
+            factor("1").unwrap_err(),
+        ] {
+            assert!(error.len() > 8, "{error}");
+        }
+    }
+
+    fn load_error(path: &str, extra: &str) -> String {
+        let line = format!("fanfare-loadtest fanout --url ws://127.0.0.1:1/{path} {extra}");
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let Command::Fanout(args) = cli.command else {
+            unreachable!()
+        };
+        let checked = args.load.check(&args.common, args.subscribers);
+        checked.err().unwrap_or_default()
+    }
+
+    #[test]
+    fn options_that_do_not_go_together_are_named() {
+        assert_eq!(load_error("x", ""), "");
+        assert_eq!(load_error("{topic}", "-t 9"), "");
+        assert!(load_error("x", "--topics 2").contains("{topic}"));
+        assert!(load_error("x", "--echo -n 2 -p 3").contains("fewer than 3"));
+        assert!(load_error("{topic}", "-t 9 -p 3").contains("needs one"));
+        assert!(load_error("{topic}", "-t 9 -n 3").contains("needs a subscriber"));
+    }
 }

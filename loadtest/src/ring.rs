@@ -1,349 +1,508 @@
-//! The only place that talks io_uring. A connection lives in a slot of the
-//! ring's registered files, without a file descriptor of its own; receive
-//! buffers are shared by all.
-#![allow(unsafe_code)] // Ring entries carry raw pointers; see each SAFETY.
+//! The only place that talks io_uring, and the only one with `unsafe`.
+//!
+//! One [`Ring`] per client thread. A connection is a slot of the ring's
+//! registered-file table and needs no descriptor of the process. What arrives
+//! lies in buffers of the ring's [`Pool`] and is lent out as a [`Lease`]; what is
+//! sent is owned by the ring until the kernel is done with it.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
-use std::ptr::NonNull;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use io_uring::types::{BufRingEntry, CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::types::{BufRingEntry, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
+use nix::sys::eventfd::EventFd;
 use socket2::SockAddr;
 
-/// Requests that fit between two calls of the kernel.
-const SQ_ENTRIES: u32 = 2048;
-/// The kernel's largest completion queue: one receive of each slot and one
-/// send of each fit in.
-const CQ_ENTRIES: u32 = 1 << 16;
-/// The size of one receive buffer.
-pub const BUFFER_BYTES: usize = 16 << 10;
-const BUFFERS: u16 = 1024;
-const PAGE_BYTES: usize = 4 << 10;
-const GROUP: u16 = 0;
+const SQ_ENTRIES: u32 = 4096;
+const CQ_ENTRIES: u32 = 32_768;
+const _: () = assert!(
+    CQ_ENTRIES >= 4 * SQ_ENTRIES,
+    "completions outnumber submissions"
+);
+const BUFFER_GROUP: u16 = 0;
+const PAGE_BYTES: usize = 4096;
 
-/// The registered-file table may be no longer than the limit on open files;
-/// some are left for everything else.
-pub const SLOTS_MAX: usize = 19_000;
-const _: () = assert!(3 * SLOTS_MAX + BUFFERS as usize <= CQ_ENTRIES as usize);
+// user_data: the kind of operation in the upper half, the slot in the lower.
+const CONNECT: u64 = 1 << 32;
+const RECEIVE: u64 = 2 << 32;
+const SEND: u64 = 3 << 32;
+const WAKE: u64 = 4 << 32;
+const CANCEL: u64 = 5 << 32;
+const KIND: u64 = !0 << 32;
 
-/// What a completion is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Kind {
-    Connect,
-    Send,
-    Receive,
-    Wake,
-    Other,
-}
-
-/// A completion: what, for which slot, in which of the slot's lives.
-#[derive(Debug, Clone, Copy)]
-pub struct Done {
-    pub kind: Kind,
+/// What the kernel finished, and for which slot.
+#[derive(Debug)]
+pub struct Completion {
     pub slot: u32,
-    /// The low 24 bits of the life the request was made in.
-    pub life: u32,
-    /// Bytes, or a negative errno.
-    pub result: i32,
-    buffer: Option<u16>,
-    /// A multishot request goes on.
-    pub more: bool,
+    pub what: What,
 }
 
-fn pack(kind: Kind, slot: u32, life: u32) -> u64 {
-    (kind as u64) << 56 | ((life & 0xff_ffff) as u64) << 32 | slot as u64
+#[derive(Debug)]
+pub enum What {
+    Connected(io::Result<()>),
+    /// Bytes arrived (`None`: the peer ended the stream), or the receive ended
+    /// with an error. `armed` tells whether more will come by itself.
+    Received {
+        result: io::Result<Option<Lease>>,
+        armed: bool,
+    },
+    /// The buffer given to [`Ring::send`], and how many of its bytes went out.
+    Sent(Vec<u8>, io::Result<usize>),
+    /// The thread's eventfd was written to.
+    Woken,
 }
 
-/// A ring for one thread's connections.
+/// A filled buffer, out of the kernel's hands until it is recycled.
+#[derive(Debug)]
+pub struct Lease {
+    buffer: u16,
+    bytes: u32,
+    pool: usize,
+}
+
+/// One thread's ring.
 pub struct Ring {
-    // Dropped first: while it lives the kernel may write to what follows.
-    ring: IoUring,
-    entries: NonNull<BufRingEntry>,
-    memory: NonNull<u8>,
-    tail: u16,
-    /// What sends and connects under way point to, by slot.
-    sends: Vec<Vec<u8>>,
-    sending: Vec<bool>,
-    addresses: Vec<Option<Box<SockAddr>>>,
-    wake: Box<u64>,
+    io: ManuallyDrop<IoUring>,
+    memory: ManuallyDrop<Rc<Memory>>,
+    target: ManuallyDrop<Box<SockAddr>>,
+    sends: ManuallyDrop<Vec<Option<Vec<u8>>>>,
+    in_flight: u64,
+    wake: Arc<EventFd>,
 }
 
 impl Ring {
-    /// A ring with `slots` slots; it belongs to the calling thread.
-    ///
-    /// # Errors
-    /// Those of `io_uring_setup` and `io_uring_register`.
-    pub fn new(slots: usize) -> io::Result<Self> {
-        assert!(slots <= SLOTS_MAX);
-        let ring = IoUring::builder()
+    /// A ring with `slots` connections to `target`, and its pool of `buffers`
+    /// (a power of two up to 32,768) receive buffers of `buffer_bytes` each.
+    pub fn new(
+        slots: u32,
+        target: SockAddr,
+        buffers: u16,
+        buffer_bytes: u32,
+        wake: Arc<EventFd>,
+    ) -> io::Result<(Ring, Pool)> {
+        // DEFER_TASKRUN: completions are worked off when this thread enters the
+        // ring, not by interrupting it. CLAMP keeps a small memlock limit usable.
+        let io: IoUring = IoUring::builder()
             .setup_single_issuer()
-            // Completions are worked off when we ask, in batches.
             .setup_defer_taskrun()
-            .setup_submit_all()
+            .setup_clamp()
             .setup_cqsize(CQ_ENTRIES)
             .build(SQ_ENTRIES)?;
-        ring.submitter()
-            .register_files_sparse(slots.max(1) as u32)?;
-        let entries = allocate(entries_layout()).cast::<BufRingEntry>();
-        let mut ring = Ring {
-            ring,
-            entries,
-            memory: allocate(memory_layout()),
-            tail: 0,
-            sends: vec![Vec::new(); slots],
-            sending: vec![false; slots],
-            addresses: vec![None; slots],
-            wake: Box::new(0),
-        };
-        // SAFETY: BUFFERS entries, page aligned, freed in drop after the ring.
+        io.submitter().register_files_sparse(slots)?;
+        let memory = Rc::new(Memory::new(buffers, buffer_bytes));
+        // SAFETY: the entries live in `memory`, of which the ring keeps a share
+        // until nothing is in flight any more (see Drop).
         unsafe {
-            ring.ring.submitter().register_buf_ring_with_flags(
-                entries.as_ptr() as u64,
-                BUFFERS,
-                GROUP,
+            io.submitter().register_buf_ring_with_flags(
+                memory.entries as u64,
+                buffers,
+                BUFFER_GROUP,
                 0,
             )?;
         }
-        for buffer in 0..BUFFERS {
-            ring.give_back(buffer);
+        let mut pool = Pool {
+            memory: memory.clone(),
+            tail: 0,
+        };
+        for buffer in 0..buffers {
+            pool.give(buffer);
         }
-        Ok(ring)
+        let mut ring = Ring {
+            io: ManuallyDrop::new(io),
+            memory: ManuallyDrop::new(memory),
+            target: ManuallyDrop::new(Box::new(target)),
+            sends: ManuallyDrop::new((0..slots).map(|_| None).collect()),
+            in_flight: 0,
+            wake,
+        };
+        ring.watch_wake()?;
+        Ok((ring, pool))
     }
 
-    /// Puts a socket into a slot; its descriptor may be closed afterwards.
-    ///
-    /// # Errors
-    /// Those of `io_uring_register_files_update`.
-    pub fn attach(&mut self, slot: u32, socket: &impl AsRawFd) -> io::Result<()> {
+    /// Makes `socket` the file of `slot`; from here on the process needs no
+    /// descriptor for it.
+    pub fn install(&mut self, slot: u32, socket: OwnedFd) -> io::Result<()> {
         let files = [socket.as_raw_fd()];
-        self.ring.submitter().register_files_update(slot, &files)?;
+        self.io.submitter().register_files_update(slot, &files)?;
         Ok(())
     }
 
-    /// Ends whatever the slot's socket is doing and closes it. Completions of
-    /// its old life may still come.
-    pub fn detach(&mut self, slot: u32, life: u32) -> io::Result<()> {
-        // A registered file stays open while a request uses it, and a receive
-        // would use it for ever.
-        let entry = opcode::AsyncCancel2::new(CancelBuilder::fd(Fixed(slot)).all())
-            .build()
-            .user_data(pack(Kind::Other, slot, life));
-        self.push(&entry);
-        self.submit()?;
-        self.ring.submitter().register_files_update(slot, &[-1])?;
+    /// Lets go of the file; the kernel closes it once no operation uses it.
+    pub fn remove(&mut self, slot: u32) -> io::Result<()> {
+        self.io.submitter().register_files_update(slot, &[-1])?;
         Ok(())
     }
 
-    pub fn connect(&mut self, slot: u32, life: u32, to: &SockAddr) {
-        let to = self.addresses[slot as usize].insert(Box::new(to.clone()));
-        let entry = opcode::Connect::new(Fixed(slot), to.as_ptr().cast(), to.len())
+    pub fn connect(&mut self, slot: u32) -> io::Result<()> {
+        let (address, bytes) = (self.target.as_ptr(), self.target.len());
+        let entry = opcode::Connect::new(Fixed(slot), address.cast(), bytes)
             .build()
-            .user_data(pack(Kind::Connect, slot, life));
-        self.push(&entry);
+            .user_data(CONNECT | u64::from(slot));
+        self.push(entry)
     }
 
-    /// Asks for all bytes that arrive from now on.
-    pub fn receive(&mut self, slot: u32, life: u32) {
-        let entry = opcode::RecvMulti::new(Fixed(slot), GROUP)
+    /// Receives until told otherwise, into whichever buffers are free.
+    pub fn receive(&mut self, slot: u32) -> io::Result<()> {
+        let entry = opcode::RecvMulti::new(Fixed(slot), BUFFER_GROUP)
             .build()
-            .user_data(pack(Kind::Receive, slot, life));
-        self.push(&entry);
+            .user_data(RECEIVE | u64::from(slot));
+        self.push(entry)
     }
 
-    /// Receives no more; what arrives stays in the kernel.
-    pub fn stop_receiving(&mut self, slot: u32, life: u32) {
-        let entry = opcode::AsyncCancel::new(pack(Kind::Receive, slot, life))
-            .build()
-            .user_data(pack(Kind::Other, slot, life));
-        self.push(&entry);
+    /// Ends the receive of a slot, or its connect; that operation then completes with an error.
+    pub fn cancel(&mut self, slot: u32) -> io::Result<()> {
+        self.cancel_one(RECEIVE | u64::from(slot))?;
+        self.cancel_one(CONNECT | u64::from(slot))
     }
 
-    /// Sends all of `bytes`; one send per slot at a time. The buffer of the
-    /// previous one is handed back, empty, for reuse.
-    pub fn send(&mut self, slot: u32, life: u32, bytes: Vec<u8>) -> Vec<u8> {
-        assert!(!self.sending[slot as usize], "one send per slot at a time");
-        self.sending[slot as usize] = true;
-        let mut old = std::mem::replace(&mut self.sends[slot as usize], bytes);
-        let held = &self.sends[slot as usize];
-        let entry = opcode::Send::new(Fixed(slot), held.as_ptr(), held.len() as u32)
-            // The kernel tries again until all is sent.
-            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
-            .build()
-            .user_data(pack(Kind::Send, slot, life));
-        self.push(&entry);
-        old.clear();
-        old
+    fn cancel_one(&mut self, name: u64) -> io::Result<()> {
+        let entry = opcode::AsyncCancel::new(name).build().user_data(CANCEL);
+        self.push(entry)
     }
 
-    /// Completes with [`Kind::Wake`] when the eventfd is written to.
-    pub fn await_wake(&mut self, eventfd: RawFd) {
-        let target: *mut u64 = &mut *self.wake;
-        let entry = opcode::Read::new(Fd(eventfd), target.cast(), 8)
-            .build()
-            .user_data(pack(Kind::Wake, 0, 0));
-        self.push(&entry);
-    }
-
-    fn push(&mut self, entry: &squeue::Entry) {
-        // SAFETY: what an entry points to is kept in `sends`, `addresses` or
-        // `wake` until its completion: none of them is replaced before.
-        while unsafe { self.ring.submission().push(entry) }.is_err() {
-            self.submit()
-                .expect("io_uring_enter takes requests while the ring lives");
-        }
-    }
-
-    fn submit(&mut self) -> io::Result<()> {
-        loop {
-            match self.ring.submit() {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => return Ok(()),
-                Err(error) => return Err(error),
+    fn cancel_all(&mut self) -> io::Result<()> {
+        for slot in 0..self.sends.len() as u32 {
+            self.cancel(slot)?;
+            if self.sends[slot as usize].is_some() {
+                self.cancel_one(SEND | u64::from(slot))?;
             }
         }
+        self.cancel_one(WAKE)
     }
 
-    /// Hands over what was asked and waits for one completion, or for `wait`
-    /// to pass.
-    ///
-    /// # Errors
-    /// Those of `io_uring_enter`, save for time-outs and interruptions.
-    pub fn turn(&mut self, wait: Duration) -> io::Result<()> {
-        let time = Timespec::from(wait);
-        let args = SubmitArgs::new().timespec(&time);
-        match self.ring.submitter().submit_with_args(1, &args) {
-            Ok(_) => Ok(()),
+    /// Sends `bytes`, which come back with the completion. One send per slot at a time.
+    pub fn send(&mut self, slot: u32, bytes: Vec<u8>) -> io::Result<()> {
+        let held = &mut self.sends[slot as usize];
+        assert!(held.is_none(), "one send per slot at a time");
+        let bytes = held.insert(bytes);
+        let length = u32::try_from(bytes.len()).expect("a send stays below 4 GiB");
+        let entry = opcode::Send::new(Fixed(slot), bytes.as_ptr(), length)
+            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+            .build()
+            .user_data(SEND | u64::from(slot));
+        self.push(entry)
+    }
+
+    /// Submits what was asked for, waits until something completes or `timeout`
+    /// has passed, and appends what completed to `out`.
+    pub fn wait(&mut self, timeout: Duration, out: &mut Vec<Completion>) -> io::Result<()> {
+        let span = Timespec::new()
+            .sec(timeout.as_secs())
+            .nsec(timeout.subsec_nanos());
+        let args = SubmitArgs::new().timespec(&span);
+        match self.io.submitter().submit_with_args(1, &args) {
+            Ok(_) => {}
             Err(error) => match error.raw_os_error() {
-                Some(libc::ETIME | libc::EINTR | libc::EBUSY) => Ok(()),
-                _ => Err(error),
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => {}
+                _ => return Err(error),
             },
         }
+        self.collect(out)
     }
 
-    /// The next completion, if there is one.
-    #[inline]
-    pub fn poll(&mut self) -> Option<Done> {
-        let entry = self.ring.completion().next()?;
-        let token = entry.user_data();
-        let done = Done {
-            kind: match token >> 56 {
-                0 => Kind::Connect,
-                1 => Kind::Send,
-                2 => Kind::Receive,
-                3 => Kind::Wake,
-                _ => Kind::Other,
-            },
-            slot: token as u32,
-            life: (token >> 32) as u32 & 0xff_ffff,
-            result: entry.result(),
-            buffer: cqueue::buffer_select(entry.flags()),
-            more: cqueue::more(entry.flags()),
-        };
-        if done.kind == Kind::Send {
-            self.sending[done.slot as usize] = false;
+    fn collect(&mut self, out: &mut Vec<Completion>) -> io::Result<()> {
+        let mut rewatch = false;
+        let mut queue = self.io.completion();
+        queue.sync();
+        for entry in queue {
+            let armed = cqueue::more(entry.flags());
+            if !armed {
+                self.in_flight -= 1;
+            }
+            let slot = entry.user_data() as u32;
+            let result = match entry.result() {
+                negative @ ..0 => Err(io::Error::from_raw_os_error(-negative)),
+                count => Ok(count as usize),
+            };
+            let what = match entry.user_data() & KIND {
+                CONNECT => What::Connected(result.map(|_| ())),
+                RECEIVE => {
+                    let lease = cqueue::buffer_select(entry.flags()).map(|buffer| Lease {
+                        buffer,
+                        bytes: *result.as_ref().unwrap_or(&0) as u32,
+                        pool: self.memory.entries as usize,
+                    });
+                    What::Received {
+                        result: result.map(|_| lease),
+                        armed,
+                    }
+                }
+                SEND => {
+                    let bytes = self.sends[slot as usize].take();
+                    What::Sent(bytes.expect("a completed send had its bytes"), result)
+                }
+                WAKE => {
+                    // Reading clears the counter; WouldBlock only says that it is clear.
+                    let _ = self.wake.read();
+                    // A cancelled watch is not taken up again.
+                    rewatch |= !armed && result.is_ok();
+                    What::Woken
+                }
+                _ => continue,
+            };
+            out.push(Completion { slot, what });
         }
-        Some(done)
+        if rewatch {
+            self.watch_wake()?;
+        }
+        Ok(())
     }
 
-    /// The bytes that a receive brought; give them back with [`Ring::release`].
-    #[inline]
-    pub fn bytes(&self, done: &Done) -> &[u8] {
-        let (Some(buffer), 1..) = (done.buffer, done.result) else {
-            return &[];
-        };
-        assert!(buffer < BUFFERS && done.result as usize <= BUFFER_BYTES);
-        // SAFETY: inside the allocation, initialised at birth, and the kernel
-        // does not write to it until `give_back`, which takes `&mut self`.
-        unsafe {
-            let start = self.memory.as_ptr().add(buffer as usize * BUFFER_BYTES);
-            std::slice::from_raw_parts(start, done.result as usize)
-        }
+    fn watch_wake(&mut self) -> io::Result<()> {
+        let fd = Fd(self.wake.as_fd().as_raw_fd());
+        let entry = opcode::PollAdd::new(fd, libc::POLLIN as u32)
+            .multi(true)
+            .build()
+            .user_data(WAKE);
+        self.push(entry)
     }
 
-    /// Lets the kernel reuse the buffer of a completion.
-    #[inline]
-    pub fn release(&mut self, done: &Done) {
-        if let Some(buffer) = done.buffer {
-            self.give_back(buffer);
+    fn push(&mut self, entry: squeue::Entry) -> io::Result<()> {
+        // SAFETY: what the entry points to is owned by this ring until the
+        // completion: the address by `target`, outgoing bytes by `sends`, receive
+        // buffers by `memory`. Drop keeps them alive while anything is in flight.
+        while unsafe { self.io.submission().push(&entry) }.is_err() {
+            self.io.submit()?;
         }
-    }
-
-    fn give_back(&mut self, buffer: u16) {
-        assert!(buffer < BUFFERS);
-        let place = (self.tail & (BUFFERS - 1)) as usize;
-        self.tail = self.tail.wrapping_add(1);
-        // SAFETY: entry and buffer are inside their allocations; the kernel
-        // reads entries only below the tail, which moves last.
-        unsafe {
-            let entry = &mut *self.entries.as_ptr().add(place);
-            let start = self.memory.as_ptr().add(buffer as usize * BUFFER_BYTES);
-            entry.set_addr(start as u64);
-            entry.set_len(BUFFER_BYTES as u32);
-            entry.set_bid(buffer);
-            let tail = BufRingEntry::tail(self.entries.as_ptr()) as *const AtomicU16;
-            (*tail).store(self.tail, Ordering::Release);
-        }
+        self.in_flight += 1;
+        Ok(())
     }
 }
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // Requests may still be under way, and the kernel ends them only some
-        // time after the ring's descriptor is closed: what they point to is
-        // left to it.
-        let _ = self.ring.submitter().unregister_buf_ring(GROUP);
-        for bytes in self.sends.drain(..).filter(|bytes| bytes.capacity() > 0) {
-            std::mem::forget(bytes);
+        // Each operation is cancelled by its name: the kernel finds it at once,
+        // while "cancel any" would search all of them for every one.
+        let _ = self.cancel_all();
+        const IDLE_ROUNDS_MAX: u32 = 100;
+        let (mut ended, mut idle_rounds) = (Vec::new(), 0);
+        while self.in_flight > 0 && idle_rounds < IDLE_ROUNDS_MAX {
+            let before = self.in_flight;
+            let _ = self.wait(Duration::from_millis(1), &mut ended);
+            ended.clear();
+            idle_rounds = if self.in_flight == before {
+                idle_rounds + 1
+            } else {
+                0
+            };
         }
-        self.addresses.drain(..).for_each(std::mem::forget);
-        std::mem::forget(std::mem::take(&mut self.wake));
-        // SAFETY: of `entries_layout`, and no longer registered. The memory of
-        // the buffers stays, as receives may have chosen one already.
-        unsafe { dealloc(self.entries.as_ptr().cast(), entries_layout()) }
+        let quiet = self.in_flight == 0;
+        // SAFETY: each field is dropped once, here, and not used afterwards. The
+        // kernel may still use what operations in flight point to, so that memory
+        // is freed only when there are none.
+        unsafe {
+            ManuallyDrop::drop(&mut self.io);
+            if quiet {
+                ManuallyDrop::drop(&mut self.memory);
+                ManuallyDrop::drop(&mut self.target);
+                ManuallyDrop::drop(&mut self.sends);
+            }
+        }
     }
 }
 
-fn entries_layout() -> Layout {
-    Layout::from_size_align(BUFFERS as usize * size_of::<BufRingEntry>(), PAGE_BYTES)
-        .expect("16 KiB")
+/// The receive buffers of one ring.
+pub struct Pool {
+    memory: Rc<Memory>,
+    tail: u16,
 }
 
-fn memory_layout() -> Layout {
-    Layout::from_size_align(BUFFERS as usize * BUFFER_BYTES, 16).expect("16 MiB")
+impl Pool {
+    /// The bytes that arrived.
+    pub fn bytes<'a>(&'a self, lease: &'a Lease) -> &'a [u8] {
+        assert_eq!(
+            lease.pool, self.memory.entries as usize,
+            "a lease belongs to its pool"
+        );
+        assert!(lease.bytes <= self.memory.buffer_bytes);
+        // SAFETY: the kernel handed this buffer out and does not touch it until it
+        // is recycled, which takes the lease; the bounds were checked above, and
+        // `give` only ever offers buffers within the memory.
+        unsafe {
+            std::slice::from_raw_parts(self.memory.buffer(lease.buffer), lease.bytes as usize)
+        }
+    }
+
+    /// Gives the buffer back to the kernel.
+    pub fn recycle(&mut self, lease: Lease) {
+        assert_eq!(lease.pool, self.memory.entries as usize);
+        self.give(lease.buffer);
+    }
+
+    fn give(&mut self, buffer: u16) {
+        let memory = &self.memory;
+        let at = usize::from(self.tail & (memory.buffers - 1));
+        // SAFETY: `at` is within the ring of entries; this thread is the only
+        // writer, and the kernel reads an entry only once the tail has passed it.
+        unsafe {
+            let entry = &mut *memory.entries.add(at);
+            entry.set_addr(memory.buffer(buffer) as u64);
+            entry.set_len(memory.buffer_bytes);
+            entry.set_bid(buffer);
+            self.tail = self.tail.wrapping_add(1);
+            let tail = BufRingEntry::tail(memory.entries).cast::<AtomicU16>();
+            (*tail).store(self.tail, Ordering::Release);
+        }
+    }
 }
 
-fn allocate(layout: Layout) -> NonNull<u8> {
-    // SAFETY: no layout here is empty.
-    let memory = unsafe { alloc_zeroed(layout) };
-    NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout))
+/// Buffers and the ring of entries that offers them, shared by pool and ring so
+/// that neither can free what the other still uses.
+struct Memory {
+    entries: *mut BufRingEntry,
+    data: *mut u8,
+    buffers: u16,
+    buffer_bytes: u32,
 }
 
-/// Lets the kernel choose the port of a bound source address when it
-/// connects: only then may it reuse one that another destination has.
-///
-/// # Errors
-/// Those of `setsockopt`.
-pub fn port_at_connect(socket: &socket2::Socket) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    // SAFETY: a valid descriptor, and a value of the length given.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_BIND_ADDRESS_NO_PORT,
-            (&raw const on).cast(),
-            size_of_val(&on) as libc::socklen_t,
+impl Memory {
+    fn new(buffers: u16, buffer_bytes: u32) -> Memory {
+        assert!(buffers.is_power_of_two() && buffer_bytes > 0);
+        let (entries, data) = Memory::layouts(buffers, buffer_bytes);
+        // SAFETY: both layouts have a size above zero, as asserted; zeroed bytes
+        // are valid entries and valid data.
+        let (entries_at, data_at) = unsafe { (alloc_zeroed(entries), alloc_zeroed(data)) };
+        if entries_at.is_null() || data_at.is_null() {
+            handle_alloc_error(data);
+        }
+        Memory {
+            entries: entries_at.cast(),
+            data: data_at,
+            buffers,
+            buffer_bytes,
+        }
+    }
+
+    fn buffer(&self, buffer: u16) -> *mut u8 {
+        assert!(buffer < self.buffers);
+        // SAFETY: the buffer's start lies within the allocation, as asserted.
+        unsafe {
+            self.data
+                .add(usize::from(buffer) * self.buffer_bytes as usize)
+        }
+    }
+
+    fn layouts(buffers: u16, buffer_bytes: u32) -> (Layout, Layout) {
+        let of = |bytes| Layout::from_size_align(bytes, PAGE_BYTES).expect("a sane buffer size");
+        let buffers = usize::from(buffers);
+        (
+            of(buffers * size_of::<BufRingEntry>()),
+            of(buffers * buffer_bytes as usize),
         )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let (entries, data) = Memory::layouts(self.buffers, self.buffer_bytes);
+        // SAFETY: allocated in `new` with these layouts; the last share is gone.
+        unsafe {
+            dealloc(self.entries.cast(), entries);
+            dealloc(self.data, data);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener};
+
+    use nix::sys::eventfd::EfdFlags;
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    /// Waits for one completion that is not a wake.
+    fn next(ring: &mut Ring) -> What {
+        let mut out = Vec::new();
+        while out.is_empty() {
+            ring.wait(Duration::from_secs(10), &mut out).unwrap();
+        }
+        assert_eq!(out.len(), 1);
+        out.remove(0).what
+    }
+
+    fn ring_to(listener: &TcpListener) -> (Ring, Pool, Arc<EventFd>) {
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap());
+        let target = SockAddr::from(listener.local_addr().unwrap());
+        let (ring, pool) = Ring::new(4, target, 2, 64, wake.clone()).unwrap();
+        (ring, pool, wake)
+    }
+
+    fn connected(ring: &mut Ring, listener: &TcpListener) -> std::net::TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        ring.install(3, socket.into()).unwrap();
+        ring.connect(3).unwrap();
+        assert!(matches!(next(ring), What::Connected(Ok(()))));
+        listener.accept().unwrap().0
+    }
+
+    #[test]
+    fn a_slot_sends_and_receives_without_a_descriptor_of_its_own() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut ring, mut pool, _wake) = ring_to(&listener);
+        let mut peer = connected(&mut ring, &listener);
+        ring.send(3, b"hello".to_vec()).unwrap();
+        assert!(matches!(next(&mut ring), What::Sent(bytes, Ok(5)) if bytes == b"hello"));
+        let mut heard = [0; 5];
+        peer.read_exact(&mut heard).unwrap();
+
+        // More rounds than there are buffers: each must be given back.
+        ring.receive(3).unwrap();
+        for round in 0..8u8 {
+            peer.write_all(&[round; 10]).unwrap();
+            let What::Received {
+                result: Ok(Some(lease)),
+                ..
+            } = next(&mut ring)
+            else {
+                panic!("bytes expected");
+            };
+            assert_eq!(pool.bytes(&lease), [round; 10]);
+            pool.recycle(lease);
+        }
+        peer.shutdown(Shutdown::Both).unwrap();
+        assert!(matches!(
+            next(&mut ring),
+            What::Received {
+                result: Ok(None),
+                armed: false
+            }
+        ));
+    }
+
+    #[test]
+    fn a_cancelled_receive_ends_and_the_slot_can_be_emptied() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut ring, _pool, _wake) = ring_to(&listener);
+        let mut peer = connected(&mut ring, &listener);
+        ring.receive(3).unwrap();
+        ring.cancel(3).unwrap();
+        assert!(matches!(
+            next(&mut ring),
+            What::Received {
+                result: Err(_),
+                armed: false
+            }
+        ));
+        ring.remove(3).unwrap();
+        assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0, "the peer sees the end");
+    }
+
+    #[test]
+    fn another_thread_wakes_the_ring_again_and_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut ring, _pool, wake) = ring_to(&listener);
+        for _ in 0..3 {
+            wake.write(1).unwrap();
+            assert!(matches!(next(&mut ring), What::Woken));
+        }
     }
 }
