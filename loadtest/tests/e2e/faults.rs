@@ -1,8 +1,6 @@
 //! A server that does one thing wrong is caught, and an honest one is not.
 
-mod common;
-
-use common::{Fault, result, serve, stderr, stdout, tool};
+use crate::common::{Fault, result, serve, stderr, stdout, tool};
 
 const SHORT: &str = "-n 8 --rate 200 --warmup 0s -d 400ms --settle 50ms --drain 300ms --quiet";
 

@@ -1,10 +1,8 @@
 //! Every scenario runs to its end against a server, and says what it is for.
 
-mod common;
-
 use std::net::TcpListener;
 
-use common::{Fault, result, serve, stderr, stdout, tool};
+use crate::common::{Fault, result, serve, stderr, stdout, tool};
 
 const QUICK: &str = "--settle 50ms --drain 500ms --quiet";
 

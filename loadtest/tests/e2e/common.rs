@@ -15,7 +15,7 @@ use tungstenite::{Message, accept};
 
 /// What goes wrong, for one subscriber and one message.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Fault {
+pub(crate) enum Fault {
     None,
     Lose,
     Double,
@@ -40,7 +40,7 @@ struct Hub {
 }
 
 /// Starts the server; it ends with the test's process. Returns its port.
-pub fn serve(fault: Fault) -> u16 {
+pub(crate) fn serve(fault: Fault) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let hub = Arc::new(Mutex::new(Hub {
@@ -129,22 +129,22 @@ impl Hub {
 }
 
 /// Runs the tool with a command line of words without spaces.
-pub fn tool(line: &str) -> Output {
+pub(crate) fn tool(line: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_fanfare-loadtest"))
         .args(line.split_whitespace())
         .output()
         .unwrap()
 }
 
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 /// What `--json` wrote.
-pub fn result(path: &Path) -> loadtest::stats::Run {
+pub(crate) fn result(path: &Path) -> loadtest::stats::Run {
     loadtest::load(path).unwrap()
 }
