@@ -6,6 +6,7 @@
 
 mod connection;
 mod hear;
+mod leave;
 mod publish;
 
 use std::collections::VecDeque;
