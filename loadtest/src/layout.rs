@@ -33,7 +33,10 @@ pub struct Limits {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    pub threads: usize,
+    /// The first members, so many, have the first threads to themselves.
+    apart: usize,
+    apart_threads: usize,
+    other_threads: usize,
     /// Empty: the kernel chooses.
     pub sources: Vec<IpAddr>,
 }
@@ -83,8 +86,10 @@ impl Limits {
 impl Layout {
     /// `threads`: as asked for, by default half of the processors, since the
     /// server wants the others; more if that many connections need more rings.
+    /// `apart`: so many of the connections have threads of their own.
     pub fn new(
         connections: usize,
+        apart: usize,
         target: SocketAddr,
         threads: Option<usize>,
         sources: &[IpAddr],
@@ -92,7 +97,8 @@ impl Layout {
     ) -> Result<Layout, LayoutError> {
         let slots = limits.descriptors.clamp(1, SLOTS_MAX);
         let wanted = threads.unwrap_or(limits.processors / 2).max(1);
-        let threads = wanted.max(connections.div_ceil(slots));
+        let apart_threads = apart.div_ceil(slots);
+        let other_threads = wanted.max((connections - apart).div_ceil(slots));
         let share = |percent: usize| (limits.ports * percent / 100).max(1);
         let (fast, most) = (share(PORTS_FAST_PERCENT), share(PORTS_MOST_PERCENT));
         let needed = connections.div_ceil(most);
@@ -113,7 +119,26 @@ impl Layout {
                 });
             }
         };
-        Ok(Layout { threads, sources })
+        Ok(Layout {
+            apart,
+            apart_threads,
+            other_threads,
+            sources,
+        })
+    }
+
+    pub fn threads(&self) -> usize {
+        self.apart_threads + self.other_threads
+    }
+
+    /// The thread of the `connection`-th connection: they are dealt out like
+    /// cards, so that publishers and topics spread.
+    pub fn thread(&self, connection: usize) -> u16 {
+        let thread = match connection.checked_sub(self.apart) {
+            None => connection % self.apart_threads,
+            Some(other) => self.apart_threads + other % self.other_threads,
+        };
+        u16::try_from(thread).expect("a thread holds thousands of connections")
     }
 
     /// The source address of the `connection`-th connection.
@@ -134,22 +159,31 @@ mod tests {
     };
 
     fn lay_out(connections: usize, target: &str) -> Result<Layout, LayoutError> {
-        Layout::new(connections, target.parse().unwrap(), None, &[], LIMITS)
+        Layout::new(connections, 0, target.parse().unwrap(), None, &[], LIMITS)
     }
 
     #[test]
     fn a_small_run_needs_one_thread_and_no_addresses() {
         let layout = lay_out(10_000, "127.0.0.1:80").unwrap();
-        assert_eq!((layout.threads, layout.source(9_999)), (1, None));
+        assert_eq!((layout.threads(), layout.source(9_999)), (1, None));
     }
 
     #[test]
     fn beyond_the_tables_come_threads_and_beyond_the_ports_come_addresses() {
         let layout = lay_out(100_000, "127.0.0.1:80").unwrap();
-        assert_eq!(layout.threads, 7);
+        assert_eq!(layout.threads(), 7);
         assert_eq!(layout.sources.len(), 9);
         assert_eq!(layout.source(0), Some("127.0.1.1".parse().unwrap()));
         assert_eq!(layout.source(99_998), Some("127.0.1.9".parse().unwrap()));
+    }
+
+    #[test]
+    fn who_lives_apart_shares_a_thread_with_nobody_else() {
+        let target = "127.0.0.1:80".parse().unwrap();
+        let layout = Layout::new(40_101, 101, target, None, &[], LIMITS).unwrap();
+        assert_eq!(layout.threads(), 1 + 3);
+        assert!((0..101).all(|connection| layout.thread(connection) == 0));
+        assert!((101..40_101).all(|connection| (1..4).contains(&layout.thread(connection))));
     }
 
     #[test]
@@ -158,7 +192,7 @@ mod tests {
         assert!(error.to_string().contains("--source"), "{error}");
         let own = ["192.0.2.7".parse().unwrap(), "192.0.2.8".parse().unwrap()];
         let target = "192.0.2.1:80".parse().unwrap();
-        let layout = Layout::new(30_000, target, None, &own, LIMITS).unwrap();
+        let layout = Layout::new(30_000, 0, target, None, &own, LIMITS).unwrap();
         assert_eq!(layout.source(29_999), Some(own[1]));
     }
 
@@ -169,7 +203,7 @@ mod tests {
             ..LIMITS
         };
         let target = "127.0.0.1:80".parse().unwrap();
-        let layout = Layout::new(10_000, target, Some(2), &[], limits).unwrap();
-        assert_eq!(layout.threads, 10);
+        let layout = Layout::new(10_000, 0, target, Some(2), &[], limits).unwrap();
+        assert_eq!(layout.threads(), 10);
     }
 }

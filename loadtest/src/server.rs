@@ -25,15 +25,12 @@ impl Usage {
         self.run_ns.saturating_sub(before.run_ns)
     }
 
-    /// The share of user time since `before`, from the ticks; 0 if too short to tell.
-    pub fn user_share_since(&self, before: &Usage) -> f64 {
-        let user = self.user_ns.saturating_sub(before.user_ns) as f64;
-        let system = self.system_ns.saturating_sub(before.system_ns) as f64;
-        if user + system == 0.0 {
-            0.0
-        } else {
-            user / (user + system)
-        }
+    /// The share of user time since `before`, from the ticks; `None` if there are too few to tell.
+    pub fn user_share_since(&self, before: &Usage) -> Option<f64> {
+        let user = self.user_ns.saturating_sub(before.user_ns);
+        let system = self.system_ns.saturating_sub(before.system_ns);
+        let known = user + system >= SHARE_TICKS_MIN * TICK_NS;
+        known.then(|| user as f64 / (user + system) as f64)
     }
 }
 
@@ -88,6 +85,8 @@ impl Watched {
 
 /// USER_HZ is 100 on every Linux that this tool runs on.
 const TICK_NS: u64 = 10_000_000;
+/// Fewer ticks than these say nothing about shares.
+const SHARE_TICKS_MIN: u64 = 20;
 
 struct StatFields {
     parent: i32,

@@ -31,6 +31,8 @@ pub struct Member {
     pub topic: u32,
     pub publisher: Option<u32>,
     pub group: Group,
+    /// The client thread that it lives on.
+    pub thread: u16,
     /// The source address to bind, where the kernel's choice would run out of ports.
     pub source: Option<IpAddr>,
 }
@@ -124,7 +126,7 @@ pub enum Command {
 /// What a thread reports.
 pub enum Event {
     Interval(Box<Interval>),
-    /// A connection that failed, for the person who looks for the cause.
+    /// How connections failed, for the person who looks for the cause; each kind once.
     Problem(String),
     Final(Box<Final>),
     Died(String),
@@ -170,6 +172,8 @@ impl Interval {
 #[derive(Default)]
 pub struct Final {
     pub tallies: [Tally; GROUPS],
+    /// What went wrong, in words, and how often.
+    pub problems: BTreeMap<String, u64>,
     /// Connections that the server closed, by close code.
     pub closes: [BTreeMap<u16, u64>; GROUPS],
     /// Per topic: in which orders its subscribers heard it, and how many each.
@@ -222,11 +226,9 @@ impl Shared {
     pub fn new(plan: Plan, threads: usize) -> std::io::Result<Shared> {
         let publishers = plan.publisher_topics.len();
         let mut owners = vec![0; publishers];
-        for thread in 0..threads {
-            for member in share(&plan.members, threads, thread) {
-                if let Some(publisher) = member.publisher {
-                    owners[publisher as usize] = thread as u16;
-                }
+        for member in &plan.members {
+            if let Some(publisher) = member.publisher {
+                owners[publisher as usize] = member.thread;
             }
         }
         let mailboxes = (0..threads)
@@ -287,10 +289,9 @@ impl Shared {
     }
 }
 
-/// The members that live on a thread: they are dealt out like cards, so that
-/// publishers and topics spread.
-pub fn share(members: &[Member], threads: usize, thread: usize) -> Vec<Member> {
-    let mine = members.iter().skip(thread).step_by(threads);
+/// The members that live on a thread.
+pub fn share(members: &[Member], thread: usize) -> Vec<Member> {
+    let mine = members.iter().filter(|m| usize::from(m.thread) == thread);
     mine.cloned().collect()
 }
 

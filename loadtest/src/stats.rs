@@ -125,7 +125,8 @@ pub struct PhaseResult {
 pub struct ServerPhase {
     pub cores: f64,
     pub cpu_us_per_delivery: f64,
-    pub user_share: f64,
+    /// Of the processor time; absent if there was too little to tell.
+    pub user_share: Option<f64>,
     pub resident_bytes: u64,
     pub resident_bytes_max: u64,
 }

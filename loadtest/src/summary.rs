@@ -72,7 +72,8 @@ pub fn phase_rows(phases: &[PhaseResult]) -> (Vec<&'static str>, Vec<Vec<String>
             });
         }
         if let Some(server) = &phase.server {
-            let per_delivery = if phase.delivered == 0 {
+            // In a storm the time goes to the handshakes.
+            let per_delivery = if phase.handshakes.count * 10 > phase.delivered {
                 "–".into()
             } else {
                 figures(server.cpu_us_per_delivery)
@@ -80,7 +81,9 @@ pub fn phase_rows(phases: &[PhaseResult]) -> (Vec<&'static str>, Vec<Vec<String>
             row.extend([
                 figures(server.cores),
                 per_delivery,
-                format!("{} %", figures(server.user_share * 100.0)),
+                (server.user_share).map_or("–".into(), |share| {
+                    format!("{} %", figures(share * 100.0))
+                }),
                 bytes(server.resident_bytes as f64),
             ]);
         } else if with_server {

@@ -174,6 +174,9 @@ pub struct IdleArgs {
     /// Topics to spread them over
     #[arg(long, short, value_parser = positive_count, default_value = "1")]
     pub topics: u64,
+    /// After that, publish so many messages on each topic and see how long the last one waits for each
+    #[arg(long, value_parser = positive_count)]
+    pub messages: Option<u64>,
     /// How long to hold them
     #[arg(long, short, value_parser = duration, default_value = "10s")]
     pub duration: Duration,
@@ -194,6 +197,9 @@ pub struct SlowArgs {
     /// Messages per second of all publishers together
     #[arg(long, value_parser = rate, default_value = "100")]
     pub rate: f64,
+    /// They stall from the start: they connect after the first part and read nothing until the third
+    #[arg(long)]
+    pub from_start: bool,
     /// Length of each of the three parts: all read, a share stalls, it reads again
     #[arg(long, short, value_parser = duration, default_value = "10s")]
     pub duration: Duration,

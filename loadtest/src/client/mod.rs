@@ -40,6 +40,7 @@ const _: () = assert!(
 /// Completions acted on before the next look at what is due to be sent.
 const BATCH: usize = 128;
 const WAIT_NS_MAX: u64 = 100_000_000;
+/// Kinds of problems told apart.
 const PROBLEMS_MAX: usize = 20;
 
 struct Client {
@@ -55,7 +56,6 @@ struct Client {
     phase: Phase,
     interval: Interval,
     report: Final,
-    problems: usize,
     /// Slots to connect, with the time from which on.
     to_open: VecDeque<(u64, u32)>,
     opening: usize,
@@ -104,8 +104,7 @@ impl Client {
         events: Sender<Event>,
     ) -> io::Result<(Client, Pool)> {
         let plan = &shared.plan;
-        let threads = shared.counters.len();
-        let members = &share(&plan.members, threads, me);
+        let members = &share(&plan.members, me);
         let streams = shared.streams.iter().max().map_or(0, |most| most + 1) as usize;
         // Room for a few messages per buffer, so that bursts need few completions.
         let wanted = (4 * plan.message_bytes as u32).next_power_of_two();
@@ -137,7 +136,6 @@ impl Client {
             phase,
             interval: Interval::new(0, 0),
             report: Final::default(),
-            problems: 0,
             to_open: VecDeque::new(),
             opening: 0,
             opening_max: 0,
@@ -321,8 +319,14 @@ impl Client {
     }
 
     fn problem(&mut self, text: String) {
-        self.problems += 1;
-        if self.problems <= PROBLEMS_MAX {
+        let problems = &mut self.report.problems;
+        let text = match problems.len() {
+            PROBLEMS_MAX.. if !problems.contains_key(&text) => "other problems".to_string(),
+            _ => text,
+        };
+        let count = problems.entry(text.clone()).or_default();
+        *count += 1;
+        if *count == 1 {
             let _ = self.events.send(Event::Problem(text));
         }
     }

@@ -3,7 +3,7 @@
 
 mod sums;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -56,7 +56,6 @@ pub struct Fleet {
     phases: u16,
     current: Option<Current>,
     totals: HashMap<u16, Totals>,
-    problems: BTreeMap<String, u64>,
     last_problem: Option<String>,
     finals: Vec<Final>,
     points: BTreeMap<u64, (Point, Latency)>,
@@ -104,7 +103,6 @@ impl Fleet {
             phases: 0,
             current: None,
             totals: HashMap::new(),
-            problems: BTreeMap::new(),
             last_problem: None,
             finals: Vec::new(),
             points: BTreeMap::new(),
@@ -144,9 +142,16 @@ impl Fleet {
     }
 
     fn order_open(&self, group: Group, in_flight: u64) {
-        let threads = self.shared.mailboxes.len() as u64;
-        let in_flight = in_flight.div_ceil(threads) as usize;
+        let in_flight = in_flight.div_ceil(self.threads_of(group)) as usize;
         self.order(&Command::Open { group, in_flight });
+    }
+
+    /// How many threads the members of a group live on.
+    pub fn threads_of(&self, group: Group) -> u64 {
+        let members = self.shared.plan.members.iter();
+        let of_group = members.filter(|member| member.group == group);
+        let threads: HashSet<u16> = of_group.map(|member| member.thread).collect();
+        threads.len().max(1) as u64
     }
 
     /// Handshakes of a group so far.
@@ -274,7 +279,6 @@ impl Fleet {
         Ok(Finish {
             finals: self.finals,
             series: series.collect(),
-            problems: self.problems,
             buffers_short: (self.shared).sum(|c| c.buffers_short.load(Ordering::Relaxed)),
         })
     }
@@ -375,8 +379,7 @@ impl Fleet {
         match event {
             Event::Interval(interval) => self.take_interval(&interval),
             Event::Problem(text) => {
-                self.last_problem = Some(text.clone());
-                *self.problems.entry(text).or_default() += 1;
+                self.last_problem = Some(text);
             }
             Event::Final(report) => self.finals.push(*report),
             Event::Died(reason) => return Err(FleetError::Died(reason)),
@@ -394,6 +397,5 @@ impl Fleet {
 pub struct Finish {
     pub finals: Vec<Final>,
     pub series: Vec<Point>,
-    pub problems: BTreeMap<String, u64>,
     pub buffers_short: u64,
 }

@@ -14,6 +14,9 @@ pub(super) struct Cast {
     pub(super) load: Option<Load>,
     pub(super) message_bytes: u64,
     pub(super) length: Duration,
+    /// So many of the first members live on threads of their own, where the work for
+    /// the others does not delay them.
+    pub(super) apart: usize,
 }
 
 impl Cast {
@@ -41,6 +44,7 @@ impl Cast {
                     }
                     _ => Group::Steady,
                 },
+                thread: 0,
                 source: None,
             })
             .collect();
@@ -51,6 +55,7 @@ impl Cast {
                 topic: (number % load.topics) as u32,
                 publisher: Some(number as u32),
                 group: Group::Steady,
+                thread: 0,
                 source: None,
             }));
         }
@@ -62,29 +67,37 @@ impl Cast {
             message_bytes: load.size,
             load: Some(load.clone()),
             length,
+            apart: 0,
         }
     }
 
+    /// Connections that only listen and, if wanted, one publisher per topic besides.
     pub(super) fn silent(
         scenario: &'static str,
         connections: u64,
         topics: u64,
+        with_publishers: bool,
         length: Duration,
     ) -> Cast {
-        let members = (0..connections).map(|number| Member {
-            topic: (number % topics) as u32,
-            publisher: None,
+        let publishers = if with_publishers { topics } else { 0 };
+        let member = |topic: u64, publisher| Member {
+            topic: topic as u32,
+            publisher,
             group: Group::Steady,
+            thread: 0,
             source: None,
-        });
+        };
+        let connections = (0..connections).map(|number| member(number % topics, None));
+        let speaking = (0..publishers).map(|topic| member(topic, Some(topic as u32)));
         Cast {
             scenario,
-            members: members.collect(),
-            publisher_topics: Vec::new(),
+            members: connections.chain(speaking).collect(),
+            publisher_topics: (0..publishers as u32).collect(),
             topics,
             load: None,
             message_bytes: crate::stamp::STAMP_BYTES as u64,
             length,
+            apart: 0,
         }
     }
 }

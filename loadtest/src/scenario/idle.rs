@@ -1,24 +1,35 @@
 //! Silent connections, and the memory that they cost.
 
+use std::time::Duration;
+
 use super::{Cast, Stage};
 use crate::Error;
 use crate::args::{IdleArgs, check_topics};
 use crate::server::{KernelMemory, Watched};
 use crate::shared::{Group, Pace};
 use crate::stats::Run;
-use crate::text::{bytes, figures};
+use crate::text::{bytes, figures, time};
+
+/// Between the messages of two topics.
+const TURN: Duration = Duration::from_millis(1);
 
 pub(super) fn run(args: &IdleArgs) -> Result<Run, Error> {
     check_topics(&args.common, args.topics, args.connections).map_err(Error::Arguments)?;
-    let cast = Cast::silent("idle", args.connections, args.topics, args.duration);
+    let cast = Cast::silent(
+        "idle",
+        args.connections,
+        args.topics,
+        args.messages.is_some(),
+        args.duration,
+    );
+    let members = cast.members.len() as f64;
     let mut stage = Stage::set(&args.common, cast)?;
     let user_before = stage.fleet.watched.as_ref().map(Watched::usage);
     let kernel_before = KernelMemory::now();
     stage.open(Group::Steady)?;
-    let zero = std::time::Duration::ZERO;
-    let held = stage.phase("hold", Pace::Silent, zero, args.duration)?;
+    let held = stage.phase("hold", Pace::Silent, Duration::ZERO, args.duration)?;
     let kernel_after = KernelMemory::now();
-    let per = |after: u64, before: u64| (after as f64 - before as f64) / args.connections as f64;
+    let per = |after: u64, before: u64| (after as f64 - before as f64) / members;
     if let (Some(before), Some(watched)) = (user_before, &stage.fleet.watched) {
         let after = watched.usage();
         let user = per(after.resident_bytes, before.resident_bytes);
@@ -48,5 +59,26 @@ pub(super) fn run(args: &IdleArgs) -> Result<Run, Error> {
         "all memory used on this machine per connection, this tool's included",
         bytes(whole),
     );
+    for number in 1..=args.messages.unwrap_or(0) {
+        speak(&mut stage, args.topics, number)?;
+    }
     stage.conclude()
+}
+
+/// One message on every topic, one topic after the other, and the time until the last one has heard it.
+fn speak(stage: &mut Stage, topics: u64, number: u64) -> Result<(), Error> {
+    // Half a turn is taken off, so that no publisher has its second message due.
+    let length = TURN * topics as u32 - TURN / 2;
+    let pace = Pace::Rate(1.0 / TURN.as_secs_f64());
+    let name = format!("message {number}");
+    let heard = stage.phase(&name, pace, Duration::ZERO, length)?.latency;
+    let all = time(heard.max as f64);
+    stage.find(&format!("{name}: all have heard it after"), all);
+    let half = time(heard.p50 as f64);
+    stage.find(&format!("{name}: half have heard it after"), half);
+    stage.figure(
+        &format!("{name}: ms until all have heard"),
+        heard.max as f64 / 1e6,
+    );
+    Ok(())
 }

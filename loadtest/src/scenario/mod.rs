@@ -8,7 +8,7 @@ mod slow;
 mod soak;
 mod storm;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -64,6 +64,7 @@ impl Stage {
         let progress = Progress::new(common.quiet);
         let layout = Layout::new(
             cast.members.len(),
+            cast.apart,
             target.address,
             common.threads.map(|threads| threads as usize),
             &common.source,
@@ -72,6 +73,7 @@ impl Stage {
         .map_err(|error| Error::Arguments(error.to_string()))?;
         for (number, member) in cast.members.iter_mut().enumerate() {
             member.source = layout.source(number);
+            member.thread = layout.thread(number);
         }
         let load = cast.load.as_ref();
         let run = Run {
@@ -84,18 +86,15 @@ impl Stage {
             command: std::env::args().skip(1).collect(),
             url: common.url.clone(),
             machine: machine(),
-            subscribers: load.map_or(cast.members.len(), |load| {
-                cast.members.len()
-                    - if load.echo {
-                        0
-                    } else {
-                        cast.publisher_topics.len()
-                    }
-            }) as u64,
+            subscribers: if load.is_some_and(|load| load.echo) {
+                cast.members.len() as u64
+            } else {
+                (cast.members.len() - cast.publisher_topics.len()) as u64
+            },
             publishers: cast.publisher_topics.len() as u64,
             topics: cast.topics,
             message_bytes: cast.message_bytes,
-            client_threads: layout.threads as u64,
+            client_threads: layout.threads() as u64,
             server_at_start: watched.as_ref().map(Watched::usage),
             ..Run::default()
         };
@@ -115,7 +114,7 @@ impl Stage {
             drain: common.drain,
             connect_timeout: common.connect_timeout,
         };
-        let fleet = Fleet::start(plan, target, layout.threads, settings, watched, progress)?;
+        let fleet = Fleet::start(plan, target, layout.threads(), settings, watched, progress)?;
         Ok(Stage {
             fleet,
             run,
@@ -234,7 +233,11 @@ fn warn(run: &mut Run, finish: &Finish) {
             finish.buffers_short
         ));
     }
-    for (problem, count) in &finish.problems {
+    let mut problems: BTreeMap<&str, u64> = BTreeMap::new();
+    for (problem, count) in finish.finals.iter().flat_map(|report| &report.problems) {
+        *problems.entry(problem).or_default() += count;
+    }
+    for (problem, count) in problems {
         run.warnings.push(format!("{count} × {problem}"));
     }
     if run.checks.topics_in_disorder > 0 && !run.checks.one_order_required {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Cast, Stage};
 use crate::Error;
 use crate::args::SlowArgs;
+use crate::server::KernelMemory;
 use crate::shared::{Command, Group, Pace};
 use crate::stats::Run;
 use crate::text::{bytes, figures};
@@ -20,11 +21,21 @@ pub(super) fn run(args: &SlowArgs) -> Result<Run, Error> {
     let stalling = stalling.filter(|m| m.group == Group::Stalling).count();
     let mut stage = Stage::set(&args.common, cast)?;
     stage.open(Group::Steady)?;
-    stage.open(Group::Stalling)?;
     let pace = Pace::Rate(args.rate);
-    let quiet = stage.phase("all read", pace, Duration::from_secs(1), args.duration)?;
+    let first = if args.from_start {
+        "without them"
+    } else {
+        stage.open(Group::Stalling)?;
+        "all read"
+    };
+    let quiet = stage.phase(first, pace, Duration::from_secs(1), args.duration)?;
+    if args.from_start {
+        stage.open(Group::Stalling)?;
+    }
+    let kernel_before = KernelMemory::now();
     stage.fleet.order(&Command::Stall(Group::Stalling));
     let stalled = stage.phase("some stall", pace, Duration::ZERO, args.duration)?;
+    let kernel_bytes = KernelMemory::now().tcp_bytes as f64 - kernel_before.tcp_bytes as f64;
     let left = stage.fleet.shared.open(Group::Stalling);
     stage.fleet.order(&Command::Resume(Group::Stalling));
     stage.phase("they read again", pace, Duration::ZERO, args.duration)?;
@@ -45,6 +56,10 @@ pub(super) fn run(args: &SlowArgs) -> Result<Run, Error> {
         stage.find("server's memory grew while some stalled by", bytes(grown));
         stage.figure("bytes grown while some stalled", grown.max(0.0));
     }
+    stage.find(
+        "kernel's socket queues on this machine grew by",
+        bytes(kernel_bytes),
+    );
     let mut run = stage.conclude()?;
     let missed = run.checks.stalling.lost.to_string();
     run.findings

@@ -11,6 +11,8 @@ use crate::text::bytes;
 
 /// The start, while the server's memory still fills, says nothing about leaks.
 const SETTLED_SHARE: f64 = 0.2;
+/// A growth per hour is not told from less than this.
+const EXTRAPOLATED_S_MIN: f64 = 600.0;
 
 pub(super) fn run(args: &SoakArgs) -> Result<Run, Error> {
     args.load
@@ -21,7 +23,7 @@ pub(super) fn run(args: &SoakArgs) -> Result<Run, Error> {
     let mut stage = Stage::set(&args.common, cast)?;
     stage.open(Group::Steady)?;
     stage.open(Group::Coming)?;
-    let threads = stage.fleet.shared.mailboxes.len() as f64;
+    let threads = stage.fleet.threads_of(Group::Coming) as f64;
     let period_ns = (threads * 1e9 / args.churn) as u64;
     stage.fleet.order(&Command::Churn(Some(period_ns)));
     let pace = Pace::Rate(args.rate);
@@ -31,12 +33,17 @@ pub(super) fn run(args: &SoakArgs) -> Result<Run, Error> {
     let result = stage.fleet.end()?;
     stage.fleet.order(&Command::Churn(None));
     stage.find("clients that returned", result.handshakes.count.to_string());
+    let result_s = result.until_s - result.from_s;
     stage.run.phases.push(result);
     let mut run = stage.conclude()?;
     if let Some(slope) = bytes_per_hour(&run.series) {
-        let text = format!("{} per hour", bytes(slope));
-        run.findings.push(("server's memory grows by".into(), text));
-        run.figures.insert("bytes grown per hour".into(), slope);
+        let (value, name) = if result_s < EXTRAPOLATED_S_MIN {
+            (slope * result_s / 3600.0, "server's memory grew by")
+        } else {
+            (slope, "server's memory grows per hour by")
+        };
+        run.findings.push((name.into(), bytes(value)));
+        run.figures.insert(name.into(), value);
     }
     Ok(run)
 }

@@ -21,6 +21,7 @@ pub(super) fn run(args: &StormArgs) -> Result<Run, Error> {
         topic,
         publisher,
         group,
+        thread: 0,
         source: None,
     };
     let mut members = vec![member(0, Some(0), Group::Steady)];
@@ -34,6 +35,8 @@ pub(super) fn run(args: &StormArgs) -> Result<Run, Error> {
         load: None,
         message_bytes: args.size,
         length: args.quiet_time + Duration::from_secs(10 * args.rounds),
+        // What the live topic feels must be the server's work, not that of this tool.
+        apart: args.live as usize + 1,
     };
     let mut stage = Stage::set(&args.common, cast)?;
     stage.run.subscribers = args.clients + args.live;
@@ -41,18 +44,45 @@ pub(super) fn run(args: &StormArgs) -> Result<Run, Error> {
     stage.open(Group::Coming)?;
     let pace = Pace::Rate(args.rate);
     let quiet = stage.phase("quiet", pace, WARMUP, args.quiet_time)?;
+    let mut rounds = Vec::new();
     for round in 1..=args.rounds {
         let name = if args.rounds == 1 {
             "storm".to_string()
         } else {
             format!("storm {round}")
         };
-        storm(&mut stage, args, &name, quiet.latency.p99)?;
+        rounds.push(storm(&mut stage, args, &name, quiet.latency.p99)?);
+    }
+    if rounds.len() > 1 {
+        medians(&mut stage, &rounds);
     }
     stage.conclude()
 }
 
-fn storm(stage: &mut Stage, args: &StormArgs, name: &str, quiet_p99: u64) -> Result<(), Error> {
+/// What one storm came to.
+struct Round {
+    per_second: f64,
+    back_ns: f64,
+    ratio: f64,
+}
+
+fn medians(stage: &mut Stage, rounds: &[Round]) {
+    let median = |of: fn(&Round) -> f64| {
+        let mut values: Vec<f64> = rounds.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        // Of an even number the lower one of the middle.
+        values[(values.len() - 1) / 2]
+    };
+    let per_second = median(|round| round.per_second);
+    let (back_ns, ratio) = (median(|round| round.back_ns), median(|round| round.ratio));
+    let name = |what: &str| format!("median of {} storms: {what}", rounds.len());
+    stage.find(&name("handshakes per second"), count(per_second));
+    stage.find(&name("all are back after"), time(back_ns));
+    let times = format!("{} times", figures(ratio));
+    stage.find(&name("live topic's p99 against quiet"), times);
+}
+
+fn storm(stage: &mut Stage, args: &StormArgs, name: &str, quiet_p99: u64) -> Result<Round, Error> {
     let fleet = &mut stage.fleet;
     fleet.begin(name, Pace::Rate(args.rate), Duration::ZERO, STORM_MAX);
     fleet.storm(Group::Coming, args.common.in_flight.unwrap_or(args.clients))?;
@@ -80,5 +110,9 @@ fn storm(stage: &mut Stage, args: &StormArgs, name: &str, quiet_p99: u64) -> Res
     stage.figure(&format!("{name}: ms until all are back"), back_s * 1e3);
     stage.figure(&format!("{name}: µs per handshake"), 1e6 / rate);
     stage.run.phases.push(result);
-    Ok(())
+    Ok(Round {
+        per_second: rate,
+        back_ns: back_s * 1e9,
+        ratio,
+    })
 }
