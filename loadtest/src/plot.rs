@@ -8,6 +8,8 @@ const LEFT: f64 = 66.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 22.0;
 const BOTTOM: f64 = 34.0;
+/// Width of a letter of a mark's name, about.
+const NAME_LETTER: f64 = 6.5;
 /// Lines told apart by colour; the style sheet has as many.
 pub(crate) const LINES_MAX: usize = 4;
 
@@ -149,7 +151,6 @@ impl Plot {
     }
 
     fn draw_marks(&self, frame: &Frame, svg: &mut String) {
-        const ROOM: f64 = 70.0;
         let mut free_from = 0.0;
         for (at, name) in &self.marks {
             let x = frame.x_at(at.clamp(frame.x.0, frame.x.1));
@@ -159,8 +160,9 @@ impl Plot {
                 HEIGHT - BOTTOM
             );
             // Names that would lie on each other are left out; the lines stay.
+            let room = name.chars().count() as f64 * NAME_LETTER + 12.0;
             if x >= free_from {
-                let (anchor, shift) = if x > WIDTH - RIGHT - ROOM {
+                let (anchor, shift) = if x > WIDTH - RIGHT - room {
                     ("end", -3.0)
                 } else {
                     ("start", 3.0)
@@ -172,7 +174,7 @@ impl Plot {
                     TOP - 7.0,
                     escape(name)
                 );
-                free_from = x + ROOM;
+                free_from = x + room;
             }
         }
     }

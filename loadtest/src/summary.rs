@@ -73,7 +73,7 @@ pub fn phase_rows(phases: &[PhaseResult]) -> (Vec<&'static str>, Vec<Vec<String>
         }
         if let Some(server) = &phase.server {
             // In a storm the time goes to the handshakes.
-            let per_delivery = if phase.handshakes.count * 10 > phase.delivered {
+            let per_delivery = if phase.delivered <= phase.handshakes.count * 10 {
                 "–".into()
             } else {
                 figures(server.cpu_us_per_delivery)

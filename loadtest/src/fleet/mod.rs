@@ -267,7 +267,10 @@ impl Fleet {
             let _ = thread.join();
         }
         self.progress.clear();
-        let series = self.points.into_values().map(|(point, latency)| {
+        // The last interval is not over, and its rates would be too low.
+        let last = self.sampled.at_ns / self.shared.plan.interval_ns;
+        let whole = self.points.into_iter().filter(|(index, _)| *index < last);
+        let series = whole.map(|(_, (point, latency))| {
             let some = |quantile| (latency.count() > 0).then(|| latency.at(quantile));
             Point {
                 p50: some(0.5),

@@ -116,7 +116,8 @@ fn by_percentile(run: &Run) -> String {
     let step = heard.len().div_ceil(LINES_MAX).max(1);
     let lines = heard.iter().step_by(step).map(|phase| Line {
         name: phase.name.clone(),
-        points: (phase.latency.curve.iter())
+        // The fastest fifth would stretch the axis and tell nothing.
+        points: (phase.latency.curve.iter().skip(1))
             .map(|(quantile, ns)| (-(1.0 - quantile).log10(), *ns as f64))
             .collect(),
     });
@@ -127,13 +128,16 @@ fn by_percentile(run: &Run) -> String {
         y_scale: Scale::Log,
         y_text: time,
         x_text: percentile,
-        x_ticks: (0..=6).map(f64::from).collect(),
+        x_ticks: [HALF].into_iter().chain((1..=6).map(f64::from)).collect(),
         y_binary: false,
         filled: false,
         marks: vec![],
     }
     .figure()
 }
+
+/// Where the median is on an axis of nines: -log10(0.5).
+const HALF: f64 = std::f64::consts::LOG10_2;
 
 /// What a ramp is about.
 fn by_rate(run: &Run) -> String {
@@ -174,9 +178,9 @@ fn by_rate(run: &Run) -> String {
 
 fn percentile(nines: f64) -> String {
     let percent = 100.0 * (1.0 - 10f64.powf(-nines));
-    let digits = (nines.ceil() as usize)
-        .saturating_sub(2)
-        .max(usize::from(nines.fract() != 0.0));
+    let digits = (nines.ceil() as usize).saturating_sub(2);
+    let exact = (percent - percent.round()).abs() < 1e-9 || nines.fract() == 0.0;
+    let digits = if exact { digits } else { digits.max(1) };
     format!("{percent:.digits$}%")
 }
 
@@ -196,5 +200,9 @@ mod tests {
     fn nines_read_as_percentiles() {
         let shown: Vec<String> = (0..5).map(|n| percentile(f64::from(n))).collect();
         assert_eq!(shown, ["0%", "90%", "99%", "99.9%", "99.99%"]);
+        assert_eq!(
+            (percentile(HALF), percentile(1.3)),
+            ("50%".into(), "95.0%".into())
+        );
     }
 }
