@@ -37,6 +37,8 @@ fn storm_tells_how_fast_all_are_back() {
     let text = passes("storm -n 20 --live 4 --rate 100 --quiet-time 300ms --rounds 2");
     assert!(text.contains("storm 2: all are back after"), "{text}");
     assert!(text.contains("storm 1: handshakes per second"), "{text}");
+    assert!(text.contains("median of 2 storms"), "{text}");
+    assert!(text.contains("time per handshake"), "{text}");
 }
 
 #[test]
@@ -47,10 +49,45 @@ fn idle_tells_the_memory_of_a_connection() {
 }
 
 #[test]
+fn idle_connections_hear_what_is_said_to_them_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("idle.json");
+    let text = passes(&format!(
+        "idle -n 20 -d 200ms --messages 3 --json {}",
+        json.display()
+    ));
+    assert!(
+        text.contains("message 3: all have heard it after"),
+        "{text}"
+    );
+    // Twenty listeners, and the publisher hears itself: the test's server echoes.
+    assert_eq!(result(&json).checks.steady.received, 3 * 21);
+}
+
+#[test]
 fn slow_compares_the_others_before_and_during_the_stall() {
     let text = passes("slow -n 10 --share 20% --rate 100 -d 300ms");
     assert!(text.contains("readers that stalled"), "{text}");
     assert!(text.contains("some stall"), "{text}");
+}
+
+#[test]
+fn readers_that_stall_from_the_start_hear_all_when_they_read_at_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("slow.json");
+    let text = passes(&format!(
+        "slow -n 10 --share 50% --rate 100 -d 300ms --from-start --json {}",
+        json.display()
+    ));
+    assert!(text.contains("without them"), "{text}");
+    let run = result(&json);
+    let heard = |name: &str| {
+        let phase = run.phases.iter().find(|phase| phase.name == name).unwrap();
+        phase.delivered
+    };
+    assert!(heard("some stall") < heard("they read again"), "{text}");
+    assert_eq!(run.checks.stalling.lost, 0);
+    assert!(run.checks.stalling.received > 0);
 }
 
 #[test]
