@@ -1,368 +1,394 @@
-//! The WebSocket wire as a client sees it (RFC 6455), written for this tool
-//! alone: a witness that shared its codec with the server would share its
-//! mistakes.
+//! WebSocket frames as a client sees them (RFC 6455, section 5).
+//!
+//! This codec is the tool's own on purpose: a server must not be judged by its
+//! own parser. It does no I/O; bytes go in, pieces of messages come out, and
+//! whatever a server may not send is a named [`Fault`].
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use sha1::{Digest, Sha1};
+use thiserror::Error;
 
-/// Leading bytes of a message that are kept while it streams by; the rest is
-/// only counted and its last bytes kept. No control frame is larger.
-pub const HEAD_BYTES_MAX: usize = 125;
-/// Bytes of a frame header at most, without a mask.
-const HEADER_BYTES_MAX: usize = 10;
-/// The constant of RFC 6455, section 1.3.
-const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-pub const TEXT: u8 = 1;
-pub const BINARY: u8 = 2;
-pub const CLOSE: u8 = 8;
-pub const PING: u8 = 9;
-pub const PONG: u8 = 10;
-
-/// What the server did wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Fault {
-    #[error("sent a frame with reserved bits set")]
-    Reserved,
-    #[error("sent a frame with the unknown opcode {0}")]
-    Opcode(u8),
-    #[error("sent a masked frame, which only clients do")]
-    Masked,
-    #[error("sent a control frame in pieces or longer than 125 bytes")]
-    Control,
-    #[error("sent a continuation that continues nothing, or left a message unfinished")]
+/// What a frame carries (RFC 6455, section 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opcode {
     Continuation,
-    #[error("sent a frame with a length of more than 63 bits")]
-    Length,
+    Text,
+    Binary,
+    Close,
+    Ping,
+    Pong,
 }
 
-/// One thing that has arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// A whole message, possibly of several frames: its leading bytes (at most
-    /// [`HEAD_BYTES_MAX`]), its last byte, and its length.
-    Message {
-        opcode: u8,
-        head: &'a [u8],
-        last: u8,
-        len: u64,
-    },
-    /// A ping, close or pong and its payload.
-    Control { opcode: u8, payload: &'a [u8] },
+/// A way in which a server broke the protocol.
+#[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
+pub enum Fault {
+    #[error("the server sent a masked frame (RFC 6455 forbids it, section 5.1)")]
+    Masked,
+    #[error("the server set reserved bits {0:#05b} although no extension was agreed")]
+    ReservedBits(u8),
+    #[error("the server sent a frame with the unknown opcode {0}")]
+    UnknownOpcode(u8),
+    #[error("the server sent a control frame of {0} bytes; 125 is the most allowed")]
+    LongControl(u64),
+    #[error("the server sent a control frame in fragments")]
+    FragmentedControl,
+    #[error("the server continued a message that it had not begun")]
+    LoneContinuation,
+    #[error("the server began a message inside another one")]
+    Interleaved,
+    #[error("the server used more length bytes than {0} bytes of payload need")]
+    LongForm(u64),
+    #[error("the server announced a frame with the top bit of its length set")]
+    LengthOverflow,
 }
 
-/// Takes the byte stream of one server apart, in pieces of any size, without
-/// buffering more than [`HEAD_BYTES_MAX`] bytes.
-#[derive(Debug, Clone)]
-pub struct Reader {
-    header: [u8; HEADER_BYTES_MAX],
-    header_len: u8,
-    /// Whether the header is complete and payload is being read.
-    in_payload: bool,
-    /// The frame being read.
-    opcode: u8,
-    fin: bool,
-    left: u64,
-    /// The message that its frames add up to; 0 if none is open.
-    message_opcode: u8,
-    message_len: u64,
-    last: u8,
-    head: Buffer,
-    control: Option<Box<Buffer>>,
-}
-
-#[derive(Debug, Clone)]
-struct Buffer {
-    bytes: [u8; HEAD_BYTES_MAX],
-    len: u8,
-}
-
-impl Buffer {
-    const EMPTY: Buffer = Buffer {
-        bytes: [0; HEAD_BYTES_MAX],
-        len: 0,
-    };
-
-    /// Keeps what fits and lets the rest go.
-    fn keep(&mut self, bytes: &[u8]) {
-        let at = self.len as usize;
-        let taken = bytes.len().min(HEAD_BYTES_MAX - at);
-        self.bytes[at..at + taken].copy_from_slice(&bytes[..taken]);
-        self.len += taken as u8;
-    }
-
-    fn get(&self) -> &[u8] {
-        &self.bytes[..self.len as usize]
-    }
-}
-
-impl Default for Reader {
-    fn default() -> Self {
-        Reader {
-            header: [0; HEADER_BYTES_MAX],
-            header_len: 0,
-            in_payload: false,
-            opcode: 0,
-            fin: false,
-            left: 0,
-            message_opcode: 0,
-            message_len: 0,
-            last: 0,
-            head: Buffer::EMPTY,
-            control: None,
-        }
-    }
-}
-
-impl Reader {
-    /// Reads on, and hands over what is complete.
-    ///
-    /// # Errors
-    /// The [`Fault`] of the server; nothing after it can be understood.
-    pub fn handle_bytes(
-        &mut self,
-        mut bytes: &[u8],
-        on: &mut impl FnMut(Event<'_>),
-    ) -> Result<(), Fault> {
-        while !bytes.is_empty() {
-            if !self.in_payload {
-                bytes = match self.whole_message(bytes, on) {
-                    Some(rest) => rest,
-                    None => self.read_header(bytes)?,
-                };
-                if !self.in_payload || self.left > 0 {
-                    continue;
-                }
-            }
-            let taken = self.left.min(bytes.len() as u64) as usize;
-            self.read_payload(&bytes[..taken]);
-            bytes = &bytes[taken..];
-            if self.left == 0 {
-                self.finish_frame(on);
-            }
-        }
-        Ok(())
-    }
-
-    /// The short way for what nearly everything is: an unfragmented message
-    /// that lies in `bytes` as a whole.
-    fn whole_message<'a>(
-        &mut self,
+/// A part of what a server sent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Bytes of a text or binary message: `offset` counts from the start of the
+    /// message (over all its fragments), `last` is set on the piece that ends it.
+    Data {
+        offset: u64,
         bytes: &'a [u8],
-        on: &mut impl FnMut(Event<'_>),
-    ) -> Option<&'a [u8]> {
-        if self.header_len != 0 || self.message_opcode != 0 {
-            return None;
+        last: bool,
+    },
+    /// A whole close, ping or pong frame.
+    Control { opcode: Opcode, payload: Vec<u8> },
+}
+
+const HEADER_BYTES_MAX: usize = 10;
+const CONTROL_BYTES_MAX: u64 = 125;
+
+/// The state between two reads of one connection.
+#[derive(Debug)]
+pub struct Decoder {
+    header: [u8; HEADER_BYTES_MAX],
+    header_bytes: u8,
+    opcode: Opcode,
+    fin: bool,
+    in_payload: bool,
+    in_message: bool,
+    remaining: u64,
+    message_offset: u64,
+    control: Vec<u8>,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Decoder {
+            header: [0; HEADER_BYTES_MAX],
+            header_bytes: 0,
+            opcode: Opcode::Continuation,
+            fin: false,
+            in_payload: false,
+            in_message: false,
+            remaining: 0,
+            message_offset: 0,
+            control: Vec::new(),
         }
-        let (&first, &second) = (bytes.first()?, bytes.get(1)?);
-        if first != 0x80 | TEXT && first != 0x80 | BINARY {
-            return None;
+    }
+}
+
+impl Decoder {
+    /// Takes bytes off the front of `input` and returns the next piece, or
+    /// `None` once all of it is used up. After a fault the connection is lost.
+    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Piece<'a>>, Fault> {
+        loop {
+            if !self.in_payload && !self.take_header(input)? {
+                return Ok(None);
+            }
+            let take = self.remaining.min(input.len() as u64) as usize;
+            if take == 0 && self.remaining > 0 {
+                return Ok(None);
+            }
+            let (bytes, rest) = input.split_at(take);
+            *input = rest;
+            self.remaining -= take as u64;
+            let ended = self.remaining == 0;
+            self.in_payload = !ended;
+            if is_control(self.opcode) {
+                self.control.extend_from_slice(bytes);
+                if ended {
+                    let payload = std::mem::take(&mut self.control);
+                    return Ok(Some(Piece::Control {
+                        opcode: self.opcode,
+                        payload,
+                    }));
+                }
+                continue;
+            }
+            let offset = self.message_offset;
+            let last = ended && self.fin;
+            self.message_offset = if last { 0 } else { offset + take as u64 };
+            self.in_message = !last;
+            if bytes.is_empty() && !last {
+                continue;
+            }
+            return Ok(Some(Piece::Data {
+                offset,
+                bytes,
+                last,
+            }));
         }
-        let (start, len) = match second {
-            0..=125 => (2, second as u64),
-            126 => (
-                4,
-                u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?) as u64,
-            ),
-            127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)),
-            _ => return None,
-        };
-        let end = usize::try_from(len).ok()?.checked_add(start)?;
-        let payload = bytes.get(start..end)?;
-        on(Event::Message {
-            opcode: first & 0x0f,
-            head: &payload[..payload.len().min(HEAD_BYTES_MAX)],
-            last: payload.last().copied().unwrap_or(0),
-            len,
-        });
-        Some(&bytes[end..])
     }
 
-    /// Takes header bytes up to the end of the header and returns the rest.
-    fn read_header<'a>(&mut self, mut bytes: &'a [u8]) -> Result<&'a [u8], Fault> {
+    /// True once a header is complete; until then `input` is used up.
+    fn take_header(&mut self, input: &mut &[u8]) -> Result<bool, Fault> {
         loop {
-            let have = self.header_len as usize;
-            let need = match (have, self.header[1]) {
-                (0 | 1, _) => 2,
-                (_, 126) => 4,
-                (_, 127) => 10,
-                _ => 2,
+            let have = self.header_bytes as usize;
+            let need = if have < 2 {
+                2
+            } else {
+                header_bytes(self.header[1])
             };
-            if have == 2 {
-                self.check_header()?;
-            }
             if have == need {
                 break;
             }
-            let taken = (need - have).min(bytes.len());
-            self.header[have..have + taken].copy_from_slice(&bytes[..taken]);
-            self.header_len += taken as u8;
-            bytes = &bytes[taken..];
-            if have + taken < need {
-                return Ok(bytes);
+            let take = (need - have).min(input.len());
+            if take == 0 {
+                return Ok(false);
             }
+            self.header[have..have + take].copy_from_slice(&input[..take]);
+            *input = &input[take..];
+            self.header_bytes += take as u8;
         }
-        self.left = match self.header[1] {
-            126 => u16::from_be_bytes([self.header[2], self.header[3]]) as u64,
-            127 => u64::from_be_bytes(self.header[2..10].try_into().expect("8 bytes")),
-            short => short as u64,
-        };
-        if self.left >> 63 != 0 {
-            return Err(Fault::Length);
-        }
-        self.header_len = 0;
-        self.in_payload = true;
-        match self.opcode {
-            CLOSE | PING | PONG => self.control = Some(Box::new(Buffer::EMPTY)),
-            0 => {}
-            opcode => {
-                self.message_opcode = opcode;
-                self.message_len = 0;
-                self.head.len = 0;
-                self.last = 0;
-            }
-        }
-        Ok(bytes)
+        self.header_bytes = 0;
+        self.begin_frame()?;
+        Ok(true)
     }
 
-    fn check_header(&mut self) -> Result<(), Fault> {
-        let [first, second] = [self.header[0], self.header[1]];
-        self.fin = first & 0x80 != 0;
-        self.opcode = first & 0x0f;
-        if first & 0x70 != 0 {
-            return Err(Fault::Reserved);
+    fn begin_frame(&mut self) -> Result<(), Fault> {
+        let h = &self.header;
+        if h[0] & 0x70 != 0 {
+            return Err(Fault::ReservedBits((h[0] >> 4) & 7));
         }
-        if second & 0x80 != 0 {
+        if h[1] & 0x80 != 0 {
             return Err(Fault::Masked);
         }
-        match self.opcode {
-            0 if self.message_opcode == 0 => Err(Fault::Continuation),
-            TEXT | BINARY if self.message_opcode != 0 => Err(Fault::Continuation),
-            0..=BINARY => Ok(()),
-            CLOSE..=PONG if !self.fin || second > 125 => Err(Fault::Control),
-            CLOSE..=PONG => Ok(()),
-            unknown => Err(Fault::Opcode(unknown)),
+        let opcode = match h[0] & 0x0f {
+            0 => Opcode::Continuation,
+            1 => Opcode::Text,
+            2 => Opcode::Binary,
+            8 => Opcode::Close,
+            9 => Opcode::Ping,
+            10 => Opcode::Pong,
+            other => return Err(Fault::UnknownOpcode(other)),
+        };
+        let (length, shortest) = match h[1] & 0x7f {
+            126 => (u64::from(u16::from_be_bytes([h[2], h[3]])), 126),
+            127 => (
+                u64::from_be_bytes([h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9]]),
+                65_536,
+            ),
+            short => (u64::from(short), 0),
+        };
+        if length >> 63 != 0 {
+            return Err(Fault::LengthOverflow);
         }
-    }
-
-    fn read_payload(&mut self, bytes: &[u8]) {
-        self.left -= bytes.len() as u64;
-        if let Some(control) = &mut self.control {
-            control.keep(bytes);
-        } else if let Some(&last) = bytes.last() {
-            self.head.keep(bytes);
-            self.last = last;
-            self.message_len += bytes.len() as u64;
+        if length < shortest {
+            return Err(Fault::LongForm(length));
         }
-    }
-
-    fn finish_frame(&mut self, on: &mut impl FnMut(Event<'_>)) {
-        self.in_payload = false;
-        if let Some(control) = self.control.take() {
-            on(Event::Control {
-                opcode: self.opcode,
-                payload: control.get(),
-            });
-        } else if self.fin {
-            on(Event::Message {
-                opcode: self.message_opcode,
-                head: self.head.get(),
-                last: self.last,
-                len: self.message_len,
-            });
-            self.message_opcode = 0;
+        let fin = h[0] & 0x80 != 0;
+        match opcode {
+            _ if is_control(opcode) && length > CONTROL_BYTES_MAX => {
+                return Err(Fault::LongControl(length));
+            }
+            _ if is_control(opcode) && !fin => return Err(Fault::FragmentedControl),
+            Opcode::Continuation if !self.in_message => return Err(Fault::LoneContinuation),
+            Opcode::Text | Opcode::Binary if self.in_message => return Err(Fault::Interleaved),
+            _ => {}
         }
+        if !is_control(opcode) {
+            self.in_message = true;
+        }
+        // A control frame may sit between fragments: `fin` of the message is
+        // always that of the frame being read, so nothing needs saving.
+        self.opcode = opcode;
+        self.fin = fin;
+        self.remaining = length;
+        self.in_payload = true;
+        Ok(())
     }
 }
 
-/// Appends a masked, final frame to `out` (RFC 6455, section 5.2).
-pub fn write_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: [u8; 4]) {
-    out.push(0x80 | opcode);
+/// Appends one whole frame, masked with `key` as a client must.
+pub fn append_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], key: [u8; 4]) {
+    let first = 0x80
+        | match opcode {
+            Opcode::Continuation => 0,
+            Opcode::Text => 1,
+            Opcode::Binary => 2,
+            Opcode::Close => 8,
+            Opcode::Ping => 9,
+            Opcode::Pong => 10,
+        };
+    out.push(first);
     match payload.len() {
-        len @ 0..=125 => out.push(0x80 | len as u8),
-        len @ 126..=0xffff => {
+        short @ 0..=125 => out.push(0x80 | short as u8),
+        medium @ 126..=65_535 => {
             out.push(0x80 | 126);
-            out.extend_from_slice(&(len as u16).to_be_bytes());
+            out.extend_from_slice(&(medium as u16).to_be_bytes());
         }
-        len => {
+        long => {
             out.push(0x80 | 127);
-            out.extend_from_slice(&(len as u64).to_be_bytes());
+            out.extend_from_slice(&(long as u64).to_be_bytes());
         }
     }
-    out.extend_from_slice(&mask);
+    out.extend_from_slice(&key);
     let start = out.len();
     out.extend_from_slice(payload);
-    for (byte, mask) in out[start..].iter_mut().zip(mask.iter().cycle()) {
+    let wide = u64::from_ne_bytes([
+        key[0], key[1], key[2], key[3], key[0], key[1], key[2], key[3],
+    ]);
+    let mut words = out[start..].chunks_exact_mut(8);
+    for word in &mut words {
+        let masked = u64::from_ne_bytes(word.try_into().expect("eight bytes")) ^ wide;
+        word.copy_from_slice(&masked.to_ne_bytes());
+    }
+    for (byte, mask) in words.into_remainder().iter_mut().zip(key.iter().cycle()) {
         *byte ^= mask;
     }
 }
 
-/// A fresh `Sec-WebSocket-Key`.
-pub fn new_key() -> String {
-    STANDARD.encode(fastrand::u128(..).to_ne_bytes())
-}
-
-/// The `Sec-WebSocket-Accept` that belongs to a key.
-pub fn accept_for(key: &str) -> String {
-    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
-}
-
-/// The opening handshake's request (RFC 6455, section 4.1).
-pub fn upgrade_request(host: &str, target: &str, key: &str) -> Vec<u8> {
-    format!(
-        "GET {target} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    .into_bytes()
-}
-
-/// Why a handshake came to nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Refusal {
-    #[error("the server answered HTTP {0} instead of 101")]
-    Status(u16),
-    #[error("the server's answer is not HTTP")]
-    NotHttp,
-    #[error("the server's answer has no Upgrade: websocket and Connection: Upgrade")]
-    NoUpgrade,
-    #[error("the server's Sec-WebSocket-Accept does not belong to the key it was sent")]
-    Accept,
-}
-
-/// Checks the server's answer; how long it is, or `None` while it is not all
-/// there.
-///
-/// # Errors
-/// The [`Refusal`] it amounts to.
-pub fn read_answer(bytes: &[u8], key: &str) -> Result<Option<usize>, Refusal> {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let mut answer = httparse::Response::new(&mut headers);
-    let len = match answer.parse(bytes) {
-        Ok(httparse::Status::Complete(len)) => len,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(_) => return Err(Refusal::NotHttp),
-    };
-    match answer.code {
-        Some(101) => {}
-        status => return Err(Refusal::Status(status.unwrap_or(0))),
+/// The close code of a close frame's payload; 1005 when it carries none (RFC 6455, section 7.1.5).
+pub fn close_code(payload: &[u8]) -> u16 {
+    match payload {
+        [high, low, ..] => u16::from_be_bytes([*high, *low]),
+        _ => 1005,
     }
-    let header = |name: &str| {
-        let found = answer
-            .headers
-            .iter()
-            .find(|header| header.name.eq_ignore_ascii_case(name));
-        found.map_or("", |header| str::from_utf8(header.value).unwrap_or(""))
-    };
-    let has = |name: &str, token: &str| {
-        let mut tokens = header(name).split(',');
-        tokens.any(|found| found.trim().eq_ignore_ascii_case(token))
-    };
-    if !has("Upgrade", "websocket") || !has("Connection", "upgrade") {
-        return Err(Refusal::NoUpgrade);
+}
+
+fn is_control(opcode: Opcode) -> bool {
+    matches!(opcode, Opcode::Close | Opcode::Ping | Opcode::Pong)
+}
+
+/// Bytes of a server's header, which has no mask, told by its second byte.
+fn header_bytes(second: u8) -> usize {
+    match second & 0x7f {
+        126 => 4,
+        127 => 10,
+        _ => 2,
     }
-    if header("Sec-WebSocket-Accept").trim() != accept_for(key) {
-        return Err(Refusal::Accept);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a server would send: the same frame without mask.
+    fn server_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut out = vec![first];
+        match payload.len() {
+            short @ 0..=125 => out.push(short as u8),
+            medium @ 126..=65_535 => {
+                out.push(126);
+                out.extend_from_slice(&(medium as u16).to_be_bytes());
+            }
+            long => {
+                out.push(127);
+                out.extend_from_slice(&(long as u64).to_be_bytes());
+            }
+        }
+        out.extend_from_slice(payload);
+        out
     }
-    Ok(Some(len))
+
+    type Payloads = Vec<Vec<u8>>;
+
+    /// All messages and control frames in `wire`, fed `step` bytes at a time.
+    fn decode(wire: &[u8], step: usize) -> Result<(Payloads, Payloads), Fault> {
+        let mut decoder = Decoder::default();
+        let (mut messages, mut controls, mut current) = (vec![], vec![], vec![]);
+        for mut chunk in wire.chunks(step) {
+            while let Some(piece) = decoder.next(&mut chunk)? {
+                match piece {
+                    Piece::Data {
+                        offset,
+                        bytes,
+                        last,
+                    } => {
+                        assert_eq!(offset, current.len() as u64);
+                        current.extend_from_slice(bytes);
+                        if last {
+                            messages.push(std::mem::take(&mut current));
+                        }
+                    }
+                    Piece::Control { payload, .. } => controls.push(payload),
+                }
+            }
+            assert!(chunk.is_empty(), "bytes were left over");
+        }
+        Ok((messages, controls))
+    }
+
+    #[test]
+    fn messages_survive_any_split_of_the_stream() {
+        let sizes = [0, 1, 125, 126, 65_535, 65_536, 70_000];
+        let bodies: Vec<Vec<u8>> = sizes.iter().map(|n| vec![*n as u8; *n]).collect();
+        let mut wire = vec![];
+        for body in &bodies {
+            wire.extend(server_frame(0x82, body));
+        }
+        for step in [1, 2, 3, 7, 1000, wire.len()] {
+            assert_eq!(decode(&wire, step).unwrap().0, bodies, "step {step}");
+        }
+    }
+
+    #[test]
+    fn fragments_join_and_a_ping_may_sit_between_them() {
+        let mut wire = server_frame(0x01, b"hel");
+        wire.extend(server_frame(0x89, b"are you there"));
+        wire.extend(server_frame(0x00, b""));
+        wire.extend(server_frame(0x80, b"lo"));
+        for step in 1..wire.len() {
+            let (messages, controls) = decode(&wire, step).unwrap();
+            assert_eq!(messages, [b"hello".to_vec()]);
+            assert_eq!(controls, [b"are you there".to_vec()]);
+        }
+    }
+
+    #[test]
+    fn what_a_server_may_not_send_is_named() {
+        let cases: [(&[u8], Fault); 9] = [
+            (&[0x82, 0x81, 0, 0, 0, 0, 0], Fault::Masked),
+            (&[0xc2, 0x00], Fault::ReservedBits(4)),
+            (&[0x83, 0x00], Fault::UnknownOpcode(3)),
+            (&[0x89, 126, 0, 126], Fault::LongControl(126)),
+            (&[0x09, 0x00], Fault::FragmentedControl),
+            (&[0x80, 0x00], Fault::LoneContinuation),
+            (&[0x01, 0x01, b'a', 0x81, 0x00], Fault::Interleaved),
+            (&[0x82, 126, 0, 125], Fault::LongForm(125)),
+            (
+                &[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0],
+                Fault::LengthOverflow,
+            ),
+        ];
+        for (wire, fault) in cases {
+            for step in [1, wire.len()] {
+                assert_eq!(decode(wire, step), Err(fault));
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_frame_unmasks_to_its_payload() {
+        for size in [0, 1, 7, 8, 9, 125, 126, 4096, 65_535, 65_536] {
+            let payload: Vec<u8> = (0..size).map(|i| i as u8).collect();
+            let key = [0x12, 0x34, 0xfe, 0x01];
+            let mut wire = vec![];
+            append_frame(&mut wire, Opcode::Text, &payload, key);
+            assert_eq!(wire[0], 0x81);
+            assert_eq!(wire[1] & 0x80, 0x80, "a client masks");
+            let body = wire.len() - size;
+            assert_eq!(&wire[body - 4..body], &key);
+            let plain: Vec<u8> = (wire[body..].iter().zip(key.iter().cycle()))
+                .map(|(byte, mask)| byte ^ mask)
+                .collect();
+            assert_eq!(plain, payload);
+        }
+    }
+
+    #[test]
+    fn a_close_frame_without_a_code_counts_as_1005() {
+        assert_eq!(close_code(&[]), 1005);
+        assert_eq!(close_code(&[0x03, 0xf5, b'x']), 1013);
+    }
 }

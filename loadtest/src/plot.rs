@@ -1,244 +1,323 @@
-//! Line plots as SVG.
+//! Line plots as inline SVG, coloured by the page's style sheet.
 
 use std::fmt::Write;
 
-use crate::html::escape;
-use crate::table;
+const WIDTH: f64 = 620.0;
+const HEIGHT: f64 = 270.0;
+const LEFT: f64 = 66.0;
+const RIGHT: f64 = 16.0;
+const TOP: f64 = 22.0;
+const BOTTOM: f64 = 34.0;
+/// Width of a letter of a mark's name, about.
+const NAME_LETTER: f64 = 6.5;
+/// Lines told apart by colour; the style sheet has as many.
+pub(crate) const LINES_MAX: usize = 4;
 
-const WIDTH: f64 = 560.0;
-const HEIGHT: f64 = 260.0;
-const LEFT: f64 = 58.0;
-const RIGHT: f64 = 14.0;
-const TOP: f64 = 26.0;
-const BOTTOM: f64 = 26.0;
-/// Colours that the page defines.
-const COLOURS: usize = 6;
-/// Characters of a legend that are shown.
-const LEGEND_WIDTH: f64 = WIDTH - LEFT - RIGHT;
-
-/// What an axis counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Axis {
-    Seconds,
-    /// Minus the logarithm of the share beyond: 2 is the 99th percentile.
-    Percentile,
-    /// Nanoseconds, in powers of ten.
-    LogTime,
-    Count,
-    Percent,
-    Bytes,
+/// How values become positions, and what is written beside them.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Scale {
+    Linear,
+    Log,
 }
 
-/// One line.
-#[derive(Debug, Clone)]
-pub struct Series {
-    pub name: String,
-    pub points: Vec<(f64, f64)>,
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
-impl Series {
-    pub fn new(name: &str, points: Vec<(f64, f64)>) -> Self {
-        Series {
-            name: name.to_string(),
-            points,
-        }
-    }
+pub(crate) struct Plot {
+    pub(crate) title: String,
+    pub(crate) subtitle: String,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) y_scale: Scale,
+    pub(crate) y_text: fn(f64) -> String,
+    pub(crate) x_text: fn(f64) -> String,
+    /// Places of the x axis to label; none: chosen by the range.
+    pub(crate) x_ticks: Vec<f64>,
+    /// What the y axis counts in: ticks are round numbers of 1, or of 1024, 1024², …
+    pub(crate) y_binary: bool,
+    /// Whether a single line's area is filled.
+    pub(crate) filled: bool,
+    /// Where something began: (x, what).
+    pub(crate) marks: Vec<(f64, String)>,
 }
 
-#[derive(Debug)]
-pub struct Plot {
-    pub x: Axis,
-    pub y: Axis,
-    pub series: Vec<Series>,
-}
-
-/// An axis with its ends, in the scale it is drawn in.
-struct Scale {
-    axis: Axis,
-    low: f64,
-    high: f64,
-    ticks: Vec<f64>,
+struct Frame {
+    x: (f64, f64),
+    y: (f64, f64),
+    y_scale: Scale,
 }
 
 impl Plot {
-    /// The drawing; `title` is for those who cannot see it.
-    pub fn draw(&self, title: &str) -> String {
-        let all = || self.series.iter().flat_map(|series| &series.points);
-        let x = Scale::over(self.x, all().map(|point| point.0));
-        let y = Scale::over(self.y, all().map(|point| point.1));
-        let across = |value: f64| LEFT + x.place(value) * (WIDTH - LEFT - RIGHT);
-        let up = |value: f64| HEIGHT - BOTTOM - y.place(value) * (HEIGHT - TOP - BOTTOM);
-        let mut out = format!(
+    /// A figure for the page; empty if there is nothing to draw.
+    pub(crate) fn figure(&self) -> String {
+        let points = || self.lines.iter().flat_map(|line| &line.points);
+        let finite = points().all(|(x, y)| x.is_finite() && y.is_finite());
+        assert!(finite, "plots take finite numbers");
+        if points().count() < 2 {
+            return String::new();
+        }
+        let frame = self.frame();
+        let mut svg = format!(
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
-            escape(title)
+            escape(&self.title)
         );
-        for &tick in &y.ticks {
-            let at = up(tick);
-            let _ = write!(
-                out,
-                "<line class=\"grid\" x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{:.1}\" y2=\"{at:.1}\"/>\
-                 <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                WIDTH - RIGHT,
-                LEFT - 6.0,
-                at + 4.0,
-                escape(&self.y.label(tick))
-            );
+        self.draw_axes(&frame, &mut svg);
+        self.draw_marks(&frame, &mut svg);
+        for (number, line) in self.lines.iter().take(LINES_MAX).enumerate() {
+            self.draw_line(&frame, number, line, &mut svg);
         }
-        for &tick in &x.ticks {
-            let _ = write!(
-                out,
-                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-                across(tick),
-                HEIGHT - 8.0,
-                escape(&self.x.label(tick))
-            );
-        }
-        self.legend(&mut out);
-        for (nth, series) in self.series.iter().enumerate() {
-            if series.points.len() < 2 {
-                continue;
+        svg += "<g class=\"hover\"></g></svg>";
+        let mut legend = String::new();
+        if self.lines.len() > 1 {
+            for (number, line) in self.lines.iter().take(LINES_MAX).enumerate() {
+                let name = escape(&line.name);
+                let _ = write!(legend, "<span><i class=\"k{number}\"></i>{name}</span>");
             }
-            let _ = write!(
-                out,
-                "<polyline class=\"series\" style=\"{}\" points=\"",
-                colour(nth)
-            );
-            for &(a, b) in &series.points {
-                let _ = write!(out, "{:.1},{:.1} ", across(a), up(b));
-            }
-            out.push_str("\"/>");
         }
-        out.push_str("</svg>");
-        out
+        format!(
+            "<figure><figcaption><h3>{}</h3><p>{}</p></figcaption><div class=\"legend\">{legend}</div>\
+             <div class=\"plot\">{svg}<output></output></div></figure>\n",
+            escape(&self.title),
+            escape(&self.subtitle)
+        )
     }
 
-    fn legend(&self, out: &mut String) {
-        let shown = self.series.iter().enumerate();
-        let shown: Vec<_> = shown
-            .filter(|(_, series)| series.points.len() > 1)
-            .collect();
-        if shown.len() < 2 {
-            return;
+    fn frame(&self) -> Frame {
+        let points = self.lines.iter().flat_map(|line| &line.points);
+        let (mut x, mut y) = ((f64::MAX, f64::MIN), (f64::MAX, f64::MIN));
+        for (px, py) in points {
+            x = (x.0.min(*px), x.1.max(*px));
+            y = (y.0.min(*py), y.1.max(*py));
         }
-        let widths = shown
-            .iter()
-            .map(|(_, series)| 30.0 + 6.0 * series.name.len() as f64);
-        // Many phases: closer together, but all there.
-        let squeeze = (LEGEND_WIDTH / widths.sum::<f64>()).min(1.0);
-        let mut at = LEFT;
-        for (nth, series) in shown {
-            let _ = write!(
-                out,
-                "<line class=\"series\" style=\"{}\" x1=\"{at:.1}\" y1=\"10\" x2=\"{:.1}\" y2=\"10\"/>\
-                 <text x=\"{:.1}\" y=\"14\">{}</text>",
-                colour(nth),
-                at + 12.0,
-                at + 16.0,
-                escape(&series.name)
-            );
-            at += squeeze * (30.0 + 6.0 * series.name.len() as f64);
-        }
-    }
-}
-
-fn colour(nth: usize) -> String {
-    let dash = if nth < COLOURS {
-        ""
-    } else {
-        ";stroke-dasharray:5 3"
-    };
-    format!("stroke:var(--c{}){dash}", nth % COLOURS)
-}
-
-impl Scale {
-    fn over(axis: Axis, values: impl Iterator<Item = f64>) -> Self {
-        let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
-        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let (low, high) = if low > high { (0.0, 1.0) } else { (low, high) };
-        let (low, high, ticks) = match axis {
-            Axis::LogTime => {
-                let first = low.max(100.0).log10().floor();
-                let last = high.max(1000.0).log10().ceil().max(first + 1.0);
-                let ticks = (first as i32..=last as i32).map(|power| 10f64.powi(power));
-                (10f64.powf(first), 10f64.powf(last), ticks.collect())
-            }
-            Axis::Percentile => {
-                let last = high.ceil().max(1.0);
-                let half = (0..=last as i32).map(f64::from);
-                (0.0, last, half.collect())
-            }
-            Axis::Seconds => (low, high.max(low + 1e-3), steps(axis, low, high, 7.0)),
-            _ => {
-                let ticks = steps(axis, 0.0, high.max(1e-9) * 1.05, 5.0);
-                (0.0, high.max(1e-9) * 1.08, ticks)
+        let y = match self.y_scale {
+            Scale::Linear => (0.0, if y.1 > 0.0 { y.1 * 1.08 } else { 1.0 }),
+            Scale::Log => {
+                let low = y.0.max(1.0);
+                (low / 1.25, y.1.max(low * 2.0) * 1.25)
             }
         };
-        Scale {
-            axis,
-            low,
-            high,
-            ticks,
-        }
+        let x = if x.0 == x.1 { (x.0, x.0 + 1.0) } else { x };
+        let y_scale = self.y_scale;
+        Frame { x, y, y_scale }
     }
 
-    /// 0 at the low end, 1 at the high one.
-    fn place(&self, value: f64) -> f64 {
-        let place = match self.axis {
-            Axis::LogTime => {
-                (value.max(self.low) / self.low).log10() / (self.high / self.low).log10()
-            }
-            _ => (value - self.low) / (self.high - self.low),
-        };
-        place.clamp(0.0, 1.0)
-    }
-}
-
-/// Round numbers, about so many of them.
-fn steps(axis: Axis, low: f64, high: f64, about: f64) -> Vec<f64> {
-    let rough = (high - low).max(1e-9) / about;
-    let base: f64 = if axis == Axis::Bytes { 2.0 } else { 10.0 };
-    let unit = base.powf(rough.log(base).floor());
-    let factors: &[f64] = if axis == Axis::Bytes {
-        &[1.0, 2.0]
-    } else {
-        &[1.0, 2.0, 5.0, 10.0]
-    };
-    let step = factors
-        .iter()
-        .map(|factor| factor * unit)
-        .find(|step| *step >= rough);
-    let step = step.unwrap_or(unit * base);
-    let first = (low / step).ceil() as i64;
-    let last = (high / step).floor() as i64;
-    (first..=last).map(|nth| nth as f64 * step).collect()
-}
-
-impl Axis {
-    fn label(self, value: f64) -> String {
-        match self {
-            Axis::Seconds => format!("{} s", round(value)),
-            Axis::Percentile if value == 0.0 => "0 %".into(),
-            Axis::Percentile => {
-                let digits = (value as usize).saturating_sub(2);
-                format!("{:.digits$} %", 100.0 - 100.0 * 10f64.powf(-value))
-            }
-            Axis::LogTime => {
-                let (value, unit) = match value {
-                    1e9.. => (value / 1e9, "s"),
-                    1e6.. => (value / 1e6, "ms"),
-                    1e3.. => (value / 1e3, "µs"),
-                    _ => (value, "ns"),
+    fn draw_axes(&self, frame: &Frame, svg: &mut String) {
+        let ticks = match self.y_scale {
+            Scale::Linear => {
+                let unit = if self.y_binary {
+                    1024f64.powf(frame.y.1.log(1024.0).floor())
+                } else {
+                    1.0
                 };
-                format!("{} {unit}", value.round())
+                let ticks = linear_ticks(frame.y.0 / unit, frame.y.1 / unit, 5);
+                ticks.into_iter().map(|tick| tick * unit).collect()
             }
-            Axis::Count => table::count(value),
-            Axis::Percent => format!("{} %", round(value)),
-            Axis::Bytes => table::bytes(value),
+            Scale::Log => log_ticks(frame.y.0, frame.y.1),
+        };
+        for tick in ticks {
+            let y = frame.y_at(tick);
+            let _ = write!(
+                svg,
+                "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
+                 <text class=\"tick\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                WIDTH - RIGHT,
+                LEFT - 8.0,
+                y + 4.0,
+                escape(&(self.y_text)(tick))
+            );
         }
+        let ticks = if self.x_ticks.is_empty() {
+            linear_ticks(frame.x.0, frame.x.1, 7)
+        } else {
+            let within = |x: &&f64| (frame.x.0..=frame.x.1).contains(*x);
+            self.x_ticks.iter().filter(within).copied().collect()
+        };
+        let base = HEIGHT - BOTTOM;
+        for tick in ticks {
+            let _ = write!(
+                svg,
+                "<text class=\"tick\" x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+                frame.x_at(tick),
+                base + 20.0,
+                escape(&(self.x_text)(tick))
+            );
+        }
+        let _ = write!(
+            svg,
+            "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{base}\" y2=\"{base}\"/>",
+            WIDTH - RIGHT
+        );
+    }
+
+    fn draw_marks(&self, frame: &Frame, svg: &mut String) {
+        let mut free_from = 0.0;
+        for (at, name) in &self.marks {
+            let x = frame.x_at(at.clamp(frame.x.0, frame.x.1));
+            let _ = write!(
+                svg,
+                "<line class=\"mark\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{}\"/>",
+                HEIGHT - BOTTOM
+            );
+            // Names that would lie on each other are left out; the lines stay.
+            let room = name.chars().count() as f64 * NAME_LETTER + 12.0;
+            if x >= free_from {
+                let (anchor, shift) = if x > WIDTH - RIGHT - room {
+                    ("end", -3.0)
+                } else {
+                    ("start", 3.0)
+                };
+                let _ = write!(
+                    svg,
+                    "<text class=\"name\" x=\"{:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
+                    x + shift,
+                    TOP - 7.0,
+                    escape(name)
+                );
+                free_from = x + room;
+            }
+        }
+    }
+
+    fn draw_line(&self, frame: &Frame, number: usize, line: &Line, svg: &mut String) {
+        let (mut path, mut data) = (String::new(), String::new());
+        for (index, (x, y)) in line.points.iter().enumerate() {
+            let (px, py) = (frame.x_at(*x), frame.y_at(*y));
+            let letter = if index == 0 { 'M' } else { 'L' };
+            let _ = write!(path, "{letter}{px:.1} {py:.1}");
+            let _ = write!(
+                data,
+                "{px:.1},{py:.1},{},{};",
+                escape(&(self.x_text)(*x)),
+                escape(&(self.y_text)(*y))
+            );
+        }
+        if self.filled
+            && let (Some(first), Some(last)) = (line.points.first(), line.points.last())
+        {
+            let base = HEIGHT - BOTTOM;
+            let (from, to) = (frame.x_at(first.0), frame.x_at(last.0));
+            let _ = write!(
+                svg,
+                "<path class=\"area a{number}\" d=\"{path}L{to:.1} {base}L{from:.1} {base}Z\"/>"
+            );
+        }
+        let _ = write!(
+            svg,
+            "<path class=\"line l{number}\" d=\"{path}\" data-name=\"{}\" data-points=\"{data}\"/>",
+            escape(&line.name)
+        );
     }
 }
 
-fn round(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
+impl Frame {
+    fn x_at(&self, x: f64) -> f64 {
+        LEFT + (x - self.x.0) / (self.x.1 - self.x.0) * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn y_at(&self, y: f64) -> f64 {
+        let share = match self.y_scale {
+            Scale::Linear => (y - self.y.0) / (self.y.1 - self.y.0),
+            Scale::Log => (y.max(self.y.0) / self.y.0).ln() / (self.y.1 / self.y.0).ln(),
+        };
+        HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP)
+    }
+}
+
+/// Round numbers from `low` to `high`, about `wanted` of them.
+pub(crate) fn linear_ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
+    let rough = (high - low) / wanted as f64;
+    let decade = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * decade)
+        .find(|step| *step >= rough)
+        .unwrap_or(10.0 * decade);
+    let first = (low / step).ceil() as i64;
+    let last = (high / step + 1e-9).floor() as i64;
+    (first..=last).map(|n| n as f64 * step).collect()
+}
+
+/// Powers of ten, with 2 and 5 between them if there are few.
+fn log_ticks(low: f64, high: f64) -> Vec<f64> {
+    let factors: &[f64] = if (high / low).log10() < 3.0 {
+        &[1.0, 2.0, 5.0]
+    } else {
+        &[1.0]
+    };
+    let decades = (low.log10().floor() as i32)..=(high.log10().ceil() as i32);
+    let all = decades.flat_map(|d| factors.iter().map(move |f| f * 10f64.powi(d)));
+    all.filter(|tick| (low..=high).contains(tick)).collect()
+}
+
+/// Text as it may stand in HTML, in attributes too.
+pub(crate) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '"' => out += "&quot;",
+            '\'' => out += "&#39;",
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_within_the_axis() {
+        assert_eq!(linear_ticks(0.0, 10.0, 5), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
+        assert_eq!(
+            linear_ticks(0.0, 0.7, 5),
+            [0.0, 0.2, 0.4, 0.6000000000000001]
+        );
+        assert_eq!(log_ticks(0.9e6, 6e6), [1e6, 2e6, 5e6]);
+        assert_eq!(log_ticks(1.0, 1e5).len(), 6);
+    }
+
+    #[test]
+    fn a_plot_without_a_line_is_left_out() {
+        let plot = Plot {
+            title: "x".into(),
+            subtitle: String::new(),
+            lines: vec![],
+            y_scale: Scale::Linear,
+            y_text: |v| v.to_string(),
+            x_text: |v| v.to_string(),
+            x_ticks: vec![],
+            y_binary: false,
+            filled: false,
+            marks: vec![],
+        };
+        assert_eq!(plot.figure(), "");
+    }
+
+    #[test]
+    fn flat_lines_and_zeros_on_a_log_scale_stay_on_the_paper() {
+        let line = Line {
+            name: "a \"quoted\" <name>".into(),
+            points: vec![(0.0, 0.0), (1.0, 0.0)],
+        };
+        let plot = Plot {
+            title: "t".into(),
+            subtitle: "s".into(),
+            lines: vec![line],
+            y_scale: Scale::Log,
+            y_text: |v| v.to_string(),
+            x_text: |v| v.to_string(),
+            x_ticks: vec![],
+            y_binary: false,
+            filled: true,
+            marks: vec![(0.5, "m".into())],
+        };
+        let text = plot.figure();
+        assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+        assert!(text.contains("a &quot;quoted&quot; &lt;name&gt;"));
+    }
 }

@@ -1,143 +1,246 @@
-//! Where the clients go, and from which addresses.
+//! Which server, and how a client asks it for a WebSocket (RFC 6455, section 4.1).
 
-use std::fmt;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
-use std::str::FromStr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::{SocketAddr, ToSocketAddrs};
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+use thiserror::Error;
 
-use crate::ring::port_at_connect;
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const HEAD_BYTES_MAX: usize = 16 << 10;
+const HEADERS_MAX: usize = 64;
 
-/// A `ws://` address whose path may have `{topic}` in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Url {
-    pub host: String,
-    path: String,
+/// The server under test and what to say to it.
+#[derive(Clone, Debug)]
+pub struct Target {
     pub address: SocketAddr,
+    host: String,
+    path: String,
+    subprotocol: Option<String>,
+    headers: Vec<(String, String)>,
 }
 
-impl Url {
-    /// The path of one topic's connections.
-    pub fn target(&self, topic: u32) -> String {
-        self.path.replace("{topic}", &topic.to_string())
-    }
-
-    /// Whether topics have paths of their own.
-    pub fn has_topic(&self) -> bool {
-        self.path.contains("{topic}")
-    }
+/// Why an URL or a header cannot be used.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum TargetError {
+    #[error("--url {0}: it must begin with ws:// (TLS is not part of this tool; test behind it)")]
+    Scheme(String),
+    #[error("--url {url}: cannot find the host: {reason}")]
+    Host { url: String, reason: String },
+    #[error("--url {0}: a path holds no spaces and no control characters")]
+    Path(String),
+    #[error("--header {0:?}: write it as 'Name: value'")]
+    Header(String),
 }
 
-impl FromStr for Url {
-    type Err = String;
+/// Why a server's answer is no WebSocket.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum HandshakeError {
+    #[error("the server answered {0} {1:?} where 101 was expected")]
+    Status(u16, String),
+    #[error("the server's answer is no HTTP: {0}")]
+    NotHttp(String),
+    #[error("the server's answer is longer than {HEAD_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("the server's Sec-WebSocket-Accept does not match the key sent to it")]
+    Accept,
+    #[error("the server's answer lacks '{0}'")]
+    Missing(&'static str),
+    #[error("the server chose the subprotocol {0:?}, which was not offered")]
+    Subprotocol(String),
+    #[error("the server chose the extension {0:?}, although none was offered")]
+    Extension(String),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let rest = text.strip_prefix("ws://").ok_or_else(|| {
-            if text.starts_with("wss://") {
-                "this tool speaks no TLS; give a ws:// address".to_string()
-            } else {
-                "the address must begin with ws://, as ws://127.0.0.1:8000/bench-{topic}".into()
-            }
-        })?;
-        let (host, path) = match rest.find(['/', '?']) {
-            Some(at) if rest.as_bytes()[at] == b'/' => (&rest[..at], rest[at..].to_string()),
-            Some(at) => (&rest[..at], format!("/{}", &rest[at..])),
-            None => (rest, "/".to_string()),
+impl Target {
+    /// `url` as `ws://host:port/path`, where `{topic}` stands for the topic's number.
+    pub fn new(
+        url: &str,
+        subprotocol: Option<String>,
+        headers: &[String],
+    ) -> Result<Target, TargetError> {
+        let rest = (url.strip_prefix("ws://")).ok_or_else(|| TargetError::Scheme(url.into()))?;
+        let split = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (host, path) = rest.split_at(split);
+        let path = match path {
+            "" => "/".to_string(),
+            query if query.starts_with('?') => format!("/{query}"),
+            path => path.to_string(),
         };
-        if path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
-            return Err("the path must not contain spaces or control characters".into());
+        if path.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(TargetError::Path(url.into()));
         }
-        let bare = host.is_empty() || host.starts_with(':');
-        let with_port = if host.rsplit(']').next().is_some_and(|end| end.contains(':')) {
+        let has_port = host
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let with_port = if has_port {
             host.to_string()
         } else {
             format!("{host}:80")
         };
-        let found = with_port.to_socket_addrs().ok().filter(|_| !bare);
-        let address = found
-            .and_then(|mut found| found.next())
-            .ok_or_else(|| format!("{host:?} is not a host and port that can be found"))?;
-        Ok(Url {
+        let address = with_port
+            .to_socket_addrs()
+            .map_err(|error| error.to_string())
+            .and_then(|mut all| all.next().ok_or("it has no address".to_string()))
+            .map_err(|reason| TargetError::Host {
+                url: url.into(),
+                reason,
+            })?;
+        let headers = headers
+            .iter()
+            .map(|line| {
+                let parts = line.split_once(':').filter(|(name, value)| {
+                    !name.trim().is_empty() && !value.contains(['\r', '\n'])
+                });
+                let (name, value) = parts.ok_or_else(|| TargetError::Header(line.clone()))?;
+                Ok((name.trim().to_string(), value.trim().to_string()))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Target {
+            address,
             host: host.to_string(),
             path,
-            address,
+            subprotocol,
+            headers,
         })
     }
+
+    /// Whether the path tells topics apart.
+    pub fn names_topics(&self) -> bool {
+        self.path.contains("{topic}")
+    }
+
+    /// The request of one client. No extension is offered: deflate would make
+    /// the sizes on the wire depend on the padding.
+    pub fn request(&self, topic: u32, key: &[u8; 16]) -> Vec<u8> {
+        let path = self.path.replace("{topic}", &topic.to_string());
+        let mut head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n",
+            self.host,
+            STANDARD.encode(key)
+        );
+        if let Some(name) = &self.subprotocol {
+            head += &format!("Sec-WebSocket-Protocol: {name}\r\n");
+        }
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += "\r\n";
+        head.into_bytes()
+    }
+
+    /// The length of the answer's head once it is complete and right, `None`
+    /// while more of it must come.
+    pub fn check_answer(
+        &self,
+        bytes: &[u8],
+        key: &[u8; 16],
+    ) -> Result<Option<usize>, HandshakeError> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut answer = httparse::Response::new(&mut headers);
+        let length = match answer.parse(bytes) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => return Ok(None),
+            Ok(httparse::Status::Partial) => return Err(HandshakeError::TooLong),
+            Err(error) => return Err(HandshakeError::NotHttp(error.to_string())),
+        };
+        let code = answer.code.unwrap_or(0);
+        if code != 101 {
+            let reason = answer.reason.unwrap_or("").to_string();
+            return Err(HandshakeError::Status(code, reason));
+        }
+        let find = |name: &str| {
+            let found = (answer.headers.iter()).find(|h| h.name.eq_ignore_ascii_case(name));
+            found.map(|h| String::from_utf8_lossy(h.value).trim().to_string())
+        };
+        if !find("upgrade").is_some_and(|v| v.eq_ignore_ascii_case("websocket")) {
+            return Err(HandshakeError::Missing("Upgrade: websocket"));
+        }
+        if !find("connection").is_some_and(|v| v.to_ascii_lowercase().contains("upgrade")) {
+            return Err(HandshakeError::Missing("Connection: Upgrade"));
+        }
+        if find("sec-websocket-accept") != Some(accept_for(key)) {
+            return Err(HandshakeError::Accept);
+        }
+        if let Some(extension) = find("sec-websocket-extensions") {
+            return Err(HandshakeError::Extension(extension));
+        }
+        if let Some(chosen) = find("sec-websocket-protocol") {
+            let offered = self.subprotocol.iter().flat_map(|all| all.split(','));
+            if !offered.map(str::trim).any(|name| name == chosen) {
+                return Err(HandshakeError::Subprotocol(chosen));
+            }
+        }
+        Ok(Some(length))
+    }
 }
 
-impl fmt::Display for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ws://{}{}", self.host, self.path)
-    }
+fn accept_for(key: &[u8; 16]) -> String {
+    let text = STANDARD.encode(key) + GUID;
+    STANDARD.encode(Sha1::digest(text.as_bytes()))
 }
 
-/// Hands out source addresses. One address has some 28,000 ports, and servers
-/// bound the connections of one; on the loopback network there are 16 million
-/// addresses to choose from.
-#[derive(Debug)]
-pub struct Sources {
-    to: SocketAddr,
-    per_address: u32,
-    /// Addresses skipped because their ports had run out.
-    skipped: AtomicU32,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Sources {
-    pub fn new(to: SocketAddr, per_address: u32) -> Self {
-        Sources {
-            to,
-            per_address,
-            skipped: AtomicU32::new(0),
-        }
+    fn target(url: &str) -> Result<Target, TargetError> {
+        Target::new(url, Some("chat, superchat".into()), &["X-Team: red".into()])
     }
 
-    /// The source of the client with this number; `None` leaves it to the
-    /// kernel.
-    pub fn of(&self, client: u32) -> Option<Ipv4Addr> {
-        let loopback = matches!(self.to.ip(), IpAddr::V4(ip) if ip.is_loopback());
-        let place = client / self.per_address + self.skipped.load(Ordering::Relaxed);
-        if !loopback || place == 0 {
-            return None;
-        }
-        // 127.0.1.1 to 127.0.1.250, then 127.0.2.1 and so on.
-        let place = place - 1;
-        let [third, fourth] = [1 + place / 250, 1 + place % 250];
-        Some(Ipv4Addr::new(
-            127,
-            (third >> 8) as u8,
-            third as u8,
-            fourth as u8,
-        ))
+    #[test]
+    fn the_accept_value_is_that_of_the_rfc() {
+        assert_eq!(
+            accept_for(b"the sample nonce"),
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
     }
 
-    /// The ports of the addresses in use have run out; whether there are
-    /// others to try.
-    pub fn skip(&self) -> bool {
-        let before = self.skipped.fetch_add(1, Ordering::Relaxed);
-        before < 1000 && self.of(u32::MAX / 2).is_some()
+    #[test]
+    fn a_request_names_topic_host_protocol_and_headers() {
+        let target = target("ws://127.0.0.1:8000/bench-{topic}?echo=true").unwrap();
+        let text = String::from_utf8(target.request(7, &[0; 16])).unwrap();
+        assert!(text.starts_with("GET /bench-7?echo=true HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n"));
+        assert!(text.contains("\r\nSec-WebSocket-Protocol: chat, superchat\r\n"));
+        assert!(text.contains("\r\nX-Team: red\r\n"));
+        assert!(text.ends_with("\r\n\r\n"));
     }
 
-    /// A socket for one client, not yet connected.
-    ///
-    /// # Errors
-    /// Those of `socket`, `setsockopt` and `bind`.
-    pub fn socket(&self, client: u32) -> io::Result<Socket> {
-        let kind = Type::STREAM.cloexec();
-        let socket = Socket::new(Domain::for_address(self.to), kind, Some(Protocol::TCP))?;
-        socket.set_tcp_nodelay(true)?;
-        // Thousands that leave at once would else keep their ports for a
-        // minute.
-        socket.set_linger(Some(std::time::Duration::ZERO))?;
-        if let Some(source) = self.of(client) {
-            port_at_connect(&socket)?;
-            socket.bind(&SockAddr::from(SocketAddr::from((source, 0))))?;
-        }
-        Ok(socket)
+    #[test]
+    fn bad_urls_and_headers_say_what_to_write() {
+        let error = target("wss://example/").unwrap_err().to_string();
+        assert!(error.contains("must begin with ws://"), "{error}");
+        assert!(target("ws://127.0.0.1:8000/a b").is_err());
+        let error = Target::new("ws://127.0.0.1/", None, &["nonsense".into()]).unwrap_err();
+        assert!(error.to_string().contains("'Name: value'"));
     }
 
-    pub fn to(&self) -> SockAddr {
-        SockAddr::from(self.to)
+    #[test]
+    fn an_answer_is_checked_to_the_letter() {
+        let target = target("ws://127.0.0.1:1/").unwrap();
+        let key = *b"the sample nonce";
+        let good = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n";
+        assert_eq!(
+            target.check_answer(good.as_bytes(), &key),
+            Ok(Some(good.len()))
+        );
+        assert_eq!(target.check_answer(&good.as_bytes()[..60], &key), Ok(None));
+        let check = |text: String| target.check_answer(text.as_bytes(), &key).unwrap_err();
+        assert_eq!(check(good.replace("s3pP", "s3pQ")), HandshakeError::Accept);
+        assert_eq!(
+            check("HTTP/1.1 403 Forbidden\r\n\r\n".into()),
+            HandshakeError::Status(403, "Forbidden".into())
+        );
+        assert_eq!(
+            check(good.replace("Protocol: chat", "Protocol: other")),
+            HandshakeError::Subprotocol("other".into())
+        );
+        assert_eq!(
+            check(good.replace("Upgrade: WebSocket", "X: y")),
+            HandshakeError::Missing("Upgrade: websocket")
+        );
     }
 }

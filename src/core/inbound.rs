@@ -124,16 +124,37 @@ impl State {
         self.skip_own(slot, published)
     }
 
-    /// Appends a message to a topic of this core and has it fanned out.
+    /// Appends a message to a topic of this core and has it fanned out. Where
+    /// all logs are full, history makes room.
     fn publish(
         &mut self,
         number: u32,
         opcode: Opcode,
         payload: Payload<'_>,
     ) -> Result<Published, CloseReason> {
+        let published = match self.append(number, opcode, payload) {
+            Err(AppendError::TotalFull) if self.hub.make_room() => {
+                self.append(number, opcode, payload)
+            }
+            published => published,
+        };
+        let published = published.map_err(|error| match error {
+            AppendError::Payload(fault) => CloseReason::Fault(fault),
+            AppendError::LogFull | AppendError::TotalFull => CloseReason::LogFull,
+        })?;
+        self.grow_topic(number);
+        Ok(published)
+    }
+
+    fn append(
+        &mut self,
+        number: u32,
+        opcode: Opcode,
+        payload: Payload<'_>,
+    ) -> Result<Published, AppendError<Fault>> {
         let topic = &self.locals.at(number).topic;
         let text = opcode == Opcode::Text;
-        let published = match payload {
+        match payload {
             // The common way: one pass from the receive buffer into the log.
             Payload::Masked { bytes, key } if topic.window_bits().is_none() => topic.publish(
                 opcode,
@@ -151,10 +172,10 @@ impl State {
                 scratch.unmask(bytes, key);
                 let checked = check_text(text, scratch.plain());
                 let published = checked
-                    .map_err(CloseReason::Fault)
-                    .and_then(|()| self.publish(number, opcode, Payload::Whole(scratch.plain())));
+                    .map_err(AppendError::Payload)
+                    .and_then(|()| self.append(number, opcode, Payload::Whole(scratch.plain())));
                 self.codec.give_back(scratch);
-                return published;
+                published
             }
             Payload::Whole(bytes) => {
                 let settings = self.hub.settings();
@@ -180,13 +201,7 @@ impl State {
                     },
                 )
             }
-        };
-        let published = published.map_err(|error| match error {
-            AppendError::Payload(fault) => CloseReason::Fault(fault),
-            AppendError::LogFull | AppendError::TotalFull => CloseReason::LogFull,
-        })?;
-        self.grow_topic(number);
-        Ok(published)
+        }
     }
 
     /// The publisher does not hear itself: its cursor steps over the message.

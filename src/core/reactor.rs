@@ -26,6 +26,9 @@ use crate::ring::{Completion, Event, Ring};
 
 /// Rounds of one turn; then the acceptor is let in.
 const ROUNDS_MAX: usize = 16;
+/// Requests to the kernel after which a turn begins no further round: an opening handshake
+/// takes several turns, and on a busy core it would wait for 16 full rounds in each.
+const TURN_REQUESTS_MAX: usize = 512;
 
 /// Established connections of one core, on ring `R`.
 pub struct Reactor<R> {
@@ -140,6 +143,7 @@ impl<R: Ring> Reactor<R> {
         let began = Instant::now();
         let hub = self.state.hub.clone();
         self.ring.mute(true);
+        let mut requests = 0;
         for _ in 0..ROUNDS_MAX {
             self.state.now_ms = hub.now_ms();
             let queued = self.ring.enter()?;
@@ -153,7 +157,9 @@ impl<R: Ring> Reactor<R> {
                 self.fan_out();
                 self.flush();
             }
-            if quiet && !self.state.has_work() && self.ring.queued() == 0 {
+            requests += queued;
+            let idle = quiet && !self.state.has_work() && self.ring.queued() == 0;
+            if idle || requests >= TURN_REQUESTS_MAX {
                 break;
             }
         }

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,7 +32,8 @@ pub type Listeners = Vec<Socket>;
 
 /// What the daemon asks of a running core when it hands over.
 pub enum Command {
-    StopAccepting,
+    /// Accept nobody any more, and tell once all who came have been answered.
+    StopAccepting(mpsc::Sender<()>),
     /// Come to rest, then write everything down.
     Freeze(mpsc::Sender<SavedCore>),
     /// Hand out plain descriptors of the sockets in these slots.
@@ -69,6 +71,8 @@ pub struct Plan {
     pub core: usize,
     pub hub: Arc<Hub>,
     pub listeners: Listeners,
+    /// The service manager has passed the listeners and keeps them.
+    pub activated: bool,
     /// The kernel says of zero-copy sends whether they copied.
     pub reports_usage: bool,
     pub inheritance: Option<Inheritance>,
@@ -130,6 +134,7 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
         core,
         hub,
         listeners,
+        activated,
         reports_usage,
         inheritance,
     } = plan;
@@ -145,7 +150,7 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
     if let Some(inheritance) = inheritance {
         inherit(&mut reactor, inheritance);
     }
-    runtime.block_on(serve(core, hub, listeners, reactor))
+    runtime.block_on(serve(core, hub, listeners, activated, reactor))
 }
 
 /// Takes connections in and waits until they are this process's to serve.
@@ -162,6 +167,7 @@ async fn serve(
     core: usize,
     hub: Arc<Hub>,
     mut listeners: Listeners,
+    activated: bool,
     reactor: Reactor<Uring>,
 ) -> io::Result<()> {
     let acceptor = Rc::new(Acceptor {
@@ -190,7 +196,10 @@ async fn serve(
         let mut reactor = acceptor.reactor.borrow_mut();
         for command in hub.mailbox(core).commands() {
             match command {
-                Command::StopAccepting => accepting.drain(..).for_each(|task| task.abort()),
+                Command::StopAccepting(reply) => {
+                    accepting.drain(..).for_each(|task| task.abort());
+                    moving.answering = Some(reply);
+                }
                 Command::Freeze(reply) => {
                     reactor.freeze();
                     moving.freezing = Some(reply);
@@ -215,10 +224,10 @@ async fn serve(
             let drain = Duration::from_millis(hub.settings().drain_ms_max);
             let now = Instant::now();
             let end = *deadline.get_or_insert_with(|| {
-                // Not a word to the sockets: one that the service manager has
-                // passed lives on, and who comes then waits in it.
                 accepting.drain(..).for_each(|task| task.abort());
-                listeners.clear();
+                listeners
+                    .drain(..)
+                    .for_each(|socket| close(&socket, activated));
                 now + drain + 2 * TICK
             });
             let left = end.saturating_duration_since(now + 2 * TICK);
@@ -231,8 +240,9 @@ async fn serve(
             // only when it is about to wait.
             hub.mailbox(core).wake();
         }
-        moving.reply(&mut reactor);
-        let is_over = reactor.is_empty() && acceptor.guests.get() == 0;
+        let guests = acceptor.guests.get();
+        moving.reply(&mut reactor, guests);
+        let is_over = reactor.is_empty() && guests == 0;
         if deadline.is_some_and(|deadline| is_over || deadline <= Instant::now()) {
             return Ok(());
         }
@@ -252,18 +262,33 @@ fn accept(acceptor: &Rc<Acceptor>, listeners: &Listeners) -> io::Result<Vec<Acce
     listeners.iter().map(watch).collect()
 }
 
+/// Ends listening, so that who comes now is refused at once. A socket of the
+/// service manager's lives on, and who comes waits in it for the next daemon.
+fn close(listener: &Socket, activated: bool) {
+    // Closing would not do: a handle is kept for a successor.
+    if !activated && let Err(error) = listener.shutdown(Shutdown::Both) {
+        tracing::warn!(%error, "cannot end listening");
+    }
+}
+
 type Accepting = tokio::task::JoinHandle<()>;
 
 /// What a core has been asked for on the way to another process.
 #[derive(Default)]
 struct Moving {
+    answering: Option<mpsc::Sender<()>>,
     freezing: Option<mpsc::Sender<SavedCore>>,
     installing: Option<(usize, Vec<Installed>, mpsc::Sender<Vec<Installed>>)>,
 }
 
 impl Moving {
     /// Answers what can be answered by now. Who asked may have given up.
-    fn reply(&mut self, reactor: &mut Reactor<Uring>) {
+    fn reply(&mut self, reactor: &mut Reactor<Uring>, guests: usize) {
+        if guests == 0
+            && let Some(reply) = self.answering.take()
+        {
+            let _ = reply.send(());
+        }
         if self.freezing.is_some() && reactor.is_still() {
             let reply = self.freezing.take().expect("it is there");
             let _ = reply.send(reactor.save());

@@ -29,6 +29,8 @@ pub(super) enum Message {
     },
     /// The admin listener's socket comes along, if there is one.
     Admin,
+    /// From the successor: its process id.
+    Here(i32),
     /// From the successor: it could serve.
     Ready,
     /// A file with the state comes along.

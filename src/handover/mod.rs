@@ -3,7 +3,9 @@
 //!
 //! ```text
 //! predecessor                          successor
-//!   starts it, with one socket   --->   reads its settings, makes its rings
+//!   starts it, with one socket   --->   becomes a child of the service manager,
+//!                                       reads its settings, makes its rings
+//!                                <---   here (its process id)
 //!   hello, listening sockets     --->
 //!                                <---   ready
 //!   stops accepting, freezes

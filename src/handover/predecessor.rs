@@ -6,7 +6,10 @@ use std::process::{Child, Command as Process};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::channel::{Channel, Message};
 use super::rest::{carry_on, come_to_rest, memory_file, plain_sockets, write_down};
@@ -17,6 +20,8 @@ use crate::ring::passing::FILES_MAX;
 
 /// The environment variable that tells a successor where its channel is.
 pub(super) const VARIABLE: &str = "FANFARE_HANDOVER";
+/// Behind the number in [`VARIABLE`]: be nobody's child before anything else.
+pub(super) const DETACH: &str = " detach";
 
 /// How long a successor may take until it could serve.
 const START_TIME: Duration = Duration::from_secs(15);
@@ -35,7 +40,7 @@ pub struct Predecessor {
     /// The program and its arguments, as they were when this one started.
     pub program: Vec<std::ffi::OsString>,
     /// Called between `done` and `go`, with the successor's process id.
-    pub before_go: Box<dyn Fn(u32) + Send + Sync>,
+    pub before_go: Box<dyn Fn(Pid) + Send + Sync>,
 }
 
 /// Starts a successor and hands everything to it. On success this process owns
@@ -45,11 +50,12 @@ pub struct Predecessor {
 /// A sentence on what went wrong; then everything goes on here.
 pub fn hand_over(from: &Predecessor) -> Result<(), String> {
     let (channel, theirs) = Channel::pair().map_err(|error| error.to_string())?;
-    let mut child = start(from, theirs)?;
-    let outcome = converse(from, &channel, child.id());
+    let child = start(from, theirs)?;
+    let successor = meet(&channel, child)?;
+    let outcome = converse(from, &channel, successor);
     if let Err(sentence) = outcome {
         drop(channel);
-        end(&mut child);
+        end(successor);
         carry_on(&from.hub);
         return Err(sentence);
     }
@@ -61,7 +67,7 @@ fn start(from: &Predecessor, theirs: OwnedFd) -> Result<Child, String> {
     fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|error| error.to_string())?;
     Process::new(program)
         .args(arguments)
-        .env(VARIABLE, theirs.as_raw_fd().to_string())
+        .env(VARIABLE, format!("{}{DETACH}", theirs.as_raw_fd()))
         // They were for this process.
         .env_remove("LISTEN_FDS")
         .env_remove("LISTEN_PID")
@@ -70,15 +76,29 @@ fn start(from: &Predecessor, theirs: OwnedFd) -> Result<Child, String> {
         .map_err(|error| format!("cannot start {}: {error}", program.display()))
 }
 
-fn end(child: &mut Child) {
-    // It may have ended by itself, which is just as well.
+/// The process id of the successor, which `child` has started and left behind.
+fn meet(channel: &Channel, mut child: Child) -> Result<Pid, String> {
+    let answer = channel.receive(START_TIME);
+    // It has done its part, or never will.
     let _ = child.kill();
-    if let Ok(status) = child.wait() {
-        tracing::info!(%status, "the successor has ended");
+    let status = child.wait().map_err(|error| error.to_string())?;
+    match answer? {
+        Some((Message::Here(pid), _)) => Ok(Pid::from_raw(pid)),
+        Some((Message::Failed(sentence), _)) => Err(format!("the successor says: {sentence}")),
+        Some((message, _)) => Err(format!("the successor said {message:?} at first")),
+        None => Err(format!("the successor has ended, {status}")),
     }
 }
 
-fn converse(from: &Predecessor, channel: &Channel, successor: u32) -> Result<(), String> {
+/// Nothing is left for a successor to do that has failed.
+fn end(successor: Pid) {
+    match kill(successor, Signal::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(error) => tracing::error!(%successor, %error, "cannot end the successor"),
+    }
+}
+
+fn converse(from: &Predecessor, channel: &Channel, successor: Pid) -> Result<(), String> {
     send_listeners(from, channel)?;
     expect(channel, &Message::Ready, START_TIME)?;
     let hub = &from.hub;
@@ -93,7 +113,7 @@ fn converse(from: &Predecessor, channel: &Channel, successor: u32) -> Result<(),
     tracing::info!(
         connections = cores.iter().map(|core| core.conns.len()).sum::<usize>(),
         silent_ms = silent_since.elapsed().as_millis() as u64,
-        successor,
+        %successor,
         "handed over"
     );
     Ok(())

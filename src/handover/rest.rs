@@ -22,26 +22,27 @@ const FREEZE_TIME: Duration = Duration::from_secs(2);
 /// Stops accepting, lets handshakes end and freezes all connections. From then
 /// on clients hear nothing, until somebody thaws.
 pub(super) fn come_to_rest(hub: &Hub) -> Result<Vec<SavedCore>, String> {
-    let began = Instant::now();
-    for mailbox in hub.mailboxes() {
-        mailbox.command(Command::StopAccepting);
-    }
-    while hub.admission().handshakes() > 0 && began.elapsed() < HANDSHAKES_TIME {
-        std::thread::sleep(Duration::from_millis(2));
+    let answered = ask(hub, Command::StopAccepting);
+    let end = Instant::now() + HANDSHAKES_TIME;
+    for reply in answered {
+        // Who takes longer is left behind.
+        let _ = reply.recv_timeout(end.saturating_duration_since(Instant::now()));
     }
     hub.set_frozen(true);
-    let replies: Vec<_> = hub
-        .mailboxes()
-        .iter()
-        .map(|mailbox| {
-            let (reply, receiver) = mpsc::channel();
-            mailbox.command(Command::Freeze(reply));
-            receiver
-        })
-        .collect();
+    let replies = ask(hub, Command::Freeze);
     let still = replies.iter().map(|reply| reply.recv_timeout(FREEZE_TIME));
     let still: Result<Vec<_>, _> = still.collect();
     still.map_err(|_| "a core did not come to rest".to_owned())
+}
+
+/// Asks all cores the same.
+fn ask<T>(hub: &Hub, command: fn(mpsc::Sender<T>) -> Command) -> Vec<mpsc::Receiver<T>> {
+    let ask = |mailbox: &Mailbox| {
+        let (reply, receiver) = mpsc::channel();
+        mailbox.command(command(reply));
+        receiver
+    };
+    hub.mailboxes().iter().map(ask).collect()
 }
 
 /// Goes on as if nothing had been.

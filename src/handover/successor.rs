@@ -1,14 +1,16 @@
 //! The side that takes over.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use super::channel::{Channel, Message};
-use super::predecessor::VARIABLE;
+use super::predecessor::{DETACH, VARIABLE};
 use super::state::{State, VERSION};
 use crate::core::{Arrived, SavedConn};
 use crate::hub::Hub;
@@ -33,10 +35,14 @@ pub struct Successor {
 /// # Errors
 /// A sentence on what is wrong with what it said.
 pub fn inherit() -> Result<Option<Successor>, String> {
-    let Some(number) = std::env::var_os(VARIABLE) else {
+    let Some(value) = std::env::var_os(VARIABLE) else {
         return Ok(None);
     };
-    let number = number.to_str().and_then(|text| text.parse().ok());
+    let value = value.to_str().unwrap_or_default();
+    if let Some(number) = value.strip_suffix(DETACH) {
+        detach(number)?;
+    }
+    let number = value.parse().ok();
     let number = number.ok_or_else(|| format!("{VARIABLE} is not the number of a descriptor"))?;
     let socket = passing::inherited(number).map_err(|error| format!("{VARIABLE}: {error}"))?;
     let mut successor = Successor {
@@ -50,8 +56,25 @@ pub fn inherit() -> Result<Option<Successor>, String> {
     Ok(Some(successor))
 }
 
+/// Starts this program again and ends. The new process then belongs to the
+/// service manager, as a service's main process must: of a process that is
+/// another one's child the manager neither sees the end, nor does it wait for
+/// it when stopping, but kills it at once.
+fn detach(number: &str) -> Result<Infallible, String> {
+    let again = || {
+        Command::new(std::env::current_exe()?)
+            .args(std::env::args_os().skip(1))
+            .env(VARIABLE, number)
+            .spawn()
+    };
+    again().map_err(|error| format!("cannot start this program again: {error}"))?;
+    std::process::exit(0)
+}
+
 impl Successor {
     fn meet(&mut self) -> Result<(), String> {
+        let pid = std::process::id() as i32;
+        self.channel.send(&Message::Here(pid), &[])?;
         let (hello, _) = self.next(|message| matches!(message, Message::Hello { .. }))?;
         let Message::Hello {
             version,

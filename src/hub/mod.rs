@@ -35,6 +35,8 @@ pub struct Hub {
     topics: Mutex<HashMap<Arc<str>, Arc<Topic>>>,
     /// Bytes that all logs hold.
     log_bytes: Arc<AtomicU64>,
+    /// Held by who makes room in the logs; how often it has been done.
+    sheds: Mutex<u64>,
     /// Bytes that all half-received messages hold.
     partial_bytes: AtomicU64,
     cores: Box<[Mailbox]>,
@@ -94,6 +96,7 @@ impl Hub {
             live: Live::new(settings)?,
             topics: Mutex::new(HashMap::new()),
             log_bytes: Arc::default(),
+            sheds: Mutex::default(),
             partial_bytes: AtomicU64::new(0),
             cores: cores.map_err(|error| format!("cannot make an eventfd: {error}"))?,
             ready: AtomicBool::new(false),
@@ -225,17 +228,18 @@ impl Hub {
             self.settings().deflate_level as u32,
             self.settings().deflate_bytes_min,
         );
-        let published = topic.publish(
-            opcode,
-            payload.len(),
-            self.now_ms(),
-            self.retention(),
-            compressed,
-            |room| {
+        let publish = || {
+            let write = |room: &mut [u8]| {
                 room.copy_from_slice(payload);
                 Ok::<_, Infallible>(())
-            },
-        );
+            };
+            let (now_ms, retention) = (self.now_ms(), self.retention());
+            topic.publish(opcode, payload.len(), now_ms, retention, compressed, write)
+        };
+        let published = match publish() {
+            Err(AppendError::TotalFull) if self.make_room() => publish(),
+            published => published,
+        };
         let published = published.map_err(|error| match error {
             AppendError::Payload(never) => match never {},
             AppendError::LogFull | AppendError::TotalFull => PublishError::LogFull,
@@ -351,6 +355,46 @@ impl Hub {
             // A handle is only ever made under this lock, so one is the last.
             !empty || Arc::strong_count(topic) > 1
         });
+        drop(topics);
+        // Better now than when somebody waits for it.
+        if self.log_bytes() > self.log_bytes_wanted() {
+            self.make_room();
+        }
+    }
+
+    /// Gives up history where all logs together have reached their limit: the
+    /// older half of each topic's, until an eighth of the limit is free or
+    /// there is no history left. False if nothing has come of it: then readers
+    /// that lag hold all there is.
+    pub fn make_room(&self) -> bool {
+        let mut sheds = self.sheds.lock().expect("nothing panics inside the lock");
+        if self.log_bytes() <= self.log_bytes_wanted() {
+            // Somebody else has just done it.
+            return true;
+        }
+        *sheds += 1;
+        let before = self.log_bytes();
+        let topics = self.all_topics();
+        // All of them each time, so that none has to give more than others.
+        while self.log_bytes() > self.log_bytes_wanted()
+            && topics.iter().fold(false, |any, topic| topic.shed() | any)
+        {}
+        if self.log_bytes() > self.log_bytes_wanted() {
+            // What cores still hold of logs that are empty now they let go of
+            // when they look.
+            topics.iter().for_each(|topic| self.announce(topic, None));
+        }
+        self.log_bytes() < before
+    }
+
+    fn log_bytes_wanted(&self) -> u64 {
+        let max = self.settings().log_bytes_total_max;
+        (max - max / 8) as u64
+    }
+
+    /// How often history was given up early to make room.
+    pub fn sheds(&self) -> u64 {
+        *self.sheds.lock().expect("nothing panics inside the lock")
     }
 
     /// All cores listen.

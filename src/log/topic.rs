@@ -326,12 +326,15 @@ impl Topic {
         sequencer.floor == sequencer.next_offset
     }
 
-    /// Gives up the history to make room.
-    pub fn forget(&self) {
+    /// Gives up the older half of the history to make room. False if there was
+    /// none left.
+    pub fn shed(&self) -> bool {
         let mut sequencer = self.lock();
-        sequencer.floor = sequencer.next_offset;
-        sequencer.ages.clear();
+        let next = sequencer.next_offset;
+        let first = sequencer.floor.max(sequencer.raw.first_offset());
+        sequencer.floor = first + (next - first).div_ceil(2);
         sequencer.trim_views();
+        first < next
     }
 
     /// Where a subscriber goes on that stood at `position` of a view; `None` if

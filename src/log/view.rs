@@ -12,6 +12,8 @@ use super::segment::{Budget, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Segment};
 
 /// A log that is full has at least so many segments, but for long messages.
 const SEGMENTS_MIN: u64 = 8;
+/// Segments that what is left for all logs is good for.
+const STEPS_MIN: u64 = 64;
 
 /// Held by the one writer of a log: the view inside the topic's lock.
 #[derive(Debug)]
@@ -160,7 +162,12 @@ impl View {
         // full before it held what it may.
         let share = usize::try_from(bounds.log_bytes_max / SEGMENTS_MIN).unwrap_or(usize::MAX);
         let grown = (self.tail().capacity() * 4).min(SEGMENT_BYTES_MAX);
-        let grown = grown.min(share.max(SEGMENT_BYTES_MIN));
+        // Where all logs together near their limit, each takes small steps.
+        let free = bounds
+            .log_bytes_total_max
+            .saturating_sub(self.budget.total_bytes());
+        let step = usize::try_from(free / STEPS_MIN).unwrap_or(usize::MAX);
+        let grown = grown.min(share.min(step).max(SEGMENT_BYTES_MIN));
         let capacity = grown.max(len);
         if self.budget.log_bytes() + capacity as u64 > bounds.log_bytes_max {
             self.trim_to_tail();

@@ -81,7 +81,7 @@ fn run(
             Box::new(move |successor| notifier.main_pid(successor))
         },
     };
-    let started = start_cores(&hub, listeners, kernel.reports_usage, origin)?;
+    let started = start_cores(&hub, listeners, activated, kernel.reports_usage, origin)?;
     for name in handover::store::NAMES {
         notifier.unstore(name);
     }
@@ -91,7 +91,7 @@ fn run(
         .map(|listener| listener.start(hub.clone()))
         .transpose()?;
     hub.set_ready();
-    announce(&addresses)?;
+    announce(&addresses);
     let watchdog = watch(&hub, &notifier)?;
     let predecessor = Arc::new(predecessor);
     allow_upgrade(predecessor.clone(), kernel.installs);
@@ -118,6 +118,7 @@ fn run(
 fn start_cores(
     hub: &Arc<Hub>,
     listeners: Vec<Listeners>,
+    activated: bool,
     reports_usage: bool,
     origin: Option<Origin>,
 ) -> Result<Vec<Core>, String> {
@@ -140,6 +141,7 @@ fn start_cores(
             core,
             hub: hub.clone(),
             listeners,
+            activated,
             reports_usage,
             inheritance,
         };
@@ -345,13 +347,14 @@ fn warn_of_capacity(hub: &Hub) {
     }
 }
 
-/// The one line on standard output.
-fn announce(addresses: &[SocketAddr]) -> Result<(), String> {
+/// One line for each address on standard output. Whoever does not read it may
+/// still want to be served, above all a connection that has been taken over.
+fn announce(addresses: &[SocketAddr]) {
     let mut out = io::stdout().lock();
     for address in addresses {
-        writeln!(out, "listening on http://{address}/")
-            .and_then(|()| out.flush())
-            .map_err(|error| format!("cannot write to standard output: {error}"))?;
+        let written = writeln!(out, "listening on http://{address}/").and_then(|()| out.flush());
+        if let Err(error) = written {
+            tracing::warn!(%error, "cannot write to standard output");
+        }
     }
-    Ok(())
 }

@@ -11,6 +11,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 
 use crate::ring::passing;
 
@@ -64,7 +65,7 @@ impl Notifier {
     }
 
     /// From now on another process is the service.
-    pub(super) fn main_pid(&self, pid: u32) {
+    pub(super) fn main_pid(&self, pid: Pid) {
         self.send(&format!("MAINPID={pid}"));
     }
 

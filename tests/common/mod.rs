@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ pub(crate) type Client = WebSocket<TcpStream>;
 /// A daemon of this build on a port of its own, gone with the value.
 pub(crate) struct Daemon {
     child: Child,
+    /// The process that has taken over from `child`, or from another successor.
+    successor: Option<Pid>,
     /// In the order in which they were asked for.
     pub(crate) addresses: Vec<SocketAddr>,
     /// Of the admin listener.
@@ -92,6 +94,7 @@ impl Daemon {
         }
         Daemon {
             child,
+            successor: None,
             addresses,
             socket,
             _folder: folder,
@@ -165,15 +168,28 @@ impl Daemon {
         raw
     }
 
-    /// Waits until `times` log lines hold `words`.
-    pub(crate) fn await_log(&self, words: &str, times: usize) {
+    /// Waits until `times` log lines hold `words`; returns the last of these.
+    pub(crate) fn await_log(&self, words: &str, times: usize) -> String {
         let begin = Instant::now();
         let mut lines = self.log.lines.lock().unwrap();
-        while lines.iter().filter(|line| line.contains(words)).count() < times {
+        loop {
+            let mut found = lines.iter().filter(|line| line.contains(words));
+            if let Some(line) = found.nth(times - 1) {
+                return line.clone();
+            }
             let left = PATIENCE.checked_sub(begin.elapsed());
             let left = left.unwrap_or_else(|| panic!("{words:?} {times} times in {lines:#?}"));
             lines = self.log.grown.wait_timeout(lines, left).unwrap().0;
         }
+    }
+
+    /// Has the daemon hand everything to a successor, for the `time`th time.
+    pub(crate) fn hand_over(&mut self, time: usize) {
+        self.signal(Signal::SIGUSR2);
+        let line = self.await_log("handed over", time);
+        let pid = line.split_once("successor=").expect("it is named").1;
+        let pid = pid.trim().parse().expect("it is a number");
+        self.successor = Some(Pid::from_raw(pid));
     }
 
     /// Waits until a request has been refused, or a connection closed, for
@@ -191,18 +207,24 @@ impl Daemon {
 
     /// A counter for `reason`, as the admin listener tells it.
     pub(crate) fn counter(&self, family: &str, reason: &str) -> u64 {
+        self.metric(&format!("{family}{{reason=\"{reason}\"}}"))
+    }
+
+    /// One sample, as the admin listener tells it; 0 if there is none.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
         let mut stream = UnixStream::connect(&self.socket).expect("it listens");
         let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         stream.write_all(request).expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
-        let name = format!("{family}{{reason=\"{reason}\"}} ");
-        let line = answer.lines().find_map(|line| line.strip_prefix(&name));
-        line.map_or(0, |value| value.parse().expect("a number"))
+        let mut lines = answer.lines().filter_map(|line| line.strip_prefix(name));
+        let value = lines.find_map(|rest| rest.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().expect("a number"))
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).expect("the daemon is there");
+        let child = Pid::from_raw(self.child.id() as i32);
+        kill(self.successor.unwrap_or(child), signal).expect("the daemon is there");
     }
 
     /// Waits until the daemon has ended by itself.
@@ -222,9 +244,13 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if let Some(successor) = self.successor {
+            let _ = kill(successor, Signal::SIGKILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let lines = self.log.lines.lock().unwrap();
+        let lines = self.log.lines.lock();
+        let lines = lines.unwrap_or_else(PoisonError::into_inner);
         if thread::panicking() {
             let last = lines.len().saturating_sub(40);
             eprintln!("the daemon said at last: {:#?}", &lines[last..]);

@@ -260,6 +260,51 @@ fn a_small_log_still_carries_any_number_of_messages() {
 }
 
 #[test]
+fn where_all_logs_are_full_history_makes_room() {
+    let daemon = Daemon::start(&[
+        "--log-bytes-total-max",
+        "1MiB",
+        "--log-bytes-max",
+        "256KiB",
+        "--lag-bytes-max",
+        "64KiB",
+        "--message-bytes-max",
+        "32KiB",
+        "--retain-bytes-max",
+        "128KiB",
+    ]);
+    let text = |topic: usize, n: usize| format!("{topic} {n:0>1000}");
+    let mut held = Vec::new();
+    for topic in 0..40 {
+        let path = format!("/topic-{topic}");
+        let (mut speaker, mut listener) = (daemon.connect(&path), daemon.connect(&path));
+        for n in 0..100 {
+            pass(&mut speaker, &mut listener, &text(topic, n));
+        }
+        // Some topics are still listened to, others are history only.
+        if topic % 2 == 0 {
+            held.push((topic, speaker, listener));
+        }
+    }
+    assert!(daemon.metric("fanfare_log_sheds_total") > 0);
+    assert!(daemon.metric("fanfare_log_bytes") <= 1 << 20);
+    for (topic, mut speaker, mut listener) in held {
+        pass(&mut speaker, &mut listener, &text(topic, 100));
+    }
+    // The newest is there, and all of what there is is in order.
+    let (mut late, response) = daemon.open("/topic-39?since=1", &[]).unwrap();
+    let first: usize = response.headers()["Fanfare-Offset"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    for n in first - 1..100 {
+        assert_eq!(hear(&mut late), text(39, n));
+    }
+    assert_eq!(daemon.counter("fanfare_closes_total", "log_full"), 0);
+}
+
+#[test]
 fn a_log_that_no_more_can_be_added_to_closes_the_publisher_with_1013() {
     // All logs together hold one; another topic's takes the room.
     let daemon = Daemon::start(&[

@@ -9,6 +9,7 @@ mod bad_requests;
 mod broadcast;
 mod chat;
 mod command;
+mod handover;
 mod lag;
 mod limits;
 mod one_order;

@@ -1,5 +1,6 @@
 //! Stopping: everyone is told, nothing published is lost, nobody holds it up.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -120,7 +121,8 @@ fn whoever_comes_too_late_is_turned_away() {
     let mut chatting = daemon.connect("/topic");
     daemon.signal(Signal::SIGTERM);
     daemon.await_log("reason=\"drain\"", 2);
-    // The listener is gone, or nobody takes from it any more.
+    let late = std::net::TcpStream::connect(daemon.addresses[0]);
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     assert_eq!(hear_close(&mut chatting).0, 1001);
     part(chatting);
     half.send(&request.as_bytes()[40..]);

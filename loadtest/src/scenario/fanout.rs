@@ -1,36 +1,30 @@
-//! Publishers send, all subscribers hear.
+//! N subscribers hear P publishers on T topics.
 
-use super::Run;
-use crate::args::Fanout;
-use crate::outcome::{Better, Outcome, Unit};
-use crate::session::{Trouble, Watcher};
-use crate::worker::{Group, Pace};
+use std::time::Duration;
 
-/// # Errors
-/// When the run itself fails.
-pub fn fanout(args: &Fanout, watcher: &mut impl Watcher) -> Result<Outcome, Trouble> {
-    let common = &args.common;
-    let mut run = Run::start("fanout", common, &common.cast(args.subscribers), watcher)?;
-    let opening = run.open(Group::Main)?;
-    run.open(Group::Publishers)?;
-    run.opening("handshakes", opening);
-    run.session.publish(match args.window {
-        Some(window) => Pace::Window(window),
-        None => Pace::Rate(args.rate.unwrap_or(100.0)),
-    });
-    run.run_for(args.warmup)?;
-    let phase = run.phase("fanout", args.seconds)?;
-    let per_s = phase.deliveries_per_s();
-    let cost = phase.server.map(|server| server.ns_per(phase.deliveries));
-    run.drain()?;
-    run.figure("deliveries", per_s, Unit::PerSecond, Better::Higher);
-    if let Some(cost) = cost {
-        run.figure(
-            "server CPU per delivery",
-            cost,
-            Unit::Nanoseconds,
-            Better::Lower,
-        );
+use super::{Cast, Stage};
+use crate::Error;
+use crate::args::FanoutArgs;
+use crate::shared::{Group, Pace};
+use crate::stats::Run;
+
+const RATE: f64 = 100.0;
+
+pub(super) fn run(args: &FanoutArgs) -> Result<Run, Error> {
+    args.load
+        .check(&args.common, args.subscribers)
+        .map_err(Error::Arguments)?;
+    if args.duration == Duration::ZERO {
+        return Err(Error::Arguments("--duration: more than nothing".into()));
     }
-    Ok(run.end().0)
+    let pace = match args.window {
+        Some(window) => Pace::Window(window as u32),
+        None => Pace::Rate(args.rate.unwrap_or(RATE)),
+    };
+    let length = args.warmup + args.duration;
+    let cast = Cast::of_load("fanout", &args.load, args.subscribers, None, length);
+    let mut stage = Stage::set(&args.common, cast)?;
+    stage.open(Group::Steady)?;
+    stage.phase("fanout", pace, args.warmup, args.duration)?;
+    stage.conclude()
 }

@@ -1,96 +1,84 @@
-//! Connections that do nothing, and a message now and then.
+//! Silent connections, and the memory that they cost.
 
-use super::Run;
-use crate::args::Idle;
-use crate::observe;
-use crate::outcome::{Better, Outcome, Unit};
-use crate::session::{Trouble, Watcher};
-use crate::worker::{Group, Pace};
-use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-/// # Errors
-/// When the run itself fails.
-pub fn idle(args: &Idle, watcher: &mut impl Watcher) -> Result<Outcome, Trouble> {
-    let common = &args.common;
-    let mut run = Run::start("idle", common, &common.cast(args.connections), watcher)?;
-    let count = args.connections as f64;
-    run.open(Group::Publishers)?;
-    let (user_before, kernel_before) = (run.session.usage(), observe::kernel_bytes());
-    let opening = run.open(Group::Main)?;
-    run.opening("handshakes", opening);
-    run.figure(
-        "time to connect all",
-        opening.seconds,
-        Unit::Seconds,
-        Better::Lower,
+use super::{Cast, Stage};
+use crate::Error;
+use crate::args::{IdleArgs, check_topics};
+use crate::server::{KernelMemory, Watched};
+use crate::shared::{Group, Pace};
+use crate::stats::Run;
+use crate::text::{bytes, figures, time};
+
+/// Between the messages of two topics.
+const TURN: Duration = Duration::from_millis(1);
+
+pub(super) fn run(args: &IdleArgs) -> Result<Run, Error> {
+    check_topics(&args.common, args.topics, args.connections).map_err(Error::Arguments)?;
+    let cast = Cast::silent(
+        "idle",
+        args.connections,
+        args.topics,
+        args.messages.is_some(),
+        args.duration,
     );
-    run.phase("idle", args.seconds)?;
-    let (user, kernel) = (run.session.usage(), observe::kernel_bytes());
-    if let Some((before, after)) = user_before.zip(user) {
-        let bytes = after.resident_bytes.saturating_sub(before.resident_bytes) as f64;
-        run.figure(
-            "server memory, user, per connection",
-            bytes / count,
-            Unit::Bytes,
-            Better::Lower,
+    let members = cast.members.len() as f64;
+    let mut stage = Stage::set(&args.common, cast)?;
+    let user_before = stage.fleet.watched.as_ref().map(Watched::usage);
+    let kernel_before = KernelMemory::now();
+    stage.open(Group::Steady)?;
+    let held = stage.phase("hold", Pace::Silent, Duration::ZERO, args.duration)?;
+    let kernel_after = KernelMemory::now();
+    let per = |after: u64, before: u64| (after as f64 - before as f64) / members;
+    if let (Some(before), Some(watched)) = (user_before, &stage.fleet.watched) {
+        let after = watched.usage();
+        let user = per(after.resident_bytes, before.resident_bytes);
+        stage.find("server's user memory per connection", bytes(user));
+        stage.find(
+            "server's user memory before and after",
+            format!(
+                "{} → {}",
+                bytes(before.resident_bytes as f64),
+                bytes(after.resident_bytes as f64)
+            ),
         );
-        run.figure(
-            "server memory, user, in all",
-            after.resident_bytes as f64,
-            Unit::Bytes,
-            Better::Lower,
-        );
+        stage.figure("user bytes per connection", user);
     }
-    let bytes = kernel.saturating_sub(kernel_before) as f64;
-    run.figure(
-        "kernel memory per connection, both ends",
-        bytes / count,
-        Unit::Bytes,
-        Better::Lower,
+    if let Some(server) = &held.server {
+        let percent = format!("{} % of a processor", figures(server.cores * 100.0));
+        stage.find("server's processor time while idle", percent);
+    }
+    // Both ends live on this machine, so that the kernel's share is that of a pair.
+    let slab = per(kernel_after.slab_bytes, kernel_before.slab_bytes);
+    let queued = per(kernel_after.tcp_bytes, kernel_before.tcp_bytes);
+    stage.find("kernel slab memory per connection pair", bytes(slab));
+    stage.find("kernel socket queues per connection pair", bytes(queued));
+    stage.figure("kernel slab bytes per connection pair", slab);
+    let whole = per(kernel_after.used_bytes, kernel_before.used_bytes);
+    stage.find(
+        "all memory used on this machine per connection, this tool's included",
+        bytes(whole),
     );
-    messages(args, &mut run)?;
-    let still = run.session.counts().open.load(Relaxed) as f64;
-    run.figure(
-        "connections open at the end",
-        still,
-        Unit::Count,
-        Better::Higher,
-    );
-    Ok(run.end().0)
+    for number in 1..=args.messages.unwrap_or(0) {
+        speak(&mut stage, args.topics, number)?;
+    }
+    stage.conclude()
 }
 
-/// One message after the other, each to all; how long until the last one has
-/// it.
-fn messages(args: &Idle, run: &mut Run<'_, impl Watcher>) -> Result<(), Trouble> {
-    if args.messages == 0 {
-        return Ok(());
-    }
-    let mut times = Vec::new();
-    run.begin_phase("messages")?;
-    for _ in 0..args.messages {
-        let sent_ns = run.session.now_ns();
-        run.session.publish(Pace::Count(1));
-        // The word has to reach the thread before anything is under way.
-        run.session.published(run.watcher)?;
-        run.drain()?;
-        let last_ns = run.session.counts().last_ns.load(Relaxed);
-        times.push(last_ns.saturating_sub(sent_ns) as f64);
-    }
-    run.end_phase()?;
-    times.sort_by(f64::total_cmp);
-    let median = times[times.len() / 2];
-    let worst = times[times.len() - 1];
-    run.figure(
-        "one message to the last of all, median",
-        median,
-        Unit::Nanoseconds,
-        Better::Lower,
-    );
-    run.figure(
-        "one message to the last of all, worst",
-        worst,
-        Unit::Nanoseconds,
-        Better::Lower,
+/// One message on every topic, one topic after the other, and the time until the last one has heard it.
+fn speak(stage: &mut Stage, topics: u64, number: u64) -> Result<(), Error> {
+    // Half a turn is taken off, so that no publisher has its second message due.
+    let length = TURN * topics as u32 - TURN / 2;
+    let pace = Pace::Rate(1.0 / TURN.as_secs_f64());
+    let name = format!("message {number}");
+    let heard = stage.phase(&name, pace, Duration::ZERO, length)?.latency;
+    let all = time(heard.max as f64);
+    stage.find(&format!("{name}: all have heard it after"), all);
+    let half = time(heard.p50 as f64);
+    stage.find(&format!("{name}: half have heard it after"), half);
+    stage.figure(
+        &format!("{name}: ms until all have heard"),
+        heard.max as f64 / 1e6,
     );
     Ok(())
 }

@@ -1,91 +1,141 @@
-//! The highest rate at which nearly everybody still hears in time.
+//! The highest rate whose 99th percentile stays below a bound.
 
-use super::Run;
-use crate::args::Ramp;
-use crate::outcome::{Better, Outcome, Unit};
-use crate::session::{Trouble, Watcher};
-use crate::worker::{Group, Pace};
-use std::sync::atomic::Ordering::Relaxed;
+use super::{Cast, Stage};
+use crate::Error;
+use crate::args::RampArgs;
+use crate::shared::{Group, Pace};
+use crate::stats::{PhaseResult, Run};
+use crate::text::{count, time};
 
-/// Rates double until one does not hold; no server takes more.
-const DOUBLINGS_MAX: u32 = 24;
-/// An overloaded server is given up early.
-const LOOK_S: f64 = 0.25;
+/// A step that publishes less than this share of its rate has failed.
+const RATE_SHARE_MIN: f64 = 0.97;
 
-/// # Errors
-/// When the run itself fails.
-pub fn ramp(args: &Ramp, watcher: &mut impl Watcher) -> Result<Outcome, Trouble> {
-    let common = &args.common;
-    let mut run = Run::start("ramp", common, &common.cast(args.subscribers), watcher)?;
-    run.open(Group::Main)?;
-    run.open(Group::Publishers)?;
-    let (mut good, mut bad, mut deliveries) = (0.0, None, 0.0);
-    for _ in 0..DOUBLINGS_MAX {
-        let rate = if good == 0.0 { args.from } else { good * 2.0 };
-        match step(args, &mut run, rate)? {
-            Some(per_s) => (good, deliveries) = (rate, per_s),
-            None => {
-                bad = Some(rate);
-                break;
-            }
-        }
+pub(super) fn run(args: &RampArgs) -> Result<Run, Error> {
+    args.load
+        .check(&args.common, args.subscribers)
+        .map_err(Error::Arguments)?;
+    if args.from > args.to {
+        return Err(Error::Arguments("--from is above --to".into()));
     }
-    for _ in 0..args.refine {
-        let Some(too_much) = bad.filter(|_| good > 0.0 && alive(&run)) else {
+    let steps = (args.to / args.from).log(args.factor).ceil() as u32 + args.refine as u32;
+    let length = args.step * steps.max(1);
+    let cast = Cast::of_load("ramp", &args.load, args.subscribers, None, length);
+    let mut stage = Stage::set(&args.common, cast)?;
+    stage.open(Group::Steady)?;
+    let mut search = Search::new(args.from, args.to, args.factor, args.refine);
+    let mut best: Option<PhaseResult> = None;
+    while let Some(rate) = search.next() {
+        let name = format!("{}/s", count(rate));
+        let step = stage.phase(&name, Pace::Rate(rate), args.step / 4, args.step)?;
+        if stage.fleet.interrupted {
             break;
-        };
-        let rate = (good + too_much) / 2.0;
-        match step(args, &mut run, rate)? {
-            Some(per_s) => (good, deliveries) = (rate, per_s),
-            None => bad = Some(rate),
+        }
+        let held = step.published_per_second >= RATE_SHARE_MIN * rate
+            && step.latency.p99 <= args.p99.as_nanos() as u64;
+        if held {
+            best = Some(step);
+        }
+        search.judge(held);
+    }
+    match best {
+        Some(step) => {
+            let rate = step.rate.unwrap_or(0.0);
+            stage.find(
+                &format!(
+                    "highest rate with p99 up to {}",
+                    time(args.p99.as_nanos() as f64)
+                ),
+                format!("{} messages per second", count(rate)),
+            );
+            stage.find(
+                "deliveries per second at that rate",
+                count(step.delivered_per_second),
+            );
+            stage.find("p99 at that rate", time(step.latency.p99 as f64));
+            stage.figure("µs per message at the highest rate", 1e6 / rate);
+        }
+        None => stage.find(
+            "highest rate",
+            format!(
+                "none: even {} per second misses the bound",
+                count(args.from)
+            ),
+        ),
+    }
+    stage.conclude()
+}
+
+/// Up by a factor until a rate fails, then halving the gap.
+struct Search {
+    rate: f64,
+    to: f64,
+    factor: f64,
+    good: Option<f64>,
+    bad: Option<f64>,
+    refine: u64,
+    ended: bool,
+}
+
+impl Search {
+    fn new(from: f64, to: f64, factor: f64, refine: u64) -> Search {
+        Search {
+            rate: from,
+            to,
+            factor,
+            good: None,
+            bad: None,
+            refine,
+            ended: false,
         }
     }
-    if good == 0.0 {
-        run.remark(format!(
-            "Not even {} messages per second stayed under the bound; try --from with less.",
-            args.from
-        ));
+
+    fn next(&mut self) -> Option<f64> {
+        (!self.ended).then_some(self.rate)
     }
-    if !alive(&run) {
-        run.remark("The server dropped subscribers under the highest rate; what they missed counts as lost.");
+
+    fn judge(&mut self, held: bool) {
+        if held {
+            self.good = Some(self.rate);
+        } else {
+            self.bad = Some(self.rate);
+        }
+        match (self.good, self.bad) {
+            (Some(good), None) if good >= self.to => self.ended = true,
+            (Some(good), None) => self.rate = (good * self.factor).min(self.to),
+            (Some(good), Some(bad)) if self.refine > 0 => {
+                self.refine -= 1;
+                self.rate = (good + bad) / 2.0;
+            }
+            _ => self.ended = true,
+        }
     }
-    run.figure(
-        "highest rate that held",
-        good,
-        Unit::PerSecond,
-        Better::Higher,
-    );
-    run.figure(
-        "deliveries at that rate",
-        deliveries,
-        Unit::PerSecond,
-        Better::Higher,
-    );
-    Ok(run.end().0)
 }
 
-fn alive(run: &Run<'_, impl Watcher>) -> bool {
-    run.session.counts().broken.load(Relaxed) == 0
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Deliveries per second if the rate held.
-fn step(args: &Ramp, run: &mut Run<'_, impl Watcher>, rate: f64) -> Result<Option<f64>, Trouble> {
-    let bound_ns = args.p99_ms * 1e6;
-    run.session.publish(Pace::Rate(rate));
-    run.run_for(LOOK_S)?;
-    run.begin_phase(&format!("{rate:.0}/s"))?;
-    let mut passed_s = 0.0;
-    let mut overloaded = false;
-    while passed_s < args.seconds && !overloaded {
-        run.run_for(LOOK_S)?;
-        passed_s += LOOK_S;
-        let p50 = run.session.timeline.last().map_or(0, |point| point.p50);
-        overloaded = p50 as f64 > 4.0 * bound_ns || !alive(run);
+    fn highest(limit: f64, mut search: Search) -> (Option<f64>, usize) {
+        let mut steps = 0;
+        while let Some(rate) = search.next() {
+            steps += 1;
+            search.judge(rate <= limit);
+        }
+        (search.good, steps)
     }
-    let phase = run.end_phase()?;
-    let held =
-        !overloaded && !phase.latency.curve.is_empty() && phase.latency.p99 as f64 <= bound_ns;
-    let per_s = phase.deliveries_per_s();
-    run.drain()?;
-    Ok(held.then_some(per_s))
+
+    #[test]
+    fn the_search_climbs_and_then_closes_in() {
+        let (good, steps) = highest(700.0, Search::new(100.0, 1e6, 2.0, 4));
+        assert_eq!((good, steps), (Some(700.0), 8));
+    }
+
+    #[test]
+    fn it_stops_at_the_top_and_at_a_first_step_that_fails() {
+        assert_eq!(
+            highest(1e9, Search::new(100.0, 350.0, 2.0, 4)),
+            (Some(350.0), 3)
+        );
+        assert_eq!(highest(1.0, Search::new(100.0, 350.0, 2.0, 4)), (None, 1));
+    }
 }

@@ -1,70 +1,72 @@
-//! A share of the readers reads no more.
+//! A share of the readers stops reading. The others should not notice.
 
-use super::Run;
-use crate::args::Slow;
-use crate::outcome::{Better, Outcome, Unit};
-use crate::session::{Trouble, Watcher, sorted};
-use crate::worker::{Command, Group, Pace};
+use std::time::Duration;
 
-/// # Errors
-/// When the run itself fails.
-pub fn slow(args: &Slow, watcher: &mut impl Watcher) -> Result<Outcome, Trouble> {
-    let common = &args.common;
-    let mut cast = common.cast(args.subscribers);
-    let others = (args.subscribers as f64 * args.stalled / 100.0).ceil() as u32;
-    cast.others = others.min(args.subscribers - 1);
-    let mut run = Run::start("slow", common, &cast, watcher)?;
-    run.open(Group::Main)?;
-    run.open(Group::Other)?;
-    run.open(Group::Publishers)?;
-    run.session.publish(Pace::Rate(args.rate));
-    run.run_for(1.0)?;
-    let before = run.phase("all read", args.seconds)?.clone();
-    run.session.tell(|| Command::Stall(Group::Other, true));
-    let during = run.phase("some stall", args.seconds)?.clone();
-    run.drain()?;
-    // What they have in their sockets, and how the server took leave of them.
-    run.session.tell(|| Command::Stall(Group::Other, false));
-    run.run_for(1.0)?;
-    let (p99_before, p99_during) = (before.latency.p99 as f64, during.latency.p99 as f64);
-    run.figure(
-        "p99 of the others, all read",
-        p99_before,
-        Unit::Nanoseconds,
-        Better::Lower,
-    );
-    run.figure(
-        "p99 of the others, some stall",
-        p99_during,
-        Unit::Nanoseconds,
-        Better::Lower,
-    );
-    run.figure(
-        "readers that stalled",
-        cast.others as f64,
-        Unit::Count,
-        Better::Neither,
-    );
-    if let Some(server) = during.server {
-        let grown = server.resident_bytes_after as f64 - server.resident_bytes_before as f64;
-        run.figure(
-            "server memory grown meanwhile",
-            grown.max(0.0),
-            Unit::Bytes,
-            Better::Lower,
-        );
+use super::{Cast, Stage};
+use crate::Error;
+use crate::args::SlowArgs;
+use crate::server::KernelMemory;
+use crate::shared::{Command, Group, Pace};
+use crate::stats::Run;
+use crate::text::{bytes, figures};
+
+pub(super) fn run(args: &SlowArgs) -> Result<Run, Error> {
+    args.load
+        .check(&args.common, args.subscribers)
+        .map_err(Error::Arguments)?;
+    let others = Some((Group::Stalling, args.share));
+    let length = args.duration * 3;
+    let cast = Cast::of_load("slow", &args.load, args.subscribers, others, length);
+    let stalling = cast.members.iter();
+    let stalling = stalling.filter(|m| m.group == Group::Stalling).count();
+    let mut stage = Stage::set(&args.common, cast)?;
+    stage.open(Group::Steady)?;
+    let pace = Pace::Rate(args.rate);
+    let first = if args.from_start {
+        "without them"
+    } else {
+        stage.open(Group::Stalling)?;
+        "all read"
+    };
+    let quiet = stage.phase(first, pace, Duration::from_secs(1), args.duration)?;
+    if args.from_start {
+        stage.open(Group::Stalling)?;
     }
-    let (mut outcome, findings) = run.end();
-    let missed = findings.other_faults.lost;
-    if missed > 0 {
-        outcome.remarks.push(format!(
-            "Those that stalled missed {missed} messages between them; that is not counted as loss."
-        ));
+    let kernel_before = KernelMemory::now();
+    stage.fleet.order(&Command::Stall(Group::Stalling));
+    let stalled = stage.phase("some stall", pace, Duration::ZERO, args.duration)?;
+    let kernel_bytes = KernelMemory::now().tcp_bytes as f64 - kernel_before.tcp_bytes as f64;
+    let left = stage.fleet.shared.open(Group::Stalling);
+    stage.fleet.order(&Command::Resume(Group::Stalling));
+    stage.phase("they read again", pace, Duration::ZERO, args.duration)?;
+
+    let ratio = stalled.latency.p99 as f64 / quiet.latency.p99.max(1) as f64;
+    stage.find("readers that stalled", stalling.to_string());
+    stage.find(
+        "of them still connected after the stall, as far as the clients saw",
+        left.to_string(),
+    );
+    stage.find(
+        "others' p99 while some stall, against before",
+        format!("{} times", figures(ratio)),
+    );
+    stage.figure("p99 while some stall, against before", ratio);
+    if let (Some(before), Some(during)) = (&quiet.server, &stalled.server) {
+        let grown = during.resident_bytes_max as f64 - before.resident_bytes as f64;
+        stage.find("server's memory grew while some stalled by", bytes(grown));
+        stage.figure("bytes grown while some stalled", grown.max(0.0));
     }
-    for (end, count) in sorted(findings.other_ends) {
-        outcome
-            .remarks
-            .push(format!("Of those that stalled, {count}: {end}."));
+    stage.find(
+        "kernel's socket queues on this machine grew by",
+        bytes(kernel_bytes),
+    );
+    let mut run = stage.conclude()?;
+    let missed = run.checks.stalling.lost.to_string();
+    run.findings
+        .push(("messages that stalled readers missed".into(), missed));
+    for (code, count) in run.checks.closed_stalling.clone() {
+        let name = format!("stalled readers closed with code {code}");
+        run.findings.push((name, count.to_string()));
     }
-    Ok(outcome)
+    Ok(run)
 }

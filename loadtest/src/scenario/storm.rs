@@ -1,70 +1,126 @@
-//! Clients that were connected return all at once.
+//! All clients of one topic vanish and return at once; another topic is live meanwhile.
 
-use super::Run;
-use crate::args::Storm;
-use crate::outcome::{Better, Outcome, Unit};
-use crate::session::{Trouble, Watcher};
-use crate::worker::{Command, Group, Pace};
+use std::time::Duration;
 
-/// # Errors
-/// When the run itself fails.
-pub fn storm(args: &Storm, watcher: &mut impl Watcher) -> Result<Outcome, Trouble> {
-    let common = &args.common;
-    let mut cast = common.cast(args.live);
-    cast.others = args.clients;
-    cast.others_apart = true;
-    let mut run = Run::start("storm", common, &cast, watcher)?;
-    run.open(Group::Main)?;
-    run.open(Group::Publishers)?;
-    run.open(Group::Other)?;
-    run.session.publish(Pace::Rate(args.rate));
-    run.run_for(1.0)?;
-    let quiet = run.phase("quiet", args.seconds)?.latency.p99;
-    let (mut rates, mut times, mut worst) = (Vec::new(), Vec::new(), 0);
-    for nth in 1..=args.storms {
-        run.begin_phase(&format!("storm {nth}"))?;
-        run.session.tell(|| Command::Leave(Group::Other));
-        run.session.left(Group::Other, run.watcher)?;
-        let opening = run.open(Group::Other)?;
-        // Whole slices only, so that the last of the storm is in one of them.
-        run.run_for(0.3)?;
-        worst = worst.max(run.end_phase()?.latency.p99);
-        rates.push(opening.count as f64 / opening.seconds);
-        times.push(opening.seconds);
-        run.run_for(1.0)?;
+use super::{Cast, Stage};
+use crate::Error;
+use crate::args::StormArgs;
+use crate::shared::{Group, Member, Pace};
+use crate::stats::Run;
+use crate::text::{count, figures, time};
+
+/// A storm that lasts longer has failed long before, by the connect timeout.
+const STORM_MAX: Duration = Duration::from_secs(3600);
+const WARMUP: Duration = Duration::from_secs(1);
+
+pub(super) fn run(args: &StormArgs) -> Result<Run, Error> {
+    // Without a topic in the path everybody is on the live one.
+    let named = args.common.url.contains("{topic}");
+    let returning_topic = u32::from(named);
+    let member = |topic, publisher, group| Member {
+        topic,
+        publisher,
+        group,
+        thread: 0,
+        source: None,
+    };
+    let mut members = vec![member(0, Some(0), Group::Steady)];
+    members.extend((0..args.live).map(|_| member(0, None, Group::Steady)));
+    members.extend((0..args.clients).map(|_| member(returning_topic, None, Group::Coming)));
+    let cast = Cast {
+        scenario: "storm",
+        members,
+        publisher_topics: vec![0],
+        topics: u64::from(returning_topic) + 1,
+        load: None,
+        message_bytes: args.size,
+        length: args.quiet_time + Duration::from_secs(10 * args.rounds),
+        // What the live topic feels must be the server's work, not that of this tool.
+        apart: args.live as usize + 1,
+    };
+    let mut stage = Stage::set(&args.common, cast)?;
+    stage.run.subscribers = args.clients + args.live;
+    stage.open(Group::Steady)?;
+    stage.open(Group::Coming)?;
+    let pace = Pace::Rate(args.rate);
+    let quiet = stage.phase("quiet", pace, WARMUP, args.quiet_time)?;
+    let mut rounds = Vec::new();
+    for round in 1..=args.rounds {
+        let name = if args.rounds == 1 {
+            "storm".to_string()
+        } else {
+            format!("storm {round}")
+        };
+        rounds.push(storm(&mut stage, args, &name, quiet.latency.p99)?);
     }
-    run.drain()?;
-    rates.sort_by(f64::total_cmp);
-    times.sort_by(f64::total_cmp);
-    let middle = rates.len() / 2;
-    run.figure(
-        "handshakes, median storm",
-        rates[middle],
-        Unit::PerSecond,
-        Better::Higher,
-    );
-    run.figure(
-        "time until all are back, median",
-        times[middle],
-        Unit::Seconds,
-        Better::Lower,
-    );
-    run.figure(
-        "live p99 when quiet",
-        quiet as f64,
-        Unit::Nanoseconds,
-        Better::Lower,
-    );
-    run.figure(
-        "live p99 in the worst storm",
-        worst as f64,
-        Unit::Nanoseconds,
-        Better::Lower,
-    );
-    let (outcome, findings) = run.end();
-    let mut outcome = outcome;
-    outcome
-        .ends
-        .extend(crate::session::sorted(findings.other_ends));
-    Ok(outcome)
+    if rounds.len() > 1 {
+        medians(&mut stage, &rounds);
+    }
+    stage.conclude()
+}
+
+/// What one storm came to.
+struct Round {
+    per_second: f64,
+    back_ns: f64,
+    ratio: f64,
+}
+
+fn medians(stage: &mut Stage, rounds: &[Round]) {
+    let median = |of: fn(&Round) -> f64| {
+        let mut values: Vec<f64> = rounds.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        // Of an even number the lower one of the middle.
+        values[(values.len() - 1) / 2]
+    };
+    let per_second = median(|round| round.per_second);
+    let (back_ns, ratio) = (median(|round| round.back_ns), median(|round| round.ratio));
+    let name = |what: &str| format!("median of {} storms: {what}", rounds.len());
+    stage.find(&name("handshakes per second"), count(per_second));
+    stage.find(&name("all are back after"), time(back_ns));
+    let times = format!("{} times", figures(ratio));
+    stage.find(&name("live topic's p99 against quiet"), times);
+}
+
+fn storm(stage: &mut Stage, args: &StormArgs, name: &str, quiet_p99: u64) -> Result<Round, Error> {
+    let fleet = &mut stage.fleet;
+    fleet.begin(name, Pace::Rate(args.rate), Duration::ZERO, STORM_MAX);
+    fleet.storm(Group::Coming, args.common.in_flight.unwrap_or(args.clients))?;
+    fleet.cut();
+    let mut result = fleet.end()?;
+    let back_s = result.returns.max as f64 / 1e9;
+    let rate = result.returns.count as f64 / back_s.max(1e-9);
+    let ratio = result.latency.p99 as f64 / quiet_p99.max(1) as f64;
+    let note = |name: &str, value: String| (name.to_string(), value);
+    result.notes = vec![
+        note("handshakes per second", count(rate)),
+        note("half are back after", time(result.returns.p50 as f64)),
+        note("99 % are back after", time(result.returns.p99 as f64)),
+        note("all are back after", time(result.returns.max as f64)),
+        note("handshake, p50", time(result.handshakes.p50 as f64)),
+        note("handshake, p99", time(result.handshakes.p99 as f64)),
+        note(
+            "live topic's p99 against quiet",
+            format!("{} times", figures(ratio)),
+        ),
+    ];
+    if let Some(server) = &result.server {
+        // With the deliveries and the farewells that fell into the same time.
+        let us = server.cpu_us_per_delivery * result.delivered as f64;
+        let per = us / result.returns.count.max(1) as f64;
+        let what = "server's processor time per handshake";
+        result.notes.push(note(what, time(per * 1e3)));
+        stage.figure(&format!("{name}: server µs per handshake"), per);
+    }
+    for (what, value) in result.notes.clone() {
+        stage.find(&format!("{name}: {what}"), value);
+    }
+    stage.figure(&format!("{name}: ms until all are back"), back_s * 1e3);
+    stage.figure(&format!("{name}: µs per handshake"), 1e6 / rate);
+    stage.run.phases.push(result);
+    Ok(Round {
+        per_second: rate,
+        back_ns: back_s * 1e9,
+        ratio,
+    })
 }

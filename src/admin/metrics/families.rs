@@ -180,6 +180,11 @@ fn traffic(hub: &Hub) -> Vec<Family> {
             Values::Counters(vec![plain(hub.posted())]),
         ),
         family(
+            "log_sheds",
+            "Times that history was given up early, as all logs had reached log_bytes_total_max",
+            Values::Counters(vec![plain(hub.sheds())]),
+        ),
+        family(
             "deliveries",
             "Messages sent, one for each subscriber that got it",
             count(|m| &m.deliveries),

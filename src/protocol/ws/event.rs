@@ -29,7 +29,7 @@ pub struct Message<'a> {
 }
 
 /// The bytes of a message.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payload<'a> {
     /// One frame that lies wholly in the input, as it came: masked, and text NOT YET checked
     /// for UTF-8. Whoever unmasks it checks it.

@@ -1,0 +1,38 @@
+//! `cargo bench` measures all of it in some minutes; `cargo bench -- mask`,
+//! or any other part of a name, only that. Peers run beside us where they can.
+
+use std::time::Duration;
+
+use cpu_time::CpuTime;
+use criterion::Criterion;
+
+mod cpu_time;
+mod deflate;
+mod fanout;
+mod frame;
+mod handshake;
+mod log;
+mod mask;
+mod null_ring;
+mod reader;
+mod tape;
+mod utf8;
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .with_measurement(CpuTime)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(500))
+        .sample_size(50)
+        .nresamples(10_000)
+        .configure_from_args();
+    mask::bench(&mut criterion);
+    frame::bench(&mut criterion);
+    utf8::bench(&mut criterion);
+    reader::bench(&mut criterion);
+    handshake::bench(&mut criterion);
+    log::bench(&mut criterion);
+    fanout::bench(&mut criterion);
+    deflate::bench(&mut criterion);
+    criterion.final_summary();
+}

@@ -1,0 +1,334 @@
+//! The life of a connection: connect, handshake, open, leave, and back.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::{Client, start_of};
+use crate::codec::{Decoder, Opcode, append_frame};
+use crate::ring::Lease;
+use crate::shared::{Group, Member};
+use crate::stamp::STAMP_BYTES;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Idle,
+    Connecting,
+    Handshaking,
+    Open,
+    /// Being closed by us, or already ended by the server; the slot is free
+    /// once no operation uses it.
+    Leaving,
+}
+
+pub(super) struct Conn {
+    pub(super) state: State,
+    pub(super) group: Group,
+    pub(super) topic: u32,
+    pub(super) publisher: Option<u32>,
+    source: Option<IpAddr>,
+    pub(super) key: [u8; 16],
+    pub(super) answer: Vec<u8>,
+    pub(super) began_ns: u64,
+    pub(super) decoder: Decoder,
+    /// The first bytes of a message that came in pieces.
+    pub(super) head: [u8; STAMP_BYTES],
+    pub(super) head_bytes: u8,
+    pub(super) damaged: bool,
+    /// A running hash over all that was heard, in the order it was heard.
+    pub(super) order: u64,
+    pub(super) close_code: Option<u16>,
+    pub(super) out: Vec<u8>,
+    pub(super) connecting: bool,
+    pub(super) receiving: bool,
+    pub(super) sending: bool,
+    pub(super) stalled: bool,
+    pub(super) returns: bool,
+}
+
+impl Conn {
+    pub(super) fn new(member: &Member) -> Conn {
+        Conn {
+            state: State::Idle,
+            group: member.group,
+            topic: member.topic,
+            publisher: member.publisher,
+            source: member.source,
+            key: [0; 16],
+            answer: Vec::new(),
+            began_ns: 0,
+            decoder: Decoder::default(),
+            head: [0; STAMP_BYTES],
+            head_bytes: 0,
+            damaged: false,
+            order: 0,
+            close_code: None,
+            out: Vec::new(),
+            connecting: false,
+            receiving: false,
+            sending: false,
+            stalled: false,
+            returns: false,
+        }
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        !self.connecting && !self.receiving && !self.sending
+    }
+}
+
+impl Client {
+    pub(super) fn order_open(&mut self, group: Group, in_flight: usize) {
+        let now = self.shared.now_ns();
+        self.opening_max = in_flight.max(1);
+        self.open_order_ns[group as usize] = now;
+        for slot in self.slots_of(group) {
+            match self.conns[slot as usize].state {
+                State::Idle => self.to_open.push_back((now, slot)),
+                State::Leaving => self.conns[slot as usize].returns = true,
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn open_waiting(&mut self, now: u64) -> io::Result<()> {
+        while self.opening < self.opening_max {
+            match self.to_open.front() {
+                Some((due, _)) if *due <= now => {}
+                _ => break,
+            }
+            let Some((_, slot)) = self.to_open.pop_front() else {
+                break;
+            };
+            self.opening += 1;
+            match self.new_socket(slot) {
+                Ok(()) => {
+                    let conn = &mut self.conns[slot as usize];
+                    conn.state = State::Connecting;
+                    conn.connecting = true;
+                    conn.began_ns = self.shared.now_ns();
+                    self.ring.connect(slot)?;
+                }
+                Err(error) => {
+                    self.problem(format!("cannot make a socket: {error}"));
+                    self.retry_later(slot, now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn new_socket(&mut self, slot: u32) -> io::Result<()> {
+        let conn = &self.conns[slot as usize];
+        let domain = Domain::for_address(self.target.address);
+        let socket = Socket::new(domain, Type::STREAM, None)?;
+        socket.set_tcp_nodelay(true)?;
+        // Closing resets: thousands of ports in TIME_WAIT would block the next run.
+        socket.set_linger(Some(Duration::ZERO))?;
+        if let Some(source) = conn.source {
+            // The port is chosen at connect time, when the whole pair is known.
+            setsockopt(&socket, IpBindAddressNoPort, &true)?;
+            socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
+        }
+        self.ring.install(slot, socket.into())
+    }
+
+    pub(super) fn on_connected(
+        &mut self,
+        slot: u32,
+        result: io::Result<()>,
+        now: u64,
+    ) -> io::Result<()> {
+        let conn = &mut self.conns[slot as usize];
+        conn.connecting = false;
+        if conn.state != State::Connecting {
+            return self.release(slot, now);
+        }
+        if let Err(error) = result {
+            self.problem(format!("cannot connect: {error}"));
+            return self.fail_opening(slot, now);
+        }
+        conn.state = State::Handshaking;
+        conn.key = fastrand::u128(..).to_ne_bytes();
+        conn.out = self.target.request(conn.topic, &conn.key);
+        conn.receiving = true;
+        self.ring.receive(slot)?;
+        self.flush(slot)
+    }
+
+    /// Keeps the state of a slot's receive, and hands on what is to be read.
+    pub(super) fn on_receive_state(
+        &mut self,
+        slot: u32,
+        result: io::Result<Option<Lease>>,
+        armed: bool,
+        now: u64,
+    ) -> io::Result<Option<Lease>> {
+        let conn = &mut self.conns[slot as usize];
+        conn.receiving = armed;
+        let short = matches!(&result, Err(error) if error.raw_os_error() == Some(libc::ENOBUFS));
+        let cancelled =
+            matches!(&result, Err(error) if error.raw_os_error() == Some(libc::ECANCELED));
+        if short {
+            let counters = &self.shared.counters[self.me];
+            counters.buffers_short.fetch_add(1, Ordering::Relaxed);
+        }
+        let lease = match result {
+            Ok(Some(lease)) => Some(lease),
+            Err(_) if short || (cancelled && conn.stalled) => None,
+            _ => {
+                self.on_end(slot, now)?;
+                return Ok(None);
+            }
+        };
+        let conn = &mut self.conns[slot as usize];
+        let listens = matches!(conn.state, State::Handshaking | State::Open) && !conn.stalled;
+        if listens && !armed {
+            conn.receiving = true;
+            self.ring.receive(slot)?;
+        }
+        if !armed {
+            self.release(slot, now)?;
+        }
+        Ok(lease)
+    }
+
+    pub(super) fn on_bytes(&mut self, slot: u32, bytes: &[u8], now: u64) -> io::Result<()> {
+        match self.conns[slot as usize].state {
+            State::Open => self.hear(slot, bytes, now),
+            State::Handshaking => self.on_answer(slot, bytes, now),
+            _ => Ok(()),
+        }
+    }
+
+    fn on_answer(&mut self, slot: u32, bytes: &[u8], now: u64) -> io::Result<()> {
+        let conn = &mut self.conns[slot as usize];
+        conn.answer.extend_from_slice(bytes);
+        match self.target.check_answer(&conn.answer, &conn.key) {
+            Ok(None) => Ok(()),
+            Err(error) => {
+                self.problem(error.to_string());
+                self.fail_opening(slot, now)
+            }
+            Ok(Some(length)) => {
+                let answer = std::mem::take(&mut conn.answer);
+                self.on_open(slot, now)?;
+                self.hear(slot, &answer[length..], now)
+            }
+        }
+    }
+
+    fn on_open(&mut self, slot: u32, now: u64) -> io::Result<()> {
+        let shared = self.shared.clone();
+        self.opening -= 1;
+        let conn = &mut self.conns[slot as usize];
+        conn.state = State::Open;
+        conn.decoder = Decoder::default();
+        conn.head_bytes = 0;
+        conn.damaged = false;
+        conn.order = 0;
+        conn.close_code = None;
+        let group = conn.group as usize;
+        let counters = &shared.counters[self.me];
+        counters.open[group].fetch_add(1, Ordering::Relaxed);
+        counters.opened[group].fetch_add(1, Ordering::Relaxed);
+        let handshake_ns = now.saturating_sub(conn.began_ns);
+        self.interval.handshakes.record(handshake_ns);
+        let return_ns = now.saturating_sub(self.open_order_ns[group]);
+        self.interval.returns.record(return_ns);
+        for publisher in shared.publishers_of(conn.topic) {
+            let stream = shared.streams[*publisher as usize] as usize;
+            let start = start_of(conn, *publisher, shared.plan.echo);
+            self.ledger.begin(slot as usize, stream, start);
+        }
+        if let Some(hello) = &shared.plan.hello {
+            let text = hello.replace("{topic}", &conn.topic.to_string());
+            let key = fastrand::u32(..).to_ne_bytes();
+            append_frame(&mut conn.out, Opcode::Text, text.as_bytes(), key);
+            self.flush(slot)?;
+        }
+        Ok(())
+    }
+
+    /// A connect or handshake that came to nothing: clean up and try again.
+    pub(super) fn fail_opening(&mut self, slot: u32, now: u64) -> io::Result<()> {
+        let counters = &self.shared.counters[self.me];
+        counters.refused.fetch_add(1, Ordering::Relaxed);
+        self.opening -= 1;
+        let conn = &mut self.conns[slot as usize];
+        conn.returns = true;
+        self.close(slot, now)
+    }
+
+    pub(super) fn stall(&mut self, slot: u32) -> io::Result<()> {
+        let conn = &mut self.conns[slot as usize];
+        if conn.state == State::Open && !conn.stalled {
+            conn.stalled = true;
+            self.ring.cancel(slot)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn resume(&mut self, slot: u32) -> io::Result<()> {
+        let conn = &mut self.conns[slot as usize];
+        if conn.stalled {
+            conn.stalled = false;
+            if conn.state == State::Open && !conn.receiving {
+                conn.receiving = true;
+                self.ring.receive(slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what waits, unless a send is under way.
+    pub(super) fn flush(&mut self, slot: u32) -> io::Result<()> {
+        let conn = &mut self.conns[slot as usize];
+        if conn.sending || conn.out.is_empty() {
+            return Ok(());
+        }
+        conn.sending = true;
+        let bytes = std::mem::take(&mut conn.out);
+        self.ring.send(slot, bytes)
+    }
+
+    pub(super) fn on_sent(
+        &mut self,
+        slot: u32,
+        mut bytes: Vec<u8>,
+        result: io::Result<usize>,
+    ) -> io::Result<()> {
+        let conn = &mut self.conns[slot as usize];
+        conn.sending = false;
+        match result {
+            Ok(count) if count < bytes.len() => {
+                bytes.drain(..count);
+                bytes.append(&mut conn.out);
+                conn.out = bytes;
+            }
+            Ok(_) if conn.out.is_empty() && conn.publisher.is_some() => {
+                // Its room serves the next burst.
+                bytes.clear();
+                conn.out = bytes;
+            }
+            Ok(_) => {}
+            // The receive side hears of the end too, and books it.
+            Err(_) => conn.out = Vec::new(),
+        }
+        let publisher = conn.publisher;
+        let leaving = conn.state == State::Leaving;
+        self.flush(slot)?;
+        if let Some(publisher) = publisher {
+            self.publishers.unblock(publisher);
+        }
+        if leaving {
+            let now = self.shared.now_ns();
+            self.release(slot, now)?;
+        }
+        Ok(())
+    }
+}

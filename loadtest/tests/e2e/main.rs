@@ -1,0 +1,5 @@
+//! The tool from its command line to its exit status, against servers honest and faulty.
+
+mod common;
+mod faults;
+mod scenarios;

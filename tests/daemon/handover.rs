@@ -1,0 +1,239 @@
+//! Another process takes everything over, and no client notices.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use nix::sys::signal::Signal;
+use tungstenite::Message;
+
+use crate::common::{Client, Daemon, Raw, Witnesses, command, hear, hear_close, masked, pass};
+
+/// The daemon's program under a path of its own, which a test can replace.
+fn program(folder: &Path) -> Command {
+    let path = folder.join("fanfare");
+    std::fs::copy(env!("CARGO_BIN_EXE_fanfare"), &path).unwrap();
+    let mut here = Command::new(path);
+    here.args(command(&[]).get_args());
+    here.stdout(Stdio::piped()).stderr(Stdio::piped());
+    here
+}
+
+/// Puts another file in the place of one that may be running.
+fn replace(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::rename(new, path).unwrap();
+}
+
+#[test]
+fn what_is_half_received_is_completed_in_the_new_process() {
+    let mut daemon = Daemon::start(&[]);
+    let mut listener = daemon.connect("/half");
+    let mut fragments = daemon.raw_on("/half");
+    fragments.send(&masked(0x01, b"one, "));
+    let mut frame = daemon.raw_on("/half");
+    let bytes = masked(0x81, b"half a frame");
+    let mut header = daemon.raw_on("/half");
+    frame.send(&bytes[..9]);
+    header.send(&bytes[..3]);
+    // In this order they have been read.
+    let mut last = daemon.connect("/half");
+    pass(&mut last, &mut listener, "before");
+    daemon.hand_over(1);
+    fragments.send(&masked(0x00, b"two, "));
+    daemon.hand_over(2);
+    fragments.send(&masked(0x80, b"three"));
+    assert_eq!(hear(&mut listener), "one, two, three");
+    frame.send(&bytes[9..]);
+    assert_eq!(hear(&mut listener), "half a frame");
+    header.send(&bytes[3..]);
+    assert_eq!(hear(&mut listener), "half a frame");
+    pass(&mut listener, &mut last_after(last), "after");
+}
+
+/// The client once it has heard what the others have completed.
+fn last_after(mut last: Client) -> Client {
+    for text in ["one, two, three", "half a frame", "half a frame"] {
+        assert_eq!(hear(&mut last), text);
+    }
+    last
+}
+
+#[test]
+fn a_chat_goes_on_and_history_and_epoch_stay() {
+    let mut daemon = Daemon::start(&[]);
+    let chat = [("Sec-WebSocket-Protocol", "chat")];
+    let (mut ann, before) = daemon.open("/room", &chat).unwrap();
+    assert!(hear(&mut ann).starts_with("Welcome, "));
+    ann.send(Message::text("hello")).unwrap();
+    assert!(hear(&mut ann).ends_with(" say: hello"));
+    daemon.hand_over(1);
+    let (mut bob, after) = daemon.open("/room?since=2", &chat).unwrap();
+    assert_eq!(
+        before.headers()["Fanfare-Epoch"],
+        after.headers()["Fanfare-Epoch"]
+    );
+    let said = hear(&mut bob);
+    assert!(said.ends_with(" say: hello"), "{said}");
+    for client in [&mut ann, &mut bob] {
+        assert!(hear(client).starts_with("Welcome, "));
+    }
+    ann.send(Message::text("quit")).unwrap();
+    assert!(hear(&mut bob).ends_with(" Logout"));
+}
+
+#[test]
+fn compression_goes_on_with_its_window() {
+    let mut daemon = Daemon::start(&["--deflate", "takeover"]);
+    let mut squeezer = daemon.raw();
+    let lines = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    squeezer.send(Raw::request("/tight", lines).as_bytes());
+    squeezer.expect_upgrade();
+    let mut listener = daemon.connect("/tight");
+    let mut window = flate2::Compress::new(flate2::Compression::default(), false);
+    let mut text = |text: &str| {
+        let mut bytes = Vec::with_capacity(256);
+        let flush = flate2::FlushCompress::Sync;
+        window
+            .compress_vec(text.as_bytes(), &mut bytes, flush)
+            .unwrap();
+        bytes.truncate(bytes.len() - 4);
+        masked(0xc1, &bytes)
+    };
+    squeezer.send(&text("the same words twice"));
+    assert_eq!(hear(&mut listener), "the same words twice");
+    daemon.hand_over(1);
+    let again = text("the same words twice");
+    assert!(again.len() < 20, "it refers to what was sent before");
+    squeezer.send(&again);
+    assert_eq!(hear(&mut listener), "the same words twice");
+    let long = "long enough to be worth it. ".repeat(40);
+    listener.send(Message::text(&long)).unwrap();
+    let (first, bytes) = squeezer.read_frame().unwrap();
+    assert_eq!(first, 0xc1);
+    assert!(bytes.len() < long.len() / 4);
+}
+
+#[test]
+fn under_load_nothing_is_lost_nor_heard_twice() {
+    const EACH: u32 = 30_000;
+    let mut daemon = Daemon::start(&[]);
+    let mut publishers = [daemon.connect("/load"), daemon.connect("/load")];
+    let mut ears: Vec<Client> = (0..40).map(|_| daemon.connect("/load")).collect();
+    let mut gauge = daemon.connect("/load");
+    thread::scope(|scope| {
+        for (name, publisher) in ["a", "b"].into_iter().zip(&mut publishers) {
+            scope.spawn(move || {
+                for n in 0..EACH {
+                    let text = format!("{name} {n}");
+                    publisher.send(Message::text(text)).unwrap();
+                }
+            });
+        }
+        let hear_all = |ear: &mut Client| {
+            let mut next = [0; 2];
+            while next != [EACH; 2] {
+                let text = hear(ear);
+                let (name, n) = text.split_once(' ').unwrap();
+                let next = &mut next[usize::from(name == "b")];
+                assert_eq!(n.parse(), Ok(*next));
+                *next += 1;
+            }
+        };
+        for ear in &mut ears {
+            scope.spawn(move || hear_all(ear));
+        }
+        // In the middle of it, by the reckoning of one more.
+        for time in 1..=3 {
+            for _ in 0..2000 {
+                hear(&mut gauge);
+            }
+            daemon.hand_over(time);
+        }
+        drop(gauge);
+    });
+}
+
+#[test]
+fn who_connects_meanwhile_is_served() {
+    let mut daemon = Daemon::start(&[]);
+    for time in 1..=3 {
+        thread::scope(|scope| {
+            let addresses = daemon.addresses.clone();
+            let comers = scope.spawn(move || {
+                for _ in 0..100 {
+                    let stream = std::net::TcpStream::connect(addresses[0]).unwrap();
+                    Raw::new(stream).shake_hands("/door");
+                }
+            });
+            daemon.hand_over(time);
+            comers.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_successor_that_fails_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = program(folder.path());
+    let path = folder.path().join("fanfare");
+    let mut daemon = Daemon::start_as(program);
+    let mut witnesses = Witnesses::new(&daemon, "/w");
+    for (time, (script, says)) in [
+        ("exit 1", "the successor has ended, exit status: 1"),
+        ("kill -SEGV $$", "the successor has ended, signal: 11"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        replace(&path, &format!("#!/bin/sh\n{script}\n"));
+        daemon.signal(Signal::SIGUSR2);
+        let line = daemon.await_log("handover failed, going on as before", time + 1);
+        assert!(line.contains(says), "{line}");
+        witnesses.check();
+    }
+    std::fs::remove_file(&path).unwrap();
+    daemon.signal(Signal::SIGUSR2);
+    let line = daemon.await_log("handover failed, going on as before", 3);
+    assert!(line.contains("cannot start"), "{line}");
+    witnesses.check();
+    // And with a good one it still can.
+    std::fs::copy(env!("CARGO_BIN_EXE_fanfare"), &path).unwrap();
+    daemon.hand_over(1);
+    witnesses.check();
+}
+
+#[test]
+fn settings_that_are_wrong_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("fanfare.toml");
+    std::fs::write(&file, "ping_interval_ms = 5000\n").unwrap();
+    let mut daemon = Daemon::start(&["--config", file.to_str().unwrap()]);
+    let mut witnesses = Witnesses::new(&daemon, "/w");
+    std::fs::write(&file, "ping_interval_ms = 5000\ntopics_max = 0\n").unwrap();
+    daemon.signal(Signal::SIGUSR2);
+    daemon.await_log("handover failed, going on as before", 1);
+    witnesses.check();
+    std::fs::write(&file, "ping_interval_ms = 6000\n").unwrap();
+    daemon.hand_over(1);
+    witnesses.check();
+}
+
+#[test]
+fn a_successor_says_goodbye_like_any_other() {
+    let mut daemon = Daemon::start(&[]);
+    let mut client = daemon.connect("/bye");
+    daemon.hand_over(1);
+    daemon.signal(Signal::SIGTERM);
+    let (code, reason) = hear_close(&mut client);
+    assert_eq!(code, 1001);
+    assert!(
+        reason.starts_with("the server is stopping, retry in "),
+        "{reason}"
+    );
+    while client.read().is_ok() {}
+    daemon.await_log("stopped", 1);
+}
