@@ -296,7 +296,7 @@ impl State {
             self.finish(slot, end, CloseReason::Quit);
             return Ok(());
         }
-        let time = jiff::Zoned::now().strftime("%H:%M:%S").to_string();
+        let time = self.hub.time_of_day();
         let address = self.conns.at(slot).peer.address();
         let line = chat::say(&time, address, text);
         self.publish_line(slot, &line).map(|_| ())

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, Zoned};
+
 /// What the machine's clock begins with: history that comes from another
 /// process may be as old as history can be, and still has a time.
 const EARLIEST_MS: u64 = 100_000_000;
@@ -30,5 +33,20 @@ impl Clock {
             Clock::Monotonic(began) => EARLIEST_MS + began.elapsed().as_millis() as u64,
             Clock::Manual(now_ms) => now_ms.load(Ordering::Relaxed),
         }
+    }
+
+    /// The time of day as people there have it, `HH:MM:SS`.
+    pub fn time_of_day(&self) -> String {
+        let now = match self {
+            Clock::Monotonic(_) => Zoned::now(),
+            // All that is told apart by the clock has to be told by this one.
+            Clock::Manual(now_ms) => Timestamp::UNIX_EPOCH
+                .saturating_add(SignedDuration::from_millis(
+                    now_ms.load(Ordering::Relaxed) as i64
+                ))
+                .expect("a duration in time units")
+                .to_zoned(TimeZone::UTC),
+        };
+        now.strftime("%H:%M:%S").to_string()
     }
 }

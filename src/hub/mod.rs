@@ -148,6 +148,11 @@ impl Hub {
         &self.cores[core]
     }
 
+    /// The time of day that chats show, `HH:MM:SS`.
+    pub fn time_of_day(&self) -> String {
+        self.clock.time_of_day()
+    }
+
     /// Milliseconds of the daemon's own clock.
     pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
