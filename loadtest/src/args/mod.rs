@@ -54,6 +54,9 @@ pub struct Common {
     /// Send this text after the handshake, for servers that want to be asked; {topic} is filled in
     #[arg(long, value_name = "TEXT")]
     pub hello: Option<String>,
+    /// Send binary instead of text messages
+    #[arg(long)]
+    pub binary: bool,
     /// The server's process id on this machine: its processor time and memory are reported
     #[arg(long)]
     pub pid: Option<i32>,
@@ -106,9 +109,6 @@ pub struct Load {
     /// publish, instead of connections of their own
     #[arg(long)]
     pub echo: bool,
-    /// Send binary instead of text messages
-    #[arg(long)]
-    pub binary: bool,
     /// Compare every byte that comes back, not only the head and the length
     #[arg(long)]
     pub verify: bool,

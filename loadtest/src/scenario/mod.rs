@@ -103,7 +103,7 @@ impl Stage {
             publisher_topics: cast.publisher_topics,
             echo: load.is_some_and(|load| load.echo),
             message_bytes: cast.message_bytes as usize,
-            binary: load.is_some_and(|load| load.binary),
+            binary: common.binary,
             verify: load.is_some_and(|load| load.verify),
             hello: common.hello.clone(),
             interval_ns: interval(cast.length).as_nanos() as u64,
@@ -215,7 +215,7 @@ fn judge(run: &mut Run, finish: &Finish, one_order: bool) {
 fn warn(run: &mut Run, finish: &Finish) {
     let is_late = |phase: &&PhaseResult| {
         let late = phase.lateness.p99;
-        late > LATE_NS && late * 4 > phase.latency.p99
+        phase.latency.count > 0 && late > LATE_NS && late * 4 > phase.latency.p99
     };
     let late: Vec<&PhaseResult> = run.phases.iter().filter(is_late).collect();
     if let Some(worst) = late.iter().map(|phase| phase.lateness.p99).max() {

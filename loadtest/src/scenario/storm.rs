@@ -106,7 +106,7 @@ fn storm(stage: &mut Stage, args: &StormArgs, name: &str, quiet_p99: u64) -> Res
     ];
     if let Some(server) = &result.server {
         // With the deliveries and the farewells that fell into the same time.
-        let us = server.cpu_us_per_delivery * result.delivered as f64;
+        let us = server.cpu_us_per_delivery * result.delivered.max(1) as f64;
         let per = us / result.returns.count.max(1) as f64;
         let what = "server's processor time per handshake";
         result.notes.push(note(what, time(per * 1e3)));
