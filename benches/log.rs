@@ -13,7 +13,17 @@ use fanfare::protocol::ws::Opcode;
 
 use crate::cpu_time::CpuTime;
 
-const SIZES: [usize; 6] = [16, 256, 4 << 10, 16 << 10, 64 << 10, 1 << 20];
+const SIZES: [usize; 9] = [
+    16,
+    64,
+    256,
+    1 << 10,
+    4 << 10,
+    16 << 10,
+    64 << 10,
+    256 << 10,
+    1 << 20,
+];
 const KEY: [u8; 4] = [1, 2, 3, 4];
 /// As the daemon's defaults are, but for the memory of large messages.
 const RETENTION: Retention = Retention {
@@ -31,17 +41,24 @@ fn topic() -> Topic {
 }
 
 /// One message the way a core takes it in: unmasked into its place.
-fn publish(topic: &Topic, payload: &[u8]) {
-    let published = topic.publish(Opcode::Binary, payload.len(), 1, &RETENTION, None, |room| {
-        mask::copy_unmasked(room, payload, KEY);
-        Ok::<_, Infallible>(())
-    });
-    black_box(published.expect("the log is never full").offset);
+fn publish(topic: &Topic, payload: &[u8]) -> u64 {
+    loop {
+        let copied = topic.publish(Opcode::Binary, payload.len(), 1, &RETENTION, None, |room| {
+            mask::copy_unmasked(room, payload, KEY);
+            Ok::<_, Infallible>(())
+        });
+        match copied {
+            Ok(published) => break black_box(published.offset),
+            // Somebody who reads has been off the processor for long.
+            Err(_) => std::thread::yield_now(),
+        };
+    }
 }
 
 pub(crate) fn bench(c: &mut Criterion<CpuTime>) {
     append(c);
     append_together(c);
+    follow_together(c);
     advance(c);
     look(c);
 }
@@ -57,17 +74,18 @@ fn append(c: &mut Criterion<CpuTime>) {
     }
 }
 
-/// Processor time for `iterations` messages in all, shared out to `publishers` threads.
-fn race(topic: &Topic, publishers: u64, iterations: u64, payload: &[u8]) -> Duration {
+/// Processor time for `iterations` messages in all, shared out to `publishers`
+/// threads, each of which does `work` for its share.
+fn race(publishers: u64, iterations: u64, work: impl Fn(u64) + Sync) -> Duration {
     let start = Barrier::new(publishers as usize + 1);
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..publishers)
             .map(|publisher| {
-                let start = &start;
+                let (start, work) = (&start, &work);
                 let mine = iterations / publishers + u64::from(publisher < iterations % publishers);
                 scope.spawn(move || {
                     start.wait();
-                    (0..mine).for_each(|_| publish(topic, payload));
+                    work(mine);
                 })
             })
             .collect();
@@ -88,10 +106,49 @@ fn append_together(c: &mut Criterion<CpuTime>) {
         for publishers in [1, 2, 4, 8] {
             let topic = topic();
             group.bench_function(BenchmarkId::from_parameter(publishers), |b| {
-                b.iter_custom(|iterations| race(&topic, publishers, iterations, &payload));
+                b.iter_custom(|iterations| {
+                    race(publishers, iterations, |mine| {
+                        (0..mine).for_each(|_| _ = publish(&topic, &payload));
+                    })
+                });
             });
         }
     }
+}
+
+/// As cores do it: each publishes, and follows everybody's messages with a
+/// window and a cursor of its own, here after every sixteen.
+fn follow_together(c: &mut Criterion<CpuTime>) {
+    let mut group = c.benchmark_group("log/append_64_and_advance_by_publishers");
+    group.throughput(Throughput::Elements(1));
+    let payload = [7; 64];
+    for publishers in [1, 2, 4, 8] {
+        let topic = topic();
+        group.bench_function(BenchmarkId::from_parameter(publishers), |b| {
+            b.iter_custom(|iterations| {
+                race(publishers, iterations, |mine| {
+                    let start = topic.start(ViewKind::Raw, None, &RETENTION);
+                    let mut window = Window::new(start.segments);
+                    let mut cursor = start.position;
+                    for number in 0..mine {
+                        publish(&topic, &payload);
+                        if number % 16 == 15 {
+                            take_all(&mut window, &mut cursor);
+                        }
+                    }
+                })
+            });
+        });
+    }
+}
+
+/// The cursor takes what there is, and the window forgets it.
+fn take_all(window: &mut Window, cursor: &mut u64) {
+    let end = window.advance();
+    while *cursor < end {
+        *cursor += u64::from(black_box(window.slice(*cursor, end)).len);
+    }
+    window.release(*cursor);
 }
 
 /// A burst is published, the window follows it, and one cursor takes it whole.
@@ -104,12 +161,8 @@ fn advance(c: &mut Criterion<CpuTime>) {
         group.throughput(Throughput::Elements(burst));
         group.bench_function(BenchmarkId::from_parameter(burst), |b| {
             b.iter(|| {
-                (0..burst).for_each(|_| publish(&topic, black_box(&payload)));
-                let end = window.advance();
-                while cursor < end {
-                    cursor += u64::from(black_box(window.slice(cursor, end)).len);
-                }
-                window.release(cursor);
+                (0..burst).for_each(|_| _ = publish(&topic, black_box(&payload)));
+                take_all(&mut window, &mut cursor);
             });
         });
     }
@@ -120,7 +173,7 @@ fn look(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("log/window");
     let topic = topic();
     let mut window = Window::new(topic.start(ViewKind::Raw, None, &RETENTION).segments);
-    (0..4000).for_each(|_| publish(&topic, &[7; 64]));
+    (0..4000).for_each(|_| _ = publish(&topic, &[7; 64]));
     let end = window.advance();
     let (start, last) = (window.start(), end - 66);
     group.bench_function("advance with nothing new", |b| b.iter(|| window.advance()));

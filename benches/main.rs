@@ -21,9 +21,9 @@ mod utf8;
 fn main() {
     let mut criterion = Criterion::default()
         .with_measurement(CpuTime)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(500))
-        .sample_size(50)
+        .warm_up_time(Duration::from_millis(150))
+        .measurement_time(Duration::from_millis(600))
+        .sample_size(40)
         .nresamples(10_000)
         .configure_from_args();
     mask::bench(&mut criterion);

@@ -98,13 +98,16 @@ pub(super) unsafe fn avx2(dst: *mut u8, src: *const u8, len: usize, key: u32) {
     }
 }
 
-/// Sixty-four bytes a register; the rest in one masked access.
+/// The ends in one masked access of sixty-four bytes each, and thirty-two bytes a register
+/// between them: there half the width is as fast or faster (Zen 4, in its first cache, by a
+/// tenth), because each wide load from an unaligned source touches two cache lines.
 ///
 /// # Safety
 /// As for [`Kernel`](super::Kernel); the CPU has AVX-512 F and BW.
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) unsafe fn avx512(dst: *mut u8, src: *const u8, len: usize, key: u32) {
     const W: usize = 64;
+    const H: usize = W / 2;
     let mut i = bytes_to_alignment(dst, len, W);
     // SAFETY: as in `sse2`; the first access is masked to the `i` bytes before the alignment, the
     // last one to the `len - i` bytes that are left, and bytes that a mask leaves out are neither read nor written.
@@ -116,18 +119,19 @@ pub(super) unsafe fn avx512(dst: *mut u8, src: *const u8, len: usize, key: u32) 
             _mm512_mask_storeu_epi8(dst.cast(), first, _mm512_xor_si512(a, mask));
         }
         let mask = _mm512_set1_epi32(rotate(key, i) as i32);
-        while i + 4 * W <= len {
-            let from = src.add(i).cast::<__m512i>();
-            let to = dst.add(i).cast::<__m512i>();
-            let a = _mm512_loadu_si512(from);
-            let b = _mm512_loadu_si512(from.add(1));
-            let c = _mm512_loadu_si512(from.add(2));
-            let d = _mm512_loadu_si512(from.add(3));
-            _mm512_storeu_si512(to, _mm512_xor_si512(a, mask));
-            _mm512_storeu_si512(to.add(1), _mm512_xor_si512(b, mask));
-            _mm512_storeu_si512(to.add(2), _mm512_xor_si512(c, mask));
-            _mm512_storeu_si512(to.add(3), _mm512_xor_si512(d, mask));
-            i += 4 * W;
+        let half = _mm512_castsi512_si256(mask);
+        while i + 4 * H <= len {
+            let from = src.add(i).cast::<__m256i>();
+            let to = dst.add(i).cast::<__m256i>();
+            let a = _mm256_loadu_si256(from);
+            let b = _mm256_loadu_si256(from.add(1));
+            let c = _mm256_loadu_si256(from.add(2));
+            let d = _mm256_loadu_si256(from.add(3));
+            _mm256_storeu_si256(to, _mm256_xor_si256(a, half));
+            _mm256_storeu_si256(to.add(1), _mm256_xor_si256(b, half));
+            _mm256_storeu_si256(to.add(2), _mm256_xor_si256(c, half));
+            _mm256_storeu_si256(to.add(3), _mm256_xor_si256(d, half));
+            i += 4 * H;
         }
         while i + W <= len {
             let a = _mm512_loadu_si512(src.add(i).cast());
