@@ -26,8 +26,9 @@ use crate::ring::{Completion, Event, Ring};
 
 /// Rounds of one turn; then the acceptor is let in.
 const ROUNDS_MAX: usize = 16;
-/// Requests to the kernel after which a turn begins no further round: an opening handshake
-/// takes several turns, and on a busy core it would wait for 16 full rounds in each.
+/// Requests to the kernel after which a turn begins no further round while somebody waits for
+/// an answer to their opening handshake: it takes several turns, and would wait for 16 full
+/// rounds in each.
 const TURN_REQUESTS_MAX: usize = 512;
 
 /// Established connections of one core, on ring `R`.
@@ -159,7 +160,8 @@ impl<R: Ring> Reactor<R> {
             }
             requests += queued;
             let idle = quiet && !self.state.has_work() && self.ring.queued() == 0;
-            if idle || requests >= TURN_REQUESTS_MAX {
+            let awaited = requests >= TURN_REQUESTS_MAX && hub.admission().handshakes() > 0;
+            if idle || awaited {
                 break;
             }
         }
