@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders whose source is built into anything.
-const FOLDERS: [&str; 4] = ["src", "loadtest", "tests", "fuzz/fuzz_targets"];
+const FOLDERS: [&str; 5] = ["src", "benches", "loadtest", "tests", "fuzz/fuzz_targets"];
 
 /// In two pieces, so that this file has no place of its own.
 const PAGE: &str = concat!("docs/un", "safe.md");

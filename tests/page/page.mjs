@@ -158,6 +158,22 @@ const tests = {
     await phone.page.close();
   },
 
+  "a daemon that stops says when to come back, and the page waits until then": async ({ a, b, daemon }) => {
+    daemon.process.kill("SIGTERM");
+    for (const visitor of [a, b]) {
+      const note = await reads(visitor, "the server is stopping, retry in");
+      const [, ms] = /retry in (\d+) ms/.exec(await note.textContent());
+      // Left to itself it would try again within half a second.
+      await visitor.page.waitForFunction((most) => {
+        const [, seconds] = /^in (\d+) s$/.exec(document.getElementById("countdown").textContent) ?? [];
+        return seconds >= 2 && seconds <= most;
+      }, Math.ceil(ms / 1000));
+    }
+    await daemon.exit;
+    await daemon.start();
+    await Promise.all([live(a), live(b)]);
+  },
+
   "no script failed and the policy blocked nothing": async ({ a, b }) => {
     expect([...a.faults, ...b.faults].join("\n"), "");
   },
