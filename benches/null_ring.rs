@@ -55,7 +55,11 @@ impl Ring for NullRing {
         self.complete(slot, Event::Closed);
     }
 
-    fn cancel(&mut self, slot: u32) {
+    fn cancel_receive(&mut self, slot: u32) {
+        self.complete(slot, Event::Cancelled);
+    }
+
+    fn cancel_await(&mut self, slot: u32) {
         self.complete(slot, Event::Cancelled);
     }
 

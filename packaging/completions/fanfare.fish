@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fanfare_global_optspecs
-    string join \n config= listen= admin= admin-token-file= origins= trusted-proxies= proxy-header= cores= log= log-format= drain-ms-max= receive-buffers= zerocopy= zerocopy-bytes-min= connections-max= connections-per-address-max= handshakes-max= handshake-ms-max= head-bytes-max= idle-ms-max= ping-interval-ms= retry-after-s= message-bytes-max= partial-bytes-max= message-ms-max= inbound-messages-per-s-max= inbound-bytes-per-s-max= deflate= deflate-level= deflate-bytes-min= topics-max= log-bytes-max= log-bytes-total-max= retain-messages-max= retain-bytes-max= retain-ms-max= lag-bytes-max= lag-policy= h/help V/version
+    string join \n config= listen= admin= admin-token-file= origins= trusted-proxies= proxy-header= cores= log= log-format= drain-ms-max= receive-buffers= zerocopy= zerocopy-bytes-min= connections-max= connections-per-address-max= handshakes-max= handshake-ms-max= head-bytes-max= idle-ms-max= ping-interval-ms= retry-after-s= message-bytes-max= partial-bytes-max= message-ms-max= inbound-messages-per-s-max= inbound-bytes-per-s-max= deflate= deflate-level= deflate-bytes-min= topics-max= log-bytes-max= log-bytes-total-max= ahead-bytes-max= retain-messages-max= retain-bytes-max= retain-ms-max= lag-bytes-max= lag-policy= h/help V/version
 end
 
 function __fish_fanfare_needs_command
@@ -57,6 +57,7 @@ complete -c fanfare -n "__fish_fanfare_needs_command" -l deflate-bytes-min -d 'M
 complete -c fanfare -n "__fish_fanfare_needs_command" -l topics-max -d 'Topics that exist at one time [default: 20000] [allowed: 1 to 10000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l log-bytes-max -d 'Size of the log of one topic [default: 16MiB] [allowed: 64 KiB to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l log-bytes-total-max -d 'Size of the logs of all topics together [default: 1GiB] [allowed: 64 KiB to 1 TiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l ahead-bytes-max -d 'How far publishers may be ahead of any core; then they are read from no further for a while [default: 1MiB] [allowed: 1 KiB to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l retain-messages-max -d 'Messages that a topic keeps for those who come back [default: 1000] [allowed: 0 to 100000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l retain-bytes-max -d 'Bytes that a topic keeps for those who come back [default: 1MiB] [allowed: 0 to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l retain-ms-max -d 'How long a topic keeps a message for those who come back [default: 300000] [allowed: 0 to 2592000000]' -r -f
@@ -102,6 +103,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l deflate-bytes-
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l topics-max -d 'Topics that exist at one time [default: 20000] [allowed: 1 to 10000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l log-bytes-max -d 'Size of the log of one topic [default: 16MiB] [allowed: 64 KiB to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l log-bytes-total-max -d 'Size of the logs of all topics together [default: 1GiB] [allowed: 64 KiB to 1 TiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l ahead-bytes-max -d 'How far publishers may be ahead of any core; then they are read from no further for a while [default: 1MiB] [allowed: 1 KiB to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l retain-messages-max -d 'Messages that a topic keeps for those who come back [default: 1000] [allowed: 0 to 100000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l retain-bytes-max -d 'Bytes that a topic keeps for those who come back [default: 1MiB] [allowed: 0 to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l retain-ms-max -d 'How long a topic keeps a message for those who come back [default: 300000] [allowed: 0 to 2592000000]' -r -f
@@ -143,6 +145,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l deflate-byte
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l topics-max -d 'Topics that exist at one time [default: 20000] [allowed: 1 to 10000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l log-bytes-max -d 'Size of the log of one topic [default: 16MiB] [allowed: 64 KiB to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l log-bytes-total-max -d 'Size of the logs of all topics together [default: 1GiB] [allowed: 64 KiB to 1 TiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l ahead-bytes-max -d 'How far publishers may be ahead of any core; then they are read from no further for a while [default: 1MiB] [allowed: 1 KiB to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l retain-messages-max -d 'Messages that a topic keeps for those who come back [default: 1000] [allowed: 0 to 100000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l retain-bytes-max -d 'Bytes that a topic keeps for those who come back [default: 1MiB] [allowed: 0 to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l retain-ms-max -d 'How long a topic keeps a message for those who come back [default: 300000] [allowed: 0 to 2592000000]' -r -f

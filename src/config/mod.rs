@@ -173,6 +173,8 @@ settings! {
             "Size of the log of one topic";
         log_bytes_total_max: usize = "1GiB", Bytes(64 * KIB, TIB),
             "Size of the logs of all topics together";
+        ahead_bytes_max: usize = "1MiB", Bytes(KIB, 16 * GIB),
+            "How far publishers may be ahead of any core; then they are read from no further for a while";
         retain_messages_max: usize = "1000", Count(0, 100_000_000),
             "Messages that a topic keeps for those who come back";
         retain_bytes_max: usize = "1MiB", Bytes(0, 16 * GIB),

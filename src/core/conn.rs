@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 
+use super::pausing::Pause;
 use super::reason::CloseReason;
 use crate::protocol::ws::Reader;
 use crate::protocol::ws::deflate::Inflater;
@@ -13,7 +14,7 @@ use crate::protocol::ws::deflate::Inflater;
 /// reads, and is cut off as a control flood.
 pub(super) const LANE_BYTES_MAX: usize = 64 << 10;
 /// Own messages that a publisher is yet to step over. Beyond: it publishes
-/// faster than it reads, and is closed as lagging.
+/// faster than it reads, and is paused.
 pub(super) const OWN_MAX: usize = 4096;
 
 /// Where a connection is in its life.
@@ -176,11 +177,13 @@ pub(super) struct Extra {
     pub(super) deadline_ms: Option<u64>,
     /// Its window, where it may refer to its earlier messages.
     pub(super) inflater: Option<Box<Inflater>>,
+    /// It is not read from for now.
+    pub(super) pause: Option<Pause>,
 }
 
 impl Extra {
     fn is_empty(&self) -> bool {
-        self.is_at_rest() && self.inflater.is_none()
+        self.is_at_rest() && self.inflater.is_none() && self.pause.is_none()
     }
 
     /// Nothing in it is about what the peer is sent.
@@ -230,6 +233,11 @@ impl Conn {
     pub(super) fn extra(&mut self) -> &mut Extra {
         self.flags.set(Flags::SPECIAL);
         self.extra.get_or_insert_default()
+    }
+
+    #[inline]
+    pub(super) fn pause(&mut self) -> Option<&mut Pause> {
+        self.extra.as_mut()?.pause.as_mut()
     }
 
     /// Lets go of what is used up.

@@ -68,11 +68,16 @@ impl<R: Ring> Reactor<R> {
     /// Stops asking for anything. Turns still take what comes.
     pub fn freeze(&mut self) {
         self.state.frozen = true;
+        // What has been taken from a socket is this process's to publish.
+        self.state.resume_paused();
         let slots: Vec<u32> = self.state.conns.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             let flags = self.state.conns.at(slot).flags;
-            if flags.any(Flags::RECEIVING | Flags::AWAITING) {
-                self.ring.cancel(slot);
+            if flags.any(Flags::RECEIVING) {
+                self.ring.cancel_receive(slot);
+            }
+            if flags.any(Flags::AWAITING) {
+                self.ring.cancel_await(slot);
             }
         }
     }
@@ -206,6 +211,7 @@ impl State {
             inflater: saved
                 .window
                 .map(|window| Box::new(Inflater::resume(&window))),
+            pause: None,
         };
         let phase = match (saved.closing, finish) {
             (true, _) => Phase::Closing,

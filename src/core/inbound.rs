@@ -1,6 +1,6 @@
 //! What peers send: from received bytes to published messages.
 
-use super::conn::{Flags, LANE_BYTES_MAX, OWN_MAX, Phase};
+use super::conn::{Flags, LANE_BYTES_MAX, Phase};
 use super::reactor::State;
 use super::reason::CloseReason;
 use crate::log::{AppendError, Published, ViewKind};
@@ -13,6 +13,9 @@ impl State {
     /// Reads all that a peer has sent.
     pub(super) fn handle_bytes(&mut self, slot: u32, mut bytes: &[u8]) {
         let now_ms = self.now_ms;
+        if self.put_off(slot, bytes) {
+            return;
+        }
         let conn = self.conns.at(slot);
         conn.heard_ms = now_ms as u32;
         conn.pings = 0;
@@ -28,9 +31,13 @@ impl State {
         };
         let held = reader.buffered_bytes();
         let mut between = reader.is_between();
+        let mut spoke = false;
         loop {
             let verdict = match reader.next(&mut bytes, &limits) {
-                Ok(Some(event)) => self.handle_event(slot, event),
+                Ok(Some(event)) => {
+                    spoke |= matches!(event, Event::Message(_));
+                    self.handle_event(slot, event)
+                }
                 Ok(None) => break,
                 Err(fault) => Err(CloseReason::Fault(fault)),
             };
@@ -58,6 +65,9 @@ impl State {
             self.mark(slot);
         }
         self.conns.at(slot).reader = reader;
+        if spoke {
+            self.pace(slot);
+        }
     }
 
     fn handle_event(&mut self, slot: u32, event: Event<'_>) -> Result<(), CloseReason> {
@@ -121,7 +131,8 @@ impl State {
         let number = conn.topic;
         let opcode = if text { Opcode::Text } else { Opcode::Binary };
         let published = self.publish(number, opcode, payload)?;
-        self.skip_own(slot, published)
+        self.skip_own(slot, published);
+        Ok(())
     }
 
     /// Appends a message to a topic of this core and has it fanned out. Where
@@ -205,10 +216,10 @@ impl State {
     }
 
     /// The publisher does not hear itself: its cursor steps over the message.
-    fn skip_own(&mut self, slot: u32, published: Published) -> Result<(), CloseReason> {
+    fn skip_own(&mut self, slot: u32, published: Published) {
         let conn = self.conns.at(slot);
         if conn.flags.any(Flags::ECHO) {
-            return Ok(());
+            return;
         }
         let kind = self.locals.at(conn.topic).kind;
         let range = published.range(kind);
@@ -218,18 +229,12 @@ impl State {
             && last.end == range.start
         {
             last.end = range.end;
-            return Ok(());
-        }
-        if own.len() == OWN_MAX {
-            return Err(CloseReason::OwnLag);
-        }
-        if reached && own.is_empty() {
+        } else if reached && own.is_empty() {
             conn.cursor = range.end;
             conn.tidy_extra();
-            return Ok(());
+        } else {
+            own.push_back(range);
         }
-        own.push_back(range);
-        Ok(())
     }
 
     fn pong(&mut self, slot: u32, payload: &[u8]) -> Result<(), CloseReason> {

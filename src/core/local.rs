@@ -1,8 +1,10 @@
 //! A topic as one core sees it: its window on the log and its own subscribers.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use slab::Slab;
 
 use super::conn::NO_PLACE;
@@ -16,15 +18,17 @@ pub(super) struct Local {
     pub(super) window: Window,
     /// Slots of the subscribers.
     pub(super) subscribers: Vec<u32>,
-    /// Where the fan-out under way goes on.
+    /// The place where the round of fan-out under way goes on; 0 is none.
     pub(super) next: usize,
-    /// The end of the log that the fan-out under way began with.
-    pub(super) pass_end: u64,
+    /// Where the log ended when that round began.
+    pub(super) round_end: u64,
     /// It is in the queue of topics to be fanned out.
     pub(super) growing: bool,
     /// Other cores are to be told that it has grown.
     pub(super) announce: bool,
     tally: Tally,
+    /// The last run that was copied together from two segments.
+    seam: Option<Seam>,
 }
 
 /// Where a subscriber wants to begin.
@@ -48,6 +52,13 @@ pub(super) struct Seat {
     pub(super) offset: u64,
 }
 
+/// The log from one position on, over the end of a segment.
+struct Seam {
+    from: u64,
+    to: u64,
+    bytes: Rc<Bytes>,
+}
+
 /// How many messages lie between two positions; nearly all subscribers ask for
 /// the same two.
 #[derive(Default)]
@@ -68,8 +79,28 @@ impl Local {
         self.tally.messages
     }
 
+    /// A short run of the log over the end of a segment, in one piece: one copy
+    /// for all subscribers, who would get two sends each otherwise.
+    pub(super) fn seam(&mut self, from: u64, to: u64) -> &Rc<Bytes> {
+        let seam = match self.seam.take() {
+            Some(seam) if (seam.from, seam.to) == (from, to) => seam,
+            _ => {
+                let (mut bytes, mut at) = (Vec::with_capacity((to - from) as usize), from);
+                while at < to {
+                    let run = self.window.slice(at, to);
+                    bytes.extend_from_slice(run.as_bytes());
+                    at += u64::from(run.len);
+                }
+                let bytes = Rc::new(bytes.into());
+                Seam { from, to, bytes }
+            }
+        };
+        &self.seam.insert(seam).bytes
+    }
+
     /// Gives up the segments that no subscriber here needs any more.
     pub(super) fn release(&mut self, conns: &mut Slots) {
+        self.seam = None;
         if self.window.segments() > 1 {
             let cursors = self.subscribers.iter().map(|slot| conns.at(*slot).cursor);
             let oldest = cursors.min().unwrap_or(u64::MAX);
@@ -152,6 +183,8 @@ impl Locals {
         listener.place.store(number as u32, Ordering::Release);
         if !known {
             listener.told.heard();
+            // Nobody waits for a core that has just come.
+            listener.passed.store(u64::MAX, Ordering::Relaxed);
         }
         listener.subscribers.fetch_add(1, Ordering::AcqRel);
         let Some(start) = start(&topic) else {
@@ -169,10 +202,11 @@ impl Locals {
                 window: Window::new(start.segments),
                 subscribers: vec![slot],
                 next: 0,
-                pass_end: 0,
+                round_end: 0,
                 growing: false,
                 announce: false,
                 tally: Tally::default(),
+                seam: None,
             });
             assert_eq!(inserted, number);
         }

@@ -74,6 +74,8 @@ pub struct Metrics {
     pub zero_copy_copied: Counter,
     /// Receives that ended because all buffers were taken.
     pub buffers_exhausted: Counter,
+    /// Publishers that were read from no further until others had caught up.
+    pub pauses: Counter,
     /// Subscribers moved on to the newest message, by policy.
     pub lag_skips: Counter,
     /// Messages they missed by that.
@@ -105,6 +107,7 @@ impl Default for Metrics {
             zero_copy_sends: Counter::default(),
             zero_copy_copied: Counter::default(),
             buffers_exhausted: Counter::default(),
+            pauses: Counter::default(),
             lag_skips: Counter::default(),
             lag_missed: Counter::default(),
             lag_bytes: Counter::default(),

@@ -9,6 +9,7 @@ mod local;
 pub mod metrics;
 mod outbound;
 mod parting;
+mod pausing;
 mod reactor;
 pub mod reason;
 mod slots;

@@ -2,6 +2,7 @@
 
 use std::net::Shutdown;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -15,8 +16,8 @@ use crate::ring::{Errno, Mode, Ring};
 /// Sends in one go of fan-out; then the ring delivers what else has come, so
 /// that a large topic holds up neither pings nor small topics.
 const FAN_OUT_MAX: usize = 256;
-/// Runs of the log below this size are sent together where own messages lie
-/// between them.
+/// Runs of the log below this size are sent together where own messages, or the
+/// end of a segment, lie between them.
 const GATHER_BYTES: usize = 64 << 10;
 
 impl<R: Ring> Reactor<R> {
@@ -43,17 +44,21 @@ impl<R: Ring> Reactor<R> {
             dirty,
             lagging,
             hub,
+            core,
             ..
         } = &mut self.state;
         let settings = hub.settings();
         let Some(local) = locals.get_mut(number) else {
             return false;
         };
+        // Each is sent all there is by now, though more may have come than when
+        // the round began: what is published meanwhile need not wait for the
+        // next one, and goes out together with what is on its way.
+        let end = local.window.advance();
         if local.next == 0 {
             local.release(conns);
-            local.pass_end = local.window.advance();
+            local.round_end = end;
         }
-        let end = local.pass_end;
         while *budget > 0 && local.next < local.subscribers.len() {
             let slot = local.subscribers[local.next];
             local.next += 1;
@@ -78,7 +83,15 @@ impl<R: Ring> Reactor<R> {
             return true;
         }
         local.next = 0;
-        local.growing = local.window.advance() > end;
+        let more = local.window.advance() - local.round_end;
+        local.growing = more > 0;
+        let topic = &local.topic;
+        let passed = &topic.listener(*core, local.kind).passed;
+        passed.store(local.round_end, Ordering::SeqCst);
+        let near = more <= settings.ahead_bytes_max as u64 / 2;
+        if near && topic.publisher_waits.load(Ordering::SeqCst) {
+            hub.wake_publishers(topic);
+        }
         local.growing
     }
 
@@ -230,10 +243,17 @@ fn send_log<R: Ring>(
     settings: &Settings,
     slot: u32,
     conn: &mut Conn,
-    local: &Local,
+    local: &mut Local,
     end: u64,
 ) {
+    conn.flags.set(Flags::SENDING_LOG);
     let run = local.window.slice(conn.cursor, end);
+    let owed = end - conn.cursor;
+    if u64::from(run.len) < owed && owed < GATHER_BYTES as u64 {
+        conn.offered = owed as u32;
+        let bytes = local.seam(conn.cursor, end);
+        return ring.send(slot, bytes, 0, conn.offered, Mode::Copy);
+    }
     let large = run.len as usize >= settings.zerocopy_bytes_min;
     let mode = match settings.zerocopy {
         Zerocopy::Always if large => Mode::ZeroCopy,
@@ -245,7 +265,6 @@ fn send_log<R: Ring>(
         _ => Mode::Copy,
     };
     conn.offered = run.len;
-    conn.flags.set(Flags::SENDING_LOG);
     ring.send(slot, run.bytes, run.from, run.len, mode);
 }
 
@@ -260,11 +279,10 @@ fn send_gathered<R: Ring>(ring: &mut R, slot: u32, conn: &mut Conn, local: &Loca
         let until = own.start.min(last);
         while at < until && bytes.len() < GATHER_BYTES {
             let run = local.window.slice(at, until);
-            let (from, len) = (run.from as usize, run.len as usize);
-            if len > GATHER_BYTES && !bytes.is_empty() {
+            if run.len as usize > GATHER_BYTES && !bytes.is_empty() {
                 break;
             }
-            bytes.extend_from_slice(&run.bytes[from..from + len]);
+            bytes.extend_from_slice(run.as_bytes());
             at += u64::from(run.len);
         }
         if at < until || at >= last || bytes.len() >= GATHER_BYTES {

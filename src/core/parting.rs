@@ -103,6 +103,11 @@ impl State {
             // It was called off; the next look asks again.
             return self.mark(slot);
         }
+        if let Some(pause) = conn.pause() {
+            // What it said before is still to be heard.
+            pause.ended = Some(error);
+            return;
+        }
         conn.flags.set(Flags::ENDED);
         match (conn.phase, error) {
             // It may still read what it is owed, and the close.
@@ -165,10 +170,11 @@ impl State {
             return;
         }
         conn.phase = Phase::Ending;
+        let unread = conn.pause().map_or(0, |pause| pause.unread.len());
         conn.extra = None;
         conn.flags.clear(Flags::SPECIAL);
         let held = std::mem::take(&mut conn.reader).buffered_bytes();
-        self.hub.account_partial(held, 0);
+        self.hub.account_partial(held + unread, 0);
         self.leave_topic(slot);
     }
 
@@ -241,7 +247,7 @@ impl State {
             // nor of any behind it, and would be full for its publishers.
             return self.abort(slot, CloseReason::Lag);
         }
-        let rest = rest.bytes[rest.from as usize..(rest.from + rest.len) as usize].to_vec();
+        let rest = rest.as_bytes().to_vec();
         let extra = conn.extra();
         extra.lane.splice(0..0, rest);
         // Own messages may lie behind what the window has seen so far: it is to
@@ -300,14 +306,7 @@ impl State {
             match due {
                 Due::Deadline => self.end(slot),
                 Due::Idle => self.finish(slot, 0, CloseReason::Idle),
-                Due::Message => {
-                    // Its memory is for others, from now on.
-                    let reader = &mut self.conns.at(slot).reader;
-                    let held = reader.buffered_bytes();
-                    reader.stop();
-                    self.hub.account_partial(held, 0);
-                    self.finish(slot, 0, CloseReason::SlowMessage);
-                }
+                Due::Message => self.stop_reading(slot, CloseReason::SlowMessage),
                 Due::Ping => {
                     let conn = self.conns.at(slot);
                     conn.pings = conn.pings.saturating_add(1);

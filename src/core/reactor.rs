@@ -52,6 +52,8 @@ pub(super) struct State {
     pub(super) dirty: Vec<u32>,
     /// Subscribers found to be too far behind.
     pub(super) lagging: Vec<u32>,
+    /// Publishers that are not read from for now.
+    pub(super) paused: Vec<u32>,
     pub(super) codec: Codec,
     pub(super) now_ms: u64,
     /// Nothing is asked of the ring: the connections are about to move.
@@ -83,6 +85,7 @@ impl<R: Ring> Reactor<R> {
                 announce: Vec::new(),
                 dirty: Vec::new(),
                 lagging: Vec::new(),
+                paused: Vec::new(),
                 codec: Codec::default(),
                 frozen: false,
                 mail: Vec::new(),
@@ -152,6 +155,7 @@ impl<R: Ring> Reactor<R> {
             let quiet = queued == 0 && self.completions.is_empty();
             self.handle_completions();
             self.state.handle_mail();
+            self.state.resume_paused();
             if self.state.frozen {
                 self.part_with_ended();
             } else {
@@ -280,7 +284,13 @@ impl<R: Ring> Reactor<R> {
             }
             return;
         }
-        if !conn.flags.any(Flags::RECEIVING | Flags::ENDED) {
+        let receiving = conn.flags.any(Flags::RECEIVING);
+        if let Some(pause) = conn.pause() {
+            if receiving && !pause.called_off {
+                pause.called_off = true;
+                self.ring.cancel_receive(slot);
+            }
+        } else if !receiving && !conn.flags.any(Flags::ENDED) {
             conn.flags.set(Flags::RECEIVING);
             self.ring.receive(slot);
         }

@@ -21,8 +21,6 @@ pub enum CloseReason {
     Idle,
     /// Further behind than `lag_bytes_max`.
     Lag,
-    /// More own messages under way to itself than are kept apart.
-    OwnLag,
     /// More pongs asked for than it reads.
     ControlFlood,
     /// More messages or bytes in a second than allowed.
@@ -39,7 +37,7 @@ pub enum CloseReason {
     Fault(Fault),
 }
 
-const OWN: [CloseReason; 14] = [
+const OWN: [CloseReason; 13] = [
     CloseReason::Peer,
     CloseReason::Gone,
     CloseReason::Reset,
@@ -47,7 +45,6 @@ const OWN: [CloseReason; 14] = [
     CloseReason::Drain,
     CloseReason::Idle,
     CloseReason::Lag,
-    CloseReason::OwnLag,
     CloseReason::ControlFlood,
     CloseReason::Rate,
     CloseReason::PartialBytes,
@@ -79,7 +76,6 @@ impl CloseReason {
             CloseReason::Drain => "drain",
             CloseReason::Idle => "idle",
             CloseReason::Lag => "lag",
-            CloseReason::OwnLag => "own_lag",
             CloseReason::ControlFlood => "control_flood",
             CloseReason::Rate => "rate",
             CloseReason::PartialBytes => "partial_bytes",
@@ -102,10 +98,9 @@ impl CloseReason {
             | CloseReason::ControlFlood
             | CloseReason::Rate
             | CloseReason::SlowMessage => code::POLICY,
-            CloseReason::Lag
-            | CloseReason::OwnLag
-            | CloseReason::PartialBytes
-            | CloseReason::LogFull => code::TRY_AGAIN_LATER,
+            CloseReason::Lag | CloseReason::PartialBytes | CloseReason::LogFull => {
+                code::TRY_AGAIN_LATER
+            }
             CloseReason::ChatBinary => UNSUPPORTED_DATA,
             CloseReason::Fault(fault) => fault.code(),
         }
@@ -120,7 +115,6 @@ impl CloseReason {
             CloseReason::Drain => "the server is stopping".into(),
             CloseReason::Idle => "idle: nothing heard for too long".into(),
             CloseReason::Lag => "lag: too far behind the topic".into(),
-            CloseReason::OwnLag => "lag: too many own messages unread".into(),
             CloseReason::ControlFlood => {
                 "control flood: pings come faster than pongs are read".into()
             }

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::config::{Changes, Settings};
 use crate::core::Codec;
+use crate::log::topic::Listener;
 use crate::log::{AppendError, Published, Retention, SavedTopic, Summary, Topic};
 use crate::protocol::http::Origins;
 use crate::protocol::topic::TopicName;
@@ -264,6 +265,17 @@ impl Hub {
                 if listener.subscribers.load(Ordering::Acquire) > 0 && listener.told.tell() {
                     self.cores[core].post(listener.place.load(Ordering::Acquire));
                 }
+            }
+        }
+    }
+
+    /// Wakes the cores on which a publisher may wait for others to catch up.
+    pub fn wake_publishers(&self, topic: &Topic) {
+        topic.publisher_waits.store(false, Ordering::SeqCst);
+        for (core, views) in topic.listeners().iter().enumerate() {
+            let listens = |listener: &Listener| listener.subscribers.load(Ordering::Acquire) > 0;
+            if views.iter().any(listens) {
+                self.cores[core].wake();
             }
         }
     }

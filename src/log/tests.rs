@@ -78,7 +78,7 @@ fn read(window: &mut Window, mut position: u64) -> Vec<u8> {
     while position < end {
         let run = window.slice(position, end);
         assert!(run.len > 0, "a run leads on");
-        bytes.extend_from_slice(&run.bytes[run.from as usize..(run.from + run.len) as usize]);
+        bytes.extend_from_slice(run.as_bytes());
         position += u64::from(run.len);
     }
     bytes

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::head::Told;
@@ -96,6 +96,8 @@ pub struct Topic {
     sequencer: Mutex<Sequencer>,
     /// The window that compressed payloads must keep to; 0 without readers.
     window_bits: AtomicU8,
+    /// Some publisher is to be woken when cores have caught up.
+    pub publisher_waits: AtomicBool,
     listeners: Box<[[Listener; ViewKind::ALL.len()]]>,
 }
 
@@ -131,6 +133,20 @@ pub struct Listener {
     /// The core's own number for the view, while it has subscribers.
     pub place: AtomicU32,
     pub told: Told,
+    /// Up to here the core has offered the view to all its subscribers.
+    pub passed: AtomicU64,
+}
+
+impl Listener {
+    fn behind(&self, head: u64) -> u64 {
+        let listens = self.subscribers.load(Ordering::Acquire) > 0;
+        let passed = self.passed.load(Ordering::SeqCst);
+        if listens {
+            head.saturating_sub(passed)
+        } else {
+            0
+        }
+    }
 }
 
 impl Topic {
@@ -147,6 +163,7 @@ impl Topic {
                 deflated: None,
             }),
             window_bits: AtomicU8::new(0),
+            publisher_waits: AtomicBool::new(false),
             listeners: (0..cores).map(|_| Default::default()).collect(),
         }
     }
@@ -185,6 +202,24 @@ impl Topic {
             .iter()
             .map(|core| u64::from(count(core)))
             .sum()
+    }
+
+    /// How far the latest core is behind in offering what is published to its
+    /// subscribers, in bytes of the log.
+    pub fn ahead_bytes(&self) -> u64 {
+        let sequencer = self.lock();
+        let deflated = sequencer.deflated.as_ref();
+        let heads = [
+            sequencer.raw.head(),
+            deflated.map_or(0, |deflated| deflated.view.head()),
+        ];
+        drop(sequencer);
+        let behind = |core: &[Listener; 2]| {
+            let views = core.iter().zip(heads);
+            let behind = views.map(|(listener, head)| listener.behind(head));
+            behind.max().unwrap_or(0)
+        };
+        self.listeners.iter().map(behind).max().unwrap_or(0)
     }
 
     /// A reader comes that inflates with a window of `bits`. Compressed

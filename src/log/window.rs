@@ -21,6 +21,12 @@ pub struct Slice<'a> {
     pub len: u32,
 }
 
+impl Slice<'_> {
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.from as usize..(self.from + self.len) as usize]
+    }
+}
+
 struct Pane {
     segment: Arc<Segment>,
     /// What was published when last looked; shared by all sends from here, so

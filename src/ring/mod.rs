@@ -107,9 +107,12 @@ pub trait Ring {
     /// Empties the slot. Nothing else may be outstanding on it but releases.
     fn close(&mut self, slot: u32);
 
-    /// Calls off the receive and the wait for writability on a slot. Bytes that
-    /// have not been received stay in the socket.
-    fn cancel(&mut self, slot: u32);
+    /// Calls off the receive on a slot. Bytes that have not been received stay
+    /// in the socket.
+    fn cancel_receive(&mut self, slot: u32);
+
+    /// Calls off the wait for writability on a slot.
+    fn cancel_await(&mut self, slot: u32);
 
     /// Asks for a plain descriptor of the slot's socket (Linux 6.8).
     fn install(&mut self, slot: u32);

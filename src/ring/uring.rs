@@ -114,6 +114,14 @@ impl Uring {
         handed_over.is_ok() && ended && self.held.len() == 0
     }
 
+    /// By token, which the kernel looks up; by file it would search all.
+    fn cancel(&mut self, kind: Kind, slot: u32) {
+        let entry = opcode::AsyncCancel::new(pack(kind, 0, slot))
+            .build()
+            .user_data(pack(Kind::Cancel, 0, slot));
+        self.push(&entry);
+    }
+
     fn push(&mut self, entry: &squeue::Entry) {
         // SAFETY: what an entry points to is kept by `sends`, `held` or
         // `buffers` until its completion is seen, or for good where the ring
@@ -228,14 +236,12 @@ impl Ring for Uring {
         self.push(&entry);
     }
 
-    fn cancel(&mut self, slot: u32) {
-        // By token, which the kernel looks up; by file it would search all.
-        for kind in [Kind::Receive, Kind::Writable] {
-            let entry = opcode::AsyncCancel::new(pack(kind, 0, slot))
-                .build()
-                .user_data(pack(Kind::Cancel, 0, slot));
-            self.push(&entry);
-        }
+    fn cancel_receive(&mut self, slot: u32) {
+        self.cancel(Kind::Receive, slot);
+    }
+
+    fn cancel_await(&mut self, slot: u32) {
+        self.cancel(Kind::Writable, slot);
     }
 
     fn install(&mut self, slot: u32) {

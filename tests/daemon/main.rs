@@ -13,5 +13,6 @@ mod handover;
 mod lag;
 mod limits;
 mod one_order;
+mod pausing;
 mod replay;
 mod stop;

@@ -261,6 +261,11 @@ fn trouble(hub: &Hub) -> Vec<Family> {
             "Receives that found no free buffer; more receive_buffers help",
             count(|m| &m.buffers_exhausted),
         ),
+        family(
+            "publisher_pauses",
+            "Publishers that were ahead by ahead_bytes_max and read from no further for a while",
+            count(|m| &m.pauses),
+        ),
     ]
 }
 

@@ -110,8 +110,11 @@ impl World {
                     let history = topic.start(kind, Some(0), retention).segments;
                     explained += history.iter().map(|s| s.capacity()).sum::<usize>();
                     // The byte limit may lie in the segment before the first
-                    // message.
-                    explained += history[0].capacity();
+                    // message: an ordinary one, or one long message's.
+                    let ordinary = retention.bounds.log_bytes_max as usize / 8;
+                    explained += ordinary
+                        .max(history[0].capacity())
+                        .max(truth.frame_bytes_max);
                 }
             }
             let held = topic.summary(retention).log_bytes;
@@ -207,6 +210,7 @@ impl World {
             closes += metrics.closes.iter().map(|count| count.get()).sum::<u64>();
             self.outcome.deliveries += metrics.deliveries.get();
             self.outcome.gaps += metrics.lag_skips.get();
+            self.outcome.pauses += metrics.pauses.get();
         }
         assert_eq!(closes, self.outcome.connections, "each end has one reason");
         assert_eq!(self.hub.admission().connections(), 0);

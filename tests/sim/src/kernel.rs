@@ -99,7 +99,8 @@ pub(crate) enum Request {
     Poll,
     Shutdown(Shutdown),
     Reset,
-    Cancel,
+    CancelReceive,
+    CancelPoll,
     Close,
 }
 
@@ -233,7 +234,15 @@ impl Kernel {
                 record.shutting += 1;
                 self.sides[core].pending.push((slot, Pending::Reset));
             }
-            Request::Cancel => self.cancel(core, slot),
+            Request::CancelReceive => {
+                let receiving = std::mem::take(&mut record.receiving);
+                let ended = Event::Ended(Some(Errno::ECANCELED));
+                self.cancel(core, slot, receiving.then_some(ended));
+            }
+            Request::CancelPoll => {
+                let polling = std::mem::take(&mut record.polling);
+                self.cancel(core, slot, polling.then_some(Event::Writable));
+            }
             Request::Close => {
                 record.closing = true;
                 self.sides[core].pending.push((slot, Pending::Close));
@@ -287,16 +296,10 @@ impl Kernel {
         side.pending.push((slot, Pending::Sent { result, held }));
     }
 
-    fn cancel(&mut self, core: usize, slot: u32) {
-        let side = &mut self.sides[core];
-        let record = &mut side.slots[slot as usize];
-        let ended = Event::Ended(Some(Errno::ECANCELED));
-        let receiving = std::mem::take(&mut record.receiving).then_some(ended);
-        let polling = std::mem::take(&mut record.polling).then_some(Event::Writable);
-        let events = [receiving, polling, Some(Event::Cancelled)];
-        let events = events.into_iter().flatten();
-        side.ready
-            .extend(events.map(|event| Completion { slot, event }));
+    fn cancel(&mut self, core: usize, slot: u32, ended: Option<Event>) {
+        let events = ended.into_iter().chain([Event::Cancelled]);
+        let ready = &mut self.sides[core].ready;
+        ready.extend(events.map(|event| Completion { slot, event }));
     }
 
     /// Lets some of what is under way get done: each thing `likely` times in
@@ -523,7 +526,7 @@ impl Kernel {
                 assert!(!record.shut_both, "it is shut already");
                 (record.shut_write, record.shut_both) = (true, true);
             }
-            Request::Cancel => {}
+            Request::CancelReceive | Request::CancelPoll => {}
             Request::Poll => assert!(!record.polling, "readiness is awaited already"),
             Request::Shutdown(how) => {
                 record.shut_write = true;

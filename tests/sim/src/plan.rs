@@ -72,6 +72,7 @@ impl Plan {
             log_bytes_max,
             log_bytes_total_max: log_bytes_max * 8,
             lag_bytes_max,
+            ahead_bytes_max: pick(rng, &[1 << 10, 4 << 10, 1 << 20]),
             lag_policy: pick(rng, &[LagPolicy::Close, LagPolicy::Skip]),
             retain_messages_max: pick(rng, &[0, 3, 50, 1000]),
             retain_bytes_max: pick(rng, &[0, 500, 8 << 10, 64 << 10]),

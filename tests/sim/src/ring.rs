@@ -145,8 +145,12 @@ impl Ring for FakeRing {
         self.push(slot, Request::Close);
     }
 
-    fn cancel(&mut self, slot: u32) {
-        self.push(slot, Request::Cancel);
+    fn cancel_receive(&mut self, slot: u32) {
+        self.push(slot, Request::CancelReceive);
+    }
+
+    fn cancel_await(&mut self, slot: u32) {
+        self.push(slot, Request::CancelPoll);
     }
 
     fn install(&mut self, slot: u32) {
