@@ -53,7 +53,7 @@ _fanfare() {
 
     case "${cmd}" in
         fanfare)
-            opts="-h -V --config --listen --admin --admin-token-file --origins --trusted-proxies --proxy-header --cores --log --log-format --drain-ms-max --receive-buffers --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --retry-after-s --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --lag-policy --help --version serve check-config probe upgrade help"
+            opts="-h -V --config --listen --admin --admin-token-file --origins --trusted-proxies --proxy-header --cores --log --log-format --drain-ms-max --receive-buffers --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --unsent-bytes-max --retry-after-s --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --lag-policy --help --version serve check-config probe upgrade help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -216,6 +216,13 @@ _fanfare() {
                     return 0
                     ;;
                 --ping-interval-ms)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --unsent-bytes-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -468,7 +475,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__serve)
-            opts="-h --config --listen --admin --admin-token-file --origins --trusted-proxies --proxy-header --cores --log --log-format --drain-ms-max --receive-buffers --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --retry-after-s --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --lag-policy --help"
+            opts="-h --config --listen --admin --admin-token-file --origins --trusted-proxies --proxy-header --cores --log --log-format --drain-ms-max --receive-buffers --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --unsent-bytes-max --retry-after-s --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --lag-policy --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -631,6 +638,13 @@ _fanfare() {
                     return 0
                     ;;
                 --ping-interval-ms)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --unsent-bytes-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -771,7 +785,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__upgrade)
-            opts="-h --config --listen --admin --admin-token-file --origins --trusted-proxies --proxy-header --cores --log --log-format --drain-ms-max --receive-buffers --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --retry-after-s --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --lag-policy --help"
+            opts="-h --config --listen --admin --admin-token-file --origins --trusted-proxies --proxy-header --cores --log --log-format --drain-ms-max --receive-buffers --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --unsent-bytes-max --retry-after-s --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --lag-policy --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -934,6 +948,13 @@ _fanfare() {
                     return 0
                     ;;
                 --ping-interval-ms)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --unsent-bytes-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

@@ -143,6 +143,8 @@ settings! {
             "A connection that has been silent for this long is closed";
         ping_interval_ms: u64 = "30000", Count(10, DAY_MS),
             "A connection that has been silent for this long is sent a ping";
+        unsent_bytes_max: usize = "256KiB", Bytes(4 * KIB, GIB),
+            "Bytes of one connection that the kernel may hold unsent; the rest waits in the shared log";
         retry_after_s: u64 = "2", Count(1, 3600),
             "Seconds in the Retry-After header of a 503 answer";
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use socket2::SockRef;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_uring::buf::BoundedBuf;
@@ -101,7 +102,15 @@ impl Acceptor {
             if shared && self.leads() {
                 sleep(STEP_BACK).await;
             }
-            match listener.next(TcpListener::accept).await {
+            let accept = |listener: &TcpListener| {
+                let (stream, peer) = listener.accept()?;
+                // Else a reader that stalls would have megabytes to itself in
+                // the kernel, and the others would wait while they are copied.
+                let unsent_bytes_max = self.hub.settings().unsent_bytes_max as u32;
+                SockRef::from(&stream).set_tcp_notsent_lowat(unsent_bytes_max)?;
+                Ok((stream, peer))
+            };
+            match listener.next(accept).await {
                 Ok((stream, peer)) => {
                     let stream = TcpStream::from_std(stream);
                     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());

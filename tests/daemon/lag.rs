@@ -95,6 +95,21 @@ fn fifty_stalled_readers_neither_delay_the_others_nor_grow_the_memory() {
 }
 
 #[test]
+fn what_a_stalled_reader_is_owed_waits_in_the_log_and_not_in_the_kernel() {
+    let daemon = Daemon::start(&["--unsent-bytes-max", "4KiB"]);
+    let mut publisher = daemon.connect("/unsent");
+    let mut listener = daemon.connect("/unsent");
+    let _slow = stalled(&daemon, "/unsent");
+    publish(&mut publisher, &mut listener, 1..=1024, 1024);
+    let short_writes = daemon.metric("fanfare_short_writes_total");
+    assert!(short_writes > 0);
+    // Of the mebibyte: the socket's own buffer would have taken most of it.
+    eventually("nearly all is still owed", || {
+        daemon.metric("fanfare_lag_bytes") > 960 << 10
+    });
+}
+
+#[test]
 fn a_reader_that_skips_is_told_exactly_what_it_missed() {
     const LAST: u64 = 12_000;
     let daemon = Daemon::start(&[&SMALL_LAG[..], &["--lag-policy", "skip"]].concat());

@@ -243,7 +243,7 @@ fn trouble(hub: &Hub) -> Vec<Family> {
         ),
         family(
             "short_writes",
-            "Sends of which the kernel took a part or nothing: the peer reads slowly",
+            "Sends of which the kernel took a part or nothing, as unsent_bytes_max was reached: the peer reads slowly",
             count(|m| &m.short_writes),
         ),
         family(
