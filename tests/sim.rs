@@ -7,7 +7,7 @@ use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use fanfare::core::reason::CloseReason;
+use fanfare::protocol::reason::CloseReason;
 use fanfare_sim::world::{Outcome, run};
 
 /// Seeds in an ordinary test run.

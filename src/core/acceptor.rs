@@ -15,9 +15,9 @@ use tokio::time::{sleep, timeout};
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
-use super::metrics::Metrics;
 use super::reactor::{Arrival, Reactor};
 use crate::config::{Deflate, ProxyHeader};
+use crate::hub::metrics::Metrics;
 use crate::hub::{Hub, Mailbox};
 use crate::page;
 use crate::protocol::http::{

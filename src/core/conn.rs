@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 
-use super::pausing::Pause;
-use super::reason::CloseReason;
+use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::Reader;
 use crate::protocol::ws::deflate::Inflater;
+use crate::ring::Errno;
 
 /// Bytes of answers that wait for one peer. Beyond: it asks faster than it
 /// reads, and is cut off as a control flood.
@@ -163,6 +163,17 @@ pub(super) struct Finish {
     pub(super) reason: CloseReason,
     /// Of the close frame; 0 is none.
     pub(super) code: u16,
+}
+
+/// What a publisher has sent that is not read from for now.
+#[derive(Default)]
+pub(super) struct Pause {
+    /// What had come before the receive was called off.
+    pub(super) unread: Vec<u8>,
+    /// The receive has been called off.
+    pub(super) called_off: bool,
+    /// The peer has sent its last, and how that ended.
+    pub(super) ended: Option<Option<Errno>>,
 }
 
 /// What only few connections have at a time.

@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::compress::view_of;
 use super::conn::{Conn, Extra, Finish, Flags, NO_PLACE, Phase, Rate};
 use super::reactor::{Reactor, State};
-use super::reason::CloseReason;
+use crate::hub::codec::view_of;
 use crate::log::{Segment, Topic, ViewKind};
+use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::deflate::Inflater;
 use crate::protocol::ws::{Reader, SavedReader};
 use crate::ring::Ring;

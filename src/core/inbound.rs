@@ -2,10 +2,10 @@
 
 use super::conn::{Flags, LANE_BYTES_MAX, Phase};
 use super::reactor::State;
-use super::reason::CloseReason;
 use crate::log::{AppendError, Published, ViewKind};
 use crate::mask;
 use crate::protocol::chat;
+use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::frame::{self, CONTROL_BYTES_MAX};
 use crate::protocol::ws::{Event, Fault, Limits, Message, Opcode, Payload};
 

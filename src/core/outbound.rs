@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::conn::{Conn, Flags, Phase};
 use super::local::Local;
 use super::reactor::{Reactor, State};
-use super::reason::CloseReason;
 use crate::config::{Settings, Zerocopy};
+use crate::protocol::reason::CloseReason;
 use crate::ring::{Errno, Mode, Ring};
 
 /// Sends in one go of fan-out; then the ring delivers what else has come, so

@@ -3,9 +3,9 @@
 
 use super::conn::{Finish, Flags, LANE_BYTES_MAX, NO_PLACE, Phase};
 use super::reactor::{Reactor, State, note_end};
-use super::reason::CloseReason;
 use super::thread::TICK;
 use crate::config::LagPolicy;
+use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::Opcode;
 use crate::protocol::ws::close;
 use crate::protocol::ws::frame;

@@ -3,21 +3,10 @@
 
 use std::sync::atomic::Ordering;
 
-use super::conn::{OWN_MAX, Phase};
+use super::conn::{OWN_MAX, Pause, Phase};
 use super::reactor::State;
-use super::reason::CloseReason;
-use crate::ring::{BUFFER_BYTES, Errno};
-
-/// What a publisher has sent that is not read from for now.
-#[derive(Default)]
-pub(super) struct Pause {
-    /// What had come before the receive was called off.
-    pub(super) unread: Vec<u8>,
-    /// The receive has been called off.
-    pub(super) called_off: bool,
-    /// The peer has sent its last, and how that ended.
-    pub(super) ended: Option<Option<Errno>>,
-}
+use crate::protocol::reason::CloseReason;
+use crate::ring::BUFFER_BYTES;
 
 impl State {
     /// Pauses a publisher that has just been read from, if it is ahead.

@@ -11,15 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::compress::{Codec, view_of};
 use super::conn::{Conn, Flags, NO_PLACE, Phase, Rate};
 use super::local::{Locals, Seat, Since};
-use super::metrics::Metrics;
-use super::reason::CloseReason;
 use super::slots::Slots;
 use crate::hub::Hub;
+use crate::hub::codec::{Codec, view_of};
+use crate::hub::metrics::Metrics;
 use crate::log::{Topic, ViewKind};
 use crate::protocol::http::{Reject, Subprotocol, Upgrade, answer};
+use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::Reader;
 use crate::protocol::ws::deflate::Inflater;
 use crate::ring::{Completion, Event, Ring};

@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::acceptor::Acceptor;
 use super::handover::{SavedConn, SavedCore};
 use super::reactor::Reactor;
+use super::remote::{Command, Installed, Remote};
 use crate::hub::Hub;
 use crate::log::Topic;
 use crate::ring::{SLOTS_MAX, Source, Uring, Wake};
@@ -29,23 +30,6 @@ pub(super) const TICK: Duration = Duration::from_millis(250);
 
 /// One listening socket for each address.
 pub type Listeners = Vec<Socket>;
-
-/// What the daemon asks of a running core when it hands over.
-pub enum Command {
-    /// Accept nobody any more, and tell once all who came have been answered.
-    StopAccepting(mpsc::Sender<()>),
-    /// Come to rest, then write everything down.
-    Freeze(mpsc::Sender<SavedCore>),
-    /// Hand out plain descriptors of the sockets in these slots.
-    Install(Vec<u32>, mpsc::Sender<Vec<Installed>>),
-    /// Go on as before.
-    Thaw,
-    /// End without a word to anybody: the connections live elsewhere.
-    Leave,
-}
-
-/// A slot, and the plain descriptor of its socket.
-pub(super) type Installed = (u32, io::Result<OwnedFd>);
 
 /// A connection that comes from another process.
 pub struct Arrived {
@@ -70,6 +54,7 @@ pub enum Never {}
 pub struct Plan {
     pub core: usize,
     pub hub: Arc<Hub>,
+    pub remote: Remote,
     pub listeners: Listeners,
     /// The service manager has passed the listeners and keeps them.
     pub activated: bool,
@@ -133,6 +118,7 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
     let Plan {
         core,
         hub,
+        remote,
         listeners,
         activated,
         reports_usage,
@@ -150,7 +136,7 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
     if let Some(inheritance) = inheritance {
         inherit(&mut reactor, inheritance);
     }
-    runtime.block_on(serve(core, hub, listeners, activated, reactor))
+    runtime.block_on(serve(core, hub, remote, listeners, activated, reactor))
 }
 
 /// Takes connections in and waits until they are this process's to serve.
@@ -166,6 +152,7 @@ fn inherit(reactor: &mut Reactor<Uring>, from: Inheritance) {
 async fn serve(
     core: usize,
     hub: Arc<Hub>,
+    remote: Remote,
     mut listeners: Listeners,
     activated: bool,
     reactor: Reactor<Uring>,
@@ -194,7 +181,7 @@ async fn serve(
             _ = tick.tick() => ticked = true,
         }
         let mut reactor = acceptor.reactor.borrow_mut();
-        for command in hub.mailbox(core).commands() {
+        for command in remote.take() {
             match command {
                 Command::StopAccepting(reply) => {
                     accepting.drain(..).for_each(|task| task.abort());

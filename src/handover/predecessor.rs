@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use super::channel::{Channel, Message};
 use super::rest::{carry_on, come_to_rest, memory_file, plain_sockets, write_down};
 use super::state::VERSION;
-use crate::core::SavedCore;
+use crate::core::{Remote, SavedCore};
 use crate::hub::Hub;
 use crate::ring::passing::FILES_MAX;
 
@@ -31,6 +31,7 @@ const TAKE_TIME: Duration = Duration::from_secs(15);
 /// What a daemon needs to hand over.
 pub struct Predecessor {
     pub hub: Arc<Hub>,
+    pub cores: Vec<Remote>,
     pub addresses: Vec<SocketAddr>,
     pub listeners: Vec<OwnedFd>,
     /// The service manager opened the listeners.
@@ -56,7 +57,7 @@ pub fn hand_over(from: &Predecessor) -> Result<(), String> {
     if let Err(sentence) = outcome {
         drop(channel);
         end(successor);
-        carry_on(&from.hub);
+        carry_on(&from.hub, &from.cores);
         return Err(sentence);
     }
     Ok(())
@@ -103,10 +104,10 @@ fn converse(from: &Predecessor, channel: &Channel, successor: Pid) -> Result<(),
     expect(channel, &Message::Ready, START_TIME)?;
     let hub = &from.hub;
     let silent_since = Instant::now();
-    let cores = come_to_rest(hub)?;
+    let cores = come_to_rest(hub, &from.cores)?;
     let state = memory_file(&write_down(hub, &cores))?;
     channel.send(&Message::State, &[state])?;
-    send_sockets(hub, channel, &cores)?;
+    send_sockets(&from.cores, channel, &cores)?;
     expect(channel, &Message::Done, TAKE_TIME)?;
     (from.before_go)(successor);
     channel.send(&Message::Go, &[])?;
@@ -142,11 +143,11 @@ fn expect(channel: &Channel, wanted: &Message, time: Duration) -> Result<(), Str
     }
 }
 
-fn send_sockets(hub: &Hub, channel: &Channel, cores: &[SavedCore]) -> Result<(), String> {
-    for (mailbox, saved) in hub.mailboxes().iter().zip(cores) {
+fn send_sockets(cores: &[Remote], channel: &Channel, saved: &[SavedCore]) -> Result<(), String> {
+    for (core, saved) in cores.iter().zip(saved) {
         for part in saved.conns.chunks(FILES_MAX) {
             let slots: Vec<u32> = part.iter().map(|(slot, _)| *slot).collect();
-            let files = plain_sockets(mailbox, &slots)?;
+            let files = plain_sockets(core, &slots)?;
             channel.send(&Message::Sockets(files.len() as u32), &files)?;
         }
     }

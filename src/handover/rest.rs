@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::state::State;
-use crate::core::{Command, SavedCore};
-use crate::hub::{Hub, Mailbox};
+use crate::core::{Command, Remote, SavedCore};
+use crate::hub::Hub;
 use crate::log::{SavedTopic, Segment, Topic, ViewKind};
 
 /// How long handshakes that are under way may take to end.
@@ -21,42 +21,42 @@ const FREEZE_TIME: Duration = Duration::from_secs(2);
 
 /// Stops accepting, lets handshakes end and freezes all connections. From then
 /// on clients hear nothing, until somebody thaws.
-pub(super) fn come_to_rest(hub: &Hub) -> Result<Vec<SavedCore>, String> {
-    let answered = ask(hub, Command::StopAccepting);
+pub(super) fn come_to_rest(hub: &Hub, cores: &[Remote]) -> Result<Vec<SavedCore>, String> {
+    let answered = ask(cores, Command::StopAccepting);
     let end = Instant::now() + HANDSHAKES_TIME;
     for reply in answered {
         // Who takes longer is left behind.
         let _ = reply.recv_timeout(end.saturating_duration_since(Instant::now()));
     }
     hub.set_frozen(true);
-    let replies = ask(hub, Command::Freeze);
+    let replies = ask(cores, Command::Freeze);
     let still = replies.iter().map(|reply| reply.recv_timeout(FREEZE_TIME));
     let still: Result<Vec<_>, _> = still.collect();
     still.map_err(|_| "a core did not come to rest".to_owned())
 }
 
 /// Asks all cores the same.
-fn ask<T>(hub: &Hub, command: fn(mpsc::Sender<T>) -> Command) -> Vec<mpsc::Receiver<T>> {
-    let ask = |mailbox: &Mailbox| {
+fn ask<T>(cores: &[Remote], command: fn(mpsc::Sender<T>) -> Command) -> Vec<mpsc::Receiver<T>> {
+    let ask = |core: &Remote| {
         let (reply, receiver) = mpsc::channel();
-        mailbox.command(command(reply));
+        core.send(command(reply));
         receiver
     };
-    hub.mailboxes().iter().map(ask).collect()
+    cores.iter().map(ask).collect()
 }
 
 /// Goes on as if nothing had been.
-pub(super) fn carry_on(hub: &Hub) {
+pub(super) fn carry_on(hub: &Hub, cores: &[Remote]) {
     hub.set_frozen(false);
-    for mailbox in hub.mailboxes() {
-        mailbox.command(Command::Thaw);
+    for core in cores {
+        core.send(Command::Thaw);
     }
 }
 
 /// Plain descriptors of the sockets in these slots of a core, in their order.
-pub(super) fn plain_sockets(mailbox: &Mailbox, slots: &[u32]) -> Result<Vec<OwnedFd>, String> {
+pub(super) fn plain_sockets(core: &Remote, slots: &[u32]) -> Result<Vec<OwnedFd>, String> {
     let (reply, receiver) = mpsc::channel();
-    mailbox.command(Command::Install(slots.to_vec(), reply));
+    core.send(Command::Install(slots.to_vec(), reply));
     let made = receiver.recv_timeout(FREEZE_TIME);
     let made = made.map_err(|_| "a core does not hand out its sockets")?;
     let mut by_slot: HashMap<u32, _> = made.into_iter().collect();

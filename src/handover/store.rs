@@ -13,7 +13,7 @@ use socket2::SockRef;
 
 use super::rest::{carry_on, come_to_rest, memory_file, plain_sockets, write_down};
 use super::state::State;
-use crate::core::Arrived;
+use crate::core::{Arrived, Remote};
 use crate::hub::Hub;
 use crate::ring::passing::{self, FILES_MAX};
 
@@ -156,33 +156,35 @@ impl Stored {
 /// A sentence on what went wrong; then everything goes on here.
 pub fn put_away(
     hub: &Hub,
+    cores: &[Remote],
     listeners: &[OwnedFd],
     admin: Option<&OwnedFd>,
     keep: &Keep<'_>,
     settle: &dyn Fn() -> Result<(), String>,
 ) -> Result<usize, String> {
-    let outcome = put_all_away(hub, listeners, admin, keep).and_then(|count| {
+    let outcome = put_all_away(hub, cores, listeners, admin, keep).and_then(|count| {
         settle()?;
         Ok(count)
     });
     if outcome.is_err() {
-        carry_on(hub);
+        carry_on(hub, cores);
     }
     outcome
 }
 
 fn put_all_away(
     hub: &Hub,
+    cores: &[Remote],
     listeners: &[OwnedFd],
     admin: Option<&OwnedFd>,
     keep: &Keep<'_>,
 ) -> Result<usize, String> {
-    let mut cores = come_to_rest(hub)?;
+    let mut saved = come_to_rest(hub, cores)?;
     let mut count = 0;
-    for (mailbox, saved) in hub.mailboxes().iter().zip(&mut cores) {
+    for (core, saved) in cores.iter().zip(&mut saved) {
         for part in saved.conns.chunks_mut(FILES_MAX) {
             let slots: Vec<u32> = part.iter().map(|(slot, _)| *slot).collect();
-            let files = plain_sockets(mailbox, &slots)?;
+            let files = plain_sockets(core, &slots)?;
             for ((_, conn), file) in part.iter_mut().zip(&files) {
                 let cookie = SockRef::from(file).cookie();
                 conn.cookie = cookie.map_err(|error| format!("a socket has no cookie: {error}"))?;
@@ -198,6 +200,6 @@ fn put_all_away(
         let admin = admin.try_clone().map_err(|error| error.to_string())?;
         keep(ADMIN, &[admin])?;
     }
-    keep(STATE, &[memory_file(&write_down(hub, &cores))?])?;
+    keep(STATE, &[memory_file(&write_down(hub, &saved))?])?;
     Ok(count)
 }

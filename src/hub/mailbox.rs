@@ -8,8 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::core::Command;
-use crate::core::metrics::Metrics;
+use super::metrics::Metrics;
 use crate::log::head::Told;
 
 /// One core's mailbox, and what it lets others know of itself.
@@ -20,7 +19,6 @@ pub struct Mailbox {
     /// Topics that have grown, by the core's own numbers. Each topic is in it
     /// once at most, as [`crate::log::topic::Listener::told`] sees to.
     grown: Mutex<Vec<u32>>,
-    commands: Mutex<Vec<Command>>,
     beat_ms: AtomicU64,
     pub metrics: Metrics,
 }
@@ -34,7 +32,6 @@ impl Mailbox {
             wake: EventFd::from_value_and_flags(0, flags)?,
             told: Told::new(),
             grown: Mutex::new(Vec::new()),
-            commands: Mutex::new(Vec::new()),
             beat_ms: AtomicU64::new(now_ms),
             metrics: Metrics::default(),
         })
@@ -49,23 +46,6 @@ impl Mailbox {
     pub fn post(&self, place: u32) {
         self.lock().push(place);
         self.wake();
-    }
-
-    /// Has the core carry out a command.
-    pub fn command(&self, command: Command) {
-        self.lock_commands().push(command);
-        self.wake();
-    }
-
-    /// The core takes its commands, in order.
-    pub fn commands(&self) -> Vec<Command> {
-        std::mem::take(&mut *self.lock_commands())
-    }
-
-    fn lock_commands(&self) -> MutexGuard<'_, Vec<Command>> {
-        self.commands
-            .lock()
-            .expect("nothing panics inside the lock")
     }
 
     /// Wakes the core. Many calls before it looks are one write.

@@ -3,8 +3,10 @@
 
 mod admission;
 mod clock;
+pub mod codec;
 mod live;
 mod mailbox;
+pub mod metrics;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,8 +15,8 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
+use self::codec::Codec;
 use crate::config::{Changes, Settings};
-use crate::core::Codec;
 use crate::log::topic::Listener;
 use crate::log::{AppendError, Published, Retention, SavedTopic, Summary, Topic};
 use crate::protocol::http::Origins;

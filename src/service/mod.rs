@@ -23,7 +23,7 @@ use self::notify::Notifier;
 use self::watchdog::Watchdog;
 use crate::admin;
 use crate::config::{Reload, Settings};
-use crate::core::{Arrived, Core, Inheritance, Listeners, Plan, slots};
+use crate::core::{Arrived, Core, Inheritance, Listeners, Plan, Remote, slots};
 use crate::handover::store::{Passed, Stored};
 use crate::handover::{self, Predecessor, Successor};
 use crate::hub::Hub;
@@ -69,8 +69,10 @@ fn run(
     } = begun.inspect_err(|sentence| origin.iter().for_each(|origin| origin.fail(sentence)))?;
     let hub = Hub::new(settings)?;
     warn_of_capacity(&hub);
+    let remotes = Remote::to_all(&hub);
     let predecessor = Predecessor {
         hub: hub.clone(),
+        cores: remotes.clone(),
         addresses: addresses.clone(),
         listeners: listen::share(&listeners).map_err(|error| error.to_string())?,
         activated,
@@ -81,7 +83,14 @@ fn run(
             Box::new(move |successor| notifier.main_pid(successor))
         },
     };
-    let started = start_cores(&hub, listeners, activated, kernel.reports_usage, origin)?;
+    let started = start_cores(
+        &hub,
+        remotes,
+        listeners,
+        activated,
+        kernel.reports_usage,
+        origin,
+    )?;
     for name in handover::store::NAMES {
         notifier.unstore(name);
     }
@@ -117,6 +126,7 @@ fn run(
 /// Starts all cores and, where there is a predecessor, takes over from it.
 fn start_cores(
     hub: &Arc<Hub>,
+    remotes: Vec<Remote>,
     listeners: Vec<Listeners>,
     activated: bool,
     reports_usage: bool,
@@ -125,7 +135,7 @@ fn start_cores(
     let (seated, all_seated) = mpsc::channel();
     let (mut arrivals, mut gates) = (Vec::new(), Vec::new());
     let mut started = Vec::new();
-    for (core, listeners) in listeners.into_iter().enumerate() {
+    for (core, (listeners, remote)) in listeners.into_iter().zip(remotes).enumerate() {
         let inheritance = origin.as_ref().map(|_| {
             let (arrival, arriving) = mpsc::channel();
             let (gate, closed) = mpsc::channel();
@@ -140,6 +150,7 @@ fn start_cores(
         let plan = Plan {
             core,
             hub: hub.clone(),
+            remote,
             listeners,
             activated,
             reports_usage,
@@ -254,7 +265,7 @@ fn put_away_on_restart(
         let admin = predecessor.admin.as_ref();
         let keep = |name: &str, files: &[OwnedFd]| notifier.store(name, files);
         let settle = || notifier.barrier();
-        match handover::store::put_away(hub, own, admin, &keep, &settle) {
+        match handover::store::put_away(hub, &predecessor.cores, own, admin, &keep, &settle) {
             Ok(connections) => {
                 tracing::info!(
                     connections,

@@ -3,10 +3,10 @@
 
 use prometheus_client::metrics::MetricType;
 
-use crate::core::metrics::{Counter, Metrics, TURN_US_BOUNDS, TurnTimes};
-use crate::core::reason::CloseReason;
+use crate::hub::metrics::{Counter, Metrics, TURN_US_BOUNDS, TurnTimes};
 use crate::hub::{Hub, Mailbox};
 use crate::protocol::http::Reject;
+use crate::protocol::reason::CloseReason;
 
 /// Begins every name.
 pub(super) const PREFIX: &str = "fanfare";

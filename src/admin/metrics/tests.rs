@@ -4,7 +4,7 @@ use std::{env, fs};
 
 use super::*;
 use crate::config::Settings;
-use crate::core::metrics::{Counter, Metrics, TurnTimes};
+use crate::hub::metrics::{Counter, Metrics, TurnTimes};
 
 fn hub(cores: usize) -> Arc<Hub> {
     let settings = Settings {

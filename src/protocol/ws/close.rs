@@ -3,28 +3,6 @@
 use super::fault::Fault;
 use super::frame::{self, CONTROL_BYTES_MAX, Opcode};
 
-/// Codes that this server sends (RFC 6455 section 7.4.1 and the IANA registry).
-pub mod code {
-    /// The purpose has been fulfilled.
-    pub const NORMAL: u16 = 1000;
-    /// The server goes down or the client leaves its page.
-    pub const GOING_AWAY: u16 = 1001;
-    /// The peer broke the protocol.
-    pub const PROTOCOL_ERROR: u16 = 1002;
-    /// A message is not of its type: text that is not UTF-8.
-    pub const INVALID_PAYLOAD: u16 = 1007;
-    /// A message breaks the server's policy.
-    pub const POLICY: u16 = 1008;
-    /// A message is larger than the server accepts.
-    pub const TOO_BIG: u16 = 1009;
-    /// The server met a condition that it did not expect.
-    pub const INTERNAL: u16 = 1011;
-    /// The server restarts: come back.
-    pub const SERVICE_RESTART: u16 = 1012;
-    /// The server cannot go on now, for instance with a subscriber that lags: come back later.
-    pub const TRY_AGAIN_LATER: u16 = 1013;
-}
-
 /// The longest reason, in bytes: a control payload less its code.
 pub const REASON_BYTES_MAX: usize = CONTROL_BYTES_MAX - 2;
 
@@ -122,7 +100,7 @@ mod tests {
     #[test]
     fn a_long_reason_is_cut_between_characters() {
         let mut out = [0; FRAME_BYTES_MAX];
-        let len = encode(&mut out, code::POLICY, &"ü".repeat(100));
+        let len = encode(&mut out, super::super::code::POLICY, &"ü".repeat(100));
         assert_eq!(&out[..2], [0x88, 124]);
         assert_eq!(len, 2 + 124);
         let close = parse(&out[2..len]).unwrap().unwrap();
@@ -133,7 +111,7 @@ mod tests {
     #[test]
     fn a_short_reason_is_kept() {
         let mut out = [0; FRAME_BYTES_MAX];
-        let len = encode(&mut out, code::GOING_AWAY, "");
+        let len = encode(&mut out, super::super::code::GOING_AWAY, "");
         assert_eq!(out[..len], [0x88, 2, 3, 0xe9]);
     }
 }

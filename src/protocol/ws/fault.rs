@@ -1,6 +1,6 @@
 //! What a peer can do wrong on an open WebSocket.
 
-use super::close::code;
+use super::code;
 
 /// A violation by the client; it ends the connection with [`Fault::code`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]

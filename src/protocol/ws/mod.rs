@@ -1,6 +1,7 @@
 //! WebSocket frames and messages (RFC 6455 sections 5 to 8), the server's side.
 
 pub mod close;
+pub mod code;
 pub mod deflate;
 pub mod event;
 pub mod fault;

@@ -29,7 +29,7 @@ pub struct Outcome {
     pub connections: u64,
     pub gaps: u64,
     pub pauses: u64,
-    /// One bit for each of [`fanfare::core::reason::CloseReason::all`] that ended a connection.
+    /// One bit for each of [`fanfare::protocol::reason::CloseReason::all`] that ended a connection.
     pub reasons: u64,
     /// Of all that was done, in order: equal for equal runs.
     pub digest: u64,

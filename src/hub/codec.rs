@@ -19,7 +19,7 @@ pub struct Codec {
 
 /// The bytes of one message, plain.
 #[derive(Default)]
-pub(super) struct Scratch {
+pub struct Scratch {
     masked: Vec<u8>,
     plain: Vec<u8>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Scratch {
 impl Codec {
     /// The plain bytes of a message that came compressed, in `scratch`.
     /// `own` is the inflater of a client that keeps its window.
-    pub(super) fn inflate(
+    pub fn inflate(
         &mut self,
         payload: Payload<'_>,
         own: Option<&mut Inflater>,
@@ -75,11 +75,11 @@ impl Codec {
     }
 
     /// Lends the scratch memory out; to be given back.
-    pub(super) fn lend(&mut self) -> Scratch {
+    pub fn lend(&mut self) -> Scratch {
         std::mem::take(&mut self.scratch)
     }
 
-    pub(super) fn give_back(&mut self, mut scratch: Scratch) {
+    pub fn give_back(&mut self, mut scratch: Scratch) {
         for bytes in [&mut scratch.masked, &mut scratch.plain] {
             if bytes.capacity() > KEPT_BYTES_MAX {
                 *bytes = Vec::new();
@@ -91,18 +91,18 @@ impl Codec {
 
 impl Scratch {
     /// The plain bytes of a message that came as it is.
-    pub(super) fn unmask(&mut self, bytes: &[u8], key: [u8; 4]) {
+    pub fn unmask(&mut self, bytes: &[u8], key: [u8; 4]) {
         self.plain.clear();
         mask::append_unmasked(&mut self.plain, bytes, key);
     }
 
-    pub(super) fn plain(&self) -> &[u8] {
+    pub fn plain(&self) -> &[u8] {
         &self.plain
     }
 }
 
 /// Which view a connection with this agreement reads.
-pub(super) fn view_of(window_bits: u8) -> ViewKind {
+pub fn view_of(window_bits: u8) -> ViewKind {
     if window_bits == 0 {
         ViewKind::Raw
     } else {

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::reason::CloseReason;
 use crate::protocol::http::Reject;
+use crate::protocol::reason::CloseReason;
 
 /// A number that one thread writes and others read.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ pub struct TurnTimes {
 }
 
 impl TurnTimes {
-    pub(super) fn note(&self, us: u64) {
+    pub fn note(&self, us: u64) {
         let place = TURN_US_BOUNDS.partition_point(|bound| *bound < us);
         self.counts[place].add(1);
         self.sum_us.add(us);
@@ -122,11 +122,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    pub(super) fn note_close(&self, reason: CloseReason) {
+    pub fn note_close(&self, reason: CloseReason) {
         self.closes[reason.index()].add(1);
     }
 
-    pub(super) fn note_reject(&self, reject: Reject) {
+    pub fn note_reject(&self, reject: Reject) {
         let place = Reject::ALL.iter().position(|known| *known == reject);
         self.rejects[place.expect("ALL names every reject")].add(1);
     }

@@ -1,8 +1,8 @@
 //! Why a connection ended: the close code on the wire, the words with it, and
 //! the label in the metrics.
 
-use crate::protocol::ws::Fault;
-use crate::protocol::ws::close::code;
+use super::ws::Fault;
+use super::ws::code;
 
 /// Why an established connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +143,7 @@ mod tests {
         for (place, reason) in CloseReason::all().enumerate() {
             assert_eq!(reason.index(), place);
             assert!(names.insert(reason.name()), "{} twice", reason.name());
-            assert!(crate::protocol::ws::close::may_be_sent(reason.code()));
+            assert!(super::super::ws::close::may_be_sent(reason.code()));
             assert!(reason.phrase().len() <= 123);
         }
     }
