@@ -7,11 +7,12 @@ fn text(path: &str) -> String {
     fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).expect(path)
 }
 
-/// The words of `text` that begin with `fanfare_`.
+/// The words of `text` that begin as figures do.
 fn figures(text: &str) -> HashSet<&str> {
     let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
     text.split(|c| !is_part(c))
-        .filter(|word| word.starts_with("fanfare_") && !word.ends_with('_'))
+        .filter(|word| word.starts_with("fanfare_") || word.starts_with("process_"))
+        .filter(|word| !word.ends_with('_'))
         .collect()
 }
 
@@ -25,6 +26,20 @@ fn alerts_and_dashboard_name_figures_that_exist() {
             assert!(known.contains(name), "{path}: {name}");
         }
     }
+}
+
+#[test]
+fn each_alert_is_tried_on_a_history() {
+    let names = |text: &str, key| -> HashSet<String> {
+        let behind = text.split(key).skip(1);
+        behind
+            .filter_map(|rest| rest.split([',', '\n']).next())
+            .map(|name| name.trim().to_owned())
+            .collect()
+    };
+    let alerts = names(&text("docs/alerts.yml"), "- alert:");
+    let tried = names(&text("tests/monitoring/alerts.test.yml"), "alertname:");
+    assert_eq!(alerts, tried);
 }
 
 #[test]

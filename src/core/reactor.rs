@@ -73,6 +73,7 @@ pub struct Arrival {
 impl<R: Ring> Reactor<R> {
     /// A reactor for at most `slots` connections. Its thread is the ring's.
     pub fn new(core: usize, hub: Arc<Hub>, ring: R, slots: u32) -> Self {
+        hub.mailbox(core).metrics.capacity.set(u64::from(slots));
         Reactor {
             ring,
             state: State {

@@ -56,6 +56,8 @@ impl TurnTimes {
 pub struct Metrics {
     /// Connections that are open, a present number.
     pub connections: Counter,
+    /// Connections that the core has room for.
+    pub capacity: Counter,
     /// Opening handshakes answered with 101.
     pub handshakes: Counter,
     /// Pages and other plain answers.
@@ -96,6 +98,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Metrics {
             connections: Counter::default(),
+            capacity: Counter::default(),
             handshakes: Counter::default(),
             pages: Counter::default(),
             messages_in: Counter::default(),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 
+use fanfare::ring::SLOTS_MAX;
 use tungstenite::Message;
 
 use crate::client::{Answer, Daemon, next};
@@ -123,6 +124,36 @@ fn check_lines(text: &str, is_open: bool) {
         }
     }
     assert_eq!(buckets.len(), 2, "one histogram for each core");
+}
+
+#[test]
+fn the_room_that_the_descriptor_limit_leaves_is_told_beside_the_setting() {
+    let daemon = Daemon::start(&["--cores", "2", "--connections-max", "5000000"]);
+    let figures = samples(&daemon.get("/metrics").body);
+    let files = figures["process_max_fds"];
+    for core in ["0", "1"] {
+        let capacity = figures[&format!("fanfare_connections_capacity{{core=\"{core}\"}}")];
+        assert_eq!(capacity, files.min(f64::from(SLOTS_MAX)));
+    }
+    assert_eq!(figures["fanfare_connections_max"], 5_000_000.0);
+}
+
+#[test]
+fn the_process_is_told_as_that_of_any_program_is() {
+    let daemon = Daemon::start(&[]);
+    let first = samples(&daemon.get("/metrics").body);
+    for name in [
+        "process_start_time_seconds",
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "process_max_fds",
+    ] {
+        assert!(first[name] > 0.0, "{name}");
+    }
+    let second = samples(&daemon.get("/metrics").body);
+    let start = "process_start_time_seconds";
+    assert_eq!(first[start], second[start], "else each scrape is a restart");
 }
 
 #[test]

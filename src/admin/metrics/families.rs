@@ -8,11 +8,14 @@ use crate::hub::{Hub, Mailbox};
 use crate::protocol::http::Reject;
 use crate::protocol::reason::CloseReason;
 
-/// Begins every name.
-pub(super) const PREFIX: &str = "fanfare";
+use super::process::Process;
+
+/// Begins the names of all figures that only Fanfare has.
+const PREFIX: &str = "fanfare";
 
 /// Figures of one name.
 pub(super) struct Family {
+    pub(super) prefix: &'static str,
     /// Without prefix, unit and the `_total` of a counter.
     pub(super) name: &'static str,
     pub(super) unit: Option<Unit>,
@@ -38,6 +41,8 @@ impl From<Unit> for prometheus_client::registry::Unit {
 
 pub(super) enum Values {
     Counters(Vec<Sample<u64>>),
+    /// Counters in seconds.
+    TimeCounters(Vec<Sample<f64>>),
     Gauges(Vec<Sample<u64>>),
     /// Gauges in seconds.
     Times(Vec<Sample<f64>>),
@@ -64,7 +69,7 @@ pub(super) struct Times {
 impl Family {
     pub(super) fn metric_type(&self) -> MetricType {
         match self.values {
-            Values::Counters(_) => MetricType::Counter,
+            Values::Counters(_) | Values::TimeCounters(_) => MetricType::Counter,
             Values::Gauges(_) | Values::Times(_) => MetricType::Gauge,
             Values::Histograms(_) => MetricType::Histogram,
         }
@@ -72,12 +77,13 @@ impl Family {
 }
 
 /// All figures as they are now.
-pub(super) fn read(hub: &Hub) -> Vec<Family> {
+pub(super) fn read(hub: &Hub, process: &Process) -> Vec<Family> {
     let mut families = present(hub);
     families.extend(traffic(hub));
     families.extend(trouble(hub));
     families.extend(work(hub));
     families.extend(limits(hub));
+    families.extend(process.read());
     families
 }
 
@@ -301,6 +307,11 @@ fn limits(hub: &Hub) -> Vec<Family> {
             "The setting: connections in total",
             settings.connections_max,
         ),
+        family(
+            "connections_capacity",
+            "Connections that each core has room for: entries in its ring's file table, as many as LimitNOFILE allows, 30,000 at most",
+            Values::Gauges(per_core(hub, |core| core.metrics.capacity.get())),
+        ),
         limit(
             "connections_per_address_max",
             "The setting: connections from one IP address",
@@ -346,6 +357,7 @@ fn limits(hub: &Hub) -> Vec<Family> {
 
 fn family(name: &'static str, help: &'static str, values: Values) -> Family {
     Family {
+        prefix: PREFIX,
         name,
         unit: None,
         help,
@@ -360,7 +372,7 @@ impl Family {
     }
 }
 
-fn plain<T>(value: T) -> Sample<T> {
+pub(super) fn plain<T>(value: T) -> Sample<T> {
     Sample { label: None, value }
 }
 

@@ -1,6 +1,7 @@
 //! `GET /metrics`: the figures as Prometheus reads them.
 
 mod families;
+mod process;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::registry::Registry;
 
-use self::families::{Family, PREFIX, Sample, Values};
+use self::families::{Family, Sample, Values};
+use self::process::Process;
 use crate::hub::Hub;
 
 #[cfg(test)]
@@ -31,8 +33,11 @@ pub(super) struct Exposition(Registry);
 
 impl Exposition {
     pub(super) fn new(hub: Arc<Hub>) -> Self {
-        let mut registry = Registry::with_prefix(PREFIX);
-        registry.register_collector(Box::new(Figures(hub)));
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Figures {
+            hub,
+            process: Process::new(),
+        }));
         Exposition(registry)
     }
 
@@ -93,7 +98,10 @@ fn classic(open_metrics: &str) -> String {
     text
 }
 
-struct Figures(Arc<Hub>);
+struct Figures {
+    hub: Arc<Hub>,
+    process: Process,
+}
 
 impl fmt::Debug for Figures {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,15 +111,23 @@ impl fmt::Debug for Figures {
 
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        for family in families::read(&self.0) {
+        for family in families::read(&self.hub, &self.process) {
             let Family {
-                name, unit, help, ..
+                prefix,
+                name,
+                unit,
+                help,
+                ..
             } = family;
+            let name = format!("{prefix}_{name}");
             let unit = unit.map(Into::into);
             let mut encoder =
-                encoder.encode_descriptor(name, help, unit.as_ref(), family.metric_type())?;
+                encoder.encode_descriptor(&name, help, unit.as_ref(), family.metric_type())?;
             match &family.values {
                 Values::Counters(samples) => encode_all(&mut encoder, samples, |to, value| {
+                    to.encode_counter::<NoLabelSet, _, u64>(value, None)
+                }),
+                Values::TimeCounters(samples) => encode_all(&mut encoder, samples, |to, value| {
                     to.encode_counter::<NoLabelSet, _, u64>(value, None)
                 }),
                 Values::Gauges(samples) => {

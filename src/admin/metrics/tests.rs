@@ -34,6 +34,7 @@ fn samples(text: &str) -> HashMap<&str, f64> {
 fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
     let Metrics {
         connections,
+        capacity,
         handshakes,
         pages,
         messages_in,
@@ -58,6 +59,7 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
     } = metrics;
     let plain = [
         connections,
+        capacity,
         handshakes,
         pages,
         messages_in,
@@ -140,7 +142,7 @@ fn turn_times_are_a_cumulative_histogram_in_seconds() {
 #[test]
 fn names_follow_the_conventions_and_each_has_a_meaning() {
     let mut names = HashSet::new();
-    for family in families::read(&hub(1)) {
+    for family in families::read(&hub(1), &Process::new()) {
         let words = family.name.bytes();
         assert!(
             words.clone().all(|b| b.is_ascii_lowercase() || b == b'_'),
@@ -178,10 +180,10 @@ fn name(family: &Family) -> String {
         None => "",
     };
     let total = match family.values {
-        Values::Counters(_) => "_total",
+        Values::Counters(_) | Values::TimeCounters(_) => "_total",
         _ => "",
     };
-    format!("{PREFIX}_{}{unit}{total}", family.name)
+    format!("{}_{}{unit}{total}", family.prefix, family.name)
 }
 
 const INTRODUCTION: &str = "\
@@ -189,7 +191,7 @@ const INTRODUCTION: &str = "\
 
 What `GET /metrics` on the admin listener tells, in the OpenMetrics format for those
 who ask for it (as Prometheus does), else in the older Prometheus text format.
-Counters start at 0 with the daemon. Where there is no label `core`, the figure is
+Counters start at 0 with the process. Where there is no label `core`, the figure is
 for all cores together.
 
 | name | type | label | meaning |
@@ -201,18 +203,20 @@ Messages per send, which is how well bursts merge:
 
     rate(fanfare_deliveries_total[1m]) / rate(fanfare_sends_total[1m])
 
-How full the daemon is:
+How full the daemon is, by the setting and by what the file tables have room for:
 
-    sum(fanfare_connections) / fanfare_connections_max
+    sum by (instance) (fanfare_connections) / max by (instance) (fanfare_connections_max)
+    fanfare_connections / fanfare_connections_capacity
 ";
 
 /// `docs/metrics.md`, as it should be.
 fn markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
-    let families = families::read(&hub(1));
+    let families = families::read(&hub(1), &Process::new());
     for family in &families {
         let (kind, label) = match &family.values {
             Values::Counters(samples) => ("counter", label(samples)),
+            Values::TimeCounters(samples) => ("counter", label(samples)),
             Values::Gauges(samples) => ("gauge", label(samples)),
             Values::Times(samples) => ("gauge", label(samples)),
             Values::Histograms(samples) => ("histogram", label(samples)),
