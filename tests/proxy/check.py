@@ -1,11 +1,17 @@
 #!/usr/bin/env python3
-"""check.py NAME PROXY_PORT FANFARE_PORT: what a client sees through a proxy."""
+"""check.py NAME WHAT PROXY_PORT FANFARE_PORT: what clients see through a proxy.
+
+WHAT is `passes`: messages and addresses do; `many`: 200 clients, which is more than
+there are ports towards one address, are served all the same; or `few`: they are not,
+as the proxy knows only one address.
+"""
 import asyncio, pathlib, re, sys, time, urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "systemd"))
 from client import FAILURES, Client, Closed
 
-name, proxy, direct = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+name, what, proxy, direct = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+CLIENTS = 200
 CHAT = "Sec-WebSocket-Protocol: chat\r\n"
 LIE = "X-Forwarded-For: 6.6.6.6\r\n"
 
@@ -21,7 +27,7 @@ async def welcome(port, source, headers="", first=b""):
     return re.fullmatch(r"Welcome, (.*):\d+ !", text)[1]
 
 
-async def main():
+async def come_up():
     deadline = time.monotonic() + 10
     while True:
         try:
@@ -30,6 +36,9 @@ async def main():
         except FAILURES:
             assert time.monotonic() < deadline, "the proxy does not come up"
             await asyncio.sleep(0.05)
+
+
+async def passes():
     good = []
     good.append(check("the page is served", b"Fanfare" in urllib.request.urlopen(f"http://127.0.0.1:{proxy}/").read()))
     subscriber = await Client().connect("127.0.0.1", proxy, "/news")
@@ -47,7 +56,39 @@ async def main():
                 good.append(check(what, False))
             except Closed as refused:
                 good.append(check(what, " 4" in str(refused) or " 5" in str(refused)))
-    sys.exit(not all(good))
+    return all(good)
+
+
+async def client(place):
+    """One of many. Towards eight addresses of the proxy their own ports suffice."""
+    try:
+        return await Client().connect(f"127.0.1.{1 + place % 8}", proxy, "/many", 20)
+    except FAILURES:
+        return None
+
+
+async def served():
+    """How many of the clients can connect, and hear a message."""
+    clients = await asyncio.gather(*map(client, range(CLIENTS)))
+    clients = [client for client in clients if client]
+    # Its address, with a port, is bound before it connects; so it gets one in any case.
+    publisher = await Client().connect("127.0.0.1", direct, "/many", source="127.0.0.9")
+    publisher.send(b"hello")
+    heard = await asyncio.gather(*(asyncio.wait_for(client.receive(), 10) for client in clients))
+    return heard.count(b"hello")
+
+
+async def main():
+    await come_up()
+    if what == "passes":
+        good = await passes()
+    elif what == "many":
+        count = await served()
+        good = check(f"more clients than ports towards one address: {count} of {CLIENTS}", count == CLIENTS)
+    else:
+        count = await served()
+        good = check(f"with one address alone: {count} of {CLIENTS}, as should be", 30 < count < 70)
+    sys.exit(not good)
 
 
 asyncio.run(main())
