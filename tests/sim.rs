@@ -72,6 +72,7 @@ fn every_promise_holds_whatever_happens() {
     if seeds >= SEEDS {
         assert!(total.gaps > 0, "nobody was ever skipped");
         assert!(total.pauses > 0, "no publisher was ever paused");
+        assert!(total.handovers > 0, "no daemon ever took over");
         for reason in CloseReason::all() {
             let reached = total.reasons >> reason.index() & 1 == 1;
             let rare = matches!(
@@ -98,5 +99,6 @@ fn add(total: &mut Outcome, more: &Outcome) {
     total.connections += more.connections;
     total.gaps += more.gaps;
     total.pauses += more.pauses;
+    total.handovers += more.handovers;
     total.reasons |= more.reasons;
 }

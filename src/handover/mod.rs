@@ -26,5 +26,6 @@ pub mod store;
 mod successor;
 
 pub use predecessor::{Predecessor, hand_over};
+pub use rest::write_down;
 pub use state::{State, StateError, VERSION};
 pub use successor::{Successor, inherit};

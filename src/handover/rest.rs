@@ -69,7 +69,7 @@ pub(super) fn plain_sockets(core: &Remote, slots: &[u32]) -> Result<Vec<OwnedFd>
 }
 
 /// The state of frozen cores, its connections in the order of `cores`.
-pub(super) fn write_down(hub: &Hub, cores: &[SavedCore]) -> State {
+pub fn write_down(hub: &Hub, cores: &[SavedCore]) -> State {
     State {
         topics: save_topics(hub, cores),
         conns: cores

@@ -15,4 +15,5 @@ mod limits;
 mod one_order;
 mod pausing;
 mod replay;
+mod saved_logs;
 mod stop;

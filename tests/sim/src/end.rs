@@ -1,7 +1,5 @@
 //! What must hold when all has gone quiet, and when all is over.
 
-use std::sync::atomic::Ordering;
-
 use fanfare::log::ViewKind;
 
 use crate::client::{Client, Fate};
@@ -35,8 +33,9 @@ impl World {
                 }
             }
             for core in 0..self.cores.len() {
-                let idle = self.kernel.borrow().is_idle(core);
-                self.kernel.borrow_mut().progress(core, 200);
+                let side = self.cores[core].side;
+                let idle = self.kernel.borrow().is_idle(side);
+                self.kernel.borrow_mut().progress(side, 200);
                 let awake = self.is_awake(core);
                 if awake {
                     self.turn(core);
@@ -49,7 +48,7 @@ impl World {
         }
         let kernel = self.kernel.borrow();
         for (core, run) in self.cores.iter().enumerate() {
-            let place = kernel.describe_core(core);
+            let place = kernel.describe_core(run.side);
             eprintln!("core {core}, awake: {}, {place}", run.awake);
         }
         panic!("it never goes quiet");
@@ -165,7 +164,7 @@ impl World {
         for _ in 0..3 {
             self.run_dry();
             let patience_ms = 2_000 + self.plan.settings.drain_ms_max;
-            self.now_ms.fetch_add(patience_ms, Ordering::Relaxed);
+            self.advance(patience_ms);
             for core in 0..self.cores.len() {
                 self.tick(core);
             }
@@ -176,7 +175,7 @@ impl World {
                 run.reactor.is_empty(),
                 "core {core} keeps {}: {}",
                 run.reactor.len(),
-                self.kernel.borrow().describe_core(core)
+                self.kernel.borrow().describe_core(run.side)
             );
         }
         for client in &mut self.clients {
@@ -185,6 +184,20 @@ impl World {
         self.run_dry();
         self.check_over();
         self.outcome
+    }
+
+    /// Adds up what a daemon has counted, at its end.
+    pub(crate) fn count(&mut self) {
+        for mailbox in self.hub.mailboxes() {
+            let metrics = &mailbox.metrics;
+            for (reason, count) in metrics.closes.iter().enumerate() {
+                self.outcome.reasons |= u64::from(count.get() > 0) << reason;
+                self.closes += count.get();
+            }
+            self.outcome.deliveries += metrics.deliveries.get();
+            self.outcome.gaps += metrics.lag_skips.get();
+            self.outcome.pauses += metrics.pauses.get();
+        }
     }
 
     fn check_over(&mut self) {
@@ -200,25 +213,18 @@ impl World {
                 assert_eq!(client.logged_out, 1, "{} has left", client.name());
             }
         }
-        let mut closes = 0;
-        for core in 0..self.cores.len() {
-            let metrics = &self.hub.mailbox(core).metrics;
-            assert_eq!(metrics.connections.get(), 0);
-            for (reason, count) in metrics.closes.iter().enumerate() {
-                self.outcome.reasons |= u64::from(count.get() > 0) << reason;
-            }
-            closes += metrics.closes.iter().map(|count| count.get()).sum::<u64>();
-            self.outcome.deliveries += metrics.deliveries.get();
-            self.outcome.gaps += metrics.lag_skips.get();
-            self.outcome.pauses += metrics.pauses.get();
+        for mailbox in self.hub.mailboxes() {
+            assert_eq!(mailbox.metrics.connections.get(), 0);
         }
-        assert_eq!(closes, self.outcome.connections, "each end has one reason");
+        self.count();
+        let connections = self.outcome.connections;
+        assert_eq!(self.closes, connections, "each end has one reason");
         assert_eq!(self.hub.admission().connections(), 0);
         assert_eq!(self.hub.admission().handshakes(), 0);
         assert_eq!(self.hub.partial_bytes(), 0);
         self.truths.clear();
         let age_ms = 2 * self.plan.settings.retain_ms_max + 1;
-        self.now_ms.fetch_add(age_ms, Ordering::Relaxed);
+        self.advance(age_ms);
         self.hub.expire();
         assert_eq!(self.hub.topics_len(), 0, "nobody needs a topic any more");
         assert_eq!(self.hub.log_bytes(), 0, "logs that are gone hold nothing");

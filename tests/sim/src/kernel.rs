@@ -82,6 +82,14 @@ impl Socket {
         !self.inbound.is_empty() || self.client_fin || self.reset
     }
 
+    /// The server closes its last descriptor.
+    fn let_go(&mut self) {
+        // Closing with unread bytes resets (RFC 9293 section 3.10.7.1).
+        self.reset |= !self.inbound.is_empty();
+        (self.server_fin, self.server_closed) = (true, true);
+        self.place = None;
+    }
+
     fn writable(&self) -> bool {
         self.reset || self.server_fin || self.outbound.len() < self.outbound_max
     }
@@ -209,6 +217,63 @@ impl Kernel {
             ..Slot::default()
         };
         self.sockets[socket].place = Some((core, slot));
+    }
+
+    /// The socket in a slot.
+    pub(crate) fn socket(&self, core: usize, slot: u32) -> usize {
+        self.sides[core].slots[slot as usize]
+            .socket
+            .expect("the slot is in use")
+    }
+
+    /// Where the server side of a socket is.
+    pub(crate) fn place(&self, socket: usize) -> Option<(usize, u32)> {
+        self.sockets[socket].place
+    }
+
+    /// How many sides there are; the next one gets that number.
+    pub(crate) fn sides(&self) -> usize {
+        self.sides.len()
+    }
+
+    /// A process has ended that these sides belonged to: `moved` are the
+    /// sockets that another process has. Nothing may be under way on any but
+    /// what peers have been sent and do not take.
+    pub(crate) fn end_process(&mut self, sides: std::ops::Range<usize>, moved: &[usize]) {
+        for side in &mut self.sides[sides] {
+            for record in std::mem::take(side).slots {
+                let Some(socket) = record.socket else {
+                    continue;
+                };
+                if moved.contains(&socket) {
+                    let asked = record.receiving || record.polling || record.sending.is_some();
+                    assert!(
+                        !asked && record.shutting == 0,
+                        "a socket leaves while in use"
+                    );
+                } else {
+                    self.sockets[socket].let_go();
+                }
+            }
+        }
+    }
+
+    /// A process has failed before it served: nothing has been asked on these
+    /// sides, and its sockets are still where they were.
+    pub(crate) fn forget_process(&mut self, sides: std::ops::Range<usize>) {
+        assert_eq!(sides.end, self.sides.len(), "the newest sides");
+        for side in self.sides.drain(sides) {
+            assert!(side.pending.is_empty() && side.held.is_empty());
+            let idle = |r: &Slot| !r.receiving && !r.polling && r.sending.is_none();
+            assert!(side.slots.iter().all(idle), "it was not its turn yet");
+        }
+        for (core, side) in self.sides.iter().enumerate() {
+            for (slot, record) in side.slots.iter().enumerate() {
+                if let Some(socket) = record.socket {
+                    self.sockets[socket].place = Some((core, slot as u32));
+                }
+            }
+        }
     }
 
     /// Carries out one request, as far as that happens at once.
@@ -350,12 +415,7 @@ impl Kernel {
                 Event::ShutDown
             }
             Pending::Close => {
-                // Closing with unread bytes resets (RFC 9293 section 3.10.7.1).
-                if !socket.inbound.is_empty() {
-                    socket.reset = true;
-                }
-                (socket.server_fin, socket.server_closed) = (true, true);
-                socket.place = None;
+                socket.let_go();
                 *record = Slot::default();
                 Event::Closed
             }

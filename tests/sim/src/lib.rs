@@ -11,6 +11,7 @@ mod deeds;
 mod end;
 mod inflate;
 pub mod kernel;
+mod moving;
 pub mod plan;
 pub mod ring;
 pub mod targets;

@@ -49,6 +49,11 @@ impl FakeRing {
         }
     }
 
+    /// Which side of the kernel it is on.
+    pub(crate) fn side(&self) -> usize {
+        self.core
+    }
+
     fn push(&mut self, slot: u32, request: Request) {
         self.kernel.borrow_mut().check(self.core, slot, &request);
         if self.queue.len() == self.requests_max {

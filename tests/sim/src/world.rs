@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fanfare::config::Deflate;
+use fanfare::config::{Deflate, Settings};
 use fanfare::core::{Arrival, Reactor};
 use fanfare::hub::{Clock, Hub};
 use fanfare::protocol::http::{negotiate, parse};
@@ -29,6 +29,7 @@ pub struct Outcome {
     pub connections: u64,
     pub gaps: u64,
     pub pauses: u64,
+    pub handovers: u64,
     /// One bit for each of [`fanfare::protocol::reason::CloseReason::all`] that ended a connection.
     pub reasons: u64,
     /// Of all that was done, in order: equal for equal runs.
@@ -40,17 +41,24 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) kernel: SharedKernel,
     pub(crate) hub: Arc<Hub>,
+    /// The clock of the clients and the kernel.
     pub(crate) now_ms: Arc<AtomicU64>,
+    /// The hub's clock: it goes as fast, but each daemon's begins elsewhere.
+    pub(crate) hub_ms: Arc<AtomicU64>,
     pub(crate) cores: Vec<CoreRun>,
     pub(crate) truths: Vec<Truth>,
     pub(crate) clients: Vec<Client>,
     pub(crate) step: usize,
     pub(crate) outcome: Outcome,
+    /// Connections whose end has been counted.
+    pub(crate) closes: u64,
     trace: bool,
 }
 
 pub(crate) struct CoreRun {
     pub(crate) reactor: Reactor<FakeRing>,
+    /// Its side of the kernel.
+    pub(crate) side: usize,
     /// It has been woken, or has said that it has more to do.
     pub(crate) awake: bool,
     /// For each truth, its newest offset when this core began to drain.
@@ -79,30 +87,25 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
 impl World {
     fn new(mut rng: Rng, plan: Plan, trace: bool) -> Self {
         let now_ms = Arc::new(AtomicU64::new(1));
-        let clock = Clock::Manual(now_ms.clone());
-        let hub = Hub::with_clock(plan.settings.clone(), clock).expect("eventfds are to be had");
+        let (hub, hub_ms) = new_hub(&mut rng, &plan.settings);
         let kernel = Kernel::new(rng.fork(), plan.faults.clone(), now_ms.clone());
-        let cores = (0..plan.settings.cores).map(|core| {
-            let ring = FakeRing::new(&kernel, plan.slots);
-            let mut reactor = Reactor::new(core, hub.clone(), ring, plan.slots);
-            reactor.start();
-            CoreRun {
-                reactor,
-                awake: false,
-                drained: None,
-            }
-        });
+        let mut cores: Vec<_> = (0..plan.settings.cores)
+            .map(|core| CoreRun::new(core, &hub, &kernel, plan.slots))
+            .collect();
+        cores.iter_mut().for_each(|core| core.reactor.start());
         World {
-            cores: cores.collect(),
+            cores,
             rng,
             plan,
             kernel,
             hub,
             now_ms,
+            hub_ms,
             truths: Vec::new(),
             clients: Vec::new(),
             step: 0,
             outcome: Outcome::default(),
+            closes: 0,
             trace,
         }
     }
@@ -130,13 +133,14 @@ impl World {
             }
             200..=219 => {
                 let core = self.rng.usize(..self.cores.len());
-                self.kernel.borrow_mut().progress(core, 128);
+                let side = self.cores[core].side;
+                self.kernel.borrow_mut().progress(side, 128);
             }
             220..=231 => self.pass_time(),
             232..=243 => self.connect(),
             244..=252 => self.publish(),
             253 => self.expire(),
-            254 => self.freeze(),
+            254 => self.hand_over(),
             255 => {
                 if self.rng.u8(..) < 50 {
                     self.settle();
@@ -145,7 +149,7 @@ impl World {
         }
     }
 
-    fn step_client(&mut self) {
+    pub(crate) fn step_client(&mut self) {
         let living = |client: &&mut Client| !client.over;
         let count = self.clients.iter_mut().filter(living).count();
         if count == 0 {
@@ -223,7 +227,7 @@ impl World {
     pub(crate) fn is_awake(&mut self, core: usize) -> bool {
         let wake = self.hub.mailbox(core).wake_fd();
         let written = nix::unistd::read(wake.as_fd(), &mut [0; 8]).is_ok();
-        let signal = self.kernel.borrow_mut().take_signal(core);
+        let signal = self.kernel.borrow_mut().take_signal(self.cores[core].side);
         self.cores[core].awake |= written || signal;
         self.cores[core].awake
     }
@@ -294,38 +298,19 @@ impl World {
         }
     }
 
-    /// A core holds still, as if to be written down, and goes on.
-    fn freeze(&mut self) {
-        let core = self.rng.usize(..self.cores.len());
-        self.say(|| format!("core {core} freezes"));
-        self.cores[core].reactor.freeze();
-        // Given up at some time, or come to rest whatever the peers do.
-        let patience = [self.rng.usize(..10), 2_000][self.rng.usize(..2)];
-        let mut turns = 0;
-        while !self.cores[core].reactor.is_still() && turns < patience {
-            self.kernel.borrow_mut().progress(core, 200);
-            self.turn(core);
-            turns += 1;
-        }
-        let kernel = self.kernel.borrow();
-        assert!(
-            turns < 2_000 || kernel.waits_for_release(core),
-            "core {core} does not hold still: {}",
-            kernel.describe_core(core)
-        );
-        drop(kernel);
-        self.cores[core].reactor.thaw();
-        self.cores[core].awake = true;
-    }
-
-    fn pass_time(&mut self) {
+    pub(crate) fn pass_time(&mut self) {
         let ms = self.rng.u64(1..=self.plan.leap_ms_max);
-        self.now_ms.fetch_add(ms, Ordering::Relaxed);
+        self.advance(ms);
         for core in 0..self.cores.len() {
-            if self.rng.bool() {
+            if self.rng.bool() && !self.cores[core].reactor.is_frozen() {
                 self.tick(core);
             }
         }
+    }
+
+    pub(crate) fn advance(&self, ms: u64) {
+        self.now_ms.fetch_add(ms, Ordering::Relaxed);
+        self.hub_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
     pub(crate) fn tick(&mut self, core: usize) {
@@ -335,7 +320,8 @@ impl World {
 
     fn connect(&mut self) {
         let living = self.clients.iter().filter(|client| !client.over).count();
-        if living >= self.plan.clients_max || self.clients.len() >= self.plan.connects_max {
+        let full = living >= self.plan.clients_max || self.clients.len() >= self.plan.connects_max;
+        if full || self.cores.iter().any(|core| core.reactor.is_frozen()) {
             return;
         }
         let core = self.rng.usize(..self.cores.len());
@@ -514,6 +500,36 @@ impl World {
         self.say(|| format!("expiry leaves {} topics", self.hub.topics_len()));
     }
 }
+
+impl CoreRun {
+    pub(crate) fn new(core: usize, hub: &Arc<Hub>, kernel: &SharedKernel, slots: u32) -> Self {
+        let ring = FakeRing::new(kernel, slots);
+        let side = ring.side();
+        CoreRun {
+            reactor: Reactor::new(core, hub.clone(), ring, slots),
+            side,
+            awake: false,
+            drained: None,
+        }
+    }
+}
+
+/// A daemon's hub, and its clock. That may stand anywhere, also where its low
+/// half is about to begin anew.
+pub(crate) fn new_hub(rng: &mut Rng, settings: &Settings) -> (Arc<Hub>, Arc<AtomicU64>) {
+    let begin_ms = [
+        EARLIEST_MS,
+        (1 << 32) - 5_000,
+        rng.u64(EARLIEST_MS..1 << 40),
+    ];
+    let hub_ms = Arc::new(AtomicU64::new(begin_ms[rng.usize(..3)]));
+    let clock = Clock::Manual(hub_ms.clone());
+    let hub = Hub::with_clock(settings.clone(), clock).expect("eventfds are to be had");
+    (hub, hub_ms)
+}
+
+/// As a daemon's own clock begins.
+const EARLIEST_MS: u64 = 100_000_000;
 
 /// Client `n` has this port and `n` more.
 const FIRST_PORT: u16 = 1000;
