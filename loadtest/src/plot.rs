@@ -2,7 +2,20 @@
 
 use std::fmt::Write;
 
-const WIDTH: f64 = 620.0;
+/// Each plot is drawn twice, and the style sheet shows the one that fits the window:
+/// scaled down to a telephone, the letters of the wide one would be too small to read.
+const SIZES: [Size; 2] = [
+    Size {
+        class: "broad",
+        width: 620.0,
+        x_ticks: 7,
+    },
+    Size {
+        class: "narrow",
+        width: 330.0,
+        x_ticks: 4,
+    },
+];
 const HEIGHT: f64 = 270.0;
 const LEFT: f64 = 66.0;
 const RIGHT: f64 = 16.0;
@@ -42,7 +55,15 @@ pub(crate) struct Plot {
     pub(crate) marks: Vec<(f64, String)>,
 }
 
+struct Size {
+    class: &'static str,
+    width: f64,
+    /// Labels of the x axis, about.
+    x_ticks: usize,
+}
+
 struct Frame {
+    size: &'static Size,
     x: (f64, f64),
     y: (f64, f64),
     y_scale: Scale,
@@ -57,17 +78,7 @@ impl Plot {
         if points().count() < 2 {
             return String::new();
         }
-        let frame = self.frame();
-        let mut svg = format!(
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
-            escape(&self.title)
-        );
-        self.draw_axes(&frame, &mut svg);
-        self.draw_marks(&frame, &mut svg);
-        for (number, line) in self.lines.iter().take(LINES_MAX).enumerate() {
-            self.draw_line(&frame, number, line, &mut svg);
-        }
-        svg += "<g class=\"hover\"></g></svg>";
+        let drawn: String = SIZES.iter().map(|size| self.draw(size)).collect();
         let mut legend = String::new();
         if self.lines.len() > 1 {
             for (number, line) in self.lines.iter().take(LINES_MAX).enumerate() {
@@ -77,13 +88,30 @@ impl Plot {
         }
         format!(
             "<figure><figcaption><h3>{}</h3><p>{}</p></figcaption><div class=\"legend\">{legend}</div>\
-             <div class=\"plot\">{svg}<output></output></div></figure>\n",
+             {drawn}</figure>\n",
             escape(&self.title),
             escape(&self.subtitle)
         )
     }
 
-    fn frame(&self) -> Frame {
+    fn draw(&self, size: &'static Size) -> String {
+        let frame = self.frame(size);
+        let mut svg = format!(
+            "<div class=\"plot {}\"><svg viewBox=\"0 0 {} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
+            size.class,
+            size.width,
+            escape(&self.title)
+        );
+        self.draw_axes(&frame, &mut svg);
+        self.draw_marks(&frame, &mut svg);
+        for (number, line) in self.lines.iter().take(LINES_MAX).enumerate() {
+            self.draw_line(&frame, number, line, &mut svg);
+        }
+        svg += "<g class=\"hover\"></g></svg><output></output></div>";
+        svg
+    }
+
+    fn frame(&self, size: &'static Size) -> Frame {
         let points = self.lines.iter().flat_map(|line| &line.points);
         let (mut x, mut y) = ((f64::MAX, f64::MIN), (f64::MAX, f64::MIN));
         for (px, py) in points {
@@ -99,7 +127,12 @@ impl Plot {
         };
         let x = if x.0 == x.1 { (x.0, x.0 + 1.0) } else { x };
         let y_scale = self.y_scale;
-        Frame { x, y, y_scale }
+        Frame {
+            size,
+            x,
+            y,
+            y_scale,
+        }
     }
 
     fn draw_axes(&self, frame: &Frame, svg: &mut String) {
@@ -121,14 +154,14 @@ impl Plot {
                 svg,
                 "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
                  <text class=\"tick\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                WIDTH - RIGHT,
+                frame.right(),
                 LEFT - 8.0,
                 y + 4.0,
                 escape(&(self.y_text)(tick))
             );
         }
         let ticks = if self.x_ticks.is_empty() {
-            linear_ticks(frame.x.0, frame.x.1, 7)
+            linear_ticks(frame.x.0, frame.x.1, frame.size.x_ticks)
         } else {
             let within = |x: &&f64| (frame.x.0..=frame.x.1).contains(*x);
             self.x_ticks.iter().filter(within).copied().collect()
@@ -146,7 +179,7 @@ impl Plot {
         let _ = write!(
             svg,
             "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{base}\" y2=\"{base}\"/>",
-            WIDTH - RIGHT
+            frame.right()
         );
     }
 
@@ -161,12 +194,13 @@ impl Plot {
             );
             // Names that would lie on each other are left out; the lines stay.
             let room = name.chars().count() as f64 * NAME_LETTER + 12.0;
-            if x >= free_from {
-                let (anchor, shift) = if x > WIDTH - RIGHT - room {
-                    ("end", -3.0)
-                } else {
-                    ("start", 3.0)
-                };
+            let at_end = x > frame.right() - room;
+            let (anchor, shift, from) = if at_end {
+                ("end", -3.0, x - room)
+            } else {
+                ("start", 3.0, x)
+            };
+            if from >= free_from {
                 let _ = write!(
                     svg,
                     "<text class=\"name\" x=\"{:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
@@ -174,7 +208,7 @@ impl Plot {
                     TOP - 7.0,
                     escape(name)
                 );
-                free_from = x + room;
+                free_from = from + room;
             }
         }
     }
@@ -211,8 +245,13 @@ impl Plot {
 }
 
 impl Frame {
+    /// Where the axes end.
+    fn right(&self) -> f64 {
+        self.size.width - RIGHT
+    }
+
     fn x_at(&self, x: f64) -> f64 {
-        LEFT + (x - self.x.0) / (self.x.1 - self.x.0) * (WIDTH - LEFT - RIGHT)
+        LEFT + (x - self.x.0) / (self.x.1 - self.x.0) * (self.right() - LEFT)
     }
 
     fn y_at(&self, y: f64) -> f64 {
@@ -296,6 +335,31 @@ mod tests {
             marks: vec![],
         };
         assert_eq!(plot.figure(), "");
+    }
+
+    #[test]
+    fn names_of_marks_do_not_lie_on_each_other() {
+        let plot = |marks: &[(f64, &str)]| Plot {
+            title: "t".into(),
+            subtitle: "s".into(),
+            lines: vec![Line {
+                name: "l".into(),
+                points: vec![(0.0, 0.0), (100.0, 1.0)],
+            }],
+            y_scale: Scale::Linear,
+            y_text: |v| v.to_string(),
+            x_text: |v| v.to_string(),
+            x_ticks: vec![],
+            y_binary: false,
+            filled: false,
+            marks: marks
+                .iter()
+                .map(|(x, name)| (*x, name.to_string()))
+                .collect(),
+        };
+        let names = |marks: &[(f64, &str)]| plot(marks).figure().matches("class=\"name\"").count();
+        assert_eq!(names(&[(10.0, "first"), (90.0, "last")]), 2 * SIZES.len());
+        assert_eq!(names(&[(85.0, "first"), (99.0, "last")]), SIZES.len());
     }
 
     #[test]

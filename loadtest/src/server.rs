@@ -1,5 +1,6 @@
 //! What the server's processes use, read from /proc.
 
+use std::collections::HashSet;
 use std::fs;
 
 use nix::time::{clock_getcpuclockid, clock_gettime};
@@ -64,6 +65,28 @@ impl Watched {
         self.pids = descendants(root, &parents);
     }
 
+    /// Whether one of the processes holds a TCP socket that listens on this port;
+    /// `None` if their sockets may not be looked at.
+    pub fn listens_at(&self, port: u16) -> Option<bool> {
+        let root = self.pids[0];
+        let mut listening = HashSet::new();
+        for table in ["tcp", "tcp6"] {
+            let text = fs::read_to_string(format!("/proc/{root}/net/{table}")).ok()?;
+            listening.extend(text.lines().filter_map(|line| listener(line, port)));
+        }
+        let mut found = false;
+        for pid in &self.pids {
+            for entry in fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten() {
+                let Ok(file) = fs::read_link(entry.path()) else {
+                    continue;
+                };
+                let inode = file.to_str().and_then(socket_inode);
+                found |= inode.is_some_and(|inode| listening.contains(&inode));
+            }
+        }
+        Some(found)
+    }
+
     pub fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         for pid in &self.pids {
@@ -119,6 +142,21 @@ fn descendants(root: i32, parents: &[(i32, i32)]) -> Vec<i32> {
         at += 1;
     }
     found
+}
+
+/// The inode of a line of `/proc/PID/net/tcp`, if that is a socket which listens on the port.
+fn listener(line: &str, port: u16) -> Option<u64> {
+    const LISTEN: &str = "0A";
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let (_, local_port) = fields.get(1)?.rsplit_once(':')?;
+    let matches = u16::from_str_radix(local_port, 16).ok()? == port && *fields.get(3)? == LISTEN;
+    fields.get(9).filter(|_| matches)?.parse().ok()
+}
+
+/// What a link in `/proc/PID/fd` that is called `socket:[INODE]` says.
+fn socket_inode(link: &str) -> Option<u64> {
+    let inode = link.strip_prefix("socket:[")?.strip_suffix(']')?;
+    inode.parse().ok()
 }
 
 /// The clock of a process's time on processors, which any process may read.
@@ -208,6 +246,18 @@ mod tests {
     #[test]
     fn a_process_that_is_not_there_is_said_to_be_missing() {
         assert!(Watched::new(i32::MAX - 1).is_none());
+    }
+
+    #[test]
+    fn who_listens_on_a_port_is_known_and_who_does_not() {
+        let own = Watched::new(std::process::id() as i32).unwrap();
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = std::net::TcpListener::bind(address).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            assert_eq!(own.listens_at(port), Some(true), "{address}");
+            drop(listener);
+            assert_eq!(own.listens_at(port), Some(false), "{address}");
+        }
     }
 
     #[test]

@@ -178,6 +178,8 @@ pub struct Final {
     pub closes: [BTreeMap<u16, u64>; GROUPS],
     /// Per topic: in which orders its subscribers heard it, and how many each.
     pub orders: HashMap<u32, HashMap<u64, u64>>,
+    /// Messages that came back to the connection that had sent them.
+    pub echoes: u64,
 }
 
 /// Counters of one thread that the coordinator reads at any time.

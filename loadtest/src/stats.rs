@@ -95,6 +95,16 @@ impl Quantiles {
     }
 }
 
+/// The one in the middle; of an even number the mean of the two there. 0 of none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    values.sort_by(f64::total_cmp);
+    let (low, high) = ((values.len() - 1) / 2, values.len() / 2);
+    (values[low] + values[high]) / 2.0
+}
+
 /// One phase of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PhaseResult {
@@ -266,6 +276,14 @@ mod tests {
         latency.record(0);
         assert_eq!(latency.count(), 2);
         assert!(latency.at(1.0) >= HIGHEST_NS);
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_two_in_the_middle() {
+        assert_eq!(median(vec![]), 0.0);
+        assert_eq!(median(vec![3.0]), 3.0);
+        assert_eq!(median(vec![9.0, 1.0, 2.0, 4.0]), 3.0);
+        assert_eq!(median(vec![9.0, 1.0, 2.0]), 2.0);
     }
 
     #[test]

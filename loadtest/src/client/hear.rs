@@ -107,9 +107,10 @@ impl Client {
             let latency_ns = now.saturating_sub(stamp.intended_ns);
             self.interval.latency.record(latency_ns);
         }
-        let own = conn.publisher == Some(stamp.publisher) && !self.shared.plan.echo;
+        let own = conn.publisher == Some(stamp.publisher);
+        self.report.echoes += u64::from(own);
         let fresh = matches!(arrival, Arrival::InOrder | Arrival::AfterGap);
-        if fresh && !own {
+        if fresh && (!own || self.shared.plan.echo) {
             let from = expected.unwrap_or(stamp.sequence);
             self.progress.heard(publisher, from, stamp.sequence + 1);
         }

@@ -157,19 +157,22 @@ fn tables(run: &Run) -> String {
 }
 
 fn table(title: &str, header: &[&str], rows: &[Vec<String>]) -> String {
-    let cells = |tag: &str, row: &[String]| -> String {
-        let cell = |text: &String| format!("<{tag}>{}</{tag}>", escape(text));
-        row.iter().map(cell).collect()
-    };
-    let header: Vec<String> = header.iter().map(|name| name.to_string()).collect();
-    let head = if header.iter().all(String::is_empty) {
+    let head = if header.iter().all(|name| name.is_empty()) {
         String::new()
     } else {
-        format!("<thead><tr>{}</tr></thead>", cells("th", &header))
+        let cell = |name: &&str| format!("<th>{}</th>", escape(name));
+        let cells: String = header.iter().map(cell).collect();
+        format!("<thead><tr>{cells}</tr></thead>")
     };
-    let body: String = (rows.iter())
-        .map(|row| format!("<tr>{}</tr>\n", cells("td", row)))
-        .collect();
+    // In a narrow window a row is a list, in which each cell bears its column's name.
+    let cell = |(text, name): (&String, &&str)| {
+        format!("<td data-name=\"{}\">{}</td>", escape(name), escape(text))
+    };
+    let row = |row: &Vec<String>| {
+        let cells: String = row.iter().zip(header).map(cell).collect();
+        format!("<tr>{cells}</tr>\n")
+    };
+    let body: String = rows.iter().map(row).collect();
     format!(
         "<section><h2>{}</h2><div class=\"wide\"><table>{head}<tbody>{body}</tbody></table></div></section>\n",
         escape(title)
@@ -250,6 +253,14 @@ mod tests {
             assert!(!page.contains(outside), "{outside}");
         }
         assert!(page.matches("<svg").count() >= 5);
+        // Each plot for a broad window and for a narrow one, and rows that can be lists.
+        let plots = |class: &str| page.matches(&format!("class=\"plot {class}\"")).count();
+        assert_eq!(plots("broad"), plots("narrow"));
+        assert_eq!(
+            page.matches("<td").count(),
+            page.matches("<td data-name=").count()
+        );
+        assert!(page.contains("<td data-name=\"p99\">"));
     }
 
     #[test]

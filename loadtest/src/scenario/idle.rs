@@ -29,11 +29,21 @@ pub(super) fn run(args: &IdleArgs) -> Result<Run, Error> {
     stage.open(Group::Steady)?;
     let held = stage.phase("hold", Pace::Silent, Duration::ZERO, args.duration)?;
     let kernel_after = KernelMemory::now();
-    let per = |after: u64, before: u64| (after as f64 - before as f64) / members;
+    let per = |after: u64, before: u64| growth(before, after).map(|bytes| bytes as f64 / members);
     if let (Some(before), Some(watched)) = (user_before, &stage.fleet.watched) {
         let after = watched.usage();
         let user = per(after.resident_bytes, before.resident_bytes);
-        stage.find("server's user memory per connection", bytes(user));
+        stage.find("server's user memory per connection", shown(user));
+        if let Some(user) = user.filter(|user| *user > 0.0) {
+            stage.figure("user bytes per connection", user);
+        } else {
+            // It takes what earlier connections have left to it.
+            stage.run.warnings.push(
+                "the server has served before, and uses that memory again: start it anew to \
+                 learn what a connection costs"
+                    .into(),
+            );
+        }
         stage.find(
             "server's user memory before and after",
             format!(
@@ -42,7 +52,6 @@ pub(super) fn run(args: &IdleArgs) -> Result<Run, Error> {
                 bytes(after.resident_bytes as f64)
             ),
         );
-        stage.figure("user bytes per connection", user);
     }
     if let Some(server) = &held.server {
         let percent = format!("{} % of a processor", figures(server.cores * 100.0));
@@ -51,18 +60,30 @@ pub(super) fn run(args: &IdleArgs) -> Result<Run, Error> {
     // Both ends live on this machine, so that the kernel's share is that of a pair.
     let slab = per(kernel_after.slab_bytes, kernel_before.slab_bytes);
     let queued = per(kernel_after.tcp_bytes, kernel_before.tcp_bytes);
-    stage.find("kernel slab memory per connection pair", bytes(slab));
-    stage.find("kernel socket queues per connection pair", bytes(queued));
-    stage.figure("kernel slab bytes per connection pair", slab);
+    stage.find("kernel slab memory per connection pair", shown(slab));
+    stage.find("kernel socket queues per connection pair", shown(queued));
+    if let Some(slab) = slab {
+        stage.figure("kernel slab bytes per connection pair", slab);
+    }
     let whole = per(kernel_after.used_bytes, kernel_before.used_bytes);
     stage.find(
         "all memory used on this machine per connection, this tool's included",
-        bytes(whole),
+        shown(whole),
     );
     for number in 1..=args.messages.unwrap_or(0) {
         speak(&mut stage, args.topics, number)?;
     }
     stage.conclude()
+}
+
+/// What has been taken in addition; `None` if less is held than before, so that what
+/// was taken cannot be told from what was given back.
+fn growth(before: u64, after: u64) -> Option<u64> {
+    after.checked_sub(before)
+}
+
+fn shown(per_connection: Option<f64>) -> String {
+    per_connection.map_or("unknown: less is held than before".into(), bytes)
 }
 
 /// One message on every topic, one topic after the other, and the time until the last one has heard it.
@@ -81,4 +102,20 @@ fn speak(stage: &mut Stage, topics: u64, number: u64) -> Result<(), Error> {
         heard.max as f64 / 1e6,
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_was_given_back_meanwhile_is_no_negative_cost() {
+        assert_eq!(growth(1000, 3000), Some(2000));
+        assert_eq!(growth(1000, 1000), Some(0));
+        assert_eq!(growth(3000, 1000), None);
+        assert_eq!(
+            shown(growth(3000, 1000).map(|n| n as f64)),
+            "unknown: less is held than before"
+        );
+    }
 }

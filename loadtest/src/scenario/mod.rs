@@ -19,7 +19,7 @@ use crate::layout::{Layout, Limits};
 use crate::progress::Progress;
 use crate::server::Watched;
 use crate::shared::{Group, Pace, Plan};
-use crate::stats::{Machine, PhaseResult, Run};
+use crate::stats::{Checks, Machine, PhaseResult, Run};
 use crate::target::Target;
 use crate::text;
 
@@ -47,6 +47,8 @@ struct Stage {
     fleet: Fleet,
     run: Run,
     one_order: bool,
+    /// Publishers are to hear what they send themselves.
+    echo: bool,
     in_flight: Option<u64>,
 }
 
@@ -61,6 +63,15 @@ impl Stage {
                 Error::Arguments(format!("--pid {pid}: there is no such process"))
             })?),
         };
+        let port = target.address.port();
+        let elsewhere = target.address.ip().is_loopback()
+            && (watched.as_ref()).is_some_and(|watched| watched.listens_at(port) == Some(false));
+        let warnings = common.pid.filter(|_| elsewhere).map(|pid| {
+            format!(
+                "process {pid} of --pid does not listen on port {port}: is it the server, or is \
+                 something between?"
+            )
+        });
         let progress = Progress::new(common.quiet);
         let layout = Layout::new(
             cast.members.len(),
@@ -96,6 +107,7 @@ impl Stage {
             message_bytes: cast.message_bytes,
             client_threads: layout.threads() as u64,
             server_at_start: watched.as_ref().map(Watched::usage),
+            warnings: warnings.into_iter().collect(),
             ..Run::default()
         };
         let plan = Plan {
@@ -119,6 +131,7 @@ impl Stage {
             fleet,
             run,
             one_order: load.is_some_and(|load| load.one_order),
+            echo: load.is_some_and(|load| load.echo),
             in_flight: common.in_flight,
         })
     }
@@ -158,6 +171,7 @@ impl Stage {
             mut fleet,
             mut run,
             one_order,
+            echo,
             ..
         } = self;
         run.server_at_end = fleet.watched.as_ref().map(Watched::usage);
@@ -174,6 +188,9 @@ impl Stage {
         }
         let finish = fleet.finish()?;
         judge(&mut run, &finish, one_order);
+        let echoes = finish.finals.iter().map(|report| report.echoes).sum();
+        run.failures.extend(missing_echo(&run.checks, echo, echoes));
+        run.failures.extend(idle_server(&run));
         warn(&mut run, &finish);
         run.series = finish.series;
         Ok(run)
@@ -209,6 +226,27 @@ fn judge(run: &mut Run, finish: &Finish, one_order: bool) {
         checks.topics_in_disorder = orders.values().filter(|seen| seen.len() > 1).count() as u64;
     }
     run.failures.extend(checks.failures());
+}
+
+/// Every publisher lost all of its own messages: then it is not the server that fails.
+fn missing_echo(checks: &Checks, wanted: bool, echoes: u64) -> Option<String> {
+    (wanted && echoes == 0 && checks.steady.lost > 0).then(|| {
+        "no publisher has heard its own messages, which --echo expects: have the server echo \
+         (Fanfare does with ?echo=true in the URL), or leave --echo out"
+            .into()
+    })
+}
+
+/// A process that sends takes time for it.
+fn idle_server(run: &Run) -> Option<String> {
+    let (before, after) = (run.server_at_start?, run.server_at_end?);
+    let delivered: u64 = run.phases.iter().map(|phase| phase.delivered).sum();
+    (delivered > 0 && after.cpu_ns_since(&before) < delivered).then(|| {
+        format!(
+            "the process of --pid has taken no processor time while {delivered} messages were \
+             delivered: is it the server?"
+        )
+    })
 }
 
 /// What makes the numbers doubtful.

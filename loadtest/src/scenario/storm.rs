@@ -7,6 +7,7 @@ use crate::Error;
 use crate::args::StormArgs;
 use crate::shared::{Group, Member, Pace};
 use crate::stats::Run;
+use crate::stats::median;
 use crate::text::{count, figures, time};
 
 /// A storm that lasts longer has failed long before, by the connect timeout.
@@ -67,12 +68,7 @@ struct Round {
 }
 
 fn medians(stage: &mut Stage, rounds: &[Round]) {
-    let median = |of: fn(&Round) -> f64| {
-        let mut values: Vec<f64> = rounds.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        // Of an even number the lower one of the middle.
-        values[(values.len() - 1) / 2]
-    };
+    let median = |of: fn(&Round) -> f64| median(rounds.iter().map(of).collect());
     let per_second = median(|round| round.per_second);
     let (back_ns, ratio) = (median(|round| round.back_ns), median(|round| round.ratio));
     let name = |what: &str| format!("median of {} storms: {what}", rounds.len());

@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     Damage,
     /// The subscriber is closed with 1013.
     Close,
+    /// Nobody hears what it has sent itself, which is no fault but where it is wanted.
+    NoEcho,
     /// Each subscriber hears two messages of two publishers in its own order.
     Disagree,
 }
@@ -70,7 +72,7 @@ fn attend(id: usize, stream: TcpStream, hub: &Mutex<Hub>) {
     thread::spawn(move || write(writing, &messages));
     while let Ok(message) = socket.read() {
         if message.is_text() || message.is_binary() {
-            hub.lock().unwrap().publish(&message);
+            hub.lock().unwrap().publish(id, &message);
         }
     }
     let mut hub = hub.lock().unwrap();
@@ -87,7 +89,7 @@ fn write(stream: TcpStream, messages: &Receiver<Message>) {
 }
 
 impl Hub {
-    fn publish(&mut self, message: &Message) {
+    fn publish(&mut self, from: usize, message: &Message) {
         let number = self.messages;
         self.messages += 1;
         for (id, to) in &self.subscribers {
@@ -97,6 +99,7 @@ impl Hub {
             let send = |message: Message| drop(to.send(message));
             match self.fault {
                 Fault::Lose if hit => {}
+                Fault::NoEcho if *id == from => {}
                 Fault::Double if hit => {
                     send(message.clone());
                     send(message.clone());

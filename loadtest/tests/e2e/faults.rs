@@ -1,5 +1,7 @@
 //! A server that does one thing wrong is caught, and an honest one is not.
 
+use std::process::Command;
+
 use crate::common::{Fault, result, serve, stderr, stdout, tool};
 
 const SHORT: &str = "-n 8 --rate 200 --warmup 0s -d 400ms --settle 50ms --drain 300ms --quiet";
@@ -43,6 +45,28 @@ fn a_lost_message_is_caught() {
     let (code, text) = fanout(Fault::Lose, "");
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("FAIL: 1 deliveries were lost"), "{text}");
+}
+
+#[test]
+fn a_server_that_does_not_echo_is_named_as_the_cause_where_echo_was_expected() {
+    let (code, text) = fanout(Fault::NoEcho, "");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("deliveries were lost"), "{text}");
+    assert!(text.contains("?echo=true"), "{text}");
+    // One lost message of a server that does echo has another cause.
+    let (_, text) = fanout(Fault::Lose, "");
+    assert!(!text.contains("?echo=true"), "{text}");
+}
+
+#[test]
+fn the_process_of_somebody_else_does_not_pass_for_the_server() {
+    let mut other = Command::new("sleep").arg("100").spawn().unwrap();
+    let (code, text) = fanout(Fault::None, &format!("--pid {}", other.id()));
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("is it the server?"), "{text}");
+    assert!(text.contains("does not listen on port"), "{text}");
 }
 
 #[test]
