@@ -1,6 +1,7 @@
 //! What the server's processes use, read from /proc.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 
 use nix::time::{clock_getcpuclockid, clock_gettime};
@@ -39,12 +40,25 @@ impl Usage {
 /// A process and its descendants.
 pub struct Watched {
     pids: Vec<i32>,
+    /// What each of them had used when last seen: the time of one that has ended is
+    /// not taken back.
+    used: RefCell<HashMap<i32, Used>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Used {
+    run_ns: u64,
+    user_ns: u64,
+    system_ns: u64,
 }
 
 impl Watched {
     /// `None` if there is no such process.
     pub fn new(pid: i32) -> Option<Watched> {
-        let mut watched = Watched { pids: vec![pid] };
+        let mut watched = Watched {
+            pids: vec![pid],
+            used: RefCell::default(),
+        };
         watched.find_children();
         let alive = watched.usage().threads > 0;
         alive.then_some(watched)
@@ -94,11 +108,18 @@ impl Watched {
                 continue;
             };
             usage.processes += 1;
-            usage.user_ns += fields.user_ticks * TICK_NS;
-            usage.system_ns += fields.system_ticks * TICK_NS;
             usage.resident_bytes += resident_bytes(*pid).unwrap_or(0);
             usage.threads += fields.threads;
-            usage.run_ns += run_ns(*pid).unwrap_or(0);
+            let mut used = self.used.borrow_mut();
+            let used = used.entry(*pid).or_default();
+            used.run_ns = run_ns(*pid).unwrap_or(used.run_ns);
+            used.user_ns = fields.user_ticks * TICK_NS;
+            used.system_ns = fields.system_ticks * TICK_NS;
+        }
+        for used in self.used.borrow().values() {
+            usage.run_ns += used.run_ns;
+            usage.user_ns += used.user_ns;
+            usage.system_ns += used.system_ns;
         }
         usage
     }
@@ -208,6 +229,8 @@ fn tcp_pages(sockstat: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -241,6 +264,29 @@ mod tests {
         }
         assert!(own.usage().cpu_ns_since(&before) > 0);
         assert!(before.resident_bytes > 0 && before.threads > 0);
+    }
+
+    #[test]
+    fn the_time_of_a_process_that_has_ended_is_not_taken_back() {
+        let work = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; read end";
+        let mut child = Command::new("sh")
+            .args(["-c", work])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut watched = Watched::new(std::process::id() as i32).unwrap();
+        let pid = child.id() as i32;
+        let used = |watched: &Watched| watched.used.borrow().get(&pid).map(|used| used.run_ns);
+        while used(&watched).is_none_or(|ns| ns < 1_000_000) {
+            watched.find_children();
+            watched.usage();
+        }
+        let before = watched.usage();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        watched.find_children();
+        assert!(watched.usage().run_ns >= before.run_ns);
+        assert!(used(&watched) >= Some(1_000_000));
     }
 
     #[test]
