@@ -5,6 +5,7 @@
 //! them on one thread; [`admin`] talks to the cores through the [`hub`].
 
 pub mod admin;
+pub mod bind;
 pub mod cli;
 pub mod config;
 pub mod core;

@@ -68,3 +68,19 @@ fn the_guide_names_settings_that_exist() {
         }
     }
 }
+
+#[test]
+fn the_drop_in_for_lxc_takes_back_every_namespace_of_the_unit() {
+    // systemd.exec(5): what is set up in namespaces of the unit's own.
+    let takes_a_namespace = |key: &str| {
+        let groups = ["Private", "Protect", "ProcSubset"];
+        groups.iter().any(|start| key.starts_with(start)) && key != "ProtectClock"
+    };
+    let (unit, drop_in) = (text("systemd/fanfare.service"), text("docs/lxc.conf"));
+    let keys = |text: &str| -> Vec<String> {
+        let pairs = text.lines().filter_map(|line| line.split_once('='));
+        let keys = pairs.map(|(key, _)| key.to_owned());
+        keys.filter(|key| takes_a_namespace(key)).collect()
+    };
+    assert_eq!(keys(&drop_in), keys(&unit));
+}

@@ -1,4 +1,5 @@
-//! Who may ask: the bearer token, and no pages of foreign origin.
+//! Who may ask for what: what the listener is for, the bearer token, and no pages
+//! of foreign origin.
 //!
 //! A page from anywhere can make its reader's browser talk to 127.0.0.1. Its
 //! writes carry an `Origin`, which must be the listener itself. A page whose own
@@ -17,17 +18,23 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::reply::Refusal;
+use crate::config::{Place, Roles};
 use crate::protocol::http::Origins;
 
 /// Paths that are open to all: they tell nothing and change nothing.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+/// What only some roles may.
+const METRICS: &str = "/metrics";
+const UPGRADE: &str = "/upgrade";
 
 /// The rules of one listener.
 #[derive(Debug)]
 pub(super) struct Guard {
     token: Option<String>,
-    /// Browsers get to TCP ports only.
-    reachable_by_browsers: bool,
+    roles: Roles,
+    /// Browsers get to TCP ports only, and what is to be had from beyond loopback
+    /// without a token is no secret.
+    checks_hosts: bool,
     origins: Origins,
 }
 
@@ -42,10 +49,11 @@ pub(super) async fn check(
 }
 
 impl Guard {
-    pub(super) fn new(token: Option<String>, reachable_by_browsers: bool) -> Self {
+    pub(super) fn new(token: Option<String>, place: &Place, roles: Roles) -> Self {
         Guard {
             token,
-            reachable_by_browsers,
+            roles,
+            checks_hosts: matches!(place, Place::Tcp(_)) && place.is_local(),
             origins: Origins::same_host(),
         }
     }
@@ -56,9 +64,41 @@ impl Guard {
             return Ok(());
         }
         match &self.token {
-            Some(token) => check_token(token, headers),
-            None => self.check_host(headers),
+            Some(token) if !self.is_public(path) => check_token(token, headers)?,
+            _ => self.check_host(headers)?,
         }
+        self.check_role(path)
+    }
+
+    /// Figures name neither topics nor clients.
+    fn is_public(&self, path: &str) -> bool {
+        path == METRICS && self.roles.metrics
+    }
+
+    fn check_role(&self, path: &str) -> Result<(), Refusal> {
+        let Roles {
+            api,
+            metrics,
+            admin,
+        } = self.roles;
+        let allowed = match path {
+            METRICS => metrics || admin,
+            UPGRADE => admin,
+            _ => api || admin,
+        };
+        if allowed {
+            return Ok(());
+        }
+        let needed = match path {
+            METRICS => "admin or metrics",
+            UPGRADE => "admin",
+            _ => "admin or api",
+        };
+        let sentence = format!(
+            "this address is for {} alone: ask at one that is for {needed}",
+            self.roles
+        );
+        Err(Refusal::new(StatusCode::FORBIDDEN, sentence))
     }
 
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -74,7 +114,7 @@ impl Guard {
     fn check_host(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         // Without any Host it was no browser.
         let named = headers.contains_key(HOST);
-        if !self.reachable_by_browsers || !named || host(headers).is_some_and(is_local_name) {
+        if !self.checks_hosts || !named || host(headers).is_some_and(is_local_name) {
             return Ok(());
         }
         let sentence = "without an admin token, only an IP address or localhost may be in Host";
@@ -148,6 +188,17 @@ mod tests {
     use super::*;
     use axum::response::IntoResponse;
 
+    const ALL: Roles = Roles {
+        api: false,
+        metrics: false,
+        admin: true,
+    };
+
+    fn guard(token: Option<&str>, place: &str, roles: Roles) -> Guard {
+        let place = Place::parse(place).unwrap();
+        Guard::new(token.map(str::to_owned), &place, roles)
+    }
+
     fn status(guard: &Guard, path: &str, fields: &[(&'static str, &str)]) -> u16 {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
@@ -161,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_token_is_asked_for_everywhere_but_for_health() {
-        let guard = Guard::new(Some("s3cret".into()), true);
+        let guard = guard(Some("s3cret"), "127.0.0.1:1", ALL);
         let with = |value: &str| status(&guard, "/metrics", &[("authorization", value)]);
         assert_eq!(with("Bearer s3cret"), 200);
         assert_eq!(with("bearer  s3cret "), 200);
@@ -185,7 +236,7 @@ mod tests {
 
     #[test]
     fn pages_of_other_origins_are_refused_even_with_the_token() {
-        let guard = Guard::new(Some("s3cret".into()), true);
+        let guard = guard(Some("s3cret"), "127.0.0.1:1", ALL);
         let from = |origin: &str| {
             let token = ("authorization", "Bearer s3cret");
             let fields = [token, ("host", "127.0.0.1:8001"), ("origin", origin)];
@@ -206,7 +257,7 @@ mod tests {
     #[test]
     fn a_rebound_name_is_refused_where_no_token_protects() {
         let host = |guard: &Guard, host: &str| status(guard, "/topics", &[("host", host)]);
-        let plain = Guard::new(None, true);
+        let plain = guard(None, "127.0.0.1:1", ALL);
         for local in [
             "127.0.0.1:8001",
             "127.0.0.1",
@@ -235,12 +286,51 @@ mod tests {
         let twice = [("host", "127.0.0.1"), ("host", "evil.example")];
         assert_eq!(status(&plain, "/topics", &twice), 403);
         // No browser gets to a Unix socket, no such page knows the token.
-        assert_eq!(host(&Guard::new(None, false), "anything"), 200);
-        let guard = Guard::new(Some("s3cret".into()), true);
+        assert_eq!(host(&guard(None, "unix:/a", ALL), "anything"), 200);
+        let guard = guard(Some("s3cret"), "127.0.0.1:1", ALL);
         let fields = [
             ("host", "fanfare.example"),
             ("authorization", "Bearer s3cret"),
         ];
         assert_eq!(status(&guard, "/topics", &fields), 200);
+    }
+
+    #[test]
+    fn each_role_may_what_it_is_for() {
+        let may = |roles: Roles| {
+            let guard = guard(None, "127.0.0.1:1", roles);
+            ["/metrics", "/topics/a/messages", "/connections", "/upgrade"]
+                .map(|path| status(&guard, path, &[]) == 200)
+        };
+        let role = |set: fn(&mut Roles)| {
+            let mut roles = Roles::default();
+            set(&mut roles);
+            roles
+        };
+        assert_eq!(may(role(|r| r.admin = true)), [true; 4]);
+        assert_eq!(may(role(|r| r.api = true)), [false, true, true, false]);
+        let figures = role(|r| r.metrics = true);
+        assert_eq!(may(figures), [true, false, false, false]);
+        let both = role(|r| (r.api, r.metrics) = (true, true));
+        assert_eq!(may(both), [true, true, true, false]);
+        let closed = guard(None, "127.0.0.1:1", figures);
+        assert_eq!(status(&closed, "/healthz", &[]), 200);
+        assert_eq!(status(&closed, "/readyz", &[]), 200);
+    }
+
+    #[test]
+    fn figures_take_no_token_where_an_address_is_for_them() {
+        let both = Roles {
+            metrics: true,
+            ..ALL
+        };
+        let open = guard(Some("s3cret"), "0.0.0.0:1", both);
+        assert_eq!(status(&open, "/metrics", &[("host", "fanfare:1")]), 200);
+        assert_eq!(status(&open, "/topics", &[]), 401);
+        // On loopback a page with a name of its own could get there.
+        let local = guard(Some("s3cret"), "127.0.0.1:1", both);
+        assert_eq!(status(&local, "/metrics", &[("host", "evil.example")]), 403);
+        let without = guard(Some("s3cret"), "127.0.0.1:1", ALL);
+        assert_eq!(status(&without, "/metrics", &[]), 401);
     }
 }

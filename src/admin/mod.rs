@@ -1,10 +1,9 @@
-//! The admin listener: health, figures, topics and publishing over plain HTTP,
-//! on an address or a Unix socket of its own.
+//! The listeners beside the public ones: health, figures, topics, publishing and
+//! upgrades over plain HTTP, each address for the roles that it has.
 //!
 //! It runs on a thread of its own and knows the cores through the
 //! [`Hub`](crate::hub::Hub) alone, so nothing that its clients do holds up a core.
 
-mod bind;
 mod connections;
 mod guard;
 mod health;
@@ -16,5 +15,4 @@ mod server;
 mod topics;
 mod upgrade;
 
-pub use bind::BindError;
-pub use server::{Listener, Server};
+pub use server::{Listeners, Server};

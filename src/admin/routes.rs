@@ -32,9 +32,8 @@ impl FromRef<Shared> for Arc<Exposition> {
     }
 }
 
-/// All paths of the admin listener, behind `guard`.
-pub(super) fn router(hub: Arc<Hub>, guard: Guard) -> Router {
-    let exposition = Arc::new(Exposition::new(hub.clone()));
+/// All paths, behind the `guard` of one listener, which knows its roles.
+pub(super) fn router(hub: Arc<Hub>, exposition: Arc<Exposition>, guard: Guard) -> Router {
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

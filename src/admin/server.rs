@@ -1,15 +1,14 @@
 //! The thread of the admin listener, and the time and number limits that keep a
 //! slow or hostile client from holding anything.
 
+use std::io;
 use std::net;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use std::{fmt, io};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -18,15 +17,17 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
 
-use super::bind::{self, BindError, SocketFile};
 use super::guard::Guard;
+use super::metrics::Exposition;
 use super::routes;
-use crate::config::{Admin, Settings};
+use crate::bind::{self, BindError, SocketFile};
+use crate::config::{Place, Roles, Settings};
 use crate::hub::Hub;
 
-/// Connections served at a time; the next ones wait to be accepted.
+/// Connections served at a time on one address; the next ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
 /// A request head that is not whole by then ends the connection, and so does
 /// silence between two requests.
@@ -42,11 +43,21 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const _: () = assert!(super::publish::BODY_TIME.as_secs() < LIFE.as_secs());
 
-/// A bound admin listener that does not serve yet.
+/// Connections that may wait until one of those being served has ended.
+const BACKLOG: i32 = 128;
+/// Who may connect to a Unix socket: the user that the daemon runs as.
+const SOCKET_MODE: u32 = 0o600;
+
+/// The bound listeners beside the public ones, which do not serve yet.
 #[derive(Debug)]
-pub struct Listener {
+pub struct Listeners(Vec<Listener>);
+
+#[derive(Debug)]
+struct Listener {
     socket: Bound,
+    /// As bound: a port 0 has become a real one.
     place: Place,
+    roles: Roles,
     guard: Guard,
 }
 
@@ -56,115 +67,125 @@ enum Bound {
     Unix(unix::net::UnixListener, SocketFile),
 }
 
-/// Where the listener is, as one would name it to `curl`.
-#[derive(Clone, Debug)]
-enum Place {
-    Tcp(net::SocketAddr),
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Place::Tcp(address) => write!(out, "http://{address}/"),
-            Place::Unix(path) => write!(out, "unix:{}", path.display()),
-        }
-    }
-}
-
-impl Listener {
-    /// Takes the address or socket that the settings name; `None` if the admin
-    /// listener is off.
+impl Listeners {
+    /// Takes the addresses that the settings name, from among the `inherited`
+    /// sockets of another process where they are there; the others are closed.
     ///
     /// # Errors
-    /// A sentence about the token file or the address.
-    pub fn bind(settings: &Settings) -> Result<Option<Self>, String> {
+    /// A sentence about the token file or an address.
+    pub fn bind(settings: &Settings, mut inherited: Vec<OwnedFd>) -> Result<Self, String> {
         let token = settings.admin_token().map_err(|error| error.to_string())?;
-        let bound = match &settings.admin {
-            Admin::Off => return Ok(None),
-            Admin::Tcp(address) => bind::tcp(*address).map(|(listener, address)| {
-                let place = Place::Tcp(address);
-                (Bound::Tcp(listener), place)
-            }),
-            Admin::Unix(path) => bind::unix(path).map(|(listener, file)| {
-                let place = Place::Unix(path.clone());
-                (Bound::Unix(listener, file), place)
-            }),
-        };
-        let (socket, place) = bound.map_err(|error: BindError| error.to_string())?;
-        let reachable_by_browsers = matches!(place, Place::Tcp(_));
-        Ok(Some(Listener {
-            socket,
-            place,
-            guard: Guard::new(token, reachable_by_browsers),
-        }))
+        let places = settings.back_places().into_iter();
+        let wanted: Vec<_> = places
+            .map(|(place, roles)| {
+                let socket = bind::take_inherited(&mut inherited, &place);
+                (place, roles, socket)
+            })
+            .collect();
+        // Before anything is bound in their place.
+        drop(inherited);
+        let listeners = wanted.into_iter().map(|(place, roles, socket)| {
+            let (socket, place) = match socket {
+                Some(socket) => inherit(socket, &place),
+                None => bound(&place),
+            }
+            .map_err(|error| error.to_string())?;
+            let guard = Guard::new(token.clone(), &place, roles);
+            Ok(Listener {
+                socket,
+                place,
+                roles,
+                guard,
+            })
+        });
+        listeners.collect::<Result<_, _>>().map(Listeners)
     }
 
-    /// The same listener, as another process had it; `settings` say of what
-    /// kind it is.
-    ///
-    /// # Errors
-    /// A sentence about the token file or the socket.
-    pub fn inherit(settings: &Settings, socket: OwnedFd) -> Result<Option<Self>, String> {
-        let token = settings.admin_token().map_err(|error| error.to_string())?;
-        let (socket, place, reachable_by_browsers) = match &settings.admin {
-            Admin::Off => return Ok(None),
-            Admin::Tcp(_) => {
-                let listener = net::TcpListener::from(socket);
-                let address = listener.local_addr().map_err(|error| error.to_string())?;
-                (Bound::Tcp(listener), Place::Tcp(address), true)
-            }
-            Admin::Unix(path) => {
-                let listener = unix::net::UnixListener::from(socket);
-                let file = bind::inherit(path).map_err(|error| error.to_string())?;
-                (
-                    Bound::Unix(listener, file),
-                    Place::Unix(path.clone()),
-                    false,
-                )
-            }
-        };
-        Ok(Some(Listener {
-            socket,
-            place,
-            guard: Guard::new(token, reachable_by_browsers),
-        }))
-    }
-
-    /// A further handle on the socket, for another process.
+    /// Further handles on the sockets, for another process.
     ///
     /// # Errors
     /// Those of duplicating a descriptor.
-    pub fn socket(&self) -> io::Result<OwnedFd> {
-        match &self.socket {
-            Bound::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
-            Bound::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
-        }
+    pub fn sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        let share = |listener: &Listener| match &listener.socket {
+            Bound::Tcp(socket) => socket.as_fd().try_clone_to_owned(),
+            Bound::Unix(socket, _) => socket.as_fd().try_clone_to_owned(),
+        };
+        self.0.iter().map(share).collect()
     }
 
-    /// Serves from now on.
+    /// Serves from now on; `None` if there is nothing to serve.
     ///
     /// # Errors
     /// A sentence, when the thread cannot be had.
-    pub fn start(self, hub: Arc<Hub>) -> Result<Server, String> {
-        let Listener {
-            socket,
-            place,
-            guard,
-        } = self;
+    pub fn start(self, hub: Arc<Hub>) -> Result<Option<Server>, String> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
         let (alive, stopping) = watch::channel(());
-        let routes = routes::router(hub, guard);
+        let mut served = Vec::new();
+        for listener in self.0 {
+            let (place, roles) = (listener.place, listener.roles);
+            let shown = match place {
+                Place::Tcp(address) => format!("http://{address}/"),
+                Place::Unix(_) => place.to_string(),
+            };
+            tracing::info!(%roles, "admin listener on {shown}");
+            served.push((listener.socket, listener.guard));
+        }
         let thread = thread::Builder::new()
             .name("admin".into())
             .spawn(move || {
-                if let Err(error) = run(socket, routes, stopping) {
+                if let Err(error) = run(served, &hub, &stopping) {
                     tracing::error!(%error, "the admin listener has failed");
                 }
             })
             .map_err(|error| format!("cannot start the thread of the admin listener: {error}"))?;
-        tracing::info!("admin listener on {place}");
-        Ok(Server { alive, thread })
+        Ok(Some(Server { alive, thread }))
     }
+}
+
+fn bound(place: &Place) -> Result<(Bound, Place), BindError> {
+    match place {
+        Place::Tcp(address) => {
+            let listen = || {
+                let socket = bind::tcp(*address, false)?;
+                socket.listen(BACKLOG)?;
+                tcp(socket.into())
+            };
+            listen().map_err(|error| {
+                BindError::tcp(
+                    *address,
+                    &error,
+                    "--admin, --api or --metrics with another port",
+                )
+            })
+        }
+        Place::Unix(path) => {
+            let (socket, file) = bind::unix(path, SOCKET_MODE, BACKLOG)?;
+            let bound = Bound::Unix(OwnedFd::from(socket).into(), file);
+            Ok((bound, place.clone()))
+        }
+    }
+}
+
+/// The same listener, as another process had it.
+fn inherit(socket: OwnedFd, place: &Place) -> Result<(Bound, Place), BindError> {
+    match place {
+        Place::Tcp(address) => {
+            tcp(socket).map_err(|error| BindError::tcp(*address, &error, "a restart"))
+        }
+        Place::Unix(path) => match bind::inherit(path) {
+            Ok(file) => Ok((Bound::Unix(socket.into(), file), place.clone())),
+            // Nobody gets to a socket whose file is gone.
+            Err(_) => bound(place),
+        },
+    }
+}
+
+fn tcp(socket: OwnedFd) -> io::Result<(Bound, Place)> {
+    let listener = net::TcpListener::from(socket);
+    let place = Place::from(listener.local_addr()?);
+    Ok((Bound::Tcp(listener), place))
 }
 
 /// A serving admin listener.
@@ -185,23 +206,41 @@ impl Server {
     }
 }
 
-fn run(socket: Bound, routes: Router, stopping: watch::Receiver<()>) -> io::Result<()> {
+fn run(
+    served: Vec<(Bound, Guard)>,
+    hub: &Arc<Hub>,
+    stopping: &watch::Receiver<()>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
-        match socket {
-            Bound::Tcp(listener) => {
-                let listener = TcpListener::from_std(listener)?;
-                let accept = async || listener.accept().await.map(|(stream, _)| stream);
-                serve(accept, routes, stopping).await;
-            }
-            Bound::Unix(listener, _file) => {
-                let listener = UnixListener::from_std(listener)?;
-                let accept = async || listener.accept().await.map(|(stream, _)| stream);
-                serve(accept, routes, stopping).await;
+    let exposition = Arc::new(Exposition::new(hub.clone()));
+    LocalSet::new().block_on(&runtime, async {
+        let mut serving = JoinSet::new();
+        for (socket, guard) in served {
+            let routes = routes::router(hub.clone(), exposition.clone(), guard);
+            let stopping = stopping.clone();
+            match socket {
+                Bound::Tcp(listener) => {
+                    listener.set_nonblocking(true)?;
+                    let listener = TcpListener::from_std(listener)?;
+                    serving.spawn_local(async move {
+                        let accept = async || listener.accept().await.map(|(stream, _)| stream);
+                        serve(accept, routes, stopping).await;
+                    });
+                }
+                Bound::Unix(listener, file) => {
+                    listener.set_nonblocking(true)?;
+                    let listener = UnixListener::from_std(listener)?;
+                    serving.spawn_local(async move {
+                        let accept = async || listener.accept().await.map(|(stream, _)| stream);
+                        serve(accept, routes, stopping).await;
+                        drop(file);
+                    });
+                }
             }
         }
+        serving.join_all().await;
         Ok(())
     })
 }

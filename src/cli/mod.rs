@@ -10,7 +10,7 @@ mod logging;
 mod upgrade;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
@@ -31,13 +31,16 @@ const EXIT_FAILED: u8 = 1;
 /// The command line or the settings make no sense: a restart would not cure it.
 const EXIT_USAGE: u8 = 2;
 
+/// The settings of the daemon that the package sets up.
+const INSTALLED: &str = "/etc/fanfare/fanfare.toml";
+
 /// Runs the command that the process was started with.
 pub fn run(actions: Actions) -> ExitCode {
     let matches = command().get_matches();
     match matches.subcommand() {
         Some(("check-config", matches)) => check_config(matches),
         Some(("probe", _)) => report((actions.probe)()),
-        Some(("upgrade", matches)) => match config::from_matches(matches) {
+        Some(("upgrade", matches)) => match config::of_running(matches, Path::new(INSTALLED)) {
             Ok(settings) => report(upgrade::upgrade(&settings)),
             Err(error) => fail(EXIT_USAGE, &error.to_string()),
         },
@@ -70,10 +73,17 @@ fn check_config(matches: &ArgMatches) -> ExitCode {
     let path = matches
         .get_one::<PathBuf>("file")
         .expect("clap asks for the file");
-    report(match config::check_file(path) {
-        Ok(_) => Ok(format!("{}: ok", path.display())),
-        Err(error) => Err(error.to_string()),
-    })
+    match config::check_file(path) {
+        Ok(settings) => {
+            let notes = settings.unused().into_iter();
+            let lines = std::iter::once("ok".to_owned()).chain(notes);
+            let lines: Vec<_> = lines
+                .map(|line| format!("{}: {line}", path.display()))
+                .collect();
+            report(Ok(lines.join("\n")))
+        }
+        Err(error) => fail(EXIT_USAGE, &error.to_string()),
+    }
 }
 
 fn report(outcome: Result<String, String>) -> ExitCode {
@@ -109,6 +119,9 @@ pub fn command() -> Command {
         .about("Say whether this kernel offers what fanfare needs, or what is missing");
     let upgrade = Command::new("upgrade")
         .about("Have the running daemon hand over to a newer one without a disconnect")
+        .after_help(format!(
+            "Without --config and --admin it asks the daemon that {INSTALLED} is for, if there is such."
+        ))
         .args(config::options());
     let serve = Command::new("serve")
         .about("Serve; also what happens without a command")

@@ -5,36 +5,19 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::config::{Admin, Settings};
+use crate::config::{Place, Settings};
 
 /// Longer than a handover may take before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Asks by the admin listener that the settings name, and returns what it said.
+/// Asks by the first admin listener that the settings name, and returns what it said.
 pub(super) fn upgrade(settings: &Settings) -> Result<String, String> {
     let token = settings.admin_token().map_err(|error| error.to_string())?;
-    let answer = match &settings.admin {
-        Admin::Off => {
-            return Err("the admin listener is off: send SIGUSR2 to the daemon instead".into());
-        }
-        Admin::Tcp(address) => {
-            let ask = || {
-                let stream = TcpStream::connect(address)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                exchange(stream, &address.to_string(), token.as_deref())
-            };
-            ask().map_err(|error| format!("cannot ask the daemon at {address}: {error}"))?
-        }
-        Admin::Unix(path) => {
-            let ask = || {
-                let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                exchange(stream, "localhost", token.as_deref())
-            };
-            ask()
-                .map_err(|error| format!("cannot ask the daemon at {}: {error}", path.display()))?
-        }
+    let Some(place) = settings.admin.first() else {
+        return Err("the admin listener is off: send SIGUSR2 to the daemon instead".into());
     };
+    let answer = ask(place, token.as_deref())
+        .map_err(|error| format!("cannot ask the daemon at {place}: {error}"))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     if head.starts_with("HTTP/1.1 200 ") {
         Ok(body.trim().to_owned())
@@ -44,6 +27,21 @@ pub(super) fn upgrade(settings: &Settings) -> Result<String, String> {
             "the daemon goes on as it was: {} ({status})",
             body.trim()
         ))
+    }
+}
+
+fn ask(place: &Place, token: Option<&str>) -> io::Result<String> {
+    match place {
+        Place::Tcp(address) => {
+            let stream = TcpStream::connect(address)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            exchange(stream, &address.to_string(), token)
+        }
+        Place::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            exchange(stream, "localhost", token)
+        }
     }
 }
 

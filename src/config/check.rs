@@ -1,13 +1,13 @@
 //! Settings that only make sense together.
 
 use super::value::Size;
-use super::{Admin, ProxyHeader, Settings};
+use super::{Place, ProxyHeader, Settings};
 
 /// Two settings that contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Conflict {
     /// The settings involved, the one to change first.
-    pub keys: &'static [&'static str],
+    pub keys: Vec<&'static str>,
     /// A whole sentence.
     pub sentence: String,
 }
@@ -15,15 +15,14 @@ pub(super) struct Conflict {
 /// Everything that does not fit together, empty if all is well.
 pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
     let mut found = Vec::new();
-    let mut require =
-        |holds: bool, keys: &'static [&'static str], sentence: &dyn Fn() -> String| {
-            if !holds {
-                found.push(Conflict {
-                    keys,
-                    sentence: sentence(),
-                });
-            }
-        };
+    let mut require = |holds: bool, keys: &[&'static str], sentence: &dyn Fn() -> String| {
+        if !holds {
+            found.push(Conflict {
+                keys: keys.to_vec(),
+                sentence: sentence(),
+            });
+        }
+    };
     let Settings {
         log_bytes_max,
         lag_bytes_max,
@@ -94,19 +93,60 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
         &["proxy_header", "trusted_proxies"],
         &|| "proxy_header needs trusted_proxies: nobody else's word is taken".into(),
     );
-    require(
-        !admin_is_open(settings) || settings.admin_token_file.is_some(),
-        &["admin", "admin_token_file"],
-        &|| {
-            "an admin listener beyond loopback needs admin_token_file, a file with a secret token"
-                .into()
-        },
-    );
+    let open = |places: &[Place]| places.iter().any(|place| !place.is_local());
+    let tokenless = settings.admin_token_file.is_none();
+    for (key, places) in [("admin", &settings.admin), ("api", &settings.api)] {
+        require(
+            !(tokenless && open(places)),
+            &[key, "admin_token_file"],
+            &|| {
+                format!(
+                    "{key} beyond loopback needs admin_token_file, a file with a secret token \
+                     (metrics alone needs none)"
+                )
+            },
+        );
+    }
+    found.extend(overlaps(settings));
     found
 }
 
-fn admin_is_open(settings: &Settings) -> bool {
-    matches!(settings.admin, Admin::Tcp(address) if !address.ip().to_canonical().is_loopback())
+/// Addresses that cannot all be had. Those beside the public ones may have
+/// several roles; they are served together.
+fn overlaps(settings: &Settings) -> Vec<Conflict> {
+    let roles = [
+        ("listen", &settings.listen),
+        ("admin", &settings.admin),
+        ("api", &settings.api),
+        ("metrics", &settings.metrics),
+    ];
+    let all: Vec<(&'static str, &Place)> = roles
+        .into_iter()
+        .flat_map(|(key, places)| places.iter().map(move |place| (key, place)))
+        .collect();
+    let mut found = Vec::new();
+    for (at, (key, place)) in all.iter().enumerate() {
+        for (other_key, other) in &all[..at] {
+            let may_share = key != other_key && *other_key != "listen" && place == other;
+            if may_share || !place.overlaps(other) {
+                continue;
+            }
+            let sentence = match (key == other_key, place == other) {
+                (true, true) => format!("{key} names {place} twice"),
+                (true, false) => {
+                    format!("{key} names {place} and {other}, of which one is in the other")
+                }
+                (false, _) => format!(
+                    "{key} ({place}) and {other_key} ({other}) cannot share a port: give {key} another"
+                ),
+            };
+            found.push(Conflict {
+                keys: vec![key, other_key],
+                sentence,
+            });
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -161,20 +201,59 @@ mod tests {
         assert_eq!(with_proxy, [""; 0]);
     }
 
+    fn places(words: &[&str]) -> Vec<Place> {
+        let place = |word: &&str| Place::parse(word).unwrap();
+        words.iter().map(place).collect()
+    }
+
     #[test]
-    fn an_admin_listener_beyond_loopback_needs_a_token() {
-        let open = Admin::Tcp("0.0.0.0:8001".parse().unwrap());
-        let only_open = sentences(|settings| settings.admin = open.clone());
-        assert_eq!(only_open.len(), 1);
-        assert!(only_open[0].contains("admin_token_file"));
+    fn who_may_publish_from_beyond_loopback_needs_a_token() {
+        let open = places(&["0.0.0.0:8001"]);
+        let of_admin = sentences(|settings| settings.admin = open.clone());
+        assert_eq!(of_admin.len(), 1);
+        assert!(of_admin[0].starts_with("admin ") && of_admin[0].contains("admin_token_file"));
+        let of_api = sentences(|settings| {
+            settings.admin = places(&["unix:/a"]);
+            settings.api = open.clone();
+        });
+        assert!(of_api[0].starts_with("api ") && of_api.len() == 1);
         let with_token = sentences(|settings| {
-            settings.admin = open;
+            settings.admin = open.clone();
             settings.admin_token_file = Some("token".into());
         });
         assert_eq!(with_token, [""; 0]);
-        for loopback in ["[::1]:1", "[::ffff:127.0.0.1]:1", "127.9.9.9:1"] {
-            let admin = Admin::Tcp(loopback.parse().unwrap());
+        let figures_alone = sentences(|settings| {
+            settings.admin.clear();
+            settings.metrics = open;
+        });
+        assert_eq!(figures_alone, [""; 0]);
+        for loopback in ["[::1]:1", "[::ffff:127.0.0.1]:1", "127.9.9.9:1", "unix:/a"] {
+            let admin = places(&[loopback]);
             assert_eq!(sentences(|settings| settings.admin = admin), [""; 0]);
         }
+    }
+
+    #[test]
+    fn addresses_that_cannot_all_be_had_are_conflicts() {
+        let shared = sentences(|settings| settings.admin = settings.listen.clone());
+        assert_eq!(
+            shared,
+            [
+                "admin (127.0.0.1:8000) and listen (127.0.0.1:8000) cannot share a port: \
+              give admin another"
+            ]
+        );
+        let twice = sentences(|settings| settings.listen = places(&["unix:/a", "unix:/a"]));
+        assert_eq!(twice, ["listen names unix:/a twice"]);
+        let wild = sentences(|settings| settings.listen = places(&["127.0.0.1:1", "0.0.0.0:1"]));
+        assert_eq!(
+            wild,
+            ["listen names 0.0.0.0:1 and 127.0.0.1:1, of which one is in the other"]
+        );
+        let both_families =
+            sentences(|settings| settings.listen = places(&["0.0.0.0:1", "[::]:1"]));
+        assert_eq!(both_families, [""; 0]);
+        let several_roles = sentences(|settings| settings.metrics = settings.admin.clone());
+        assert_eq!(several_roles, [""; 0]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{AT_START_ONLY, Kind, Row, TABLE};
+use super::{Effect, Kind, Row, TABLE};
 
 const INTRODUCTION: &str = "\
 # Settings
@@ -14,19 +14,26 @@ file overrules the defaults. `fanfare check-config FILE` says what is wrong with
 file, with the line, and what is allowed.
 
 Bytes are plain numbers (`65536`, `65_536`) or carry a suffix (`\"64KiB\"`, `\"8MiB\"`,
-`\"1GiB\"`). Lists are arrays in the file (`listen = [\"127.0.0.1:8000\", \"[::1]:8000\"]`);
+`\"1GiB\"`); times are plain numbers in the unit that the name ends with. In the file whatever is not a plain number
+stands in quotes. Lists are arrays in the file (`listen = [\"127.0.0.1:8000\", \"[::1]:8000\"]`);
 on the command line the option is repeated.
 
 These must fit together: `log_bytes_max` holds at least `lag_bytes_max` +
 `message_bytes_max`; `log_bytes_total_max` at least `log_bytes_max`;
 `retain_bytes_max` is at most `log_bytes_max`; `partial_bytes_max` is at least
-`message_bytes_max`; `ping_interval_ms` is less than `idle_ms_max`; an `admin`
-address beyond loopback needs `admin_token_file`; `proxy_header` needs `trusted_proxies`.
+`message_bytes_max`; `ping_interval_ms` is less than `idle_ms_max`; an `admin` or
+`api` address beyond loopback needs `admin_token_file`; `proxy_header` needs `trusted_proxies`. No address may
+be named twice or contain another, but those of `admin`, `api` and `metrics` may be the same: one with several
+roles serves what each of them may. `admin` may everything, `api` health, topics and publishing, `metrics` health
+and metrics.
+
+`unix:/PATH` is a Unix socket. A public one is for all who get to its folder, those of `admin`, `api` and `metrics`
+for the user that the daemon runs as, and for root. A client that comes over one counts as 127.0.0.1, with a running number for its port: where it is a proxy,
+`trusted_proxies = [\"127.0.0.1\"]` lets it tell whose connection it passes on.
 
 After `systemctl reload fanfare`, or SIGHUP, the file is read again and what has changed
-in it holds from then on, but for `listen`, `admin`, `admin_token_file`, `cores`,
-`log_format` and `receive_buffers`, which take a restart; the log names them. A file that
-is not right changes nothing.
+in it holds from then on, but for the settings that are marked with restart below; the log names
+what has changed and what will only then. Lowered limits hold for who comes next. A file that is not right changes nothing.
 ";
 
 /// `docs/configuration.md`, as it should be.
@@ -38,16 +45,17 @@ pub fn markdown() -> String {
             heading = row.heading;
             write!(
                 page,
-                "\n## {heading}\n\n| key | default | allowed | meaning |\n|---|---|---|---|\n"
+                "\n## {heading}\n\n| key | default | allowed | change by | meaning |\n|---|---|---|---|---|\n"
             )
             .expect("a string takes all");
         }
         writeln!(
             page,
-            "| `{}` | {} | {} | {} |",
+            "| `{}` | {} | {} | {} | {} |",
             row.key,
             default(row),
             row.kind,
+            row.effect.name(),
             row.help
         )
         .expect("a string takes all");
@@ -82,7 +90,15 @@ const SAMPLE_INTRODUCTION: &str = "\
 # in place of `listen`: change them with `systemctl edit fanfare.socket`.
 ";
 
-/// `/etc/fanfare/fanfare.toml` as it is installed: every setting, commented out.
+/// What the package sets up otherwise than the defaults: on a machine with many
+/// users only root and the daemon's own get to what is not for all.
+const PACKAGED: [(&str, &str); 2] = [
+    ("admin", "unix:/run/fanfare/admin.sock"),
+    ("metrics", "127.0.0.1:8001"),
+];
+
+/// `/etc/fanfare/fanfare.toml` as it is installed: every setting, commented out
+/// where it is the default.
 pub fn sample() -> String {
     let mut file = SAMPLE_INTRODUCTION.to_owned();
     let mut heading = "";
@@ -91,20 +107,20 @@ pub fn sample() -> String {
             heading = row.heading;
             write!(file, "\n## {heading}\n").expect("a string takes all");
         }
-        let restart = if AT_START_ONLY.contains(&row.key) {
-            " A change takes a restart."
-        } else {
-            ""
+        let restart = match row.effect {
+            Effect::Restart => " A change takes a restart.",
+            Effect::Reload => "",
         };
         let Row {
             key, kind, help, ..
         } = row;
-        let value = sample_value(row);
-        write!(
-            file,
-            "\n# {help}.{restart}\n# Allowed: {kind}\n#{key} = {value}\n"
-        )
-        .expect("a string takes all");
+        let packaged = PACKAGED.iter().find(|(packaged, _)| packaged == key);
+        let line = match packaged {
+            Some((_, value)) => format!("{key} = {value:?}"),
+            None => format!("#{key} = {}", sample_value(row)),
+        };
+        write!(file, "\n# {help}.{restart}\n# Allowed: {kind}\n{line}\n")
+            .expect("a string takes all");
     }
     file
 }
@@ -113,6 +129,7 @@ fn sample_value(row: &Row) -> String {
     match (row.kind, row.default) {
         (Kind::File, "") => "\"/etc/fanfare/token\"".to_owned(),
         (kind, "") if kind.is_list() => "[]".to_owned(),
+        (_, "off") => "\"off\"".to_owned(),
         (kind, text) if kind.is_list() => format!("[\"{text}\"]"),
         (kind, text) if kind.is_number() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
             text.to_owned()
@@ -125,10 +142,11 @@ fn sample_value(row: &Row) -> String {
 /// tests run, they are written anew.
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::{env, fs};
 
     use super::*;
-    use crate::config::{Settings, check_file};
+    use crate::config::{LogFormat, Place, Settings, check_file};
 
     const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
     const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
@@ -174,6 +192,17 @@ mod tests {
     }
 
     #[test]
+    fn the_containers_file_is_right() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/packaging/container/fanfare.toml"
+        );
+        let settings = check_file(Path::new(path)).unwrap();
+        assert!(settings.listen.iter().all(|place| !place.is_local()));
+        assert_eq!(settings.log_format, LogFormat::Json);
+    }
+
+    #[test]
     fn the_installed_file_means_the_defaults_with_and_without_its_comments() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fanfare.toml");
@@ -181,12 +210,24 @@ mod tests {
             Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => rest.to_owned(),
             _ => line.to_owned(),
         };
-        let lines: Vec<String> = sample().lines().map(plain).collect();
-        for text in [sample(), lines.join("\n")] {
+        // The file that it names in its example is not there.
+        let lines = sample().lines().map(plain).collect::<Vec<_>>();
+        let lines: Vec<_> = lines
+            .iter()
+            .filter(|line| !line.contains("/etc/fanfare/token"))
+            .collect();
+        let all = lines
+            .iter()
+            .map(|line| format!("{line}\n"))
+            .collect::<String>();
+        let packaged = Settings {
+            admin: vec![Place::parse("unix:/run/fanfare/admin.sock").unwrap()],
+            metrics: vec![Place::parse("127.0.0.1:8001").unwrap()],
+            ..Settings::default()
+        };
+        for text in [sample(), all] {
             fs::write(&path, &text).unwrap();
-            let mut settings = check_file(&path).unwrap();
-            settings.admin_token_file = None;
-            assert_eq!(settings, Settings::default());
+            assert_eq!(check_file(&path).unwrap(), packaged);
         }
         assert!(lines.iter().any(|line| line.starts_with("lag_policy = ")));
     }

@@ -1,12 +1,12 @@
 //! The TOML file, read with the line of every value.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
 use super::load::Fault;
-use super::value::Given;
-use super::{Row, TABLE};
+use super::value::{Given, nearest};
+use super::{Kind, Row, Settings, TABLE};
 
 /// One setting as the file gives it.
 #[derive(Debug)]
@@ -20,28 +20,83 @@ pub(super) struct Entry {
 /// Reads `text`, which came from `path`: all settings that could be made out, in
 /// the order of the file, and every fault on the way.
 pub(super) fn read(path: &Path, text: &str) -> (Vec<Entry>, Vec<Fault>) {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        // What follows a broken line is guesswork, and would blame innocent lines.
-        let faults = errors.iter().map(|error| Fault::Syntax {
+    let mut faults = Vec::new();
+    let mut text = text.to_owned();
+    loop {
+        let (table, errors) = DeTable::parse_recoverable(&text);
+        let Some(error) = errors.first() else {
+            let (entries, more) = entries(path, &text, table.get_ref());
+            faults.extend(more);
+            return (entries, faults);
+        };
+        let at = error.span().map_or(0, |span| span.start);
+        let line = line_of(&text, at);
+        if let Some((quoted, fault)) = quote(path, &text, line) {
+            // As if it had been written so, what else is wrong is told as well.
+            text = quoted;
+            faults.push(fault);
+            continue;
+        }
+        faults.push(Fault::Syntax {
             path: path.to_owned(),
-            line: error.span().map_or(1, |span| line_of(text, span.start)),
+            line,
             problem: error.message().lines().collect::<Vec<_>>().join(", "),
         });
-        return (Vec::new(), faults.collect());
+        // What follows a broken line is guesswork, and would blame innocent lines. The
+        // break may also lie further up, as at a bracket that is never closed.
+        let lines: Vec<&str> = text.split_inclusive('\n').take(line - 1).collect();
+        let mut prefixes = (0..=lines.len()).rev().map(|count| lines[..count].concat());
+        let sound = prefixes.find(|before| DeTable::parse(before).is_ok());
+        let sound = sound.unwrap_or_default();
+        let (table, _) = DeTable::parse_recoverable(&sound);
+        let (_, more) = entries(path, &sound, table.get_ref());
+        faults.extend(more);
+        return (Vec::new(), faults);
     }
+}
 
-    let mut pairs: Vec<_> = table.get_ref().iter().collect();
+/// Where `line` gives a setting a value that only lacks its quotes: the text with
+/// them, and the fault.
+fn quote(path: &Path, text: &str, line: usize) -> Option<(String, Fault)> {
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let broken = lines.get(line - 1)?;
+    let (key, value) = broken.split_once('=')?;
+    let row = TABLE.iter().find(|row| row.key == key.trim())?;
+    let value = value.split('#').next()?.trim();
+    let is_bare = |c: char| !c.is_whitespace() && !"\"'[]{}=\\".contains(c);
+    if value.is_empty() || !value.chars().all(is_bare) {
+        return None;
+    }
+    let spelt = format!("{} = \"{value}\"", row.key);
+    let problem = match Settings::default().set(row.key, &Given(vec![value.to_owned()])) {
+        Ok(()) => format!("put quotes around the value: {spelt}"),
+        Err(problem) => problem,
+    };
+    let fault = Fault::InFile {
+        path: path.to_owned(),
+        line,
+        key: row.key,
+        problem,
+    };
+    // The value has been judged; the line stays, so that the others keep their numbers.
+    lines[line - 1] = "\n";
+    Some((lines.concat(), fault))
+}
+
+fn entries(path: &Path, text: &str, table: &DeTable) -> (Vec<Entry>, Vec<Fault>) {
+    let mut pairs: Vec<_> = table.iter().collect();
     pairs.sort_by_key(|(key, _)| key.span().start);
     let mut entries = Vec::new();
     let mut faults = Vec::new();
     for (key, value) in pairs {
         let Some(row) = TABLE.iter().find(|row| row.key == key.get_ref().as_ref()) else {
-            faults.push(unknown(
-                path,
-                key.get_ref(),
-                line_of(text, key.span().start),
-            ));
+            let is_section = matches!(value.get_ref(), DeValue::Table(_));
+            faults.push(Fault::Unknown {
+                path: path.to_owned(),
+                line: line_of(text, key.span().start),
+                key: key.get_ref().to_string(),
+                advice: unknown(key.get_ref(), is_section),
+            });
             continue;
         };
         let line = line_of(text, value.span().start);
@@ -58,14 +113,14 @@ pub(super) fn read(path: &Path, text: &str) -> (Vec<Entry>, Vec<Fault>) {
     (entries, faults)
 }
 
-fn unknown(path: &Path, key: &str, line: usize) -> Fault {
-    let mut keys: Vec<_> = TABLE.iter().map(|row| row.key).collect();
-    keys.sort_unstable();
-    Fault::Unknown {
-        path: PathBuf::from(path),
-        line,
-        key: key.to_owned(),
-        allowed: keys.join(", "),
+/// What to do about a key that there is not.
+fn unknown(key: &str, is_section: bool) -> String {
+    match nearest(key, TABLE.iter().map(|row| row.key)) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None if is_section => {
+            "there are no sections, all settings stand at the top of the file".into()
+        }
+        None => "`fanfare --help` lists them, with dashes for underscores".into(),
     }
 }
 
@@ -87,9 +142,21 @@ fn word(row: &Row, value: &DeValue) -> Result<String, String> {
             // TOML promises no integers beyond 64 bits; such a word is refused by its range.
             Ok(number.map_or_else(|_| integer.to_string(), |number| number.to_string()))
         }
+        DeValue::Boolean(is_on) if matches!(row.kind, Kind::Choice(names) if names.contains(&"on")) =>
+        {
+            let meant = if *is_on { "on" } else { "off" };
+            Err(format!(
+                "{is_on} is not allowed (did you mean {meant:?}?), allowed: {}",
+                row.kind
+            ))
+        }
         other => Err(format!(
-            "a value of type {} is not allowed, allowed: {}",
+            "a value of type {} is not allowed{}, allowed: {}",
             other.type_str(),
+            match row.kind.is_number() {
+                true => "",
+                false => " (put it in quotes)",
+            },
             row.kind
         )),
     }
@@ -127,24 +194,46 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_named_with_its_line_and_all_keys() {
-        let found = faults("cores = 2\nmessage_bytes = 5\n\n[http]\nport = 1\n");
-        assert_eq!(found.len(), 2);
-        assert!(
-            found[0].starts_with("f.toml, line 2: there is no setting \"message_bytes\""),
-            "{}",
-            found[0]
+    fn an_unknown_key_is_named_with_its_line_and_what_was_meant() {
+        assert_eq!(
+            faults(
+                "cores = 2\nmesage_bytes_max = 5\nlag-policy = 1\nport = 1\n\n[http]\nport = 1\n"
+            ),
+            [
+                "f.toml, line 2: there is no setting \"mesage_bytes_max\": \
+                 did you mean message_bytes_max?",
+                "f.toml, line 3: there is no setting \"lag-policy\": did you mean lag_policy?",
+                "f.toml, line 4: there is no setting \"port\": \
+                 `fanfare --help` lists them, with dashes for underscores",
+                "f.toml, line 6: there is no setting \"http\": \
+                 there are no sections, all settings stand at the top of the file",
+            ]
         );
-        assert!(
-            found[0].contains("message_bytes_max, message_ms_max, origins"),
-            "{}",
-            found[0]
+    }
+
+    #[test]
+    fn a_value_that_lacks_its_quotes_is_told_so_and_what_else_is_wrong_too() {
+        let text = "listen = 127.0.0.1:8000\nidle_ms_max = 15m # fifteen minutes\n\
+                    foo = 1\nadmin = off\n";
+        assert_eq!(
+            faults(text),
+            [
+                "f.toml, line 1: listen: put quotes around the value: \
+                 listen = \"127.0.0.1:8000\"",
+                "f.toml, line 2: idle_ms_max: \"15m\" is not allowed (in milliseconds that is \
+                 900000), allowed: 20 to 86400000 milliseconds",
+                "f.toml, line 4: admin: put quotes around the value: admin = \"off\"",
+                "f.toml, line 3: there is no setting \"foo\": \
+                 `fanfare --help` lists them, with dashes for underscores",
+            ]
         );
-        assert!(
-            found[1].starts_with("f.toml, line 4: there is no setting \"http\""),
-            "{}",
-            found[1]
-        );
+    }
+
+    #[test]
+    fn what_comes_before_a_broken_line_is_told_as_well() {
+        let found = faults("foo = 1\ncores = [\nlag_policy = \"skip\"\n");
+        assert!(found[0].contains("not valid TOML"), "{found:?}");
+        assert!(found[1].contains("no setting \"foo\""), "{found:?}");
     }
 
     #[test]
@@ -152,9 +241,11 @@ mod tests {
         assert_eq!(
             faults("\nlag_policy = true\ntopics_max = 1.5\nlog = 3\ncores = [1]\n"),
             [
-                "f.toml, line 2: lag_policy: a value of type boolean is not allowed, allowed: close, skip",
+                "f.toml, line 2: lag_policy: a value of type boolean is not allowed (put it in quotes), \
+                 allowed: close, skip",
                 "f.toml, line 3: topics_max: a value of type float is not allowed, allowed: 1 to 10000000",
-                "f.toml, line 4: log: a value of type integer is not allowed, allowed: error, warn, info, \
+                "f.toml, line 4: log: a value of type integer is not allowed (put it in quotes), allowed: \
+                 error, warn, info, \
                  debug, trace, off, or a list as info,fanfare::core=debug",
                 "f.toml, line 5: cores: a value of type array is not allowed, allowed: 1 to 256, \
                  or auto for one per processor",

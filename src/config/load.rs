@@ -31,12 +31,12 @@ pub(super) enum Fault {
         line: usize,
         problem: String,
     },
-    #[error("{}, line {line}: there is no setting {key:?}, allowed: {allowed}", path.display())]
+    #[error("{}, line {line}: there is no setting {key:?}: {advice}", path.display())]
     Unknown {
         path: PathBuf,
         line: usize,
         key: String,
-        allowed: String,
+        advice: String,
     },
     #[error("{}, line {line}: {key}: {problem}", path.display())]
     InFile {
@@ -45,8 +45,8 @@ pub(super) enum Fault {
         key: &'static str,
         problem: String,
     },
-    #[error("--{option}: {problem}")]
-    OnCommandLine { option: String, problem: String },
+    #[error("--{}: {problem}", key.replace('_', "-"))]
+    OnCommandLine { key: &'static str, problem: String },
     #[error("{}, line {line}: {sentence}", path.display())]
     ConflictInFile {
         path: PathBuf,
@@ -114,6 +114,21 @@ pub fn from_matches(matches: &ArgMatches) -> Result<Settings, ConfigError> {
     loader.finish(path.map(PathBuf::as_path))
 }
 
+/// As [`from_matches`], of a command that asks a daemon which runs already: where
+/// neither a file nor its address is named, it is the one that the package set up.
+pub fn of_running(matches: &ArgMatches, installed: &Path) -> Result<Settings, ConfigError> {
+    let named = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+    // Whoever may not look into the folder is to be told so when the file is read.
+    let is_installed = installed.try_exists().unwrap_or(true);
+    if named(CONFIG_OPTION) || named("admin") || !is_installed {
+        return from_matches(matches);
+    }
+    let mut loader = Loader::default();
+    loader.lay_file(installed);
+    loader.lay_options(matches);
+    loader.finish(Some(installed))
+}
+
 /// The settings of one file over the defaults.
 pub fn check_file(path: &Path) -> Result<Settings, ConfigError> {
     let mut loader = Loader::default();
@@ -170,7 +185,6 @@ impl Loader {
                 });
             }
         }
-        self.faults.sort_by_key(Fault::line);
     }
 
     fn lay_options(&mut self, matches: &ArgMatches) {
@@ -182,7 +196,7 @@ impl Loader {
             self.lines.remove(row.key);
             if let Err(problem) = self.settings.set(row.key, &Given(words.cloned().collect())) {
                 self.faults.push(Fault::OnCommandLine {
-                    option: row.option(),
+                    key: row.key,
                     problem,
                 });
             }
@@ -191,29 +205,52 @@ impl Loader {
 
     fn finish(mut self, path: Option<&Path>) -> Result<Settings, ConfigError> {
         // A refused value has left its default in place: what that contradicts says nothing.
-        if self.faults.is_empty() {
-            for conflict in check::conflicts(&self.settings) {
-                let sentence = conflict.sentence;
-                let line = conflict.keys.iter().find_map(|key| self.lines.get(key));
-                self.faults.push(match (path, line) {
-                    (Some(path), Some(&line)) => Fault::ConflictInFile {
+        let refused: Vec<_> = self.faults.iter().filter_map(Fault::key).collect();
+        let mut conflicts = check::conflicts(&self.settings);
+        conflicts.retain(|conflict| !conflict.keys.iter().any(|key| refused.contains(key)));
+        for conflict in conflicts {
+            let sentence = conflict.sentence;
+            let line = conflict.keys.iter().find_map(|key| self.lines.get(key));
+            self.faults.push(match (path, line) {
+                (Some(path), Some(&line)) => Fault::ConflictInFile {
+                    path: path.to_owned(),
+                    line,
+                    sentence,
+                },
+                _ => Fault::Conflict { sentence },
+            });
+        }
+        if let Err(ConfigError(faults)) = self.settings.admin_token() {
+            let line = self.lines.get("admin_token_file");
+            self.faults
+                .extend(faults.into_iter().map(|fault| match (path, line) {
+                    (Some(path), Some(&line)) => Fault::InFile {
                         path: path.to_owned(),
                         line,
-                        sentence,
+                        key: "admin_token_file",
+                        problem: fault.to_string(),
                     },
-                    _ => Fault::Conflict { sentence },
-                });
-            }
+                    _ => fault,
+                }));
         }
         if self.faults.is_empty() {
-            Ok(self.settings)
-        } else {
-            Err(ConfigError(self.faults))
+            return Ok(self.settings);
         }
+        self.faults.sort_by_key(Fault::line);
+        Err(ConfigError(self.faults))
     }
 }
 
 impl Fault {
+    /// The setting whose value has been refused.
+    fn key(&self) -> Option<&'static str> {
+        match self {
+            Fault::InFile { key, .. } => Some(key),
+            Fault::OnCommandLine { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
     fn line(&self) -> usize {
         match self {
             Fault::Syntax { line, .. }
@@ -232,7 +269,7 @@ mod tests {
     use tempfile::NamedTempFile;
 
     use super::*;
-    use crate::config::LagPolicy;
+    use crate::config::{LagPolicy, Place};
 
     fn file(text: &str) -> NamedTempFile {
         let mut file = NamedTempFile::new().unwrap();
@@ -269,9 +306,29 @@ mod tests {
         assert_eq!(settings.lag_policy, LagPolicy::Skip);
         assert_eq!(
             settings.listen,
-            ["[::1]:2".parse().unwrap(), "0.0.0.0:3".parse().unwrap()]
+            ["[::1]:2", "0.0.0.0:3"].map(|word| Place::parse(word).unwrap())
         );
         assert_eq!(settings.topics_max, 20_000);
+    }
+
+    #[test]
+    fn a_running_daemon_is_looked_for_where_the_package_put_it() {
+        let installed = file("admin = \"unix:/run/there\"\n");
+        let asked = |words: &[&str], installed: &Path| {
+            let command = clap::Command::new("fanfare").no_binary_name(true);
+            let matches = command.args(options()).get_matches_from(words);
+            of_running(&matches, installed).unwrap().admin[0].to_string()
+        };
+        assert_eq!(asked(&[], installed.path()), "unix:/run/there");
+        assert_eq!(
+            asked(&["--cores", "1"], installed.path()),
+            "unix:/run/there"
+        );
+        assert_eq!(asked(&["--admin", "[::1]:9"], installed.path()), "[::1]:9");
+        let other = file("admin = \"unix:/run/elsewhere\"\n");
+        let named = ["--config", other.path().to_str().unwrap()];
+        assert_eq!(asked(&named, installed.path()), "unix:/run/elsewhere");
+        assert_eq!(asked(&[], Path::new("/no/such/file")), "127.0.0.1:8001");
     }
 
     #[test]
@@ -320,6 +377,27 @@ mod tests {
         let told = check_file(file.path()).unwrap_err().to_string();
         assert_eq!(told, format!("{path}, line 2: {sentence}"));
         assert_eq!(load(&["--lag-bytes-max", "16MiB"]).unwrap_err(), sentence);
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_told_at_once() {
+        let file = file(
+            "admin = \"127.0.0.1:8000\"\nadmin_token_file = \"/no/such/token\"\n\
+             lag_bytes_max = \"16MB\"\nping_interval_ms = 120000\n",
+        );
+        let told = check_file(file.path()).unwrap_err().to_string();
+        let lines: Vec<_> = told.lines().collect();
+        let path = file.path().display();
+        assert_eq!(lines.len(), 4, "{told}");
+        for (at, words) in [
+            (0, "admin (127.0.0.1:8000) and listen (127.0.0.1:8000)"),
+            (1, "admin_token_file: cannot read /no/such/token"),
+            (2, "lag_bytes_max: \"16MB\" is not allowed"),
+            (3, "ping_interval_ms (120000) must be less"),
+        ] {
+            let begin = format!("{path}, line {}: {words}", at + 1);
+            assert!(lines[at].starts_with(&begin), "{told}");
+        }
     }
 
     #[test]

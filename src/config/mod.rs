@@ -9,18 +9,27 @@ mod check;
 mod docs;
 mod file;
 mod load;
+mod log_filter;
+mod memory;
+mod place;
 mod reload;
+mod units;
+mod unused;
 mod value;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use crate::protocol::http::Origins;
+
 pub use docs::{markdown, sample, summary};
-pub use load::{CONFIG_OPTION, ConfigError, check_file, from_matches, options};
-pub use reload::{AT_START_ONLY, Changes, Reload};
-pub use value::{Admin, Deflate, Kind, LagPolicy, LogFormat, ProxyHeader, Zerocopy};
+pub use load::{CONFIG_OPTION, ConfigError, check_file, from_matches, of_running, options};
+pub use memory::{Memory, memory};
+pub use place::{Place, Roles};
+pub use reload::{Changes, Reload};
+pub use value::{Deflate, Kind, LagPolicy, LogFormat, MemoryShare, ProxyHeader, Size, Zerocopy};
 
 use value::{Given, Kind::*, Value};
 
@@ -33,7 +42,27 @@ pub struct Row {
     pub kind: Kind,
     /// The default as one would write it on the command line.
     pub default: &'static str,
+    pub effect: Effect,
     pub help: &'static str,
+}
+
+/// When a changed setting of the file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// From the next reload on.
+    Reload,
+    /// From the next start on: it shapes what is made once.
+    Restart,
+}
+
+impl Effect {
+    /// As the documentation calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Effect::Reload => "reload",
+            Effect::Restart => "restart",
+        }
+    }
 }
 
 impl Row {
@@ -44,14 +73,15 @@ impl Row {
 }
 
 macro_rules! settings {
-    ($( $heading:literal { $( $name:ident: $type:ty = $default:literal, $kind:expr, $help:literal; )* } )*) => {
+    ($( $heading:literal { $( $name:ident: $type:ty = $default:literal, $kind:expr, $effect:ident, $help:literal; )* } )*) => {
         /// The settings as the daemon uses them: checked, and within their ranges.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Settings { $($( #[doc = $help] pub $name: $type, )*)* }
 
         /// All settings in the order in which help and documentation show them.
         pub const TABLE: &[Row] = &[ $($( Row {
-            key: stringify!($name), heading: $heading, kind: $kind, default: $default, help: $help,
+            key: stringify!($name), heading: $heading, kind: $kind, default: $default,
+            effect: Effect::$effect, help: $help,
         }, )*)* ];
 
         impl Default for Settings {
@@ -97,100 +127,143 @@ const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// Half-received messages: at least one of the default's greatest.
+const PARTIAL: MemoryShare = MemoryShare {
+    min: KIB,
+    max: 64 * GIB,
+    part: 8,
+    least: MIB,
+    most: 256 * MIB,
+};
+/// History and what is on its way: at least one log of the default's size.
+const LOGS: MemoryShare = MemoryShare {
+    min: 64 * KIB,
+    max: TIB,
+    part: 4,
+    least: 16 * MIB,
+    most: GIB,
+};
+
 settings! {
     "Addresses" {
-        listen: Vec<SocketAddr> = "127.0.0.1:8000", Addresses,
+        listen: Vec<Place> = "127.0.0.1:8000", Addresses, Restart,
             "Addresses that subscribers, publishers and browsers connect to";
-        admin: Admin = "127.0.0.1:8001", AdminAddress,
-            "Address of the admin listener: health, metrics, topics, publishing";
-        admin_token_file: Option<PathBuf> = "", File,
-            "File whose trimmed content is the token that admin requests must bear";
-        origins: Vec<String> = "", Origins,
+        admin: Vec<Place> = "127.0.0.1:8001", AddressesOrOff, Restart,
+            "Addresses for everything else: health, metrics, topics, publishing, upgrades";
+        api: Vec<Place> = "off", AddressesOrOff, Restart,
+            "Addresses for health, topics and publishing alone; may be among the others'";
+        metrics: Vec<Place> = "off", AddressesOrOff, Restart,
+            "Addresses for health and metrics alone, read without a token; may be among the others'";
+        admin_token_file: Option<PathBuf> = "", File, Restart,
+            "File whose trimmed content is the token that requests to admin and api must bear";
+        origins: Origins = "", Origins, Reload,
             "Origins whose pages may connect; if empty, only pages from the host itself";
-        trusted_proxies: Vec<IpNet> = "", Networks,
+        trusted_proxies: Vec<IpNet> = "", Networks, Reload,
             "Proxies in front, whose word on the address of a client is taken";
-        proxy_header: ProxyHeader = "none", Choice(&["none", "proxy-protocol", "x-forwarded-for"]),
+        proxy_header: ProxyHeader = "none", Choice(&["none", "proxy-protocol", "x-forwarded-for"]), Reload,
             "How the trusted proxies tell it; with proxy-protocol (v1 or v2) they all must";
     }
     "Running" {
-        cores: usize = "auto", Cores,
+        cores: usize = "auto", Cores, Restart,
             "Threads, each with its own listener and rings; may exceed the processors";
-        log: String = "info", LogFilter,
+        log: String = "info", LogFilter, Reload,
             "What is logged to standard error";
-        log_format: LogFormat = "auto", Choice(&["auto", "text", "json", "journal"]),
+        log_format: LogFormat = "auto", Choice(&["auto", "text", "json", "journal"]), Restart,
             "Form of the log lines; auto is the journal with its fields where there is one, else text";
-        drain_ms_max: u64 = "5000", Count(0, 600_000),
+        drain_ms_max: u64 = "5000", Millis(0, 600_000), Reload,
             "How long stopping waits for subscribers to be sent what is still theirs";
-        receive_buffers: u16 = "512", PowerOfTwo(16, 32_768),
+        receive_buffers: u16 = "512", PowerOfTwo(16, 32_768), Restart,
             "Receive buffers of 16 KiB each per core";
-        zerocopy: Zerocopy = "auto", Choice(&["auto", "always", "never"]),
+        zerocopy: Zerocopy = "auto", Choice(&["auto", "always", "never"]), Reload,
             "Whether large sends skip the kernel's copy; auto stops where the kernel copies anyway";
-        zerocopy_bytes_min: usize = "64KiB", Bytes(1, GIB),
+        zerocopy_bytes_min: usize = "64KiB", Bytes(1, GIB), Reload,
             "Sends of at least this size are tried without a copy";
     }
     "Connections" {
-        connections_max: usize = "100000", Count(1, 10_000_000),
+        connections_max: usize = "100000", Count(1, 10_000_000), Reload,
             "Connections in total; beyond it the answer is 503 with Retry-After";
-        connections_per_address_max: usize = "10000", Count(1, 10_000_000),
+        connections_per_address_max: usize = "10000", Count(1, 10_000_000), Reload,
             "Connections from one IP address";
-        handshakes_max: usize = "4096", Count(1, 1_000_000),
+        handshakes_max: usize = "4096", Count(1, 1_000_000), Reload,
             "Connections whose opening handshake is not finished yet";
-        handshake_ms_max: u64 = "5000", Count(10, 600_000),
+        handshake_ms_max: u64 = "5000", Millis(10, 600_000), Reload,
             "Time for the whole opening handshake";
-        head_bytes_max: usize = "8KiB", Bytes(256, 64 * KIB),
+        head_bytes_max: usize = "8KiB", Bytes(256, 64 * KIB), Reload,
             "Size of an HTTP request head";
-        idle_ms_max: u64 = "120000", Count(20, DAY_MS),
+        idle_ms_max: u64 = "120000", Millis(20, DAY_MS), Reload,
             "A connection that has been silent for this long is closed";
-        ping_interval_ms: u64 = "30000", Count(10, DAY_MS),
+        ping_interval_ms: u64 = "30000", Millis(10, DAY_MS), Reload,
             "A connection that has been silent for this long is sent a ping";
-        unsent_bytes_max: usize = "256KiB", Bytes(4 * KIB, GIB),
+        unsent_bytes_max: usize = "256KiB", Bytes(4 * KIB, GIB), Reload,
             "Bytes of one connection that the kernel may hold unsent; the rest waits in the shared log";
-        retry_after_s: u64 = "2", Count(1, 3600),
+        retry_after_s: u64 = "2", Seconds(1, 3600), Reload,
             "Seconds in the Retry-After header of a 503 answer";
     }
     "Messages" {
-        message_bytes_max: usize = "1MiB", Bytes(1, 64 * MIB),
+        message_bytes_max: usize = "1MiB", Bytes(1, 64 * MIB), Reload,
             "Size of one message; beyond it the connection is closed with 1009";
-        partial_bytes_max: usize = "256MiB", Bytes(KIB, 64 * GIB),
+        partial_bytes_max: usize = "auto", Kind::MemoryShare(PARTIAL), Reload,
             "Size of all half-received messages together";
-        message_ms_max: u64 = "60000", Count(20, DAY_MS),
+        message_ms_max: u64 = "60000", Millis(20, DAY_MS), Reload,
             "Time for one message to arrive; beyond it the connection is closed with 1008";
-        inbound_messages_per_s_max: u64 = "1000000", Count(0, 1_000_000_000),
+        inbound_messages_per_s_max: u64 = "1000000", Count(0, 1_000_000_000), Reload,
             "Messages per second from one connection; 0 is no limit";
-        inbound_bytes_per_s_max: u64 = "1GiB", Bytes(0, TIB),
+        inbound_bytes_per_s_max: u64 = "1GiB", Bytes(0, TIB), Reload,
             "Bytes per second from one connection; 0 is no limit";
     }
     "Compression" {
-        deflate: Deflate = "on", Choice(&["on", "takeover", "off"]),
+        deflate: Deflate = "on", Choice(&["on", "takeover", "off"]), Reload,
             "permessage-deflate; takeover lets clients refer to earlier messages, at 32 KiB each";
-        deflate_level: u64 = "4", Count(1, 9),
+        deflate_level: u64 = "4", Count(1, 9), Reload,
             "From 1, fast, to 9, small";
-        deflate_bytes_min: usize = "256", Bytes(0, GIB),
+        deflate_bytes_min: usize = "256", Bytes(0, GIB), Reload,
             "Messages below this size go out as they are";
     }
     "Topics" {
-        topics_max: usize = "20000", Count(1, 10_000_000),
+        topics_max: usize = "20000", Count(1, 10_000_000), Reload,
             "Topics that exist at one time";
-        log_bytes_max: usize = "16MiB", Bytes(64 * KIB, 16 * GIB),
+        log_bytes_max: usize = "16MiB", Bytes(64 * KIB, 16 * GIB), Reload,
             "Size of the log of one topic";
-        log_bytes_total_max: usize = "1GiB", Bytes(64 * KIB, TIB),
+        log_bytes_total_max: usize = "auto", Kind::MemoryShare(LOGS), Reload,
             "Size of the logs of all topics together";
-        ahead_bytes_max: usize = "1MiB", Bytes(KIB, 16 * GIB),
+        ahead_bytes_max: usize = "1MiB", Bytes(KIB, 16 * GIB), Reload,
             "How far publishers may be ahead of any core; then they are read from no further for a while";
-        retain_messages_max: usize = "1000", Count(0, 100_000_000),
+        retain_messages_max: usize = "1000", Count(0, 100_000_000), Reload,
             "Messages that a topic keeps for those who come back";
-        retain_bytes_max: usize = "1MiB", Bytes(0, 16 * GIB),
+        retain_bytes_max: usize = "1MiB", Bytes(0, 16 * GIB), Reload,
             "Bytes that a topic keeps for those who come back";
-        retain_ms_max: u64 = "300000", Count(0, 30 * DAY_MS),
+        retain_ms_max: u64 = "300000", Millis(0, 30 * DAY_MS), Reload,
             "How long a topic keeps a message for those who come back";
-        lag_bytes_max: usize = "8MiB", Bytes(KIB, 16 * GIB),
+        lag_bytes_max: usize = "8MiB", Bytes(KIB, 16 * GIB), Reload,
             "How far a subscriber may fall behind before the lag policy applies";
-        lag_policy: LagPolicy = "close", Choice(&["close", "skip"]),
+        lag_policy: LagPolicy = "close", Choice(&["close", "skip"]), Reload,
             "A subscriber that lags is closed with 1013, or skips to the latest with a notice";
     }
 }
 
 impl Settings {
+    /// The addresses beside the public ones, and what each is for.
+    pub fn back_places(&self) -> Vec<(Place, Roles)> {
+        let mut places: Vec<(Place, Roles)> = Vec::new();
+        let mut add = |role: &[Place], set: fn(&mut Roles)| {
+            for place in role {
+                let known = places.iter_mut().find(|(known, _)| known == place);
+                match known {
+                    Some((_, roles)) => set(roles),
+                    None => {
+                        let mut roles = Roles::default();
+                        set(&mut roles);
+                        places.push((place.clone(), roles));
+                    }
+                }
+            }
+        };
+        add(&self.admin, |roles| roles.admin = true);
+        add(&self.api, |roles| roles.api = true);
+        add(&self.metrics, |roles| roles.metrics = true);
+        places
+    }
+
     /// How the peer at `ip` tells whose connection it passes on, if it is a proxy
     /// that is trusted to.
     pub fn proxy_header_of(&self, ip: IpAddr) -> ProxyHeader {
@@ -215,18 +288,41 @@ mod tests {
     #[test]
     fn defaults_are_within_their_ranges_and_fit_together() {
         let settings = Settings::default();
-        assert_eq!(settings.listen, ["127.0.0.1:8000".parse().unwrap()]);
+        assert_eq!(settings.listen, [Place::parse("127.0.0.1:8000").unwrap()]);
         assert_eq!(settings.message_bytes_max, 1 << 20);
         assert!((1..=256).contains(&settings.cores));
         assert_eq!(check::conflicts(&settings), []);
     }
 
     #[test]
+    fn an_address_may_have_several_roles() {
+        let place = |word| Place::parse(word).unwrap();
+        let settings = Settings {
+            admin: vec![place("unix:/a")],
+            api: vec![place("127.0.0.1:1")],
+            metrics: vec![place("127.0.0.1:1"), place("127.0.0.1:2")],
+            ..Settings::default()
+        };
+        let places = settings.back_places().into_iter();
+        let shown: Vec<_> = places.map(|(at, roles)| format!("{at} {roles}")).collect();
+        assert_eq!(
+            shown,
+            [
+                "unix:/a admin",
+                "127.0.0.1:1 api+metrics",
+                "127.0.0.1:2 metrics"
+            ]
+        );
+    }
+
+    #[test]
     fn units_come_last_in_names() {
         for row in TABLE {
             let unit = match row.kind {
-                Bytes(..) => row.key.contains("_bytes_"),
-                _ => !row.key.contains("_bytes_"),
+                Bytes(..) | Kind::MemoryShare(..) => row.key.contains("_bytes_"),
+                Millis(..) => row.key.ends_with("_ms") || row.key.ends_with("_ms_max"),
+                Seconds(..) => row.key.ends_with("_s"),
+                _ => !["_bytes_", "_ms"].iter().any(|unit| row.key.contains(unit)),
             };
             assert!(unit, "{} does not name its unit", row.key);
         }

@@ -2,17 +2,7 @@
 
 use std::fmt;
 
-use super::{ConfigError, Settings, TABLE};
-
-/// Settings that shape what is made once, at the start. All others change live.
-pub const AT_START_ONLY: [&str; 6] = [
-    "listen",
-    "admin",
-    "admin_token_file",
-    "cores",
-    "log_format",
-    "receive_buffers",
-];
+use super::{ConfigError, Effect, Settings, TABLE};
 
 /// How the daemon gets at its settings again.
 pub struct Reload {
@@ -59,7 +49,7 @@ impl Settings {
         let mut changes = Changes::default();
         for row in TABLE {
             if !settings.differs(row.key, new) {
-            } else if AT_START_ONLY.contains(&row.key) {
+            } else if row.effect == Effect::Restart {
                 changes.waiting.push(row.key);
             } else {
                 settings.take(row.key, new);
@@ -73,13 +63,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_fixed_at_the_start_is_a_setting() {
-        for key in AT_START_ONLY {
-            assert!(TABLE.iter().any(|row| row.key == key), "{key}");
-        }
-    }
+    use crate::protocol::http::Origins;
 
     #[test]
     fn new_settings_are_applied_or_named() {
@@ -87,7 +71,7 @@ mod tests {
         let new = Settings {
             retain_messages_max: 7,
             cores: old.cores + 1,
-            origins: vec!["https://example.com".into()],
+            origins: Origins::any(),
             ..old.clone()
         };
         let (settings, changes) = old.changed_to(&new);

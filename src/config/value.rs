@@ -1,31 +1,61 @@
 //! How one value is read, be it from the file or from the command line.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::thread;
 
 use ipnet::IpNet;
-use tracing_subscriber::EnvFilter;
+
+use super::memory::{Memory, memory};
+use super::{log_filter, units};
+use crate::protocol::http::Origins;
 
 /// What a setting accepts.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// A whole number from, to.
     Count(u64, u64),
+    /// A number of milliseconds from, to.
+    Millis(u64, u64),
+    /// A number of seconds from, to.
+    Seconds(u64, u64),
     /// A number of bytes from, to; `64KiB`, `8MiB` and `1GiB` are understood.
     Bytes(u64, u64),
+    /// A number of bytes, or `auto` for a part of the memory there is.
+    MemoryShare(MemoryShare),
     /// A power of two from, to.
     PowerOfTwo(u64, u64),
     /// A number of threads, or `auto` for the processors there are.
     Cores,
     Choice(&'static [&'static str]),
     Addresses,
-    AdminAddress,
+    AddressesOrOff,
     File,
     LogFilter,
     Origins,
     Networks,
+}
+
+/// How much memory something may take.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryShare {
+    pub min: u64,
+    pub max: u64,
+    /// `auto` is one such part of the memory there is,
+    pub part: u64,
+    /// but no less than this, which other defaults rely on,
+    pub least: u64,
+    /// nor more than this.
+    pub most: u64,
+}
+
+impl MemoryShare {
+    /// What `auto` means where there is so much memory, or nobody knows.
+    fn auto(self, memory: Option<Memory>) -> u64 {
+        let share = memory.map_or(self.most, |memory| memory.bytes / self.part);
+        share.clamp(self.least, self.most)
+    }
 }
 
 /// More cores than this gain nothing and cost two rings each.
@@ -34,22 +64,45 @@ const CORES_MAX: u64 = 256;
 impl Kind {
     /// Whether the setting takes several values.
     pub fn is_list(self) -> bool {
-        matches!(self, Kind::Addresses | Kind::Origins | Kind::Networks)
+        use Kind::*;
+        matches!(self, Addresses | AddressesOrOff | Origins | Networks)
     }
 
     /// Whether an integer of the file can be a value.
     pub fn is_number(self) -> bool {
         use Kind::*;
-        matches!(self, Count(..) | Bytes(..) | PowerOfTwo(..) | Cores)
+        matches!(
+            self,
+            Count(..)
+                | Millis(..)
+                | Seconds(..)
+                | Bytes(..)
+                | MemoryShare(..)
+                | PowerOfTwo(..)
+                | Cores
+        )
+    }
+
+    /// The words that a shell can offer, if there are such.
+    pub fn values(self) -> &'static [&'static str] {
+        match self {
+            Kind::Choice(names) => names,
+            Kind::Cores | Kind::MemoryShare(_) => &["auto"],
+            Kind::AddressesOrOff => &["off"],
+            Kind::LogFilter => &log_filter::LEVELS,
+            _ => &[],
+        }
     }
 
     /// The placeholder in `--help`.
     pub fn value_name(self) -> &'static str {
         match self {
             Kind::Count(..) | Kind::PowerOfTwo(..) | Kind::Cores => "N",
-            Kind::Bytes(..) => "BYTES",
+            Kind::Millis(..) => "MS",
+            Kind::Seconds(..) => "SECONDS",
+            Kind::Bytes(..) | Kind::MemoryShare(..) => "BYTES",
             Kind::Choice(_) => "CHOICE",
-            Kind::Addresses | Kind::AdminAddress => "ADDR:PORT",
+            Kind::Addresses | Kind::AddressesOrOff => "ADDRESS",
             Kind::File => "FILE",
             Kind::LogFilter => "LEVELS",
             Kind::Origins => "ORIGIN",
@@ -59,9 +112,12 @@ impl Kind {
 
     fn range(self) -> Option<(u64, u64)> {
         match self {
-            Kind::Count(min, max) | Kind::Bytes(min, max) | Kind::PowerOfTwo(min, max) => {
-                Some((min, max))
-            }
+            Kind::Count(min, max)
+            | Kind::Millis(min, max)
+            | Kind::Seconds(min, max)
+            | Kind::Bytes(min, max)
+            | Kind::PowerOfTwo(min, max) => Some((min, max)),
+            Kind::MemoryShare(share) => Some((share.min, share.max)),
             Kind::Cores => Some((1, CORES_MAX)),
             _ => None,
         }
@@ -73,18 +129,31 @@ impl fmt::Display for Kind {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         match *self {
             Kind::Count(min, max) => write!(out, "{min} to {max}"),
+            Kind::Millis(min, max) => write!(out, "{min} to {max} milliseconds"),
+            Kind::Seconds(min, max) => write!(out, "{min} to {max} seconds"),
             Kind::Bytes(min, max) => write!(out, "{} to {}", Size(min), Size(max)),
+            Kind::MemoryShare(share) => write!(
+                out,
+                "{} to {}, or auto for {}, but at most 1/{} of the memory that the process may use",
+                Size(share.min),
+                Size(share.max),
+                Size(share.most),
+                share.part
+            ),
             Kind::PowerOfTwo(min, max) => write!(out, "a power of two, {min} to {max}"),
             Kind::Cores => write!(out, "1 to {CORES_MAX}, or auto for one per processor"),
             Kind::Choice(names) => out.write_str(&names.join(", ")),
-            Kind::Addresses => out.write_str("IP:PORT, as 127.0.0.1:8000 or [::]:8000"),
-            Kind::AdminAddress => out.write_str("IP:PORT, unix:/PATH, or off"),
+            Kind::Addresses => {
+                out.write_str("IP:PORT, as 127.0.0.1:8000 or [::]:8000, or unix:/PATH")
+            }
+            Kind::AddressesOrOff => out.write_str("IP:PORT, unix:/PATH, or off"),
             Kind::File => out.write_str("a path"),
             Kind::LogFilter => out.write_str(
                 "error, warn, info, debug, trace, off, or a list as info,fanfare::core=debug",
             ),
             Kind::Origins => out.write_str(
-                "scheme://host[:port], as https://example.com or https://*.example.com; * for any",
+                "scheme://host[:port], as https://example.com or https://*.example.com; same-host; \
+                 null or file:// for what sends that; * for any",
             ),
             Kind::Networks => {
                 out.write_str("an IP address or IP/BITS, as 127.0.0.1, 10.0.0.0/8 or fd00::/8")
@@ -94,8 +163,8 @@ impl fmt::Display for Kind {
 }
 
 /// A number of bytes as people write it: `8 MiB`, or plain if it is no round figure.
-#[derive(Clone, Copy)]
-pub(super) struct Size(pub u64);
+#[derive(Clone, Copy, Debug)]
+pub struct Size(pub u64);
 
 const SUFFIXES: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
 
@@ -129,7 +198,7 @@ impl Given {
     }
 
     /// Lists may be repeated or separated by commas.
-    fn all(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
         let words = self.0.iter().flat_map(|text| text.split(','));
         words.map(str::trim).filter(|word| !word.is_empty())
     }
@@ -140,8 +209,28 @@ pub(super) trait Value: Sized {
     fn read(given: &Given, kind: &Kind) -> Result<Self, String>;
 }
 
+/// Refuses `word`, with what was probably meant.
 fn refuse<T>(word: &str, kind: &Kind) -> Result<T, String> {
-    Err(format!("{word:?} is not allowed, allowed: {kind}"))
+    let hint = units::advice(word, *kind).or_else(|| match kind {
+        Kind::Choice(names) => {
+            nearest(word, names.iter().copied()).map(|name| format!("did you mean {name:?}?"))
+        }
+        _ => None,
+    });
+    let hint = hint.map_or(String::new(), |hint| format!(" ({hint})"));
+    Err(format!("{word:?} is not allowed{hint}, allowed: {kind}"))
+}
+
+/// The one of `known` that somebody may have meant by `word`.
+pub(super) fn nearest(
+    word: &str,
+    known: impl IntoIterator<Item = &'static str>,
+) -> Option<&'static str> {
+    let word = word.to_ascii_lowercase().replace('-', "_");
+    let far = |name: &&'static str| strsim::osa_distance(&word, &name.replace('-', "_"));
+    let best = known.into_iter().min_by_key(far)?;
+    // A third of the letters may be wrong.
+    (far(&best) <= word.len().max(best.len()) / 3).then_some(best)
 }
 
 fn read_number(given: &Given, kind: &Kind) -> Result<u64, String> {
@@ -149,7 +238,12 @@ fn read_number(given: &Given, kind: &Kind) -> Result<u64, String> {
     if matches!(kind, Kind::Cores) && word == "auto" {
         return Ok(thread::available_parallelism().map_or(1, |n| (n.get() as u64).min(CORES_MAX)));
     }
-    let bytes = matches!(kind, Kind::Bytes(..));
+    if let Kind::MemoryShare(share) = kind
+        && word == "auto"
+    {
+        return Ok(share.auto(memory()));
+    }
+    let bytes = matches!(kind, Kind::Bytes(..) | Kind::MemoryShare(..));
     let (digits, shift) = SUFFIXES
         .iter()
         .filter(|_| bytes)
@@ -185,10 +279,7 @@ numbers!(u16 u64 usize);
 impl Value for String {
     fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
         let word = given.one(kind)?;
-        if matches!(kind, Kind::LogFilter) && EnvFilter::try_new(word).is_err() {
-            return refuse(word, kind);
-        }
-        Ok(word.to_owned())
+        log_filter::read(word).map_err(|problem| format!("{problem}, allowed: {kind}"))
     }
 }
 
@@ -199,82 +290,36 @@ impl Value for Option<PathBuf> {
     }
 }
 
-impl Value for Vec<SocketAddr> {
-    fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
-        let words = given.all();
-        let addresses = words
-            .map(|word| word.parse().or_else(|_| refuse(word, kind)))
-            .collect::<Result<Vec<_>, _>>()?;
-        if addresses.is_empty() {
-            return Err(format!("needs at least one address: {kind}"));
-        }
-        Ok(addresses)
-    }
-}
-
 impl Value for Vec<IpNet> {
     fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
         let network = |word: &str| match word.parse::<IpAddr>() {
-            Ok(ip) => Ok(IpNet::from(ip)),
-            Err(_) => word.parse().or_else(|_| refuse(word, kind)),
+            Ok(ip) => Ok(canonical(IpNet::from(ip))),
+            Err(_) => word.parse().map(canonical).or_else(|_| refuse(word, kind)),
         };
         given.all().map(network).collect()
     }
 }
 
-impl Value for Vec<String> {
-    fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
-        let words = given.all().map(str::to_ascii_lowercase);
-        words
-            .map(|word| {
-                if is_origin(&word) {
-                    Ok(word)
-                } else {
-                    refuse(&word, kind)
-                }
-            })
-            .collect()
-    }
-}
-
-/// RFC 6454 section 6.2: a scheme, a host, perhaps a port; here with `*` as a
-/// whole, or as the first label of the host.
-fn is_origin(word: &str) -> bool {
-    if word == "*" {
-        return true;
-    }
-    let Some((scheme, authority)) = word.split_once("://") else {
-        return false;
+/// Peers are compared as what they are: an IPv4 address in the clothes of IPv6
+/// is one of IPv4, and so is a network of such. Bits behind the prefix are nothing.
+fn canonical(network: IpNet) -> IpNet {
+    let mapped = match network.addr().to_canonical() {
+        IpAddr::V4(v4) if !network.addr().is_ipv4() => {
+            let bits = network.prefix_len().checked_sub(128 - 32);
+            bits.and_then(|bits| IpNet::new(v4.into(), bits).ok())
+        }
+        _ => None,
     };
-    let host = authority.strip_prefix("*.").unwrap_or(authority);
-    let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    let host_fits = host
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c));
-    scheme_fits && host_fits && !host.is_empty()
+    mapped.unwrap_or(network).trunc()
 }
 
-/// Where the admin listener is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Admin {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-    Off,
-}
-
-impl Value for Admin {
-    fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
-        let word = given.one(kind)?;
-        if word == "off" {
-            return Ok(Admin::Off);
+impl Value for Origins {
+    fn read(given: &Given, _: &Kind) -> Result<Self, String> {
+        let words: Vec<_> = given.all().collect();
+        if words.is_empty() {
+            return Ok(Origins::same_host());
         }
-        match word.strip_prefix("unix:") {
-            Some(path) if path.starts_with('/') => Ok(Admin::Unix(path.into())),
-            _ => word.parse().map(Admin::Tcp).or_else(|_| refuse(word, kind)),
-        }
+        Origins::from_list(&words).map_err(|error| error.to_string())
     }
 }
 
@@ -343,40 +388,52 @@ mod tests {
     }
 
     #[test]
-    fn the_admin_listener_is_an_address_a_socket_or_off() {
-        let read = |word: &str| Admin::read(&word.into(), &Kind::AdminAddress);
-        assert_eq!(read("off"), Ok(Admin::Off));
-        assert_eq!(read("[::1]:9"), Ok(Admin::Tcp("[::1]:9".parse().unwrap())));
-        assert_eq!(
-            read("unix:/run/f.sock"),
-            Ok(Admin::Unix("/run/f.sock".into()))
+    fn auto_follows_the_memory_there_is() {
+        let share = MemoryShare {
+            min: 1,
+            max: 1 << 40,
+            part: 4,
+            least: 16 << 20,
+            most: 1 << 30,
+        };
+        let auto = |bytes| {
+            let is_limited = true;
+            share.auto(Some(Memory { bytes, is_limited }))
+        };
+        assert_eq!(auto(512 << 20), 128 << 20);
+        assert_eq!(auto(64 << 30), 1 << 30);
+        assert_eq!(auto(1 << 20), 16 << 20);
+        assert_eq!(share.auto(None), 1 << 30);
+        let kind = Kind::MemoryShare(share);
+        assert_eq!(u64::read(&"2MiB".into(), &kind), Ok(2 << 20));
+        let refused = u64::read(&"2MB".into(), &kind).unwrap_err();
+        assert!(
+            refused.contains("\"2MiB\"") && refused.contains("or auto"),
+            "{refused}"
         );
-        for word in ["", "localhost", "127.0.0.1", "unix:f.sock", "8001"] {
-            assert!(read(word).is_err(), "{word}");
-        }
     }
 
     #[test]
-    fn an_origin_is_scheme_and_host_and_no_more() {
-        for word in [
-            "*",
-            "https://example.com",
-            "http://*.example.com:8080",
-            "http://[::1]:80",
-        ] {
-            assert!(is_origin(word), "{word}");
-        }
-        for word in [
-            "",
-            "example.com",
-            "https://",
-            "https://a/b",
-            "https://a.*.b",
-            "://a",
-            "*://a",
-        ] {
-            assert!(!is_origin(word), "{word}");
-        }
+    fn what_was_meant_is_said() {
+        let choice = |word: &str| LagPolicy::read(&word.into(), &Kind::Choice(&["close", "skip"]));
+        assert_eq!(
+            choice("skpi").unwrap_err(),
+            "\"skpi\" is not allowed (did you mean \"skip\"?), allowed: close, skip"
+        );
+        assert_eq!(
+            choice("drop").unwrap_err(),
+            "\"drop\" is not allowed, allowed: close, skip"
+        );
+        assert_eq!(
+            bytes("16KB").unwrap_err(),
+            "\"16KB\" is not allowed (did you mean \"16KiB\"?), allowed: 1 to 64 MiB"
+        );
+        let time = u64::read(&"15m".into(), &Kind::Millis(20, 86_400_000)).unwrap_err();
+        assert_eq!(
+            time,
+            "\"15m\" is not allowed (in milliseconds that is 900000), \
+             allowed: 20 to 86400000 milliseconds"
+        );
     }
 
     #[test]
@@ -397,13 +454,18 @@ mod tests {
 
     #[test]
     fn lists_are_repeated_or_separated_by_commas() {
-        let given = Given(vec!["127.0.0.1:1, [::1]:2".into(), "127.0.0.1:3".into()]);
-        assert_eq!(
-            Vec::<SocketAddr>::read(&given, &Kind::Addresses)
-                .unwrap()
-                .len(),
-            3
-        );
-        assert!(Vec::<SocketAddr>::read(&"".into(), &Kind::Addresses).is_err());
+        let given = Given(vec!["127.0.0.1, ::1".into(), "10.0.0.0/8".into()]);
+        let networks = Vec::<IpNet>::read(&given, &Kind::Networks);
+        assert_eq!(networks.unwrap().len(), 3);
+    }
+
+    #[test]
+    fn networks_are_canonical() {
+        let read = |word: &str| Vec::<IpNet>::read(&word.into(), &Kind::Networks).unwrap();
+        assert_eq!(read("10.1.2.3/8"), read("10.0.0.0/8"));
+        assert_eq!(read("::ffff:10.0.0.0/104"), read("10.0.0.0/8"));
+        assert_eq!(read("::ffff:127.0.0.1"), read("127.0.0.1/32"));
+        // All of IPv6 is no network of IPv4.
+        assert_eq!(read("::/0")[0].to_string(), "::/0");
     }
 }

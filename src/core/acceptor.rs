@@ -3,18 +3,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use socket2::SockRef;
+use socket2::Socket;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
+use super::arriving;
 use super::reactor::{Arrival, Reactor};
 use crate::config::{Deflate, ProxyHeader};
 use crate::hub::metrics::Metrics;
@@ -97,23 +98,18 @@ enum Wanted {
 impl Acceptor {
     /// Accepts until the task is aborted. Other cores accept from a `shared`
     /// listener as well.
-    pub(super) async fn accept(self: Rc<Self>, listener: Source<TcpListener>, shared: bool) {
+    pub(super) async fn accept(self: Rc<Self>, listener: Source<Socket>, shared: bool) {
         loop {
             if shared && self.leads() {
                 sleep(STEP_BACK).await;
             }
-            let accept = |listener: &TcpListener| {
-                let (stream, peer) = listener.accept()?;
-                // Else a reader that stalls would have megabytes to itself in
-                // the kernel, and the others would wait while they are copied.
-                let unsent_bytes_max = self.hub.settings().unsent_bytes_max as u32;
-                SockRef::from(&stream).set_tcp_notsent_lowat(unsent_bytes_max)?;
-                Ok((stream, peer))
+            let accept = |listener: &Socket| {
+                let unsent_bytes_max = self.hub.settings().unsent_bytes_max;
+                arriving::accept(listener, unsent_bytes_max)
             };
             match listener.next(accept).await {
                 Ok((stream, peer)) => {
                     let stream = TcpStream::from_std(stream);
-                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                     let acceptor = self.clone();
                     acceptor.guests.set(acceptor.guests.get() + 1);
                     tokio_uring::spawn(async move {

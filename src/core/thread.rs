@@ -241,7 +241,7 @@ fn accept(acceptor: &Rc<Acceptor>, listeners: &Listeners) -> io::Result<Vec<Acce
         listener.set_nonblocking(true)?;
         // A core's own socket shares its port; another is shared itself.
         let shared = !listener.reuse_port()?;
-        let listener = Source::watch(listener.try_clone()?.into())?;
+        let listener = Source::watch(listener.try_clone()?)?;
         Ok(tokio_uring::spawn(
             acceptor.clone().accept(listener, shared),
         ))

@@ -27,7 +27,7 @@ pub(super) enum Message {
         /// The service manager opened them.
         activated: bool,
     },
-    /// The admin listener's socket comes along, if there is one.
+    /// The sockets beside the public ones come along.
     Admin,
     /// From the successor: its process id.
     Here(i32),

@@ -36,8 +36,8 @@ pub struct Predecessor {
     pub listeners: Vec<OwnedFd>,
     /// The service manager opened the listeners.
     pub activated: bool,
-    /// The admin listener's socket, if there is one.
-    pub admin: Option<OwnedFd>,
+    /// The sockets beside the public ones.
+    pub admin: Vec<OwnedFd>,
     /// The program and its arguments, as they were when this one started.
     pub program: Vec<std::ffi::OsString>,
     /// Called between `done` and `go`, with the successor's process id.
@@ -131,7 +131,7 @@ fn send_listeners(from: &Predecessor, channel: &Channel) -> Result<(), String> {
     for part in from.listeners.chunks(FILES_MAX) {
         channel.send(&Message::Sockets(part.len() as u32), part)?;
     }
-    channel.send(&Message::Admin, from.admin.as_slice())
+    channel.send(&Message::Admin, &from.admin)
 }
 
 fn expect(channel: &Channel, wanted: &Message, time: Duration) -> Result<(), String> {

@@ -46,7 +46,8 @@ pub struct Passed {
 /// A daemon that ended in the expectation of being started again.
 pub struct Stored {
     pub listeners: Vec<OwnedFd>,
-    pub admin: Option<OwnedFd>,
+    /// The sockets beside the public ones.
+    pub admin: Vec<OwnedFd>,
     state: State,
     sockets: HashMap<u64, OwnedFd>,
 }
@@ -86,7 +87,7 @@ pub fn passed() -> Result<Passed, String> {
                 let with_cookie = |file: OwnedFd| Some((SockRef::from(&file).cookie().ok()?, file));
                 passed.stored = Some(Stored {
                     listeners,
-                    admin: admin.into_iter().next(),
+                    admin,
                     state,
                     sockets: sockets.into_iter().filter_map(with_cookie).collect(),
                 });
@@ -158,7 +159,7 @@ pub fn put_away(
     hub: &Hub,
     cores: &[Remote],
     listeners: &[OwnedFd],
-    admin: Option<&OwnedFd>,
+    admin: &[OwnedFd],
     keep: &Keep<'_>,
     settle: &dyn Fn() -> Result<(), String>,
 ) -> Result<usize, String> {
@@ -176,7 +177,7 @@ fn put_all_away(
     hub: &Hub,
     cores: &[Remote],
     listeners: &[OwnedFd],
-    admin: Option<&OwnedFd>,
+    admin: &[OwnedFd],
     keep: &Keep<'_>,
 ) -> Result<usize, String> {
     let mut saved = come_to_rest(hub, cores)?;
@@ -196,9 +197,8 @@ fn put_all_away(
     for part in listeners.chunks(FILES_MAX) {
         keep(LISTENER, part)?;
     }
-    if let Some(admin) = admin {
-        let admin = admin.try_clone().map_err(|error| error.to_string())?;
-        keep(ADMIN, &[admin])?;
+    for part in admin.chunks(FILES_MAX) {
+        keep(ADMIN, part)?;
     }
     keep(STATE, &[memory_file(&write_down(hub, &saved))?])?;
     Ok(count)

@@ -26,8 +26,8 @@ pub struct Successor {
     pub listeners: Vec<OwnedFd>,
     /// The service manager opened the listeners.
     pub activated: bool,
-    /// The admin listener's socket, if there was one.
-    pub admin: Option<OwnedFd>,
+    /// The sockets beside the public ones.
+    pub admin: Vec<OwnedFd>,
 }
 
 /// The predecessor, if this process was started by one.
@@ -50,7 +50,7 @@ pub fn inherit() -> Result<Option<Successor>, String> {
         addresses: Vec::new(),
         listeners: Vec::new(),
         activated: false,
-        admin: None,
+        admin: Vec::new(),
     };
     successor.meet()?;
     Ok(Some(successor))
@@ -100,7 +100,7 @@ impl Successor {
             self.listeners.extend(files);
         }
         let (_, admin) = self.next(|message| *message == Message::Admin)?;
-        self.admin = admin.into_iter().next();
+        self.admin = admin;
         Ok(())
     }
 

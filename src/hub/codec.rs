@@ -67,6 +67,7 @@ impl Codec {
             return None;
         }
         let deflater = self.deflater.get_or_insert_with(|| Deflater::new(level));
+        deflater.set_level(level);
         let payload = deflater.deflate(message, window_bits)?;
         Some(Compressed {
             payload,
@@ -107,5 +108,29 @@ pub fn view_of(window_bits: u8) -> ViewKind {
         ViewKind::Raw
     } else {
         ViewKind::Deflated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::protocol::ws::deflate::WINDOW_BITS_MAX;
+
+    #[test]
+    fn a_changed_level_holds_from_the_next_message_on() {
+        let topic = Topic::new("t".into(), 1, 1, Arc::default());
+        topic.add_inflating_reader(WINDOW_BITS_MAX);
+        let words = (0..4000).map(|n| format!("word {} of {} ", n % 613, n % 97));
+        let message: String = words.collect();
+        let mut codec = Codec::default();
+        let mut len = |level| {
+            let compressed = codec.deflate(&topic, message.as_bytes(), level, 0);
+            compressed.expect("it is shorter").payload.len()
+        };
+        let (fast, small) = (len(1), len(9));
+        assert!(small < fast, "{small} is not less than {fast}");
+        assert_eq!(len(1), fast);
     }
 }

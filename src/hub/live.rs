@@ -5,13 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::{Changes, Settings};
 use crate::log::{Bounds, Retention};
-use crate::protocol::http::Origins;
 
 /// One version of the settings, with what is made of them.
 #[derive(Debug)]
 pub(super) struct Version {
     pub(super) settings: Settings,
-    pub(super) origins: Origins,
     pub(super) retention: Retention,
 }
 
@@ -29,16 +27,14 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// # Errors
-    /// An origin that cannot be read.
-    pub(super) fn new(settings: Settings) -> Result<Self, String> {
+    pub(super) fn new(settings: Settings) -> Self {
         let versions = boxcar::Vec::new();
-        let current = versions.push(Version::new(settings)?);
-        Ok(Live {
+        let current = versions.push(Version::new(settings));
+        Live {
             versions,
             current: AtomicUsize::new(current),
             changing: Mutex::new(()),
-        })
+        }
     }
 
     #[inline]
@@ -47,29 +43,22 @@ impl Live {
     }
 
     /// Puts all of `new` in force that can change live.
-    ///
-    /// # Errors
-    /// As for [`Live::new`]; nothing has changed then.
-    pub(super) fn change(&self, new: &Settings) -> Result<Changes, String> {
+    pub(super) fn change(&self, new: &Settings) -> Changes {
         let _alone = self
             .changing
             .lock()
             .expect("nothing panics inside the lock");
         let (settings, changes) = self.get().settings.changed_to(new);
         if !changes.applied.is_empty() {
-            let version = self.versions.push(Version::new(settings)?);
+            let version = self.versions.push(Version::new(settings));
             self.current.store(version, Ordering::Release);
         }
-        Ok(changes)
+        changes
     }
 }
 
 impl Version {
-    fn new(settings: Settings) -> Result<Self, String> {
-        let origins = match settings.origins.as_slice() {
-            [] => Origins::same_host(),
-            list => Origins::from_list(list).map_err(|error| error.to_string())?,
-        };
+    fn new(settings: Settings) -> Self {
         let retention = Retention {
             messages_max: settings.retain_messages_max as u64,
             bytes_max: settings.retain_bytes_max as u64,
@@ -79,11 +68,10 @@ impl Version {
                 log_bytes_total_max: settings.log_bytes_total_max as u64,
             },
         };
-        Ok(Version {
+        Version {
             settings,
-            origins,
             retention,
-        })
+        }
     }
 }
 
@@ -94,14 +82,14 @@ mod tests {
     #[test]
     fn a_change_is_seen_by_the_next_who_asks_and_spares_those_who_hold_the_old() {
         let old = Settings::default();
-        let live = Live::new(old.clone()).unwrap();
+        let live = Live::new(old.clone());
         let held = live.get();
         let new = Settings {
             retain_messages_max: 5,
             cores: old.cores + 1,
             ..old.clone()
         };
-        let changes = live.change(&new).unwrap();
+        let changes = live.change(&new);
         assert_eq!(changes.applied, ["retain_messages_max"]);
         assert_eq!(changes.waiting, ["cores"]);
         assert_eq!(live.get().retention.messages_max, 5);
@@ -111,20 +99,8 @@ mod tests {
 
     #[test]
     fn a_change_of_nothing_keeps_the_version() {
-        let live = Live::new(Settings::default()).unwrap();
-        live.change(&Settings::default()).unwrap();
+        let live = Live::new(Settings::default());
+        live.change(&Settings::default());
         assert_eq!(live.versions.count(), 1);
-    }
-
-    #[test]
-    fn an_origin_that_cannot_be_read_changes_nothing() {
-        let live = Live::new(Settings::default()).unwrap();
-        let bad = Settings {
-            origins: vec!["no origin".into()],
-            topics_max: 1,
-            ..Settings::default()
-        };
-        assert!(live.change(&bad).is_err());
-        assert_eq!(live.get().settings, Settings::default());
     }
 }

@@ -81,7 +81,7 @@ pub type Upgrade = dyn Fn() -> Result<(), String> + Send + Sync;
 
 impl Hub {
     /// # Errors
-    /// When an eventfd cannot be made, or an origin cannot be read.
+    /// When an eventfd cannot be made.
     pub fn new(settings: Settings) -> Result<Arc<Hub>, String> {
         Hub::with_clock(settings, Clock::monotonic())
     }
@@ -96,7 +96,7 @@ impl Hub {
             .collect();
         Ok(Arc::new(Hub {
             admission: Admission::default(),
-            live: Live::new(settings)?,
+            live: Live::new(settings),
             topics: Mutex::new(HashMap::new()),
             log_bytes: Arc::default(),
             sheds: Mutex::default(),
@@ -122,7 +122,7 @@ impl Hub {
 
     #[inline]
     pub fn origins(&self) -> &Origins {
-        &self.live.get().origins
+        &self.live.get().settings.origins
     }
 
     #[inline]
@@ -132,10 +132,7 @@ impl Hub {
 
     /// Puts all of `new` in force that can change while the daemon runs, and
     /// tells what did and what did not.
-    ///
-    /// # Errors
-    /// An origin that cannot be read; nothing has changed then.
-    pub fn change(&self, new: &Settings) -> Result<Changes, String> {
+    pub fn change(&self, new: &Settings) -> Changes {
         self.live.change(new)
     }
 

@@ -9,89 +9,108 @@
 //! (`ReusePort=yes` and its `ListenStream=` that many times), each core has its
 //! own; else they share.
 
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
 use socket2::{SockRef, Socket};
 
 use super::listen::{Bound, listen};
+use crate::bind::{self, SocketFile};
+use crate::config::Place;
 use crate::core::Listeners;
 
-/// The addresses that `sockets` listen on, and each core's listeners. Unless
-/// the service manager opened them, `addresses` that are not among them are
-/// opened too.
+/// The places that `sockets` listen on, and each core's listeners. Unless the
+/// service manager opened them, `places` that are not among them are opened too.
 ///
 /// # Errors
-/// A sentence about a socket that cannot be served, or an address that cannot
-/// be had.
+/// A sentence about a socket that cannot be served, or a place that cannot be
+/// had.
 pub(super) fn adopt(
     sockets: Vec<OwnedFd>,
     activated: bool,
-    addresses: &[SocketAddr],
+    places: &[Place],
     cores: usize,
 ) -> Result<Bound, String> {
-    let sockets = sockets.into_iter().map(TcpListener::from).collect();
-    let (mut bound, mut listeners) = deal(sockets, cores)?;
+    let mut bound = deal(sockets, cores)?;
     if !activated {
-        let is_new = |address: &&SocketAddr| address.port() != 0 && !bound.contains(address);
-        let fresh: Vec<SocketAddr> = addresses.iter().filter(is_new).copied().collect();
-        let (more, sockets) = listen(&fresh, cores).map_err(|error| error.to_string())?;
-        bound.extend(more);
-        for (core, sockets) in listeners.iter_mut().zip(sockets) {
+        let is_port_0 = |place: &Place| matches!(place, Place::Tcp(at) if at.port() == 0);
+        let is_new = |place: &&Place| !is_port_0(place) && !bound.places.contains(place);
+        let fresh: Vec<Place> = places.iter().filter(is_new).cloned().collect();
+        let more = listen(&fresh, cores).map_err(|error| error.to_string())?;
+        bound.files = bound.places.iter().filter_map(file_of).collect();
+        bound.places.extend(more.places);
+        bound.files.extend(more.files);
+        for (core, sockets) in bound.listeners.iter_mut().zip(more.listeners) {
             core.extend(sockets);
         }
     }
-    Ok((bound, listeners))
+    Ok(bound)
 }
 
-/// Deals the sockets out so that each has a core and each core has every address.
-fn deal(sockets: Vec<TcpListener>, cores: usize) -> Result<Bound, String> {
-    let mut addresses: Vec<(SocketAddr, Vec<TcpListener>)> = Vec::new();
+/// The file of a Unix socket is this process's to remove, as the socket is.
+fn file_of(place: &Place) -> Option<SocketFile> {
+    match place {
+        Place::Tcp(_) => None,
+        Place::Unix(path) => bind::inherit(path)
+            .inspect_err(|error| tracing::warn!("a socket has lost its file: {error}"))
+            .ok(),
+    }
+}
+
+/// Deals the sockets out so that each has a core and each core has every place.
+fn deal(sockets: Vec<OwnedFd>, cores: usize) -> Result<Bound, String> {
+    let mut places: Vec<(Place, Vec<OwnedFd>)> = Vec::new();
     for socket in sockets {
-        let address = socket
-            .local_addr()
-            .map_err(|error| format!("a socket passed by the service manager is bad: {error}"))?;
+        let place = bind::place_of(&socket)
+            .map_err(|error| format!("a socket that was passed is bad: {error}"))?
+            .ok_or("a socket was passed that is neither TCP nor at a path")?;
         if !SockRef::from(&socket).is_listener().unwrap_or(false) {
             return Err(format!(
-                "the socket passed for {address} does not listen (Accept=yes is not for fanfare)"
+                "the socket passed for {place} does not listen (Accept=yes is not for fanfare)"
             ));
         }
-        match addresses.iter_mut().find(|(known, _)| *known == address) {
+        match places.iter_mut().find(|(known, _)| *known == place) {
             Some((_, sockets)) => sockets.push(socket),
-            None => addresses.push((address, vec![socket])),
+            None => places.push((place, vec![socket])),
         }
     }
     let mut listeners: Vec<Listeners> = (0..cores).map(|_| Vec::new()).collect();
-    for (address, sockets) in &addresses {
-        let refused = |error| format!("cannot accept on the passed socket for {address}: {error}");
+    for (place, sockets) in &places {
+        let refused = |error| format!("cannot accept on the passed socket for {place}: {error}");
         for turn in 0..sockets.len().max(cores) {
             let socket = sockets[turn % sockets.len()].try_clone().map_err(refused)?;
             let socket = Socket::from(socket);
-            // Accepted connections inherit it, as from a socket of our own.
-            socket.set_tcp_nodelay(true).map_err(refused)?;
+            if matches!(place, Place::Tcp(_)) {
+                // Accepted connections inherit it, as from a socket of our own.
+                socket.set_tcp_nodelay(true).map_err(refused)?;
+            }
             listeners[turn % cores].push(socket);
         }
     }
-    let addresses = addresses.into_iter().map(|(address, _)| address);
-    Ok((addresses.collect(), listeners))
+    Ok(Bound {
+        places: places.into_iter().map(|(place, _)| place).collect(),
+        listeners,
+        files: Vec::new(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
-    fn listening(address: &str) -> TcpListener {
-        TcpListener::bind(address).unwrap()
+    fn listening(address: &str) -> OwnedFd {
+        TcpListener::bind(address).unwrap().into()
     }
 
     #[test]
     fn every_core_accepts_from_a_single_socket() {
         let socket = listening("127.0.0.1:0");
-        let address = socket.local_addr().unwrap();
-        let (addresses, listeners) = deal(vec![socket], 3).unwrap();
-        assert_eq!(addresses, [address]);
+        let place = bind::place_of(&socket).unwrap().unwrap();
+        let bound = deal(vec![socket], 3).unwrap();
+        assert_eq!(bound.places, [place]);
         assert_eq!(
-            listeners.iter().map(Vec::len).collect::<Vec<_>>(),
+            bound.listeners.iter().map(Vec::len).collect::<Vec<_>>(),
             [1, 1, 1]
         );
     }
@@ -107,12 +126,12 @@ mod tests {
             socket.set_reuse_port(true).unwrap();
             socket.bind(&address).unwrap();
             socket.listen(8).unwrap();
-            TcpListener::from(socket)
+            OwnedFd::from(socket)
         });
-        let (addresses, listeners) = deal(sockets.collect(), 3).unwrap();
-        assert_eq!(addresses.len(), 1);
+        let bound = deal(sockets.collect(), 3).unwrap();
+        assert_eq!(bound.places.len(), 1);
         assert_eq!(
-            listeners.iter().map(Vec::len).collect::<Vec<_>>(),
+            bound.listeners.iter().map(Vec::len).collect::<Vec<_>>(),
             [2, 1, 1]
         );
     }
@@ -120,16 +139,19 @@ mod tests {
     #[test]
     fn every_core_has_every_address() {
         let sockets = vec![listening("127.0.0.1:0"), listening("127.0.0.2:0")];
-        let (addresses, listeners) = deal(sockets, 2).unwrap();
-        assert_eq!(addresses.len(), 2);
-        assert_eq!(listeners.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
+        let bound = deal(sockets, 2).unwrap();
+        assert_eq!(bound.places.len(), 2);
+        assert_eq!(
+            bound.listeners.iter().map(Vec::len).collect::<Vec<_>>(),
+            [2, 2]
+        );
     }
 
     #[test]
     fn a_socket_that_does_not_listen_is_refused() {
         let kind = socket2::Type::STREAM;
         let idle = Socket::new(socket2::Domain::IPV4, kind, None).unwrap();
-        let sentence = deal(vec![idle.into()], 1).unwrap_err();
+        let sentence = deal(vec![idle.into()], 1).err().unwrap();
         assert!(sentence.contains("does not listen"), "{sentence}");
     }
 }

@@ -1,16 +1,16 @@
 //! The daemon as a whole: from settings to a running service and its end.
 
 mod activation;
+mod announce;
 mod housekeeping;
 mod listen;
+mod memory;
 mod notify;
 mod restart;
 mod signals;
 mod watchdog;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -22,7 +22,8 @@ use self::housekeeping::Housekeeping;
 use self::notify::Notifier;
 use self::watchdog::Watchdog;
 use crate::admin;
-use crate::config::{Reload, Settings};
+use crate::bind::SocketFile;
+use crate::config::{self, Place, Reload, Settings};
 use crate::core::{Arrived, Core, Inheritance, Listeners, Plan, Remote, slots};
 use crate::handover::store::{Passed, Stored};
 use crate::handover::{self, Predecessor, Successor};
@@ -61,22 +62,36 @@ fn run(
     let Begun {
         kernel,
         signals,
-        addresses,
+        places,
         listeners,
+        files,
         activated,
         admin,
         notifier,
     } = begun.inspect_err(|sentence| origin.iter().for_each(|origin| origin.fail(sentence)))?;
     let hub = Hub::new(settings)?;
+    for sentence in hub.settings().unused() {
+        tracing::warn!("{sentence}");
+    }
+    if activated
+        && hub
+            .settings()
+            .listen
+            .iter()
+            .any(|place| !places.contains(place))
+    {
+        tracing::warn!("listen is not used: the service manager has opened other addresses");
+    }
+    memory::tell(hub.settings(), config::memory());
     warn_of_capacity(&hub);
     let remotes = Remote::to_all(&hub);
     let predecessor = Predecessor {
         hub: hub.clone(),
         cores: remotes.clone(),
-        addresses: addresses.clone(),
+        addresses: places.iter().filter_map(Place::tcp).collect(),
         listeners: listen::share(&listeners).map_err(|error| error.to_string())?,
         activated,
-        admin: admin.as_ref().and_then(|admin| admin.socket().ok()),
+        admin: admin.sockets().map_err(|error| error.to_string())?,
         program: program(),
         before_go: {
             let notifier = notifier.clone();
@@ -96,11 +111,9 @@ fn run(
     }
     let housekeeping = Housekeeping::start(hub.clone())
         .map_err(|error| format!("cannot start a thread: {error}"))?;
-    let admin = admin
-        .map(|listener| listener.start(hub.clone()))
-        .transpose()?;
+    let admin = admin.start(hub.clone())?;
     hub.set_ready();
-    announce(&addresses);
+    announce::announce(&places, hub.settings().log_format);
     let watchdog = watch(&hub, &notifier)?;
     let predecessor = Arc::new(predecessor);
     allow_upgrade(predecessor.clone(), kernel.installs);
@@ -119,6 +132,7 @@ fn run(
     if let Some(watchdog) = watchdog {
         watchdog.stop();
     }
+    drop(files);
     tracing::info!("stopped");
     Ok(())
 }
@@ -195,10 +209,12 @@ impl Origin {
 struct Begun {
     kernel: Probe,
     signals: SigSet,
-    addresses: Vec<SocketAddr>,
+    places: Vec<Place>,
     listeners: Vec<Listeners>,
+    /// Of public Unix sockets, removed with the daemon.
+    files: Vec<SocketFile>,
     activated: bool,
-    admin: Option<admin::Listener>,
+    admin: admin::Listeners,
     notifier: Arc<Notifier>,
 }
 
@@ -212,34 +228,32 @@ fn begin(
     let notifier = Arc::new(Notifier::from_env());
     raise_descriptor_limit();
     let (inherited, activated, admin) = match origin {
-        None => (Vec::new(), false, None),
+        None => (Vec::new(), false, Vec::new()),
         Some(Origin::Process(from)) => {
             let listeners = std::mem::take(&mut from.listeners);
-            (listeners, from.activated, from.admin.take())
+            (listeners, from.activated, std::mem::take(&mut from.admin))
         }
         Some(Origin::Store(from)) => (
             std::mem::take(&mut from.listeners),
             false,
-            from.admin.take(),
+            std::mem::take(&mut from.admin),
         ),
     };
     let activated = activated || !passed.is_empty();
     let sockets: Vec<OwnedFd> = passed.into_iter().chain(inherited).collect();
     let cores = settings.cores;
-    let (addresses, listeners) = if sockets.is_empty() {
+    let bound = if sockets.is_empty() {
         listen::listen(&settings.listen, cores).map_err(|error| error.to_string())?
     } else {
         activation::adopt(sockets, activated, &settings.listen, cores)?
     };
-    let admin = match admin {
-        Some(socket) => admin::Listener::inherit(settings, socket)?,
-        None => admin::Listener::bind(settings)?,
-    };
+    let admin = admin::Listeners::bind(settings, admin)?;
     Ok(Begun {
         kernel,
         signals,
-        addresses,
-        listeners,
+        places: bound.places,
+        listeners: bound.listeners,
+        files: bound.files,
         activated,
         admin,
         notifier,
@@ -262,7 +276,7 @@ fn put_away_on_restart(
             true => &[][..],
             false => &predecessor.listeners,
         };
-        let admin = predecessor.admin.as_ref();
+        let admin = &predecessor.admin;
         let keep = |name: &str, files: &[OwnedFd]| notifier.store(name, files);
         let settle = || notifier.barrier();
         match handover::store::put_away(hub, &predecessor.cores, own, admin, &keep, &settle) {
@@ -355,17 +369,5 @@ fn warn_of_capacity(hub: &Hub) {
             "the limit of open files (LimitNOFILE) or the number of cores allows fewer \
              connections than connections_max"
         );
-    }
-}
-
-/// One line for each address on standard output. Whoever does not read it may
-/// still want to be served, above all a connection that has been taken over.
-fn announce(addresses: &[SocketAddr]) {
-    let mut out = io::stdout().lock();
-    for address in addresses {
-        let written = writeln!(out, "listening on http://{address}/").and_then(|()| out.flush());
-        if let Err(error) = written {
-            tracing::warn!(%error, "cannot write to standard output");
-        }
     }
 }

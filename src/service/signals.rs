@@ -95,16 +95,17 @@ fn wait(signals: &SigSet, hub: &Arc<Hub>, notifier: &Notifier, reload: &Reload, 
 /// Reads the settings again. What can change now changes; what cannot is named;
 /// and with one fault anywhere nothing changes.
 fn reread(hub: &Hub, reload: &Reload) {
-    let changed = (reload.read)()
-        .map_err(|error| error.to_string())
-        .and_then(|new| hub.change(&new));
-    match changed {
-        Ok(changes) => {
+    match (reload.read)() {
+        Ok(new) => {
+            let changes = hub.change(&new);
             (reload.log)(hub.settings());
             tracing::info!("settings read again: {changes}");
+            for sentence in hub.settings().unused() {
+                tracing::warn!("{sentence}");
+            }
         }
-        Err(sentences) => {
-            for sentence in sentences.lines() {
+        Err(error) => {
+            for sentence in error.to_string().lines() {
                 tracing::error!("settings unchanged: {sentence}");
             }
         }

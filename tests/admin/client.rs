@@ -80,7 +80,45 @@ impl Daemon {
     }
 
     pub(crate) fn connect(&self) -> Box<dyn Stream> {
-        match &self.admin {
+        self.admin.connect()
+    }
+
+    /// `request` is method and path; `fields` are whole lines.
+    pub(crate) fn ask(&self, request: &str, fields: &[&str], body: &[u8]) -> Answer {
+        self.admin.ask(request, fields, body)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path}"), &[], b"")
+    }
+
+    pub(crate) fn post(&self, topic: &str, body: &[u8]) -> Answer {
+        self.ask(&format!("POST /topics/{topic}/messages"), &[], body)
+    }
+
+    /// A subscriber of `topic`, and the epoch it was told.
+    pub(crate) fn subscribe(&self, topic: &str) -> (Subscriber, String) {
+        let url = format!("ws://{}/{topic}", self.public);
+        let (socket, response) = tungstenite::connect(url).unwrap();
+        if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        }
+        let epoch = response.headers()["fanfare-epoch"].to_str().unwrap();
+        (socket, epoch.to_owned())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Admin {
+    pub(crate) fn connect(&self) -> Box<dyn Stream> {
+        match self {
             Admin::Tcp(address) => {
                 let stream = TcpStream::connect(address).unwrap();
                 stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -118,33 +156,6 @@ impl Daemon {
         let _ = stream.write_all(body);
         Answer::read(&mut stream)
     }
-
-    pub(crate) fn get(&self, path: &str) -> Answer {
-        self.ask(&format!("GET {path}"), &[], b"")
-    }
-
-    pub(crate) fn post(&self, topic: &str, body: &[u8]) -> Answer {
-        self.ask(&format!("POST /topics/{topic}/messages"), &[], body)
-    }
-
-    /// A subscriber of `topic`, and the epoch it was told.
-    pub(crate) fn subscribe(&self, topic: &str) -> (Subscriber, String) {
-        let url = format!("ws://{}/{topic}", self.public);
-        let (socket, response) = tungstenite::connect(url).unwrap();
-        if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        }
-        let epoch = response.headers()["fanfare-epoch"].to_str().unwrap();
-        (socket, epoch.to_owned())
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
-    }
-
-    pub(crate) fn wait(mut self) -> ExitStatus {
-        self.child.wait().unwrap()
-    }
 }
 
 impl Drop for Daemon {
@@ -157,7 +168,8 @@ impl Drop for Daemon {
 
 fn admin_in(line: &str) -> Option<Admin> {
     let (_, place) = line.split_once("admin listener on ")?;
-    let place = place.trim();
+    // Its roles follow.
+    let place = place.split(' ').next()?;
     if let Some(address) = place.strip_prefix("http://") {
         return Some(Admin::Tcp(address.trim_end_matches('/').to_owned()));
     }

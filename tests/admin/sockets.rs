@@ -51,8 +51,9 @@ fn a_port_that_is_taken_stops_the_daemon_with_a_sentence() {
     assert_eq!(second.status.code(), Some(1));
     assert_eq!(second.stdout, b"");
     let sentence = String::from_utf8(second.stderr).unwrap();
-    let expected = format!("cannot listen on {address} for the admin listener: ");
+    let expected = format!("cannot listen on {address}: address already in use");
     assert!(sentence.contains(&expected), "{sentence}");
+    assert!(sentence.contains("try --admin"), "{sentence}");
 }
 
 #[test]
@@ -67,4 +68,37 @@ fn a_token_file_that_cannot_be_read_stops_the_daemon_with_a_sentence() {
     assert!(!daemon.status.success());
     let sentence = String::from_utf8(daemon.stderr).unwrap();
     assert!(sentence.contains("/no/such/token"), "{sentence}");
+}
+
+#[test]
+fn each_address_serves_what_its_roles_are_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| format!("unix:{}", folder.path().join(name).display());
+    let both = place("both");
+    let options = [
+        "--metrics",
+        &place("metrics"),
+        "--metrics",
+        &both,
+        "--api",
+        &both,
+    ];
+    let _daemon = Daemon::start_at(&place("admin"), &options);
+    let ask = |name: &str| {
+        let admin = Admin::Unix(folder.path().join(name));
+        let requests = [
+            "GET /metrics",
+            "POST /topics/t/messages",
+            "GET /connections",
+            "GET /readyz",
+        ];
+        requests.map(|request| admin.ask(request, &[], b"x").status)
+    };
+    assert_eq!(ask("admin"), [200; 4]);
+    assert_eq!(ask("both"), [200; 4]);
+    assert_eq!(ask("metrics"), [200, 403, 403, 200]);
+    for name in ["both", "metrics"] {
+        let refused = Admin::Unix(folder.path().join(name)).ask("POST /upgrade", &[], b"");
+        refused.refuses(403, "ask at one that is for admin");
+    }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Daemon {
     child: Child,
     /// The process that has taken over from `child`, or from another successor.
     successor: Option<Pid>,
-    /// In the order in which they were asked for.
+    /// Those of TCP, in the order in which they were asked for.
     pub(crate) addresses: Vec<SocketAddr>,
     /// Of the admin listener.
     socket: PathBuf,
@@ -84,11 +84,9 @@ impl Daemon {
         });
         let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let wanted = command.get_args().filter(|arg| *arg == "--listen").count();
-        let addresses: Vec<_> = lines
-            .take(wanted)
-            .map(|line| address(&line.unwrap()))
-            .collect();
-        if addresses.len() < wanted {
+        let places: Vec<_> = lines.take(wanted).map(Result::unwrap).collect();
+        let addresses = places.iter().filter_map(|line| address(line)).collect();
+        if places.len() < wanted {
             let status = child.wait();
             panic!("it does not listen; {status:?}; {:#?}", log.lines);
         }
@@ -261,12 +259,16 @@ impl Drop for Daemon {
     }
 }
 
-/// The address in the line that says where the daemon listens.
-fn address(line: &str) -> SocketAddr {
-    line.strip_prefix("listening on http://")
-        .and_then(|rest| rest.strip_suffix('/'))
-        .and_then(|address| address.parse().ok())
-        .unwrap_or_else(|| panic!("{line:?} names no address"))
+/// The address in the line that says where the daemon listens; `None` for a Unix
+/// socket.
+fn address(line: &str) -> Option<SocketAddr> {
+    let place = line.split_once("listening on ").map(|(_, place)| place);
+    let place = place.unwrap_or_else(|| panic!("{line:?} names no place"));
+    if place.starts_with("unix:") {
+        return None;
+    }
+    let (address, _) = place.strip_prefix("http://")?.split_once('/')?;
+    Some(address.parse().expect("an address"))
 }
 
 /// Tries again until it is so.

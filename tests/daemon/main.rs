@@ -12,6 +12,7 @@ mod command;
 mod handover;
 mod lag;
 mod limits;
+mod listening;
 mod one_order;
 mod pausing;
 mod replay;

@@ -1,4 +1,8 @@
-//! Which pages may connect (RFC 6455 section 10.2, RFC 6454).
+//! Which pages may connect (RFC 6455 section 10.2, RFC 6454), and how one says so:
+//! settings are read by this grammar too, so that what is accepted there works.
+
+use std::borrow::Cow;
+use std::net::Ipv6Addr;
 
 /// The origins that are let in. Requests without `Origin` come from no browser and always are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +16,10 @@ enum Rule {
     Any,
     /// The page came from the host and port that it connects to.
     SameHost,
-    /// Sandboxed pages and local files.
+    /// Sandboxed pages, local files and some devices.
     Null,
+    /// `file://`: local files, as the web views of apps say it.
+    File,
     /// `scheme://host[:port]`.
     Exact(Origin),
     /// `scheme://*.host[:port]`: hosts below that one, not itself.
@@ -32,7 +38,7 @@ struct Origin {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not an origin: write scheme://host or scheme://host:port (as https://example.com), \
-     scheme://*.host for all hosts below, same-host, null, or * for any"
+     scheme://*.host for all hosts below, same-host, null, file://, or * for any"
 )]
 pub struct OriginError(String);
 
@@ -58,7 +64,7 @@ impl Origins {
     }
 
     /// Reads an allow-list. Its entries are `scheme://host[:port]`, `scheme://*.host[:port]`,
-    /// `same-host`, `null` and `*`; an empty list lets no page in.
+    /// `same-host`, `null`, `file://` and `*`; an empty list lets no page in.
     ///
     /// # Errors
     /// The entry that is none of these.
@@ -78,6 +84,7 @@ impl Origins {
         self.rules.iter().any(|rule| match (rule, &origin) {
             (Rule::Any, _) => true,
             (Rule::Null, _) => text == "null",
+            (Rule::File, _) => text == "file://",
             (Rule::SameHost, Some(origin)) => origin.is_host(host),
             (Rule::Exact(allowed), Some(origin)) => origin == allowed,
             (Rule::Below(allowed), Some(origin)) => origin.is_below(allowed),
@@ -92,6 +99,7 @@ fn parse_rule(entry: &str) -> Result<Rule, OriginError> {
         "*" => Rule::Any,
         "same-host" => Rule::SameHost,
         "null" => Rule::Null,
+        "file://" => Rule::File,
         _ => {
             let mut origin = Origin::parse(entry).ok_or_else(bad)?;
             match origin.host.strip_prefix("*.").map(str::to_owned) {
@@ -128,7 +136,7 @@ impl Origin {
         let scheme = scheme.to_ascii_lowercase();
         let (host, port) = split_port(authority)?;
         Some(Self {
-            host: host.to_ascii_lowercase(),
+            host: canonical(host)?.to_ascii_lowercase(),
             port: port.or_else(|| default_port(&scheme)),
             scheme,
         })
@@ -140,7 +148,8 @@ impl Origin {
         let default = default_port(&self.scheme);
         default.is_some()
             && split_port(host).is_some_and(|(name, port)| {
-                name.eq_ignore_ascii_case(&self.host) && port.or(default) == self.port
+                canonical(name).is_some_and(|name| name.eq_ignore_ascii_case(&self.host))
+                    && port.or(default) == self.port
             })
     }
 
@@ -160,6 +169,21 @@ fn default_port(scheme: &str) -> Option<u16> {
         "http" | "ws" => Some(80),
         "https" | "wss" => Some(443),
         _ => None,
+    }
+}
+
+/// An IPv6 address can be written in many ways; hosts that are none stay as they are.
+/// `None` if there is no address between the brackets.
+fn canonical(host: &str) -> Option<Cow<'_, str>> {
+    match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
+        Some(address) => {
+            let address: Ipv6Addr = address.parse().ok()?;
+            Some(format!("[{address}]").into())
+        }
+        None => Some(host.into()),
     }
 }
 
@@ -208,6 +232,8 @@ mod tests {
             ("https://example.com", "example.com:443"),
             ("http://[::1]:8000", "[::1]:8000"),
             ("http://[::1]", "[::1]"),
+            ("http://[::1]", "[0:0:0:0:0:0:0:1]"),
+            ("http://[2001:DB8::1]:8000", "[2001:db8:0::1]:8000"),
         ] {
             assert!(allows(&origins, origin, host), "{origin} {host}");
         }
@@ -227,6 +253,7 @@ mod tests {
             ("http://::1", "::1"),
             ("http://a:99999", "a:99999"),
             ("http://a:", "a:"),
+            ("http://[a]", "[a]"),
         ] {
             assert!(!allows(&origins, origin, host), "{origin} {host}");
         }
@@ -261,6 +288,18 @@ mod tests {
     }
 
     #[test]
+    fn files_and_devices_are_let_in_where_they_are_named() {
+        let origins = Origins::from_list(&["file://", "https://[2001:db8::1]"]).unwrap();
+        assert!(allows(&origins, "file://", "h"));
+        assert!(allows(&origins, "https://[2001:db8:0:0::1]:443", "h"));
+        for origin in ["null", "file:///", "file://h", "http://h"] {
+            assert!(!allows(&origins, origin, "h"), "{origin}");
+        }
+        let null = Origins::from_list(&["null"]).unwrap();
+        assert!(!allows(&null, "file://", "h") && allows(&null, "null", "h"));
+    }
+
+    #[test]
     fn same_host_and_others_can_be_combined() {
         let list = ["same-host", "chrome-extension://abcdef"];
         let origins = Origins::from_list(&list).unwrap();
@@ -290,6 +329,11 @@ mod tests {
             "https://a.*.b",
             "https://a/path",
             "https://a:x",
+            "https://a:99999",
+            "https://a:",
+            "https://::1",
+            "https://[::g]",
+            "file:///",
             "",
             "Null",
         ] {

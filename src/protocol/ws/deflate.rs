@@ -147,6 +147,15 @@ impl Deflater {
         }
     }
 
+    /// Compresses at `level` from the next message on.
+    pub fn set_level(&mut self, level: u32) {
+        let level = Compression::new(level);
+        if level != self.level {
+            self.level = level;
+            self.compress = Compress::new_with_window_bits(level, false, self.window_bits);
+        }
+    }
+
     /// The payload of a frame with RSV1 that stands for `message`, if it is
     /// shorter. It refers back at most 2^`window_bits` bytes.
     pub fn deflate(&mut self, message: &[u8], window_bits: u8) -> Option<&[u8]> {

@@ -1,24 +1,20 @@
-//! Where the admin listener listens: a TCP address or a Unix socket.
+//! Binding listening sockets: what the public and the other listeners share.
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-/// Connections that may wait until one of those being served has ended.
-const BACKLOG: i32 = 128;
+use crate::config::Place;
 
-/// Who may connect to the Unix socket: the user that the daemon runs as.
-const SOCKET_MODE: u32 = 0o600;
-
-/// Why the admin listener cannot listen, for the person who chose the address.
+/// Why a place cannot be listened on, for the person who chose it.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {place} for the admin listener: {cause}")]
+#[error("cannot listen on {place}: {cause}")]
 pub struct BindError {
     place: String,
     cause: String,
@@ -31,23 +27,41 @@ impl BindError {
             cause: cause.to_string(),
         }
     }
+
+    /// `option` is the one that chose the address.
+    pub fn tcp(address: SocketAddr, error: &io::Error, option: &str) -> Self {
+        BindError::new(address, explain_tcp(error, option))
+    }
+
+    /// As for a socket at `path`.
+    pub fn unix(path: &Path, error: &io::Error) -> Self {
+        BindError::new(path.display(), explain_unix(error))
+    }
 }
 
-/// Binds a TCP address. Returns it as bound (a port 0 has become a real one).
-pub(super) fn tcp(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
-    let bind = || {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    bind().map_err(|error: io::Error| BindError::new(address, explain_tcp(&error)))
+/// A TCP socket on `address` that does not listen yet.
+///
+/// # Errors
+/// Those of `bind`, for [`BindError::tcp`].
+pub fn tcp(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // So that [::] and 0.0.0.0 can both be asked for.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
-fn explain_tcp(error: &io::Error) -> String {
+fn explain_tcp(error: &io::Error, option: &str) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "address already in use (another fanfare? try --admin with another port, or off)".into()
+            format!("address already in use (another fanfare? try {option})")
         }
         io::ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
         io::ErrorKind::PermissionDenied => {
@@ -57,9 +71,34 @@ fn explain_tcp(error: &io::Error) -> String {
     }
 }
 
+/// Where a socket is bound; `None` for what is neither TCP nor a path.
+///
+/// # Errors
+/// Those of `getsockname`.
+pub fn place_of(socket: &OwnedFd) -> io::Result<Option<Place>> {
+    let address = SockRef::from(socket).local_addr()?;
+    Ok(match address.as_socket() {
+        Some(address) => Some(Place::from(address)),
+        None => address.as_pathname().map(|path| Place::Unix(path.into())),
+    })
+}
+
+/// Takes from `inherited` the socket that is bound where `wanted` says; any port
+/// does for port 0.
+pub fn take_inherited(inherited: &mut Vec<OwnedFd>, wanted: &Place) -> Option<OwnedFd> {
+    let fits = |socket: &OwnedFd| match (wanted, place_of(socket).ok().flatten()) {
+        (Place::Tcp(wanted), Some(Place::Tcp(bound))) if wanted.port() == 0 => {
+            wanted.ip() == bound.ip()
+        }
+        (wanted, bound) => bound.as_ref() == Some(wanted),
+    };
+    let at = inherited.iter().position(fits)?;
+    Some(inherited.swap_remove(at))
+}
+
 /// A listening Unix socket's file, removed with it.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     /// Device and inode: what has come to lie at the path since is not ours.
     id: (u64, u64),
@@ -70,14 +109,18 @@ impl Drop for SocketFile {
         if identity(&self.path).ok() == Some(self.id)
             && let Err(error) = fs::remove_file(&self.path)
         {
-            tracing::warn!(path = %self.path.display(), %error, "cannot remove the admin socket");
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the socket");
         }
     }
 }
 
-/// Binds a Unix socket. One that a daemon has left behind is replaced; one on
-/// which somebody answers is not, nor is a file that is no socket.
-pub(super) fn unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
+/// Binds a Unix socket, which listens then. One that a daemon has left behind is
+/// replaced; one on which somebody answers is not, nor is a file that is no socket.
+/// `mode` says who may connect.
+///
+/// # Errors
+/// A sentence.
+pub fn unix(path: &Path, mode: u32, backlog: i32) -> Result<(Socket, SocketFile), BindError> {
     let refuse = |cause: &dyn ToString| BindError::new(path.display(), cause.to_string());
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
@@ -87,7 +130,7 @@ pub(super) fn unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError>
         // No file is as it should be; other trouble shows on binding.
         Err(_) => {}
     }
-    bind_unix(path).map_err(|error| refuse(&explain_unix(&error)))
+    bind_unix(path, mode, backlog).map_err(|error| BindError::unix(path, &error))
 }
 
 /// Removes a socket that nobody listens on.
@@ -102,28 +145,30 @@ fn clear(path: &Path) -> Result<(), String> {
     }
 }
 
-fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+fn bind_unix(path: &Path, mode: u32, backlog: i32) -> io::Result<(Socket, SocketFile)> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(path)?)?;
     let file = SocketFile {
         path: path.to_owned(),
         id: identity(path)?,
     };
     // Before it listens, so that nobody else gets in between.
-    fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
-    socket.listen(BACKLOG)?;
-    Ok((UnixListener::from(OwnedFd::from(socket)), file))
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    socket.listen(backlog)?;
+    Ok((socket, file))
 }
 
 /// The file of a Unix socket that another process has bound.
-pub(super) fn inherit(path: &Path) -> Result<SocketFile, BindError> {
+///
+/// # Errors
+/// A sentence, when the file is gone: then nobody gets to the socket any more.
+pub fn inherit(path: &Path) -> Result<SocketFile, BindError> {
     match identity(path) {
         Ok(id) => Ok(SocketFile {
             path: path.to_owned(),
             id,
         }),
-        Err(error) => Err(BindError::new(path.display(), error)),
+        Err(error) => Err(BindError::unix(path, &error)),
     }
 }
 
@@ -143,12 +188,23 @@ fn explain_unix(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
+
+    const MODE: u32 = 0o600;
+
+    fn unix(path: &Path) -> Result<(Socket, SocketFile), BindError> {
+        super::unix(path, MODE, 8)
+    }
 
     #[test]
     fn a_taken_port_is_refused_in_a_sentence() {
-        let (_held, address) = tcp("127.0.0.1:0".parse().unwrap()).unwrap();
-        let sentence = tcp(address).unwrap_err().to_string();
+        let held = tcp("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        held.listen(1).unwrap();
+        let address = held.local_addr().unwrap().as_socket().unwrap();
+        let error = tcp(address, false).unwrap_err();
+        let sentence = BindError::tcp(address, &error, "--admin").to_string();
         assert!(
             sentence.starts_with(&format!("cannot listen on {address}")),
             "{sentence}"
@@ -162,7 +218,7 @@ mod tests {
         let path = folder.path().join("admin.sock");
         let (_listener, file) = unix(&path).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, SOCKET_MODE);
+        assert_eq!(mode & 0o777, MODE);
         drop(file);
         assert!(!path.exists());
     }
@@ -210,5 +266,23 @@ mod tests {
         assert!(missing.to_string().contains("folder is not there"));
         let long = unix(&folder.path().join("x".repeat(200))).unwrap_err();
         assert!(long.to_string().contains("too long"), "{long}");
+    }
+
+    #[test]
+    fn an_inherited_socket_is_found_by_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let (local, _file) = unix(&path).unwrap();
+        let tcp = tcp("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let address = tcp.local_addr().unwrap().as_socket().unwrap();
+        let mut inherited: Vec<OwnedFd> = vec![local.into(), tcp.into()];
+        let mut take = |word: &str| {
+            let place = Place::parse(word).unwrap();
+            take_inherited(&mut inherited, &place).is_some()
+        };
+        assert!(!take("127.0.0.2:0") && !take("[::1]:0") && !take("unix:/elsewhere"));
+        assert!(take(&format!("unix:{}", path.display())));
+        assert!(take(&address.to_string()));
+        assert!(inherited.is_empty());
     }
 }

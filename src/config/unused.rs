@@ -1,0 +1,96 @@
+//! What is given and then not used, so that it can be said.
+
+use super::{Deflate, ProxyHeader, Settings, Zerocopy};
+
+impl Settings {
+    /// A sentence for each setting that has been changed and means nothing beside
+    /// the others.
+    pub fn unused(&self) -> Vec<String> {
+        let standard = Settings::default();
+        let mut found = Vec::new();
+        let mut without = |is_off: bool, why: &str, keys: &[&str]| {
+            let given = keys.iter().filter(|key| self.differs(key, &standard));
+            found.extend(
+                given
+                    .filter(|_| is_off)
+                    .map(|key| format!("{key} is not used: {why}")),
+            );
+        };
+        without(
+            self.zerocopy == Zerocopy::Never,
+            "zerocopy is never",
+            &["zerocopy_bytes_min"],
+        );
+        without(
+            self.deflate == Deflate::Off,
+            "deflate is off",
+            &["deflate_level", "deflate_bytes_min"],
+        );
+        without(
+            self.retain_messages_max == 0,
+            "retain_messages_max is 0, so that topics keep nothing",
+            &["retain_bytes_max", "retain_ms_max"],
+        );
+        without(
+            self.admin.is_empty() && self.api.is_empty(),
+            "admin and api are off",
+            &["admin_token_file"],
+        );
+        without(
+            self.proxy_header == ProxyHeader::None,
+            "proxy_header is none, so that all clients of a proxy count as one address",
+            &["trusted_proxies"],
+        );
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_all_used() {
+        assert_eq!(Settings::default().unused(), [""; 0]);
+    }
+
+    #[test]
+    fn what_means_nothing_beside_the_others_is_named_with_the_reason() {
+        let settings = Settings {
+            zerocopy: Zerocopy::Never,
+            zerocopy_bytes_min: 1,
+            deflate: Deflate::Off,
+            deflate_level: 9,
+            retain_messages_max: 0,
+            retain_ms_max: 1,
+            admin: Vec::new(),
+            admin_token_file: Some("/token".into()),
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            ..Settings::default()
+        };
+        let found = settings.unused();
+        let keys: Vec<_> = found
+            .iter()
+            .filter_map(|note| note.split(' ').next())
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "zerocopy_bytes_min",
+                "deflate_level",
+                "retain_ms_max",
+                "admin_token_file",
+                "trusted_proxies"
+            ]
+        );
+        assert_eq!(
+            found[0],
+            "zerocopy_bytes_min is not used: zerocopy is never"
+        );
+        let used = Settings {
+            zerocopy: Zerocopy::Auto,
+            ..settings
+        };
+        assert_eq!(used.unused().len(), 4);
+    }
+}
