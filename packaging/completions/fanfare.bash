@@ -53,7 +53,7 @@ _fanfare() {
 
     case "${cmd}" in
         fanfare)
-            opts="-h -V --config --listen --admin-token-file --origins --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --unsent-bytes-max --retry-after-s --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --partial-bytes-max --deflate --log-bytes-total-max --lag-policy --help --version check-config probe serve upgrade help"
+            opts="-h -V --config --listen --admin-token-file --origins --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --retry-after-s --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --partial-bytes-max --deflate --log-bytes-total-max --lag-policy --help --version check-config probe serve upgrade help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -174,6 +174,13 @@ _fanfare() {
                     return 0
                     ;;
                 --ping-interval-ms)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --stall-ms-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -489,7 +496,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__serve)
-            opts="-h --config --listen --admin-token-file --origins --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --unsent-bytes-max --retry-after-s --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --partial-bytes-max --deflate --log-bytes-total-max --lag-policy --help"
+            opts="-h --config --listen --admin-token-file --origins --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --retry-after-s --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --partial-bytes-max --deflate --log-bytes-total-max --lag-policy --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -610,6 +617,13 @@ _fanfare() {
                     return 0
                     ;;
                 --ping-interval-ms)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --stall-ms-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -813,7 +827,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__upgrade)
-            opts="-h --config --listen --admin-token-file --origins --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --unsent-bytes-max --retry-after-s --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --partial-bytes-max --deflate --log-bytes-total-max --lag-policy --help"
+            opts="-h --config --listen --admin-token-file --origins --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --retry-after-s --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --partial-bytes-max --deflate --log-bytes-total-max --lag-policy --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -934,6 +948,13 @@ _fanfare() {
                     return 0
                     ;;
                 --ping-interval-ms)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --stall-ms-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fanfare_global_optspecs
-    string join \n config= listen= admin-token-file= origins= trusted-proxies= drain-ms-max= receive-buffers= zerocopy-bytes-min= connections-max= connections-per-address-max= handshakes-max= handshake-ms-max= head-bytes-max= idle-ms-max= ping-interval-ms= unsent-bytes-max= retry-after-s= message-bytes-max= message-ms-max= inbound-messages-per-s-max= inbound-bytes-per-s-max= deflate-level= deflate-bytes-min= topics-max= log-bytes-max= ahead-bytes-max= retain-messages-max= retain-bytes-max= retain-ms-max= lag-bytes-max= admin= api= metrics= proxy-header= cores= log= log-format= zerocopy= partial-bytes-max= deflate= log-bytes-total-max= lag-policy= h/help V/version
+    string join \n config= listen= admin-token-file= origins= trusted-proxies= drain-ms-max= receive-buffers= zerocopy-bytes-min= connections-max= connections-per-address-max= handshakes-max= handshake-ms-max= head-bytes-max= idle-ms-max= ping-interval-ms= stall-ms-max= unsent-bytes-max= retry-after-s= message-bytes-max= message-ms-max= inbound-messages-per-s-max= inbound-bytes-per-s-max= deflate-level= deflate-bytes-min= topics-max= log-bytes-max= ahead-bytes-max= retain-messages-max= retain-bytes-max= retain-ms-max= lag-bytes-max= admin= api= metrics= proxy-header= cores= log= log-format= zerocopy= partial-bytes-max= deflate= log-bytes-total-max= lag-policy= h/help V/version
 end
 
 function __fish_fanfare_needs_command
@@ -39,6 +39,7 @@ complete -c fanfare -n "__fish_fanfare_needs_command" -l handshake-ms-max -d 'Ti
 complete -c fanfare -n "__fish_fanfare_needs_command" -l head-bytes-max -d 'Size of an HTTP request head [default: 8KiB] [allowed: 256 to 64 KiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l idle-ms-max -d 'A connection that has been silent for this long is closed [default: 120000] [allowed: 20 to 86400000 milliseconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l ping-interval-ms -d 'A connection that has been silent for this long is sent a ping [default: 30000] [allowed: 10 to 86400000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l stall-ms-max -d 'How long a connection\'s socket may take nothing of what it is sent before the lag policy applies [default: 60000] [allowed: 20 to 86400000 milliseconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l unsent-bytes-max -d 'Bytes of one connection that the kernel may hold unsent; the rest waits in the shared log [default: 256KiB] [allowed: 4 KiB to 1 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l retry-after-s -d 'Seconds in the Retry-After header of a 503 answer [default: 2] [allowed: 1 to 3600 seconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l message-bytes-max -d 'Size of one message; beyond it the connection is closed with 1009 [default: 1MiB] [allowed: 1 to 64 MiB]' -r -f
@@ -105,6 +106,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l handshake-ms-m
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l head-bytes-max -d 'Size of an HTTP request head [default: 8KiB] [allowed: 256 to 64 KiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l idle-ms-max -d 'A connection that has been silent for this long is closed [default: 120000] [allowed: 20 to 86400000 milliseconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l ping-interval-ms -d 'A connection that has been silent for this long is sent a ping [default: 30000] [allowed: 10 to 86400000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l stall-ms-max -d 'How long a connection\'s socket may take nothing of what it is sent before the lag policy applies [default: 60000] [allowed: 20 to 86400000 milliseconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l unsent-bytes-max -d 'Bytes of one connection that the kernel may hold unsent; the rest waits in the shared log [default: 256KiB] [allowed: 4 KiB to 1 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l retry-after-s -d 'Seconds in the Retry-After header of a 503 answer [default: 2] [allowed: 1 to 3600 seconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l message-bytes-max -d 'Size of one message; beyond it the connection is closed with 1009 [default: 1MiB] [allowed: 1 to 64 MiB]' -r -f
@@ -163,6 +165,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l handshake-ms
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l head-bytes-max -d 'Size of an HTTP request head [default: 8KiB] [allowed: 256 to 64 KiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l idle-ms-max -d 'A connection that has been silent for this long is closed [default: 120000] [allowed: 20 to 86400000 milliseconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l ping-interval-ms -d 'A connection that has been silent for this long is sent a ping [default: 30000] [allowed: 10 to 86400000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l stall-ms-max -d 'How long a connection\'s socket may take nothing of what it is sent before the lag policy applies [default: 60000] [allowed: 20 to 86400000 milliseconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l unsent-bytes-max -d 'Bytes of one connection that the kernel may hold unsent; the rest waits in the shared log [default: 256KiB] [allowed: 4 KiB to 1 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l retry-after-s -d 'Seconds in the Retry-After header of a 503 answer [default: 2] [allowed: 1 to 3600 seconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l message-bytes-max -d 'Size of one message; beyond it the connection is closed with 1009 [default: 1MiB] [allowed: 1 to 64 MiB]' -r -f

@@ -194,6 +194,8 @@ settings! {
             "A connection that has been silent for this long is closed";
         ping_interval_ms: u64 = "30000", Millis(10, DAY_MS), Reload,
             "A connection that has been silent for this long is sent a ping";
+        stall_ms_max: u64 = "60000", Millis(20, DAY_MS), Reload,
+            "How long a connection's socket may take nothing of what it is sent before the lag policy applies";
         unsent_bytes_max: usize = "256KiB", Bytes(4 * KIB, GIB), Reload,
             "Bytes of one connection that the kernel may hold unsent; the rest waits in the shared log";
         retry_after_s: u64 = "2", Seconds(1, 3600), Reload,

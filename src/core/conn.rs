@@ -5,94 +5,102 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 
+use super::lane::Lane;
+use super::subs::{List, SubId, Subs, Subscription};
+use crate::protocol::dialect::Dialect;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::Reader;
 use crate::protocol::ws::deflate::Inflater;
 use crate::ring::Errno;
 
-/// Bytes of answers that wait for one peer. Beyond: it asks faster than it
-/// reads, and is cut off as a control flood.
-pub(super) const LANE_BYTES_MAX: usize = 64 << 10;
 /// Own messages that a publisher is yet to step over. Beyond: it publishes
 /// faster than it reads, and is paused.
 pub(super) const OWN_MAX: usize = 4096;
 
-/// Where a connection is in its life.
+/// Where a connection is in its life. Each phase but the first is entered by one
+/// function, see `closing.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Messages go both ways.
     Open,
     /// It is sent what it is still owed, then the close frame.
-    Finishing,
+    Draining,
     /// The close frame is in the lane or gone; the peer's end is awaited.
     Closing,
     /// Both directions are shut; what was asked of the ring is awaited.
-    Ending,
+    ShutDown,
 }
 
 /// What is outstanding or known about a connection, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Flags(u16);
+pub(super) struct Flags(u32);
 
 impl Flags {
     /// A receive is armed.
-    pub(super) const RECEIVING: u16 = 1;
-    /// A run of the log is being sent.
-    pub(super) const SENDING_LOG: u16 = 1 << 1;
-    /// The lane is being sent.
-    pub(super) const SENDING_LANE: u16 = 1 << 2;
+    pub(super) const RECEIVING: u32 = 1;
+    /// A run of one log is being sent, straight from it.
+    pub(super) const SENDING_RUN: u32 = 1 << 1;
+    /// The pieces in [`Extra::sending`] are being sent.
+    pub(super) const SENDING_PIECES: u32 = 1 << 2;
     /// The socket is full; its readiness is awaited.
-    pub(super) const AWAITING: u16 = 1 << 3;
+    pub(super) const AWAITING: u32 = 1 << 3;
     /// A shutdown or close is under way.
-    pub(super) const SHUTTING: u16 = 1 << 4;
-    /// The cursor may stand inside a frame.
-    pub(super) const MID_FRAME: u16 = 1 << 5;
+    pub(super) const SHUTTING: u32 = 1 << 4;
+    /// The cursor of [`Conn::current`] may stand inside a frame.
+    pub(super) const MID_FRAME: u32 = 1 << 5;
     /// It hears its own messages.
-    pub(super) const ECHO: u16 = 1 << 6;
-    /// It speaks the chat subprotocol.
-    pub(super) const CHAT: u16 = 1 << 7;
+    pub(super) const ECHO: u32 = 1 << 6;
+    /// It is in the room: its end is to be told where its dialect does so.
+    pub(super) const PRESENT: u32 = 1 << 7;
     /// Zero copy does not pay on its route.
-    pub(super) const COPIES: u16 = 1 << 8;
+    pub(super) const COPIES: u32 = 1 << 8;
     /// It is in the list of those to be looked at in this turn.
-    pub(super) const DIRTY: u16 = 1 << 9;
+    pub(super) const DIRTY: u32 = 1 << 9;
     /// The peer will send no more.
-    pub(super) const ENDED: u16 = 1 << 10;
+    pub(super) const ENDED: u32 = 1 << 10;
     /// The peer has sent its close frame.
-    pub(super) const PEER_CLOSED: u16 = 1 << 11;
-    /// There is something in [`Conn::extra`] that fan-out must mind.
-    pub(super) const SPECIAL: u16 = 1 << 12;
+    pub(super) const PEER_CLOSED: u32 = 1 << 11;
+    /// What it is sent next is more than its first log: fan-out leaves it to the
+    /// look that follows.
+    pub(super) const ATTENTION: u32 = 1 << 12;
     /// The send direction has been shut down.
-    pub(super) const SHUT_WRITE: u16 = 1 << 13;
+    pub(super) const SHUT_WRITE: u32 = 1 << 13;
     /// Both directions have been shut down.
-    pub(super) const SHUT_BOTH: u16 = 1 << 14;
+    pub(super) const SHUT_BOTH: u32 = 1 << 14;
     /// It reads history from the raw view, and moves to its own once it has
     /// caught up.
-    pub(super) const CATCHING_UP: u16 = 1 << 15;
+    pub(super) const CATCHING_UP: u32 = 1 << 15;
+    /// It follows, or has followed, more than one topic.
+    pub(super) const MANY: u32 = 1 << 16;
+    /// Its first subscription stands in the ready-ring.
+    pub(super) const READY: u32 = 1 << 17;
+    /// Its compressed messages may refer to earlier ones.
+    pub(super) const TAKEOVER: u32 = 1 << 18;
 
-    const SENDING: u16 = Self::SENDING_LOG | Self::SENDING_LANE;
+    const SENDING: u32 = Self::SENDING_RUN | Self::SENDING_PIECES;
     /// Nothing can be sent while one of these is set.
-    pub(super) const BUSY: u16 = Self::SENDING | Self::AWAITING;
+    pub(super) const BUSY: u32 = Self::SENDING | Self::AWAITING;
     /// What the ring still has to answer before the slot can be emptied.
-    pub(super) const OUTSTANDING: u16 =
+    pub(super) const OUTSTANDING: u32 =
         Self::RECEIVING | Self::SENDING | Self::AWAITING | Self::SHUTTING;
 
     #[inline]
-    pub(super) fn any(self, bits: u16) -> bool {
+    pub(super) fn any(self, bits: u32) -> bool {
         self.0 & bits != 0
     }
 
     /// These bits of it.
-    pub(super) fn only(self, bits: u16) -> u16 {
+    pub(super) fn only(self, bits: u32) -> u32 {
         self.0 & bits
     }
 
     #[inline]
-    pub(super) fn set(&mut self, bits: u16) {
+    pub(super) fn set(&mut self, bits: u32) {
         self.0 |= bits;
     }
 
     #[inline]
-    pub(super) fn clear(&mut self, bits: u16) {
+    pub(super) fn clear(&mut self, bits: u32) {
         self.0 &= !bits;
     }
 }
@@ -128,19 +136,14 @@ impl Peer {
 pub(super) struct Rate {
     second: u32,
     messages: u32,
-    bytes: u64,
+    /// No more than 4 GiB in a second are told apart.
+    bytes: u32,
 }
 
 impl Rate {
     /// Counts one message; false when it is one too many in this second.
     #[inline]
-    pub(super) fn admit(
-        &mut self,
-        now_ms: u64,
-        len: usize,
-        messages_max: u64,
-        bytes_max: u64,
-    ) -> bool {
+    pub(super) fn admit_message(&mut self, now_ms: u64, messages_max: u64) -> bool {
         let second = (now_ms / 1000) as u32;
         if second != self.second {
             *self = Rate {
@@ -149,25 +152,53 @@ impl Rate {
             };
         }
         self.messages = self.messages.saturating_add(1);
-        self.bytes += len as u64;
-        (messages_max == 0 || u64::from(self.messages) <= messages_max)
-            && (bytes_max == 0 || self.bytes <= bytes_max)
+        messages_max == 0 || u64::from(self.messages) <= messages_max
+    }
+
+    /// Counts the bytes of the message that has just been counted; false when
+    /// they are too many for this second.
+    #[inline]
+    pub(super) fn admit_bytes(&mut self, len: usize, bytes_max: u64) -> bool {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        self.bytes = self.bytes.saturating_add(len);
+        bytes_max == 0 || u64::from(self.bytes) <= bytes_max
+    }
+
+    /// Bytes that may still come in this second.
+    pub(super) fn bytes_left(&self, bytes_max: u64) -> usize {
+        if bytes_max == 0 {
+            return usize::MAX;
+        }
+        let left = bytes_max.saturating_sub(u64::from(self.bytes));
+        usize::try_from(left).unwrap_or(usize::MAX)
     }
 }
 
-/// When and why a connection is to be closed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Finish {
-    /// It is owed the log up to here.
-    pub(super) position: u64,
+/// How an open connection comes to its close frame.
+#[derive(Debug, Clone)]
+pub(super) struct Drain {
+    /// What it is still owed: each of its subscriptions up to a position. One
+    /// that is not listed is owed nothing.
+    pub(super) until: Vec<(SubId, u64)>,
     pub(super) reason: CloseReason,
     /// Of the close frame; 0 is none.
     pub(super) code: u16,
 }
 
+impl Drain {
+    /// How far a subscription is to go.
+    pub(super) fn until(&self, id: SubId) -> u64 {
+        let owed = self.until.iter().find(|(owed, _)| *owed == id);
+        owed.map_or(0, |(_, position)| *position)
+    }
+}
+
 /// What a publisher has sent that is not read from for now.
 #[derive(Default)]
 pub(super) struct Pause {
+    /// A message for which there was no room in the log, plain: text or not, and
+    /// whether its publisher shall hear it.
+    pub(super) unpublished: Option<Unpublished>,
     /// What had come before the receive was called off.
     pub(super) unread: Vec<u8>,
     /// The receive has been called off.
@@ -176,49 +207,108 @@ pub(super) struct Pause {
     pub(super) ended: Option<Option<Errno>>,
 }
 
+/// A message that waits for room in the log.
+pub(super) struct Unpublished {
+    pub(super) text: bool,
+    pub(super) payload: Vec<u8>,
+}
+
+impl Pause {
+    /// Bytes that are accounted as those of half-received messages.
+    pub(super) fn held_bytes(&self) -> usize {
+        let unpublished = self.unpublished.as_ref();
+        self.unread.len() + unpublished.map_or(0, |message| message.payload.len())
+    }
+}
+
+/// A part of what is sent in one go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// So many bytes of the lane.
+    Lane(u32),
+    /// A run of a log. It ends at a boundary between messages.
+    Run { id: SubId, from: u64, to: u64 },
+}
+
+/// A connection's subscriptions beyond the first.
+#[derive(Default)]
+pub(super) struct Many {
+    pub(super) list: List,
+    pub(super) count: u32,
+    /// Those that may have something to send, in turn.
+    pub(super) ready: VecDeque<SubId>,
+    /// The one whose frame has been begun, or whose run is being sent.
+    pub(super) current: Option<SubId>,
+}
+
 /// What only few connections have at a time.
 #[derive(Default)]
 pub(super) struct Extra {
-    /// Frames for this peer alone, ahead of the log.
-    pub(super) lane: Vec<u8>,
-    /// Positions of its own messages that it must not hear, oldest first.
-    pub(super) own: VecDeque<Range<u64>>,
-    pub(super) finish: Option<Finish>,
+    /// What is for this peer alone.
+    pub(super) lane: Lane,
+    /// Its own messages that it must not hear, oldest first for each
+    /// subscription.
+    pub(super) own: VecDeque<(SubId, Range<u64>)>,
+    /// What is being sent, where that is more than one run of one log.
+    pub(super) sending: Vec<Piece>,
+    /// Subscriptions that end with the frame that is under way.
+    pub(super) leaving: Vec<SubId>,
+    pub(super) drain: Option<Drain>,
     /// When patience with a closing peer ends.
     pub(super) deadline_ms: Option<u64>,
     /// Its window, where it may refer to its earlier messages.
     pub(super) inflater: Option<Box<Inflater>>,
     /// It is not read from for now.
     pub(super) pause: Option<Pause>,
+    pub(super) many: Option<Box<Many>>,
 }
 
 impl Extra {
     fn is_empty(&self) -> bool {
-        self.is_at_rest() && self.inflater.is_none() && self.pause.is_none()
+        !self.wants_attention()
+            && self.deadline_ms.is_none()
+            && self.inflater.is_none()
+            && self.pause.is_none()
     }
 
-    /// Nothing in it is about what the peer is sent.
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.lane.is_empty()
-            && self.own.is_empty()
-            && self.finish.is_none()
-            && self.deadline_ms.is_none()
+    /// Something in it bears on what the peer is sent next.
+    pub(super) fn wants_attention(&self) -> bool {
+        !self.lane.is_empty()
+            || !self.own.is_empty()
+            || !self.sending.is_empty()
+            || !self.leaving.is_empty()
+            || self.drain.is_some()
+            || self.many.is_some()
+    }
+
+    /// Where the next own message of a subscription ahead of `position` begins,
+    /// and `position` moved over those that begin there.
+    pub(super) fn over_own(&self, id: SubId, mut position: u64) -> (u64, u64) {
+        for (owner, own) in &self.own {
+            if *owner != id {
+                continue;
+            }
+            if own.start > position {
+                return (position, own.start);
+            }
+            position = position.max(own.end);
+        }
+        (position, u64::MAX)
     }
 }
 
 /// One established connection.
 pub(super) struct Conn {
-    /// Position in its topic's log of the next byte it gets.
-    pub(super) cursor: u64,
-    /// Its topic, by the core's own number.
-    pub(super) topic: u32,
-    /// Its place among the topic's subscribers here, while it is one.
-    pub(super) place: u32,
-    /// When it was last heard, in milliseconds of the hub's clock, wrapping.
+    /// Its first subscription.
+    pub(super) sub: Subscription,
+    /// When it was last heard, by the core's patience, wrapping.
     pub(super) heard_ms: u32,
     /// When the message began that it has sent a part of, likewise. Without
     /// meaning while there is none.
     pub(super) begun_ms: u32,
+    /// Since when its socket has taken nothing, likewise. Without meaning while
+    /// it is not awaited.
+    pub(super) stalled_ms: u32,
     /// How much the send under way offers.
     pub(super) offered: u32,
     pub(super) rate: Rate,
@@ -227,6 +317,7 @@ pub(super) struct Conn {
     pub(super) unreleased: u16,
     pub(super) peer: Peer,
     pub(super) phase: Phase,
+    pub(super) dialect: Dialect,
     /// Pings since it was last heard.
     pub(super) pings: u8,
     /// The window it inflates with, in bits; 0 without permessage-deflate.
@@ -236,14 +327,18 @@ pub(super) struct Conn {
 }
 
 const _: () = assert!(size_of::<Conn>() <= 96, "an idle connection stays small");
-
-/// The place of a connection that is not among the subscribers.
-pub(super) const NO_PLACE: u32 = u32::MAX;
+const _: () = assert!(size_of::<Option<Conn>>() == size_of::<Conn>());
 
 impl Conn {
     pub(super) fn extra(&mut self) -> &mut Extra {
-        self.flags.set(Flags::SPECIAL);
         self.extra.get_or_insert_default()
+    }
+
+    /// The extra part, where something is about to be put that bears on what
+    /// the peer is sent next.
+    pub(super) fn attend(&mut self) -> &mut Extra {
+        self.flags.set(Flags::ATTENTION);
+        self.extra()
     }
 
     #[inline]
@@ -251,25 +346,65 @@ impl Conn {
         self.extra.as_mut()?.pause.as_mut()
     }
 
-    /// Lets go of what is used up.
-    pub(super) fn tidy_extra(&mut self) {
-        if self.extra.as_ref().is_some_and(|extra| extra.is_empty()) {
-            self.extra = None;
-            self.flags.clear(Flags::SPECIAL);
+    pub(super) fn many(&self) -> Option<&Many> {
+        self.extra.as_ref()?.many.as_deref()
+    }
+
+    pub(super) fn many_mut(&mut self) -> &mut Many {
+        let many = self.extra().many.as_deref_mut();
+        many.expect("it follows many")
+    }
+
+    /// The subscription whose frame has been begun, or whose run is being sent.
+    #[inline]
+    pub(super) fn current(&self, slot: u32) -> SubId {
+        if self.flags.any(Flags::MANY) {
+            let current = self.many().and_then(|many| many.current);
+            return current.unwrap_or(SubId::first(slot));
+        }
+        SubId::first(slot)
+    }
+
+    /// Puts one of many subscriptions into the ready-ring, once.
+    pub(super) fn make_ready(&mut self, id: SubId, subs: &mut Subs) {
+        let new = match id.slot() {
+            Some(_) => {
+                let ready = self.flags.any(Flags::READY);
+                self.flags.set(Flags::READY);
+                !ready
+            }
+            None => subs.make_ready(id),
+        };
+        if new {
+            self.many_mut().ready.push_back(id);
         }
     }
 
-    /// Steps over own messages that start at the cursor, and says where the
-    /// next one ahead begins.
-    pub(super) fn step_over_own(&mut self) -> Option<u64> {
-        let extra = self.extra.as_mut()?;
-        while let Some(own) = extra.own.front() {
-            if own.start > self.cursor {
-                return Some(own.start);
-            }
-            self.cursor = self.cursor.max(own.end);
-            extra.own.pop_front();
+    pub(super) fn set_current(&mut self, id: SubId) {
+        if let Some(many) = self.extra.as_mut().and_then(|extra| extra.many.as_mut()) {
+            many.current = Some(id);
         }
-        None
+    }
+
+    pub(super) fn drain(&self) -> Option<&Drain> {
+        self.extra.as_ref()?.drain.as_ref()
+    }
+
+    pub(super) fn lane_is_empty(&self) -> bool {
+        let extra = self.extra.as_ref();
+        extra.is_none_or(|extra| extra.lane.is_empty())
+    }
+
+    /// Lets go of what is used up.
+    pub(super) fn tidy(&mut self) {
+        let Some(extra) = &self.extra else {
+            return self.flags.clear(Flags::ATTENTION);
+        };
+        if !extra.wants_attention() {
+            self.flags.clear(Flags::ATTENTION);
+        }
+        if extra.is_empty() {
+            self.extra = None;
+        }
     }
 }

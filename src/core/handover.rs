@@ -4,7 +4,6 @@
 //! nothing. Its connections can then be written down, their sockets handed
 //! out, and everything taken up again elsewhere, or here if that fails.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -12,10 +11,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::conn::{Conn, Extra, Finish, Flags, NO_PLACE, Phase, Rate};
+use super::conn::{Conn, Drain, Extra, Flags, Pause, Phase, Rate, Unpublished};
+use super::lane::After;
 use super::reactor::{Reactor, State};
+use super::subs::{SubId, Subscription};
 use crate::hub::codec::view_of;
 use crate::log::{Segment, Topic, ViewKind};
+use crate::protocol::dialect::Dialect;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::deflate::Inflater;
 use crate::protocol::ws::{Reader, SavedReader};
@@ -28,32 +30,68 @@ pub struct SavedConn {
     pub cookie: u64,
     /// The core it was on.
     pub core: u32,
-    pub topic: String,
     peer: SocketAddr,
-    flags: u16,
+    dialect: u8,
+    flags: u32,
     closing: bool,
-    finish: Option<(u64, u16, u16)>,
+    /// Reason and code of the close that it is to come to.
+    drain: Option<(u16, u16)>,
     deadline_in_ms: Option<u64>,
-    cursor: u64,
+    /// What it follows, its first subscription first, if it has a seat.
+    subs: Vec<SavedSub>,
     window_bits: u8,
     silent_ms: u32,
     /// How long ago the message began that has come in part.
     begun_ms: u32,
     pings: u8,
-    lane: Vec<u8>,
-    own: Vec<(u64, u64)>,
+    lane: Vec<SavedEntry>,
+    /// The first entry begins inside a frame.
+    lane_begun: bool,
+    /// What it said that waits for room, and what came behind that.
+    unpublished: Option<(bool, Vec<u8>)>,
+    unread: Vec<u8>,
     reader: SavedReader,
     /// The client's window, if it keeps one.
     window: Option<Vec<u8>>,
 }
 
+/// One subscription, written down.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SavedSub {
+    /// The topic's epoch.
+    topic: u64,
+    /// It lies in the connection's record.
+    first: bool,
+    cursor: u64,
+    /// Its own messages that it must not hear.
+    own: Vec<(u64, u64)>,
+    /// How far it is to go, where the connection drains.
+    until: u64,
+    /// Its frame is the one that has been begun.
+    current: bool,
+    /// It ends with that frame.
+    leaving: bool,
+}
+
+/// One entry of a lane, and what it waits for: one of the subscriptions, and a
+/// position.
+type SavedEntry = (Vec<u8>, Option<(u32, u64)>);
+
+impl SavedConn {
+    /// The epochs of the topics that it follows.
+    pub fn topics(&self) -> impl Iterator<Item = u64> {
+        self.subs.iter().map(|sub| sub.topic)
+    }
+}
+
 /// Flags that hold in any process.
-const KEPT: u16 = Flags::MID_FRAME
+const KEPT: u32 = Flags::MID_FRAME
     | Flags::ECHO
-    | Flags::CHAT
+    | Flags::PRESENT
     | Flags::COPIES
     | Flags::ENDED
     | Flags::PEER_CLOSED
+    | Flags::TAKEOVER
     | Flags::CATCHING_UP;
 
 /// All that a frozen core holds, but for the sockets.
@@ -96,7 +134,7 @@ impl<R: Ring> Reactor<R> {
         for slot in slots {
             self.state.mark(slot);
         }
-        let numbers: Vec<u32> = self.state.locals.numbers().collect();
+        let numbers: Vec<u32> = self.state.feeds.numbers().collect();
         for number in numbers {
             self.state.grow(number);
         }
@@ -121,8 +159,8 @@ impl<R: Ring> Reactor<R> {
         self.ring.plain()
     }
 
-    /// Takes up a connection where another process left it. Nothing is asked
-    /// of the socket before [`Reactor::thaw`].
+    /// Takes up a connection where another process left it, with the topics that
+    /// it follows. Nothing is asked of the socket before [`Reactor::thaw`].
     ///
     /// # Errors
     /// What is wrong with the record, or kept the socket out of the ring.
@@ -130,10 +168,10 @@ impl<R: Ring> Reactor<R> {
         &mut self,
         socket: &impl AsRawFd,
         saved: SavedConn,
-        topic: Option<Arc<Topic>>,
+        topics: Vec<Option<Arc<Topic>>>,
     ) -> Result<(), String> {
         self.state.frozen = true;
-        let slot = self.state.restore(saved, topic)?;
+        let slot = self.state.restore(saved, topics)?;
         let attached = self.ring.attach(slot, socket);
         attached.map_err(|error| format!("cannot register a connection: {error}"))
     }
@@ -143,54 +181,87 @@ impl State {
     fn save(&mut self) -> SavedCore {
         let mut saved = Vec::new();
         for (slot, conn) in self.conns.iter() {
-            if conn.phase == Phase::Ending {
-                continue;
+            if conn.phase != Phase::ShutDown {
+                saved.push((slot, self.save_conn(slot, conn)));
             }
-            let topic = self.locals.topic_of(conn.topic, conn.place);
-            saved.push((slot, self.save_conn(conn, topic)));
         }
         let mut held = Vec::new();
-        for local in self.locals.iter_mut() {
-            for segment in local.window.iter() {
-                held.push((local.topic.clone(), local.kind, segment.clone()));
+        for feed in self.feeds.iter() {
+            for segment in feed.window.iter() {
+                held.push((feed.topic.clone(), feed.kind, segment.clone()));
             }
         }
         SavedCore { conns: saved, held }
     }
 
-    fn save_conn(&self, conn: &Conn, topic: Option<&Arc<Topic>>) -> SavedConn {
+    fn save_conn(&self, slot: u32, conn: &Conn) -> SavedConn {
         let extra = conn.extra.as_deref();
-        let finish = extra.and_then(|extra| extra.finish);
-        let deadline_ms = extra.and_then(|extra| extra.deadline_ms);
+        let drain = conn.drain();
+        let pause = extra.and_then(|extra| extra.pause.as_ref());
+        let unpublished = pause.and_then(|pause| pause.unpublished.as_ref());
+        let ids = self.subscriptions(slot);
+        let parts = extra.into_iter().flat_map(|extra| extra.lane.parts());
+        let entry = |(bytes, after): (&[u8], Option<After>)| {
+            let after = after.and_then(|After { sub, position }| {
+                let at = ids.iter().position(|id| *id == sub)?;
+                Some((at as u32, position))
+            });
+            (bytes.to_vec(), after)
+        };
         SavedConn {
             cookie: 0,
             core: self.core as u32,
-            topic: topic.map_or_else(String::new, |topic| topic.name().to_string()),
             peer: conn.peer.address(),
+            dialect: conn.dialect.number(),
             flags: conn.flags.only(KEPT),
             closing: conn.phase == Phase::Closing,
-            finish: finish.map(|f| (f.position, f.reason.index() as u16, f.code)),
-            deadline_in_ms: deadline_ms.map(|at| at.saturating_sub(self.now_ms)),
-            cursor: conn.cursor,
+            drain: drain.map(|drain| (drain.reason.index() as u16, drain.code)),
+            deadline_in_ms: extra
+                .and_then(|extra| extra.deadline_ms)
+                .map(|at| at.saturating_sub(self.patience_ms)),
+            lane: parts.map(entry).collect(),
+            lane_begun: extra.is_some_and(|extra| extra.lane.is_begun()),
+            subs: ids
+                .iter()
+                .map(|id| self.save_sub(slot, conn, *id))
+                .collect(),
             window_bits: conn.window_bits,
-            silent_ms: (self.now_ms as u32).wrapping_sub(conn.heard_ms),
-            begun_ms: (self.now_ms as u32).wrapping_sub(conn.begun_ms),
+            silent_ms: (self.patience_ms as u32).wrapping_sub(conn.heard_ms),
+            begun_ms: (self.patience_ms as u32).wrapping_sub(conn.begun_ms),
             pings: conn.pings,
-            lane: extra.map_or_else(Vec::new, |extra| extra.lane.clone()),
-            own: extra.map_or_else(Vec::new, |extra| {
-                extra.own.iter().map(|own| (own.start, own.end)).collect()
-            }),
+            unpublished: unpublished.map(|message| (message.text, message.payload.clone())),
+            unread: pause.map_or_else(Vec::new, |pause| pause.unread.clone()),
             reader: conn.reader.save(),
             window: extra.and_then(|extra| Some(extra.inflater.as_ref()?.window().to_vec())),
         }
     }
 
-    fn restore(&mut self, saved: SavedConn, topic: Option<Arc<Topic>>) -> Result<u32, String> {
+    fn save_sub(&self, slot: u32, conn: &Conn, id: SubId) -> SavedSub {
+        let extra = conn.extra.as_deref();
+        let sub = self.look_at_sub(id);
+        let own = extra.into_iter().flat_map(|extra| &extra.own);
+        let own = own.filter(|(owner, _)| *owner == id);
+        SavedSub {
+            topic: self.feeds.look_at(sub.feed).topic.epoch(),
+            first: id.slot().is_some(),
+            cursor: sub.cursor,
+            own: own.map(|(_, own)| (own.start, own.end)).collect(),
+            until: conn.drain().map_or(0, |drain| drain.until(id)),
+            current: conn.current(slot) == id,
+            leaving: extra.is_some_and(|extra| extra.leaving.contains(&id)),
+        }
+    }
+
+    fn restore(
+        &mut self,
+        saved: SavedConn,
+        topics: Vec<Option<Arc<Topic>>>,
+    ) -> Result<u32, String> {
         let reader = Reader::restore(saved.reader).ok_or("a reader's state makes no sense")?;
-        let finish = match saved.finish {
+        let drain = match saved.drain {
             None => None,
-            Some((position, reason, code)) => Some(Finish {
-                position,
+            Some((reason, code)) => Some(Drain {
+                until: Vec::new(),
                 reason: CloseReason::all()
                     .nth(reason.into())
                     .ok_or("a close reason is unknown")?,
@@ -199,66 +270,117 @@ impl State {
         };
         let mut flags = Flags::default();
         flags.set(saved.flags & KEPT);
+        let phase = match (saved.closing, &drain) {
+            (true, _) => Phase::Closing,
+            (false, Some(_)) => Phase::Draining,
+            (false, None) => Phase::Open,
+        };
+        let pause = (saved.unpublished.is_some() || !saved.unread.is_empty()).then(|| Pause {
+            unpublished: saved
+                .unpublished
+                .map(|(text, payload)| Unpublished { text, payload }),
+            unread: saved.unread,
+            ..Pause::default()
+        });
+        let paused = pause.is_some();
+        let held = reader.buffered_bytes() + pause.as_ref().map_or(0, Pause::held_bytes);
         let extra = Extra {
-            lane: saved.lane,
-            own: saved
-                .own
-                .iter()
-                .map(|(start, end)| *start..*end)
-                .collect::<VecDeque<_>>(),
-            finish,
-            deadline_ms: saved.deadline_in_ms.map(|ms| self.now_ms + ms),
+            drain,
+            deadline_ms: saved.deadline_in_ms.map(|ms| self.patience_ms + ms),
             inflater: saved
                 .window
                 .map(|window| Box::new(Inflater::resume(&window))),
-            pause: None,
+            pause,
+            ..Extra::default()
         };
-        let phase = match (saved.closing, finish) {
-            (true, _) => Phase::Closing,
-            (false, Some(_)) => Phase::Finishing,
-            (false, None) => Phase::Open,
-        };
-        let kind = match flags.any(Flags::CATCHING_UP) {
-            true => ViewKind::Raw,
-            false => view_of(saved.window_bits),
-        };
-        let mut conn = Conn {
-            cursor: saved.cursor,
-            topic: 0,
-            place: NO_PLACE,
-            heard_ms: (self.now_ms as u32).wrapping_sub(saved.silent_ms),
-            begun_ms: (self.now_ms as u32).wrapping_sub(saved.begun_ms),
+        let conn = Conn {
+            sub: Subscription::NONE,
+            heard_ms: (self.patience_ms as u32).wrapping_sub(saved.silent_ms),
+            begun_ms: (self.patience_ms as u32).wrapping_sub(saved.begun_ms),
+            stalled_ms: 0,
             offered: 0,
             rate: Rate::default(),
             flags,
             unreleased: 0,
             peer: saved.peer.into(),
             phase,
+            dialect: Dialect::from_number(saved.dialect).ok_or("a dialect is unknown")?,
             pings: saved.pings,
             window_bits: saved.window_bits,
             reader,
-            extra: None,
+            extra: Some(Box::new(extra)),
         };
-        let held = conn.reader.buffered_bytes();
-        *conn.extra() = extra;
-        conn.tidy_extra();
         let slot = self
             .conns
             .insert(conn)
             .ok_or("there are more connections than slots")?;
         self.hub.account_partial(0, held);
         self.hub.admission().resume(saved.peer.ip());
-        if phase != Phase::Closing {
-            let topic = topic.ok_or("a connection's topic is missing")?;
-            if saved.window_bits > 0 {
-                topic.add_inflating_reader(saved.window_bits);
-            }
-            let seat = self
-                .locals
-                .resume(self.core, topic, kind, slot, saved.cursor);
-            self.take_seat(slot, seat.ok_or("a cursor lies outside its log")?);
+        if paused {
+            self.paused.push(slot);
         }
+        let mut ids = Vec::with_capacity(saved.subs.len());
+        for (sub, topic) in saved.subs.into_iter().zip(topics) {
+            let topic = topic.ok_or("a connection's topic is missing")?;
+            ids.push(self.restore_sub(slot, sub, topic)?);
+        }
+        let conn = self.conns.at(slot);
+        for (bytes, after) in saved.lane {
+            let after = after.and_then(|(at, position)| {
+                let sub = *ids.get(at as usize)?;
+                Some(After { sub, position })
+            });
+            conn.extra().lane.push_shared(bytes.into(), after);
+        }
+        if saved.lane_begun {
+            conn.extra().lane.set_begun();
+        }
+        if conn.extra().wants_attention() {
+            conn.flags.set(Flags::ATTENTION);
+        }
+        conn.tidy();
         self.metrics().connections.set(self.conns.len() as u64);
         Ok(slot)
+    }
+
+    fn restore_sub(
+        &mut self,
+        slot: u32,
+        saved: SavedSub,
+        topic: Arc<Topic>,
+    ) -> Result<SubId, String> {
+        let conn = self.conns.at(slot);
+        let id = if saved.first {
+            SubId::first(slot)
+        } else {
+            conn.flags.set(Flags::MANY);
+            let many = conn.extra().many.get_or_insert_default();
+            many.count += 1;
+            self.subs.add(&mut many.list, slot)
+        };
+        let kind = match conn.flags.any(Flags::CATCHING_UP) {
+            true => ViewKind::Raw,
+            false => view_of(conn.window_bits),
+        };
+        if conn.window_bits > 0 {
+            topic.add_inflating_reader(conn.window_bits);
+        }
+        let seat = self.feeds.resume(self.core, topic, kind, id, saved.cursor);
+        self.take_seat(id, seat.ok_or("a cursor lies outside its log")?);
+        let conn = self.conns.at(slot);
+        if saved.current {
+            conn.set_current(id);
+        }
+        let extra = conn.extra();
+        let own = saved.own.iter().map(|(start, end)| (id, *start..*end));
+        extra.own.extend(own);
+        if let Some(drain) = &mut extra.drain {
+            drain.until.push((id, saved.until));
+        }
+        if saved.leaving {
+            extra.leaving.push(id);
+        }
+        self.make_ready(slot, id);
+        Ok(id)
     }
 }

@@ -1,25 +1,29 @@
 //! What peers send: from received bytes to published messages.
 
-use super::conn::{Flags, LANE_BYTES_MAX, Phase};
+use super::closing::How;
+use super::conn::{Flags, Phase, Unpublished};
 use super::reactor::State;
+use super::subs::SubId;
 use crate::log::{AppendError, Published, ViewKind};
 use crate::mask;
-use crate::protocol::chat;
+use crate::protocol::dialect::{Command, Context, Dialect, Incoming};
 use crate::protocol::reason::CloseReason;
+use crate::protocol::ws::deflate::Inflater;
 use crate::protocol::ws::frame::{self, CONTROL_BYTES_MAX};
 use crate::protocol::ws::{Event, Fault, Limits, Message, Opcode, Payload};
+use crate::ring::BUFFER_BYTES;
 
 impl State {
     /// Reads all that a peer has sent.
     pub(super) fn handle_bytes(&mut self, slot: u32, mut bytes: &[u8]) {
-        let now_ms = self.now_ms;
         if self.put_off(slot, bytes) {
             return;
         }
+        let now_ms = self.patience_ms as u32;
         let conn = self.conns.at(slot);
-        conn.heard_ms = now_ms as u32;
+        conn.heard_ms = now_ms;
         conn.pings = 0;
-        if conn.phase == Phase::Ending {
+        if conn.phase == Phase::ShutDown {
             return;
         }
         // The reader lends out what it holds while the rest of the state is at
@@ -31,7 +35,7 @@ impl State {
         };
         let held = reader.buffered_bytes();
         let mut between = reader.is_between();
-        let mut spoke = false;
+        let (mut spoke, mut paced_at) = (false, self.published_bytes);
         loop {
             let verdict = match reader.next(&mut bytes, &limits) {
                 Ok(Some(event)) => {
@@ -45,26 +49,42 @@ impl State {
             match verdict {
                 Ok(()) => {}
                 // What it did right before is still answered, in this order.
-                Err(reason @ CloseReason::Fault(_)) => self.finish_after_owed(slot, reason),
-                Err(reason) => self.finish(slot, 0, reason),
+                Err(reason @ CloseReason::Fault(_)) => self.close(slot, reason, How::Owed),
+                Err(reason) => self.close(slot, reason, How::NextBoundary),
             }
             between |= reader.is_between();
+            // What is compressed grows, so that few bytes may be many messages.
+            if self.published_bytes - paced_at >= BUFFER_BYTES as u64 {
+                paced_at = self.published_bytes;
+                self.pace(slot);
+            }
+            if self.conns.at(slot).pause().is_some() {
+                reader.let_go();
+                break;
+            }
         }
         if between {
             // What is unfinished now, if anything is, began in these bytes.
-            self.conns.at(slot).begun_ms = now_ms as u32;
+            self.conns.at(slot).begun_ms = now_ms;
         }
         let holds = reader.buffered_bytes();
         if held != holds && !self.hub.account_partial(held, holds) {
             self.hub.account_partial(holds, 0);
             reader.stop();
-            self.finish(slot, 0, CloseReason::PartialBytes);
+            self.close(slot, CloseReason::PartialBytes, How::NextBoundary);
         }
         if reader.is_closed() {
             // The peer may have been waited for already.
             self.mark(slot);
         }
-        self.conns.at(slot).reader = reader;
+        let conn = self.conns.at(slot);
+        if conn.phase == Phase::ShutDown {
+            // What it held is of no use any more.
+            self.hub.account_partial(reader.buffered_bytes(), 0);
+            return;
+        }
+        conn.reader = reader;
+        self.put_off(slot, bytes);
         if spoke {
             self.pace(slot);
         }
@@ -87,74 +107,147 @@ impl State {
     fn handle_message(&mut self, slot: u32, message: Message<'_>) -> Result<(), CloseReason> {
         let len = message.payload.len();
         let settings = self.hub.settings();
-        let (messages_max, bytes_max) = (
-            settings.inbound_messages_per_s_max,
-            settings.inbound_bytes_per_s_max,
-        );
+        let messages_max = settings.inbound_messages_per_s_max;
+        let bytes_max = settings.inbound_bytes_per_s_max;
+        let now_ms = self.now_ms;
         let conn = self.conns.at(slot);
-        if !conn.rate.admit(self.now_ms, len, messages_max, bytes_max) {
+        // What is compressed is counted as it will lie in the log.
+        let counted = if message.deflated { 0 } else { len };
+        if !conn.rate.admit_message(now_ms, messages_max)
+            || !conn.rate.admit_bytes(counted, bytes_max)
+        {
             return Err(CloseReason::Rate);
         }
         let metrics = self.metrics();
         metrics.messages_in.add(1);
         metrics.bytes_in.add(len as u64);
-        if !message.deflated {
-            return self.accept_message(slot, message.text, message.payload);
+        if message.deflated {
+            return self.handle_deflated(slot, message);
         }
-        let message_bytes_max = self.hub.settings().message_bytes_max;
+        let Message { text, payload, .. } = message;
+        self.obey(slot, Incoming { text, payload })
+    }
+
+    fn handle_deflated(&mut self, slot: u32, message: Message<'_>) -> Result<(), CloseReason> {
+        let settings = self.hub.settings();
+        let (message_bytes_max, bytes_per_s_max) =
+            (settings.message_bytes_max, settings.inbound_bytes_per_s_max);
+        let conn = self.conns.at(slot);
+        // It is not inflated further than it could be accepted.
+        let left = conn.rate.bytes_left(bytes_per_s_max);
+        let bytes_max = message_bytes_max.min(left);
+        if conn.flags.any(Flags::TAKEOVER) {
+            let inflater = &mut conn.extra().inflater;
+            inflater.get_or_insert_with(|| Box::new(Inflater::resume(&[])));
+        }
         let own = self.conns.at(slot).extra.as_mut();
         let own = own.and_then(|extra| extra.inflater.as_deref_mut());
         let mut scratch = self.codec.lend();
         let inflated = self
             .codec
-            .inflate(message.payload, own, message_bytes_max, &mut scratch);
+            .inflate(message.payload, own, bytes_max, &mut scratch);
         let accepted = inflated
-            .and_then(|()| check_text(message.text, scratch.plain()))
-            .map_err(CloseReason::Fault)
+            .map_err(|fault| match fault {
+                Fault::TooBig if left < message_bytes_max => CloseReason::Rate,
+                fault => CloseReason::Fault(fault),
+            })
             .and_then(|()| {
-                self.accept_message(slot, message.text, Payload::Whole(scratch.plain()))
+                let plain = scratch.plain();
+                let rate = &mut self.conns.at(slot).rate;
+                if !rate.admit_bytes(plain.len(), bytes_per_s_max) {
+                    return Err(CloseReason::Rate);
+                }
+                check_text(message.text, plain).map_err(CloseReason::Fault)?;
+                let incoming = Incoming {
+                    text: message.text,
+                    payload: Payload::Whole(plain),
+                };
+                self.obey(slot, incoming)
             });
         self.codec.give_back(scratch);
         accepted
     }
 
-    fn accept_message(
+    /// Does what a message asks for in its connection's dialect.
+    fn obey(&mut self, slot: u32, message: Incoming<'_>) -> Result<(), CloseReason> {
+        let conn = self.conns.at(slot);
+        let (dialect, peer) = (conn.dialect, conn.peer.address());
+        let hub = self.hub.clone();
+        let context = Context {
+            peer,
+            time_of_day: &|| hub.time_of_day(),
+        };
+        match dialect.handle_message(&context, message)? {
+            Command::Publish(Incoming { text, payload }) => self.publish(slot, text, payload),
+            Command::Say(line) => self.publish(slot, true, Payload::Whole(line.as_bytes())),
+            Command::SayAndLeave(line) => {
+                self.conns.at(slot).flags.clear(Flags::PRESENT);
+                let end = self.say(slot, &line);
+                self.close(slot, CloseReason::Quit, How::Until(end));
+                Ok(())
+            }
+        }
+    }
+
+    /// Publishes to a connection's topic. Where there is no room, the message
+    /// waits for it, and its publisher with it.
+    fn publish(&mut self, slot: u32, text: bool, payload: Payload<'_>) -> Result<(), CloseReason> {
+        match self.try_publish(slot, text, payload) {
+            Ok(published) => {
+                self.skip_own(slot, published);
+                Ok(())
+            }
+            Err(AppendError::Payload(fault)) => Err(CloseReason::Fault(fault)),
+            Err(AppendError::LogFull | AppendError::TotalFull) => {
+                let payload = plain(payload);
+                check_text(text, &payload).map_err(CloseReason::Fault)?;
+                self.await_room(slot, Unpublished { text, payload })
+            }
+        }
+    }
+
+    /// Publishes once more what has waited for room; false if it still has to.
+    pub(super) fn publish_again(&mut self, slot: u32, message: &Unpublished) -> bool {
+        let payload = Payload::Whole(&message.payload);
+        match self.try_publish(slot, message.text, payload) {
+            Ok(published) => {
+                self.skip_own(slot, published);
+                true
+            }
+            Err(AppendError::Payload(fault)) => unreachable!("it has been checked: {fault}"),
+            Err(AppendError::LogFull | AppendError::TotalFull) => false,
+        }
+    }
+
+    /// Appends a message to a connection's topic and has it fanned out. Where all
+    /// logs are full, history makes room; where nothing does, relief is asked for.
+    fn try_publish(
         &mut self,
         slot: u32,
         text: bool,
         payload: Payload<'_>,
-    ) -> Result<(), CloseReason> {
-        let conn = self.conns.at(slot);
-        if conn.flags.any(Flags::CHAT) {
-            return self.handle_chat(slot, text, payload);
-        }
-        let number = conn.topic;
+    ) -> Result<Published, AppendError<Fault>> {
+        let number = self.conns.at(slot).sub.feed;
         let opcode = if text { Opcode::Text } else { Opcode::Binary };
-        let published = self.publish(number, opcode, payload)?;
-        self.skip_own(slot, published);
-        Ok(())
-    }
-
-    /// Appends a message to a topic of this core and has it fanned out. Where
-    /// all logs are full, history makes room.
-    fn publish(
-        &mut self,
-        number: u32,
-        opcode: Opcode,
-        payload: Payload<'_>,
-    ) -> Result<Published, CloseReason> {
         let published = match self.append(number, opcode, payload) {
             Err(AppendError::TotalFull) if self.hub.make_room() => {
                 self.append(number, opcode, payload)
             }
             published => published,
         };
-        let published = published.map_err(|error| match error {
-            AppendError::Payload(fault) => CloseReason::Fault(fault),
-            AppendError::LogFull | AppendError::TotalFull => CloseReason::LogFull,
-        })?;
-        self.grow_topic(number);
-        Ok(published)
+        match &published {
+            Ok(published) => {
+                self.published_bytes += published.raw.end - published.raw.start;
+                self.grow_topic(number);
+            }
+            Err(AppendError::LogFull) => {
+                let scope = self.feeds.at(number).topic.epoch();
+                self.hub.relief().ask(Some(scope), &self.hub);
+            }
+            Err(AppendError::TotalFull) => self.hub.relief().ask(None, &self.hub),
+            Err(AppendError::Payload(_)) => {}
+        }
+        published
     }
 
     fn append(
@@ -163,7 +256,7 @@ impl State {
         opcode: Opcode,
         payload: Payload<'_>,
     ) -> Result<Published, AppendError<Fault>> {
-        let topic = &self.locals.at(number).topic;
+        let topic = &self.feeds.at(number).topic;
         let text = opcode == Opcode::Text;
         match payload {
             // The common way: one pass from the receive buffer into the log.
@@ -221,19 +314,25 @@ impl State {
         if conn.flags.any(Flags::ECHO) {
             return;
         }
-        let kind = self.locals.at(conn.topic).kind;
+        let kind = self.feeds.at(conn.sub.feed).kind;
         let range = published.range(kind);
-        let reached = conn.cursor == range.start && !conn.flags.any(Flags::BUSY);
-        let own = &mut conn.extra().own;
-        if let Some(last) = own.back_mut()
-            && last.end == range.start
+        let id = SubId::first(slot);
+        let reached = conn.sub.cursor == range.start && !conn.flags.any(Flags::BUSY);
+        let Some(extra) = conn.extra.as_mut().filter(|extra| !extra.own.is_empty()) else {
+            if reached {
+                conn.sub.cursor = range.end;
+            } else {
+                conn.attend().own.push_back((id, range));
+            }
+            return;
+        };
+        if let Some((last, own)) = extra.own.back_mut()
+            && *last == id
+            && own.end == range.start
         {
-            last.end = range.end;
-        } else if reached && own.is_empty() {
-            conn.cursor = range.end;
-            conn.tidy_extra();
+            own.end = range.end;
         } else {
-            own.push_back(range);
+            extra.own.push_back((id, range));
         }
     }
 
@@ -250,66 +349,57 @@ impl State {
     ) -> Result<(), CloseReason> {
         let mut out = [0; 2 + CONTROL_BYTES_MAX];
         let len = frame::encode_control(&mut out, opcode, payload);
-        let lane = &mut self.conns.at(slot).extra().lane;
-        if lane.len() + len > LANE_BYTES_MAX {
-            return Err(CloseReason::ControlFlood);
-        }
-        lane.extend_from_slice(&out[..len]);
+        let lane = &mut self.conns.at(slot).attend().lane;
+        lane.push(&out[..len])
+            .map_err(|_| CloseReason::ControlFlood)?;
         self.mark(slot);
         Ok(())
     }
 
-    /// A newcomer is announced to all, itself included.
-    pub(super) fn welcome(&mut self, slot: u32) {
-        let address = self.conns.at(slot).peer.address();
-        if let Err(reason) = self.publish_line(slot, &chat::welcome(address)) {
-            self.finish(slot, 0, reason);
+    /// A newcomer's dialect may announce it to all, itself included.
+    pub(super) fn say_entered(&mut self, slot: u32) {
+        let entered = |dialect: Dialect, context: &Context<'_>| dialect.entered(context);
+        if let Some(line) = self.words(slot, entered) {
+            self.conns.at(slot).flags.set(Flags::PRESENT);
+            let payload = Payload::Whole(line.as_bytes());
+            if let Err(reason) = self.publish(slot, true, payload) {
+                self.close(slot, reason, How::NextBoundary);
+            }
         }
     }
 
-    /// A leaver is announced to all. Returns where its line ends in the log.
-    pub(super) fn logout(&mut self, slot: u32) -> u64 {
-        let address = self.conns.at(slot).peer.address();
-        let kind = self.locals.at(self.conns.at(slot).topic).kind;
-        let said = self.publish_line(slot, &chat::logout(address));
-        // With the log full there is nobody left to tell.
-        said.map_or(0, |published| published.range(kind).end)
+    /// A leaver's dialect may announce its end to all.
+    pub(super) fn say_left(&mut self, slot: u32) {
+        let conn = self.conns.at(slot);
+        if conn.flags.any(Flags::PRESENT) {
+            conn.flags.clear(Flags::PRESENT);
+            let left = |dialect: Dialect, context: &Context<'_>| dialect.left(context);
+            if let Some(line) = self.words(slot, left) {
+                self.say(slot, &line);
+            }
+        }
     }
 
-    fn handle_chat(
+    fn words(
         &mut self,
         slot: u32,
-        text: bool,
-        payload: Payload<'_>,
-    ) -> Result<(), CloseReason> {
-        if !text {
-            return Err(CloseReason::ChatBinary);
-        }
-        let bytes = match payload {
-            Payload::Masked { bytes, key } => {
-                let mut text = bytes.to_vec();
-                mask::unmask(&mut text, key);
-                text
-            }
-            Payload::Whole(bytes) => bytes.to_vec(),
+        ask: impl FnOnce(Dialect, &Context<'_>) -> Option<String>,
+    ) -> Option<String> {
+        let conn = self.conns.at(slot);
+        let (dialect, peer) = (conn.dialect, conn.peer.address());
+        let context = Context {
+            peer,
+            time_of_day: &|| self.hub.time_of_day(),
         };
-        let text = simdutf8::basic::from_utf8(&bytes).map_err(|_| Fault::Utf8);
-        let text = text.map_err(CloseReason::Fault)?;
-        if text.trim_end_matches(['\r', '\n']) == "quit" {
-            let end = self.logout(slot);
-            self.conns.at(slot).flags.clear(Flags::CHAT);
-            self.finish(slot, end, CloseReason::Quit);
-            return Ok(());
-        }
-        let time = self.hub.time_of_day();
-        let address = self.conns.at(slot).peer.address();
-        let line = chat::say(&time, address, text);
-        self.publish_line(slot, &line).map(|_| ())
+        ask(dialect, &context)
     }
 
-    fn publish_line(&mut self, slot: u32, line: &str) -> Result<Published, CloseReason> {
-        let number = self.conns.at(slot).topic;
-        self.publish(number, Opcode::Text, Payload::Whole(line.as_bytes()))
+    /// Publishes a line of somebody who leaves, and returns where it ends in
+    /// their log; 0 where there was no room for it, as they do not wait.
+    fn say(&mut self, slot: u32, line: &str) -> u64 {
+        let kind = self.feeds.at(self.conns.at(slot).sub.feed).kind;
+        let said = self.try_publish(slot, true, Payload::Whole(line.as_bytes()));
+        said.map_or(0, |published| published.range(kind).end)
     }
 }
 
@@ -319,4 +409,15 @@ fn check_text(text: bool, bytes: &[u8]) -> Result<(), Fault> {
         return Err(Fault::Utf8);
     }
     Ok(())
+}
+
+fn plain(payload: Payload<'_>) -> Vec<u8> {
+    match payload {
+        Payload::Masked { bytes, key } => {
+            let mut plain = bytes.to_vec();
+            mask::unmask(&mut plain, key);
+            plain
+        }
+        Payload::Whole(bytes) => bytes.to_vec(),
+    }
 }

@@ -2,17 +2,23 @@
 
 mod acceptor;
 mod arriving;
+mod closing;
 mod conn;
+mod feeds;
+mod following;
 mod handover;
 mod inbound;
-mod local;
+mod lagging;
+mod lane;
 mod outbound;
-mod parting;
 mod pausing;
 mod reactor;
 mod remote;
 mod slots;
+mod subs;
 mod thread;
+mod timers;
+mod transmit;
 
 pub use handover::{SavedConn, SavedCore};
 pub use reactor::{Arrival, Reactor};

@@ -1,14 +1,16 @@
-//! What peers are sent: the lane first, then the log from the cursor on.
+//! What peers are sent: grown feeds are fanned out, and whoever wants a closer look
+//! is sent what [`Stand::poll_transmit`] names.
 
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-
-use super::conn::{Conn, Flags, Phase};
-use super::local::Local;
+use super::closing::How;
+use super::conn::{Conn, Flags, Phase, Piece};
+use super::feeds::Feed;
 use super::reactor::{Reactor, State};
+use super::subs::SubId;
+use super::transmit::{GATHER_BYTES, Stand, Transmit};
 use crate::config::{Settings, Zerocopy};
 use crate::protocol::reason::CloseReason;
 use crate::ring::{Errno, Mode, Ring};
@@ -16,12 +18,9 @@ use crate::ring::{Errno, Mode, Ring};
 /// Sends in one go of fan-out; then the ring delivers what else has come, so
 /// that a large topic holds up neither pings nor small topics.
 const FAN_OUT_MAX: usize = 256;
-/// Runs of the log below this size are sent together where own messages, or the
-/// end of a segment, lie between them.
-const GATHER_BYTES: usize = 64 << 10;
 
 impl<R: Ring> Reactor<R> {
-    /// Sends grown topics to their subscribers, a bounded number at a time.
+    /// Sends grown feeds to their subscribers, a bounded number at a time.
     pub(super) fn fan_out(&mut self) {
         self.state.tell_others();
         let mut budget = FAN_OUT_MAX.min(self.ring.room());
@@ -29,18 +28,19 @@ impl<R: Ring> Reactor<R> {
             let Some(number) = self.state.growing.pop_front() else {
                 break;
             };
-            if self.fan_out_topic(number, &mut budget) {
+            if self.fan_out_feed(number, &mut budget) {
                 self.state.growing.push_back(number);
             }
         }
         self.state.settle_lagging();
     }
 
-    /// Goes on with one topic. True when there is more to do for it.
-    fn fan_out_topic(&mut self, number: u32, budget: &mut usize) -> bool {
+    /// Goes on with one feed. True when there is more to do for it.
+    fn fan_out_feed(&mut self, number: u32, budget: &mut usize) -> bool {
         let State {
-            locals,
+            feeds,
             conns,
+            subs,
             dirty,
             lagging,
             hub,
@@ -48,123 +48,164 @@ impl<R: Ring> Reactor<R> {
             ..
         } = &mut self.state;
         let settings = hub.settings();
-        let Some(local) = locals.get_mut(number) else {
+        let Some(feed) = feeds.get_mut(number) else {
             return false;
         };
         // Each is sent all there is by now, though more may have come than when
         // the round began: what is published meanwhile need not wait for the
         // next one, and goes out together with what is on its way.
-        let end = local.window.advance();
-        if local.next == 0 {
-            local.release(conns);
-            local.round_end = end;
+        let end = feed.window.advance();
+        if feed.next == 0 {
+            feed.release(|id| match id.slot() {
+                Some(slot) => conns.look_at(slot).sub.cursor,
+                None => subs.get(id).cursor,
+            });
+            feed.round_end = end;
         }
-        while *budget > 0 && local.next < local.subscribers.len() {
-            let slot = local.subscribers[local.next];
-            local.next += 1;
+        let mut look_at = |slot: u32, conn: &mut Conn, budget: &mut usize| {
+            if !conn.flags.any(Flags::DIRTY) {
+                conn.flags.set(Flags::DIRTY);
+                dirty.push(slot);
+                *budget -= 1;
+            }
+        };
+        while *budget > 0 && feed.next < feed.subscribers.len() {
+            let id = feed.subscribers[feed.next];
+            feed.next += 1;
+            let slot = subs.owner(id);
             let conn = conns.at(slot);
+            if conn.flags.any(Flags::MANY) {
+                conn.make_ready(id, subs);
+            }
+            let cursor = match id.slot() {
+                Some(_) => conn.sub.cursor,
+                None => subs.get(id).cursor,
+            };
             if conn.flags.any(Flags::BUSY) {
-                let behind = end.saturating_sub(conn.cursor);
+                let behind = end.saturating_sub(cursor);
                 if conn.flags.any(Flags::AWAITING) && behind > settings.lag_bytes_max as u64 {
-                    lagging.push(slot);
+                    lagging.push(id);
                 }
-            } else if conn.flags.any(Flags::SPECIAL) {
-                if !conn.flags.any(Flags::DIRTY) {
-                    conn.flags.set(Flags::DIRTY);
-                    dirty.push(slot);
-                    *budget -= 1;
-                }
-            } else if conn.cursor < end {
-                send_log(&mut self.ring, settings, slot, conn, local, end);
+            } else if conn.flags.any(Flags::ATTENTION) {
+                look_at(slot, conn, budget);
+            } else if cursor < end {
+                send_run(&mut self.ring, settings, slot, conn, feed, cursor, end);
                 *budget -= 1;
             }
         }
-        if local.next < local.subscribers.len() {
+        if feed.next < feed.subscribers.len() {
             return true;
         }
-        local.next = 0;
-        let more = local.window.advance() - local.round_end;
-        local.growing = more > 0;
-        let topic = &local.topic;
-        let passed = &topic.listener(*core, local.kind).passed;
-        passed.store(local.round_end, Ordering::SeqCst);
+        feed.next = 0;
+        let more = feed.window.advance() - feed.round_end;
+        feed.growing = more > 0;
+        let topic = &feed.topic;
+        let passed = &topic.listener(*core, feed.kind).passed;
+        passed.store(feed.round_end, Ordering::SeqCst);
         let near = more <= settings.ahead_bytes_max as u64 / 2;
         if near && topic.publisher_waits.load(Ordering::SeqCst) {
             hub.wake_publishers(topic);
         }
-        local.growing
+        feed.growing
     }
 
     /// Sends a connection what comes next for it, if it can be sent.
     pub(super) fn push_out(&mut self, slot: u32) {
         let State {
-            locals, conns, hub, ..
+            feeds,
+            conns,
+            subs,
+            hub,
+            ..
         } = &mut self.state;
         let conn = conns.at(slot);
         if conn.flags.any(Flags::BUSY) {
             return;
         }
-        if conn.phase == Phase::Closing {
-            return self.push_out_closing(slot);
+        if !conn.flags.any(Flags::ATTENTION) && conn.phase == Phase::Open {
+            let cursor = conn.sub.cursor;
+            let feed = feeds.at(conn.sub.feed);
+            let end = feed.window.end();
+            if cursor < end {
+                send_run(
+                    &mut self.ring,
+                    hub.settings(),
+                    slot,
+                    conn,
+                    feed,
+                    cursor,
+                    end,
+                );
+            } else if conn.flags.any(Flags::CATCHING_UP) {
+                self.state.change_view(slot);
+            }
+            return;
         }
-        let local = locals.at(conn.topic);
-        let finish = conn.extra.as_ref().and_then(|extra| extra.finish);
-        let done = finish.is_some_and(|finish| conn.cursor >= finish.position);
-        let waiting = conn
-            .extra
-            .as_ref()
-            .is_some_and(|extra| !extra.lane.is_empty());
-        if (done || waiting) && conn.flags.any(Flags::MID_FRAME) {
-            // Frames for this peer alone go between frames of the log.
-            let (boundary, _) = local.window.boundary(conn.cursor);
-            if boundary > conn.cursor {
+        let mut stand = Stand {
+            slot,
+            conn,
+            feeds,
+            subs,
+        };
+        match stand.poll_transmit() {
+            Transmit::Run { id, to } => {
+                let sub = match id.slot() {
+                    Some(_) => conn.sub,
+                    None => *subs.get(id),
+                };
+                conn.set_current(id);
+                let feed = feeds.at(sub.feed);
                 let settings = hub.settings();
-                return send_log(&mut self.ring, settings, slot, conn, local, boundary);
+                send_run(&mut self.ring, settings, slot, conn, feed, sub.cursor, to);
             }
-            conn.flags.clear(Flags::MID_FRAME);
-        }
-        if done {
-            self.state.begin_closing(slot);
-            return self.push_out_closing(slot);
-        }
-        if waiting {
-            return send_lane(&mut self.ring, slot, conn);
-        }
-        let mut end = conn.step_over_own().unwrap_or(u64::MAX);
-        end = end.min(local.window.end());
-        if let Some(finish) = finish {
-            end = end.min(finish.position);
-            if conn.cursor >= finish.position {
-                // Only own messages lay before the end.
-                return self.state.mark(slot);
+            Transmit::Pieces(pieces) => self.send_pieces(slot, pieces),
+            Transmit::Drained => {
+                self.state.begin_closing(slot);
+                self.push_out(slot);
             }
-        }
-        if end < local.window.end() && end - conn.cursor < GATHER_BYTES as u64 {
-            let last = finish.map_or(u64::MAX, |finish| finish.position);
-            return send_gathered(&mut self.ring, slot, conn, local, last);
-        }
-        conn.tidy_extra();
-        let at_rest = conn.extra.as_ref().is_none_or(|extra| extra.is_at_rest());
-        if conn.flags.any(Flags::CATCHING_UP) && conn.cursor >= end && at_rest {
-            return self.state.change_view(slot);
-        }
-        if conn.cursor < end {
-            send_log(&mut self.ring, hub.settings(), slot, conn, local, end);
+            Transmit::Nothing if conn.phase == Phase::Closing => self.go_on_closing(slot),
+            Transmit::Nothing => {
+                conn.tidy();
+                if !conn.flags.any(Flags::ATTENTION) && conn.flags.any(Flags::CATCHING_UP) {
+                    self.state.change_view(slot);
+                }
+            }
         }
     }
 
-    /// The last frames of a connection, and the steps of parting after them.
-    fn push_out_closing(&mut self, slot: u32) {
-        let conn = self.state.conns.at(slot);
-        if conn
-            .extra
-            .as_ref()
-            .is_some_and(|extra| !extra.lane.is_empty())
-        {
-            return send_lane(&mut self.ring, slot, conn);
+    /// Copies pieces together and sends them in one go: a publisher among
+    /// publishers, or a subscriber of many quiet topics, would get a send for each
+    /// otherwise.
+    fn send_pieces(&mut self, slot: u32, pieces: Vec<Piece>) {
+        let State {
+            feeds, conns, subs, ..
+        } = &mut self.state;
+        let conn = conns.at(slot);
+        let mut bytes = Vec::new();
+        for piece in &pieces {
+            match *piece {
+                Piece::Lane(len) => conn.extra().lane.copy(len as usize, &mut bytes),
+                Piece::Run { id, from, to } => {
+                    let feed = match id.slot() {
+                        Some(_) => conn.sub.feed,
+                        None => subs.get(id).feed,
+                    };
+                    feeds.look_at(feed).copy(from, to, &mut bytes);
+                }
+            }
         }
+        conn.offered = bytes.len() as u32;
+        conn.flags.set(Flags::SENDING_PIECES);
+        conn.attend().sending = pieces;
+        let bytes = Rc::new(bytes.into());
+        self.ring.send(slot, &bytes, 0, conn.offered, Mode::Copy);
+    }
+
+    /// The steps of parting that follow the close frame.
+    fn go_on_closing(&mut self, slot: u32) {
+        let conn = self.state.conns.at(slot);
         if conn.flags.any(Flags::ENDED) {
-            return self.state.end(slot);
+            return self.state.shut_down(slot);
         }
         // The server closes TCP first (RFC 6455 section 7.1.1), once the peer
         // has nothing more to say or is not to be listened to.
@@ -178,80 +219,90 @@ impl<R: Ring> Reactor<R> {
     /// A send has ended.
     pub(super) fn handle_sent(&mut self, slot: u32, result: Result<u32, Errno>, held: bool) {
         let State {
-            locals,
+            feeds,
             conns,
             hub,
             core,
             frozen,
+            patience_ms,
             ..
         } = &mut self.state;
         let metrics = &hub.mailbox(*core).metrics;
         let conn = conns.at(slot);
-        let from_log = conn.flags.any(Flags::SENDING_LOG);
-        conn.flags.clear(Flags::SENDING_LOG | Flags::SENDING_LANE);
+        let run = conn.flags.any(Flags::SENDING_RUN);
+        conn.flags.clear(Flags::SENDING_RUN | Flags::SENDING_PIECES);
         conn.unreleased += u16::from(held);
         // Not all that were meant so: the ring copies when too many are held.
         metrics.zero_copy_sends.add(u64::from(held));
         let sent = match result {
             Ok(sent) => sent,
             Err(Errno::EAGAIN) => 0,
-            Err(Errno::EINTR | Errno::ENOMEM | Errno::ENOBUFS) => return self.state.mark(slot),
-            Err(error) => return self.state.handle_failure(slot, error),
-        };
-        if from_log {
-            metrics.sends.add(1);
-            if sent > 0 {
-                if conn.phase != Phase::Ending {
-                    let messages = pass_over(conn, locals.at(conn.topic), sent);
-                    metrics.deliveries.add(messages);
+            Err(Errno::EINTR | Errno::ENOMEM | Errno::ENOBUFS) => {
+                if let Some(extra) = &mut conn.extra {
+                    extra.sending = Vec::new();
                 }
-                // A whole run ends where a frame does.
-                conn.flags.clear(Flags::MID_FRAME);
-                if sent < conn.offered {
-                    conn.flags.set(Flags::MID_FRAME);
-                }
+                return self.state.mark(slot);
             }
-        } else if let Some(extra) = &mut conn.extra {
-            extra.lane.drain(..sent as usize);
-        }
-        metrics.bytes_out.add(u64::from(sent));
+            Err(error) => {
+                tracing::debug!(%error, "send failed");
+                return self.state.close(slot, CloseReason::Reset, How::AtOnce);
+            }
+        };
         let full = sent < conn.offered;
         if full {
             metrics.short_writes.add(1);
             // Frozen, it would keep the core waiting for its peer; thawed, it
             // is sent to anyway.
-            if conn.phase != Phase::Ending && !*frozen {
+            if conn.phase != Phase::ShutDown && !*frozen {
+                conn.stalled_ms = *patience_ms as u32;
                 conn.flags.set(Flags::AWAITING);
                 self.ring.await_writable(slot);
             }
         }
-        // Most are done now; the others, or those whose run ended with its
-        // segment, are looked at again.
-        let more = conn.flags.any(Flags::SPECIAL)
-            || conn.phase != Phase::Open
-            || conn.cursor < locals.at(conn.topic).window.end();
-        if more {
+        metrics.bytes_out.add(u64::from(sent));
+        if conn.flags.any(Flags::ATTENTION) || conn.phase != Phase::Open {
+            metrics.sends.add(u64::from(run));
+            return self.state.account_sent(slot, run, sent);
+        }
+        metrics.sends.add(1);
+        let feed = feeds.at(conn.sub.feed);
+        if sent > 0 {
+            let from = conn.sub.cursor;
+            conn.sub.cursor += u64::from(sent);
+            let messages = feed.messages_between(from, conn.sub.cursor);
+            metrics.deliveries.add(messages);
+            // A whole run ends where a frame does.
+            conn.flags.clear(Flags::MID_FRAME);
+            if full {
+                conn.flags.set(Flags::MID_FRAME);
+            }
+        }
+        // Most are done now; those whose run ended with its segment are looked
+        // at again.
+        if conn.sub.cursor < feed.window.end() {
             self.state.mark(slot);
         }
     }
 }
 
-/// Sends a run of the log towards `end`, which is a frame boundary.
+/// Sends a run of a log from a subscriber's cursor towards `end`, which is a
+/// boundary between messages.
 #[inline]
-fn send_log<R: Ring>(
+fn send_run<R: Ring>(
     ring: &mut R,
     settings: &Settings,
     slot: u32,
     conn: &mut Conn,
-    local: &mut Local,
+    feed: &mut Feed,
+    cursor: u64,
     end: u64,
 ) {
-    conn.flags.set(Flags::SENDING_LOG);
-    let run = local.window.slice(conn.cursor, end);
-    let owed = end - conn.cursor;
-    if u64::from(run.len) < owed && owed < GATHER_BYTES as u64 {
+    conn.flags.set(Flags::SENDING_RUN);
+    let run = feed.window.slice(cursor, end);
+    let owed = end - cursor;
+    if u64::from(run.len) < owed && owed < GATHER_BYTES {
         conn.offered = owed as u32;
-        let bytes = local.seam(conn.cursor, end);
+        let bytes = feed.seam(cursor, end);
         return ring.send(slot, bytes, 0, conn.offered, Mode::Copy);
     }
     let large = run.len as usize >= settings.zerocopy_bytes_min;
@@ -268,80 +319,86 @@ fn send_log<R: Ring>(
     ring.send(slot, run.bytes, run.from, run.len, mode);
 }
 
-/// Copies runs of the log that lie between own messages, and sends them in
-/// one go: a publisher among publishers would get a send for each otherwise.
-fn send_gathered<R: Ring>(ring: &mut R, slot: u32, conn: &mut Conn, local: &Local, last: u64) {
-    let last = last.min(local.window.end());
-    let mut bytes = Vec::new();
-    let mut at = conn.cursor;
-    let own = conn.extra.iter().flat_map(|extra| &extra.own);
-    for own in own.cloned().chain(std::iter::once(last..last)) {
-        let until = own.start.min(last);
-        while at < until && bytes.len() < GATHER_BYTES {
-            let run = local.window.slice(at, until);
-            if run.len as usize > GATHER_BYTES && !bytes.is_empty() {
+impl State {
+    /// Notes how far a send came of a connection that wants a closer look.
+    fn account_sent(&mut self, slot: u32, run: bool, sent: u32) {
+        let conn = self.conns.at(slot);
+        if conn.phase == Phase::ShutDown {
+            return self.mark(slot);
+        }
+        self.move_cursors(slot, run, sent);
+        self.settle_leaving(slot);
+        self.mark(slot);
+    }
+
+    fn move_cursors(&mut self, slot: u32, run: bool, sent: u32) {
+        let mut left = u64::from(sent);
+        let conn = self.conns.at(slot);
+        if sent > 0 {
+            conn.flags.clear(Flags::MID_FRAME);
+        }
+        let offered = u64::from(conn.offered);
+        if run {
+            let id = conn.current(slot);
+            self.pass_over(slot, id, left);
+            if 0 < left && left < offered {
+                self.conns.at(slot).flags.set(Flags::MID_FRAME);
+            }
+            return;
+        }
+        let pieces = match &mut conn.extra {
+            Some(extra) => std::mem::take(&mut extra.sending),
+            None => Vec::new(),
+        };
+        for piece in pieces {
+            if left == 0 {
                 break;
             }
-            bytes.extend_from_slice(run.as_bytes());
-            at += u64::from(run.len);
+            match piece {
+                Piece::Lane(len) => {
+                    let taken = left.min(u64::from(len));
+                    let inside = taken < u64::from(len);
+                    let lane = &mut self.conns.at(slot).extra().lane;
+                    lane.consume(taken as usize, inside);
+                    left -= taken;
+                }
+                Piece::Run { id, from, to } => {
+                    let taken = left.min(to - from);
+                    self.sub_mut(id).cursor = from;
+                    self.pass_over(slot, id, taken);
+                    left -= taken;
+                    if taken < to - from {
+                        let conn = self.conns.at(slot);
+                        conn.flags.set(Flags::MID_FRAME);
+                        conn.set_current(id);
+                    }
+                }
+            }
         }
-        if at < until || at >= last || bytes.len() >= GATHER_BYTES {
-            break;
-        }
-        at = at.max(own.end);
     }
-    if bytes.is_empty() {
-        return;
+
+    /// Moves a cursor by `sent` bytes that went out.
+    fn pass_over(&mut self, slot: u32, id: SubId, sent: u64) {
+        assert_eq!(self.subs.owner(id), slot);
+        let sub = self.sub_mut(id);
+        let (from, to) = (sub.cursor, sub.cursor + sent);
+        sub.cursor = to;
+        let feed = sub.feed;
+        let messages = self.feeds.at(feed).messages_between(from, to);
+        self.metrics().deliveries.add(messages);
     }
-    conn.offered = bytes.len() as u32;
-    conn.flags.set(Flags::SENDING_LOG);
-    ring.send(slot, &Rc::new(bytes.into()), 0, conn.offered, Mode::Copy);
-}
 
-/// Moves the cursor by `sent` bytes that went out, over own messages too.
-/// Returns how many messages were among them.
-#[inline]
-fn pass_over(conn: &mut Conn, local: &mut Local, sent: u32) -> u64 {
-    let (mut left, mut messages) = (u64::from(sent), 0);
-    while left > 0 {
-        let own = conn.step_over_own();
-        let run = own.map_or(left, |start| left.min(start - conn.cursor));
-        let (from, to) = (conn.cursor, conn.cursor + run);
-        messages += local.messages_between(from, to);
-        conn.cursor = to;
-        left -= run;
-    }
-    messages
-}
-
-/// Sends the frames that are for this peer alone.
-fn send_lane<R: Ring>(ring: &mut R, slot: u32, conn: &mut Conn) {
-    let lane = &conn.extra().lane;
-    let bytes = Rc::new(Bytes::copy_from_slice(lane));
-    let len = bytes.len() as u32;
-    conn.offered = len;
-    conn.flags.set(Flags::SENDING_LANE);
-    ring.send(slot, &bytes, 0, len, Mode::Copy);
-}
-
-impl State {
     /// Tells other cores of topics that have grown on this one.
     fn tell_others(&mut self) {
         let mut announce = std::mem::take(&mut self.announce);
         for (number, topic) in announce.drain(..) {
             // The topic may have lost its last subscriber here since, and
             // another may have its number: that one is then told of twice.
-            if let Some(local) = self.locals.get_mut(number) {
-                local.announce = false;
+            if let Some(feed) = self.feeds.get_mut(number) {
+                feed.announce = false;
             }
             self.hub.announce(&topic, Some(self.core));
         }
         self.announce = announce;
-    }
-
-    /// A send has failed for good.
-    fn handle_failure(&mut self, slot: u32, error: Errno) {
-        tracing::debug!(%error, "send failed");
-        self.abort(slot, CloseReason::Reset);
     }
 }

@@ -1,9 +1,10 @@
-//! Backpressure: a publisher that is ahead of its topic's cores, or of its own
-//! reading, is read from no further until they have caught up. TCP tells it so.
+//! Backpressure: a publisher that is ahead of its topic's cores, ahead of its own
+//! reading, or without room in the log is read from no further until that has
+//! passed. TCP tells it so.
 
 use std::sync::atomic::Ordering;
 
-use super::conn::{OWN_MAX, Pause, Phase};
+use super::conn::{OWN_MAX, Pause, Phase, Unpublished};
 use super::reactor::State;
 use crate::protocol::reason::CloseReason;
 use crate::ring::BUFFER_BYTES;
@@ -11,14 +12,45 @@ use crate::ring::BUFFER_BYTES;
 impl State {
     /// Pauses a publisher that has just been read from, if it is ahead.
     pub(super) fn pace(&mut self, slot: u32) {
+        let conn = self.conns.at(slot);
         // On its way to another process everything is read.
-        if self.frozen || self.conns.at(slot).phase != Phase::Open || !self.is_ahead(slot, 1) {
+        if self.frozen || conn.phase != Phase::Open || conn.pause().is_some() {
             return;
         }
-        self.conns.at(slot).extra().pause = Some(Pause::default());
+        if self.is_ahead(slot, 1) {
+            self.pause(slot);
+        }
+    }
+
+    fn pause(&mut self, slot: u32) -> &mut Pause {
         self.paused.push(slot);
         self.metrics().pauses.add(1);
         self.mark(slot);
+        let conn = self.conns.at(slot);
+        conn.extra().pause.insert(Pause::default())
+    }
+
+    /// Keeps a message until there is room for it, and pauses its publisher.
+    ///
+    /// # Errors
+    /// There is no room to keep it either.
+    pub(super) fn await_room(
+        &mut self,
+        slot: u32,
+        message: Unpublished,
+    ) -> Result<(), CloseReason> {
+        let len = message.payload.len();
+        if !self.hub.account_partial(0, len) {
+            self.hub.account_partial(len, 0);
+            return Err(CloseReason::LogFull);
+        }
+        let pause = match self.conns.at(slot).pause() {
+            Some(_) => self.conns.at(slot).pause().expect("just seen"),
+            None => self.pause(slot),
+        };
+        assert!(pause.unpublished.is_none(), "it is read no further");
+        pause.unpublished = Some(message);
+        Ok(())
     }
 
     /// Keeps what a paused publisher had sent already. False if it is not paused.
@@ -26,25 +58,16 @@ impl State {
         let Some(pause) = self.conns.at(slot).pause() else {
             return false;
         };
-        let before = pause.unread.len();
         pause.unread.extend_from_slice(bytes);
-        let after = pause.unread.len();
-        if !self.hub.account_partial(before, after) {
-            self.hub.account_partial(after, 0);
+        if !self.hub.account_partial(0, bytes.len()) {
+            let pause = self.conns.at(slot).extra().pause.as_mut();
+            let pause = pause.expect("it is paused");
+            let held = pause.unread.len();
             pause.unread = Vec::new();
+            self.hub.account_partial(held, 0);
             self.stop_reading(slot, CloseReason::PartialBytes);
         }
         true
-    }
-
-    /// Closes a connection for what it has sent only in part, of which nothing
-    /// is kept.
-    pub(super) fn stop_reading(&mut self, slot: u32, reason: CloseReason) {
-        let reader = &mut self.conns.at(slot).reader;
-        let held = reader.buffered_bytes();
-        reader.stop();
-        self.hub.account_partial(held, 0);
-        self.finish(slot, 0, reason);
     }
 
     /// Goes on with the publishers that have been caught up with.
@@ -56,8 +79,14 @@ impl State {
             if conn.pause().is_none() {
                 continue;
             }
+            if !self.find_room(slot) {
+                self.paused.push(slot);
+                continue;
+            }
+            let conn = self.conns.at(slot);
             if conn.phase == Phase::Open && !self.frozen {
-                let topic = &self.locals.at(conn.topic).topic;
+                let feed = conn.sub.feed;
+                let topic = &self.feeds.at(feed).topic;
                 // Before the look, so that a core that catches up after it sees
                 // that somebody waits.
                 topic.publisher_waits.store(true, Ordering::SeqCst);
@@ -68,6 +97,24 @@ impl State {
             }
             self.resume(slot);
         }
+    }
+
+    /// Publishes what waits for room, if anything does; false if it has to wait on.
+    fn find_room(&mut self, slot: u32) -> bool {
+        let conn = self.conns.at(slot);
+        let phase = conn.phase;
+        let pause = conn.pause().expect("it is paused");
+        let Some(message) = pause.unpublished.take() else {
+            return true;
+        };
+        if phase == Phase::Open && !self.publish_again(slot, &message) {
+            self.grant_patience(slot);
+            let pause = self.conns.at(slot).pause().expect("it is paused");
+            pause.unpublished = Some(message);
+            return false;
+        }
+        self.hub.account_partial(message.payload.len(), 0);
+        true
     }
 
     fn resume(&mut self, slot: u32) {
@@ -87,14 +134,19 @@ impl State {
     /// A publisher is further ahead than one part in `parts` of what it may be.
     fn is_ahead(&mut self, slot: u32, parts: usize) -> bool {
         let conn = self.conns.at(slot);
-        let topic = &self.locals.at(conn.topic).topic;
+        let topic = &self.feeds.at(conn.sub.feed).topic;
         if topic.ahead_bytes() > (self.hub.settings().ahead_bytes_max / parts) as u64 {
-            // That it is silent is not its own doing.
-            conn.heard_ms = self.now_ms as u32;
-            conn.begun_ms = self.now_ms as u32;
+            self.grant_patience(slot);
             return true;
         }
         let own = conn.extra.as_ref().map_or(0, |extra| extra.own.len());
         own > OWN_MAX / parts
+    }
+
+    /// That a paused publisher is silent is not its own doing.
+    fn grant_patience(&mut self, slot: u32) {
+        let now_ms = self.patience_ms as u32;
+        let conn = self.conns.at(slot);
+        (conn.heard_ms, conn.begun_ms) = (now_ms, now_ms);
     }
 }

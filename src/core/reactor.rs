@@ -11,17 +11,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::conn::{Conn, Flags, NO_PLACE, Phase, Rate};
-use super::local::{Locals, Seat, Since};
+use super::conn::{Conn, Flags, Phase, Rate};
+use super::feeds::{Feeds, Since};
 use super::slots::Slots;
+use super::subs::{SubId, Subs, Subscription};
 use crate::hub::Hub;
-use crate::hub::codec::{Codec, view_of};
+use crate::hub::codec::Codec;
 use crate::hub::metrics::Metrics;
 use crate::log::{Topic, ViewKind};
+use crate::protocol::dialect::Dialect;
 use crate::protocol::http::{Reject, Subprotocol, Upgrade, answer};
-use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::Reader;
-use crate::protocol::ws::deflate::Inflater;
 use crate::ring::{Completion, Event, Ring};
 
 /// Rounds of one turn; then the acceptor is let in.
@@ -30,6 +30,10 @@ const ROUNDS_MAX: usize = 16;
 /// an answer to their opening handshake: it takes several turns, and would wait for 16 full
 /// rounds in each.
 const TURN_REQUESTS_MAX: usize = 512;
+
+/// What patience begins with, so that what was longer ago in another process has a
+/// time here.
+const PATIENCE_MS_BEGIN: u64 = 1 << 31;
 
 /// Established connections of one core, on ring `R`.
 pub struct Reactor<R> {
@@ -43,19 +47,30 @@ pub(super) struct State {
     pub(super) core: usize,
     pub(super) hub: Arc<Hub>,
     pub(super) conns: Slots,
-    pub(super) locals: Locals,
-    /// Topics to be fanned out, in turn.
+    pub(super) feeds: Feeds,
+    pub(super) subs: Subs,
+    /// Feeds to be fanned out, in turn.
     pub(super) growing: VecDeque<u32>,
     /// Topics whose growth other cores are to be told of.
     pub(super) announce: Vec<(u32, Arc<Topic>)>,
     /// Connections to be looked at in this turn.
     pub(super) dirty: Vec<u32>,
     /// Subscribers found to be too far behind.
-    pub(super) lagging: Vec<u32>,
+    pub(super) lagging: Vec<SubId>,
     /// Publishers that are not read from for now.
     pub(super) paused: Vec<u32>,
     pub(super) codec: Codec,
     pub(super) now_ms: u64,
+    /// The core's patience: its time, less what it could hear nobody in.
+    pub(super) patience_ms: u64,
+    /// The slot whose timers are looked at next.
+    pub(super) walk: u32,
+    /// The furthest that anybody was behind on this walk.
+    pub(super) furthest: u64,
+    /// Bytes that connections of this core have ever published.
+    pub(super) published_bytes: u64,
+    /// How far changes of the hub's relief have been seen.
+    relief_seen: u64,
     /// Nothing is asked of the ring: the connections are about to move.
     pub(super) frozen: bool,
     mail: Vec<u32>,
@@ -79,9 +94,15 @@ impl<R: Ring> Reactor<R> {
             state: State {
                 core,
                 now_ms: hub.now_ms(),
+                patience_ms: PATIENCE_MS_BEGIN,
+                walk: 0,
+                furthest: 0,
+                published_bytes: 0,
+                relief_seen: 0,
                 hub,
                 conns: Slots::new(slots),
-                locals: Locals::default(),
+                feeds: Feeds::default(),
+                subs: Subs::new(),
                 growing: VecDeque::new(),
                 announce: Vec::new(),
                 dirty: Vec::new(),
@@ -116,7 +137,7 @@ impl<R: Ring> Reactor<R> {
     /// # Errors
     /// The refusal to answer with.
     pub fn adopt(&mut self, socket: &impl AsRawFd, arrival: Arrival) -> Result<(), Reject> {
-        self.state.now_ms = self.state.hub.now_ms();
+        self.state.look_at_clock();
         if self.state.conns.is_full() {
             return Err(Reject::ConnectionsMax);
         }
@@ -150,12 +171,15 @@ impl<R: Ring> Reactor<R> {
         self.ring.mute(true);
         let mut requests = 0;
         for _ in 0..ROUNDS_MAX {
-            self.state.now_ms = hub.now_ms();
+            self.state.look_at_clock();
             let queued = self.ring.enter()?;
             self.ring.completions(&mut self.completions);
             let quiet = queued == 0 && self.completions.is_empty();
             self.handle_completions();
             self.state.handle_mail();
+            if hub.relief().has_changed(&mut self.state.relief_seen) && !self.state.frozen {
+                self.state.relieve();
+            }
             self.state.resume_paused();
             if self.state.frozen {
                 self.part_with_ended();
@@ -224,7 +248,11 @@ impl<R: Ring> Reactor<R> {
                 state.mark(slot);
             }
             Event::Writable => {
-                state.conns.at(slot).flags.clear(Flags::AWAITING);
+                let now_ms = state.patience_ms as u32;
+                let conn = state.conns.at(slot);
+                conn.flags.clear(Flags::AWAITING);
+                // It has taken something of what it was sent, so it lives.
+                (conn.heard_ms, conn.pings) = (now_ms, 0);
                 state.mark(slot);
             }
             Event::ShutDown => {
@@ -241,7 +269,7 @@ impl<R: Ring> Reactor<R> {
         for slot in std::mem::take(&mut self.state.dirty) {
             if let Some(conn) = self.state.conns.get_mut(slot) {
                 conn.flags.clear(Flags::DIRTY);
-                if conn.phase == Phase::Ending {
+                if conn.phase == Phase::ShutDown {
                     self.look_after(slot);
                 }
             }
@@ -264,13 +292,13 @@ impl<R: Ring> Reactor<R> {
 
     fn look_after(&mut self, slot: u32) {
         let conn = self.state.conns.at(slot);
-        if conn.phase == Phase::Ending {
+        if conn.phase == Phase::ShutDown {
             if !conn.flags.any(Flags::OUTSTANDING) && conn.unreleased == 0 {
                 conn.flags.set(Flags::SHUTTING);
                 self.ring.close(slot);
             } else if !conn
                 .flags
-                .any(Flags::SHUT_BOTH | Flags::SHUTTING | Flags::SENDING_LOG)
+                .any(Flags::SHUT_BOTH | Flags::SHUTTING | Flags::SENDING_RUN)
             {
                 // One shutdown at a time: the flag tells of one answer. A send
                 // under way tells first whether bytes will be held for it.
@@ -326,29 +354,33 @@ impl State {
 
     /// Makes the record of a new connection. There is room for it.
     fn seat(&mut self, peer: SocketAddr, upgrade: &Upgrade) -> u32 {
+        let dialect = match upgrade.subprotocol {
+            Some(Subprotocol::Chat) => Dialect::Chat,
+            None => Dialect::Raw,
+        };
         let mut flags = Flags::default();
-        if upgrade.echo {
+        if upgrade.echo || dialect.hears_itself() {
             flags.set(Flags::ECHO);
         }
-        if upgrade.subprotocol == Some(Subprotocol::Chat) {
-            flags.set(Flags::CHAT | Flags::ECHO);
+        if upgrade.deflate.is_some_and(|agreed| agreed.client_takeover) {
+            flags.set(Flags::TAKEOVER);
         }
         if peer.ip().to_canonical().is_loopback() {
             // There the kernel always copies, but may be long in saying so.
             flags.set(Flags::COPIES);
         }
         let slot = self.conns.insert(Conn {
-            cursor: 0,
-            topic: 0,
-            place: NO_PLACE,
-            heard_ms: self.now_ms as u32,
+            sub: Subscription::NONE,
+            heard_ms: self.patience_ms as u32,
             begun_ms: 0,
+            stalled_ms: 0,
             offered: 0,
             rate: Rate::default(),
             flags,
             unreleased: 0,
             peer: peer.into(),
             phase: Phase::Open,
+            dialect,
             pings: 0,
             window_bits: upgrade
                 .deflate
@@ -362,71 +394,15 @@ impl State {
     /// Subscribes a seated connection and greets it.
     fn enter(&mut self, slot: u32, topic: Arc<Topic>, upgrade: &Upgrade) {
         let epoch = topic.epoch();
-        let conn = self.conns.at(slot);
-        let own_view = view_of(conn.window_bits);
-        if own_view == ViewKind::Deflated {
-            topic.add_inflating_reader(conn.window_bits);
-        }
-        // The deflated view may not reach back; the raw one does.
-        let (kind, since) = match upgrade.since {
-            Some(offset) => (ViewKind::Raw, Since::Offset(offset)),
-            None => (own_view, Since::Now),
-        };
-        if kind != own_view {
-            conn.flags.set(Flags::CATCHING_UP);
-        }
-        let retention = self.hub.retention();
-        let seat = self
-            .locals
-            .join(self.core, topic, kind, slot, since, retention);
-        let offset = self.take_seat(slot, seat.expect("any start will do"));
-        let conn = self.conns.at(slot);
-        let extra = conn.extra();
-        extra.lane = answer(upgrade, epoch, offset);
-        if upgrade.deflate.is_some_and(|agreed| agreed.client_takeover) {
-            extra.inflater = Some(Box::new(Inflater::resume(&[])));
-        }
+        let since = upgrade.since.map_or(Since::Now, Since::Offset);
+        let offset = self.subscribe_first(slot, topic, since);
+        let answer = answer(upgrade, epoch, offset);
+        self.conns.at(slot).attend().lane.push_last(&answer);
         let metrics = self.metrics();
         metrics.handshakes.add(1);
         metrics.connections.set(self.conns.len() as u64);
-        if self.conns.at(slot).flags.any(Flags::CHAT) {
-            self.welcome(slot);
-        }
+        self.say_entered(slot);
         self.mark(slot);
-    }
-
-    pub(super) fn take_seat(&mut self, slot: u32, seat: Seat) -> u64 {
-        let conn = self.conns.at(slot);
-        (conn.topic, conn.place, conn.cursor) = (seat.number, seat.place, seat.cursor);
-        seat.offset
-    }
-
-    /// A subscriber that has read all there is of the raw view goes on with
-    /// its own, from the next message on.
-    pub(super) fn change_view(&mut self, slot: u32) {
-        let conn = self.conns.at(slot);
-        let (kind, old) = (view_of(conn.window_bits), conn.topic);
-        let local = self.locals.at(old);
-        let topic = local.topic.clone();
-        let next = local.window.messages_before(conn.cursor) + 1;
-        let since = Since::Exactly(next);
-        // The new seat first: leaving may be the end of the old view here.
-        let (core, retention) = (self.core, self.hub.retention());
-        let Some(seat) = self.locals.join(core, topic, kind, slot, since, retention) else {
-            return;
-        };
-        self.leave(slot);
-        self.take_seat(slot, seat);
-        self.conns.at(slot).flags.clear(Flags::CATCHING_UP);
-        let number = self.conns.at(slot).topic;
-        self.grow(number);
-    }
-
-    /// The slot is empty.
-    fn vacate(&mut self, slot: u32) {
-        let conn = self.conns.remove(slot);
-        self.hub.admission().leave(conn.peer.address().ip());
-        self.metrics().connections.set(self.conns.len() as u64);
     }
 
     fn handle_mail(&mut self) {
@@ -434,8 +410,8 @@ impl State {
         self.hub.mailbox(self.core).collect(&mut mail);
         for place in mail.drain(..) {
             // The topic may have gone since; another may have its number.
-            if let Some(local) = self.locals.get_mut(place) {
-                local.topic.listener(self.core, local.kind).told.heard();
+            if let Some(feed) = self.feeds.get_mut(place) {
+                feed.topic.listener(self.core, feed.kind).told.heard();
                 self.grow(place);
             }
         }
@@ -445,10 +421,10 @@ impl State {
     /// A topic has grown by a message from this core: its views here are to be
     /// fanned out, and other cores told.
     pub(super) fn grow_topic(&mut self, number: u32) {
-        let local = self.locals.at(number);
-        let topic = local.topic.clone();
-        if !local.announce {
-            local.announce = true;
+        let feed = self.feeds.at(number);
+        let topic = feed.topic.clone();
+        if !feed.announce {
+            feed.announce = true;
             self.announce.push((number, topic.clone()));
         }
         for kind in ViewKind::ALL {
@@ -461,15 +437,10 @@ impl State {
 
     /// A view has grown: it is to be fanned out.
     pub(super) fn grow(&mut self, number: u32) {
-        let local = self.locals.at(number);
-        if !local.growing {
-            local.growing = true;
+        let feed = self.feeds.at(number);
+        if !feed.growing {
+            feed.growing = true;
             self.growing.push_back(number);
         }
     }
-}
-
-/// So that a log line names the connection and its end in one way.
-pub(super) fn note_end(peer: SocketAddr, reason: CloseReason) {
-    tracing::debug!(%peer, reason = reason.name(), "connection closed");
 }

@@ -23,6 +23,11 @@ impl Slots {
         self.records.len() - self.free.len()
     }
 
+    /// Slots that have ever held a connection.
+    pub(super) fn slots(&self) -> usize {
+        self.records.len()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.len() == self.capacity
     }
@@ -56,6 +61,13 @@ impl Slots {
     pub(super) fn at(&mut self, slot: u32) -> &mut Conn {
         self.records[slot as usize]
             .as_mut()
+            .expect("the slot holds a connection")
+    }
+
+    #[inline]
+    pub(super) fn look_at(&self, slot: u32) -> &Conn {
+        self.records[slot as usize]
+            .as_ref()
             .expect("the slot holds a connection")
     }
 

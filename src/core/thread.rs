@@ -21,12 +21,10 @@ use super::acceptor::Acceptor;
 use super::handover::{SavedConn, SavedCore};
 use super::reactor::Reactor;
 use super::remote::{Command, Installed, Remote};
+use super::timers::TICK;
 use crate::hub::Hub;
 use crate::log::Topic;
 use crate::ring::{SLOTS_MAX, Source, Uring, Wake};
-
-/// How often the clocks of connections are looked at.
-pub(super) const TICK: Duration = Duration::from_millis(250);
 
 /// One listening socket for each address.
 pub type Listeners = Vec<Socket>;
@@ -35,7 +33,8 @@ pub type Listeners = Vec<Socket>;
 pub struct Arrived {
     pub conn: SavedConn,
     pub socket: OwnedFd,
-    pub topic: Option<Arc<Topic>>,
+    /// What it follows, as far as it is known here.
+    pub topics: Vec<Option<Arc<Topic>>>,
 }
 
 /// What a core takes over before it serves.
@@ -141,7 +140,7 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
 
 /// Takes connections in and waits until they are this process's to serve.
 fn inherit(reactor: &mut Reactor<Uring>, from: Inheritance) {
-    let seat = |arrived: Arrived| reactor.restore(&arrived.socket, arrived.conn, arrived.topic);
+    let seat = |arrived: Arrived| reactor.restore(&arrived.socket, arrived.conn, arrived.topics);
     let outcome = from.arrivals.iter().try_for_each(seat);
     // If the daemon has given up, the process ends before it matters.
     let _ = from.seated.send(outcome);

@@ -27,5 +27,5 @@ mod successor;
 
 pub use predecessor::{Predecessor, hand_over};
 pub use rest::write_down;
-pub use state::{State, StateError, VERSION};
+pub use state::{State, StateError, Topics, VERSION};
 pub use successor::{Successor, inherit};

@@ -1,13 +1,17 @@
 //! What a daemon knows, as bytes with a version.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::SavedConn;
-use crate::log::SavedTopic;
+use crate::hub::Hub;
+use crate::log::{SavedTopic, Topic};
 
 /// Changes whenever the meaning of the bytes does. A successor refuses any
 /// other; it never guesses.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"fanfare\n";
 
@@ -16,6 +20,22 @@ const MAGIC: &[u8; 8] = b"fanfare\n";
 pub struct State {
     pub topics: Vec<SavedTopic>,
     pub conns: Vec<SavedConn>,
+}
+
+/// The topics of a hub by their epochs, as connections name them on their way.
+pub struct Topics(HashMap<u64, Arc<Topic>>);
+
+impl Topics {
+    pub fn of_all(hub: &Hub) -> Self {
+        let topics = hub.all_topics().into_iter();
+        Topics(topics.map(|topic| (topic.epoch(), topic)).collect())
+    }
+
+    /// Those that a connection follows, as far as they are known.
+    pub fn of(&self, conn: &SavedConn) -> Vec<Option<Arc<Topic>>> {
+        let epochs = conn.topics();
+        epochs.map(|epoch| self.0.get(&epoch).cloned()).collect()
+    }
 }
 
 /// Why state cannot be taken over.

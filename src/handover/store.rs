@@ -12,7 +12,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::rest::{carry_on, come_to_rest, memory_file, plain_sockets, write_down};
-use super::state::State;
+use super::state::{State, Topics};
 use crate::core::{Arrived, Remote};
 use crate::hub::Hub;
 use crate::ring::passing::{self, FILES_MAX};
@@ -122,6 +122,7 @@ impl Stored {
         for topic in &self.state.topics {
             hub.restore_topic(topic)?;
         }
+        let topics = Topics::of_all(hub);
         let mut sockets = self.sockets;
         let mut count = 0;
         for conn in self.state.conns {
@@ -130,11 +131,11 @@ impl Stored {
                 continue;
             };
             let core = &cores[conn.core as usize % cores.len()];
-            let topic = hub.find_topic(&conn.topic);
+            let topics = topics.of(&conn);
             let arrived = Arrived {
                 conn,
                 socket,
-                topic,
+                topics,
             };
             core.send(arrived).map_err(|_| "a core has ended")?;
             count += 1;

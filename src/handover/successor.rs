@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::channel::{Channel, Message};
 use super::predecessor::{DETACH, VARIABLE};
-use super::state::{State, VERSION};
+use super::state::{State, Topics, VERSION};
 use crate::core::{Arrived, SavedConn};
 use crate::hub::Hub;
 use crate::ring::passing;
@@ -128,6 +128,7 @@ impl Successor {
         for topic in &state.topics {
             hub.restore_topic(topic)?;
         }
+        let topics = Topics::of_all(hub);
         let count = state.conns.len();
         let mut conns = state.conns.into_iter();
         while conns.len() > 0 {
@@ -136,7 +137,7 @@ impl Successor {
                 let conn = conns
                     .next()
                     .ok_or("there are more sockets than connections")?;
-                self.seat(hub, &cores, conn, file)?;
+                seat(&topics, &cores, conn, file)?;
             }
         }
         let waiting = cores.len();
@@ -152,24 +153,6 @@ impl Successor {
             Ok(Some((message, _))) => Err(format!("the predecessor said {message:?}")),
             Err(sentence) => Err(sentence),
         }
-    }
-
-    fn seat(
-        &self,
-        hub: &Hub,
-        cores: &[mpsc::Sender<Arrived>],
-        conn: SavedConn,
-        socket: OwnedFd,
-    ) -> Result<(), String> {
-        let topic = hub.find_topic(&conn.topic);
-        let core = &cores[conn.core as usize % cores.len()];
-        let arrived = Arrived {
-            conn,
-            socket,
-            topic,
-        };
-        core.send(arrived)
-            .map_err(|_| "a core has ended".to_owned())
     }
 
     fn receive_state(&self) -> Result<State, String> {
@@ -189,4 +172,22 @@ impl Successor {
             None => Err("the predecessor has ended".to_owned()),
         }
     }
+}
+
+/// Gives a connection to the core that is to have it.
+fn seat(
+    topics: &Topics,
+    cores: &[mpsc::Sender<Arrived>],
+    conn: SavedConn,
+    socket: OwnedFd,
+) -> Result<(), String> {
+    let topics = topics.of(&conn);
+    let core = &cores[conn.core as usize % cores.len()];
+    let arrived = Arrived {
+        conn,
+        socket,
+        topics,
+    };
+    core.send(arrived)
+        .map_err(|_| "a core has ended".to_owned())
 }

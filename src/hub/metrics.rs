@@ -82,6 +82,9 @@ pub struct Metrics {
     pub lag_skips: Counter,
     /// Messages they missed by that.
     pub lag_missed: Counter,
+    /// Times that a subscriber of this core was dealt with because it kept the most
+    /// memory while there was no room for new messages.
+    pub reliefs: Counter,
     /// The furthest that any subscriber was behind at the last look, in bytes.
     pub lag_bytes: Counter,
     pub pings: Counter,
@@ -113,6 +116,7 @@ impl Default for Metrics {
             pauses: Counter::default(),
             lag_skips: Counter::default(),
             lag_missed: Counter::default(),
+            reliefs: Counter::default(),
             lag_bytes: Counter::default(),
             pings: Counter::default(),
             deflated_messages: Counter::default(),

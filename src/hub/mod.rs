@@ -7,6 +7,7 @@ pub mod codec;
 mod live;
 mod mailbox;
 pub mod metrics;
+mod relief;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -28,6 +29,7 @@ use self::live::Live;
 pub use admission::{Admission, Refusal};
 pub use clock::Clock;
 pub use mailbox::Mailbox;
+pub use relief::Relief;
 
 /// How long a core may go without a turn before the daemon is unwell.
 pub const BEAT_MS_MAX: u64 = 1000;
@@ -42,6 +44,7 @@ pub struct Hub {
     sheds: Mutex<u64>,
     /// Bytes that all half-received messages hold.
     partial_bytes: AtomicU64,
+    relief: Relief,
     cores: Box<[Mailbox]>,
     admission: Admission,
     ready: AtomicBool,
@@ -101,6 +104,7 @@ impl Hub {
             log_bytes: Arc::default(),
             sheds: Mutex::default(),
             partial_bytes: AtomicU64::new(0),
+            relief: Relief::default(),
             cores: cores.map_err(|error| format!("cannot make an eventfd: {error}"))?,
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -134,6 +138,17 @@ impl Hub {
     /// tells what did and what did not.
     pub fn change(&self, new: &Settings) -> Changes {
         self.live.change(new)
+    }
+
+    pub fn relief(&self) -> &Relief {
+        &self.relief
+    }
+
+    /// Has every core take a turn.
+    pub(crate) fn wake_all(&self) {
+        for mailbox in &self.cores {
+            mailbox.wake();
+        }
     }
 
     pub fn admission(&self) -> &Admission {
@@ -440,9 +455,7 @@ impl Hub {
         let connections = self.admission.connections();
         self.leaving.store(connections, Ordering::Relaxed);
         self.stopping.store(true, Ordering::Release);
-        for mailbox in &self.cores {
-            mailbox.wake();
-        }
+        self.wake_all();
     }
 
     pub fn is_stopping(&self) -> bool {

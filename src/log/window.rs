@@ -129,6 +129,12 @@ impl Window {
         self.panes.iter().map(|pane| &pane.segment)
     }
 
+    /// Whether a position lies in the newest segment, which is held anyway.
+    pub fn is_in_tail(&self, position: u64) -> bool {
+        let tail = self.panes.back().expect("a window has a pane");
+        position >= tail.segment.start()
+    }
+
     /// How many segments are held.
     pub fn segments(&self) -> usize {
         self.panes.len()

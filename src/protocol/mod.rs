@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod chat;
+pub mod dialect;
 pub mod http;
 pub mod proxy;
 pub mod reason;

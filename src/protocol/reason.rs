@@ -21,6 +21,8 @@ pub enum CloseReason {
     Idle,
     /// Further behind than `lag_bytes_max`.
     Lag,
+    /// Its socket has taken nothing for longer than `stall_ms_max`.
+    Stall,
     /// More pongs asked for than it reads.
     ControlFlood,
     /// More messages or bytes in a second than allowed.
@@ -37,7 +39,7 @@ pub enum CloseReason {
     Fault(Fault),
 }
 
-const OWN: [CloseReason; 13] = [
+const OWN: [CloseReason; 14] = [
     CloseReason::Peer,
     CloseReason::Gone,
     CloseReason::Reset,
@@ -45,6 +47,7 @@ const OWN: [CloseReason; 13] = [
     CloseReason::Drain,
     CloseReason::Idle,
     CloseReason::Lag,
+    CloseReason::Stall,
     CloseReason::ControlFlood,
     CloseReason::Rate,
     CloseReason::PartialBytes,
@@ -76,6 +79,7 @@ impl CloseReason {
             CloseReason::Drain => "drain",
             CloseReason::Idle => "idle",
             CloseReason::Lag => "lag",
+            CloseReason::Stall => "stall",
             CloseReason::ControlFlood => "control_flood",
             CloseReason::Rate => "rate",
             CloseReason::PartialBytes => "partial_bytes",
@@ -98,9 +102,10 @@ impl CloseReason {
             | CloseReason::ControlFlood
             | CloseReason::Rate
             | CloseReason::SlowMessage => code::POLICY,
-            CloseReason::Lag | CloseReason::PartialBytes | CloseReason::LogFull => {
-                code::TRY_AGAIN_LATER
-            }
+            CloseReason::Lag
+            | CloseReason::Stall
+            | CloseReason::PartialBytes
+            | CloseReason::LogFull => code::TRY_AGAIN_LATER,
             CloseReason::ChatBinary => UNSUPPORTED_DATA,
             CloseReason::Fault(fault) => fault.code(),
         }
@@ -115,6 +120,7 @@ impl CloseReason {
             CloseReason::Drain => "the server is stopping".into(),
             CloseReason::Idle => "idle: nothing heard for too long".into(),
             CloseReason::Lag => "lag: too far behind the topic".into(),
+            CloseReason::Stall => "stall: what was sent was not taken for too long".into(),
             CloseReason::ControlFlood => {
                 "control flood: pings come faster than pongs are read".into()
             }

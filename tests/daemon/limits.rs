@@ -305,32 +305,6 @@ fn where_all_logs_are_full_history_makes_room() {
 }
 
 #[test]
-fn a_log_that_no_more_can_be_added_to_closes_the_publisher_with_1013() {
-    // All logs together hold one; another topic's takes the room.
-    let daemon = Daemon::start(&[
-        "--log-bytes-total-max",
-        "64KiB",
-        "--log-bytes-max",
-        "64KiB",
-        "--lag-bytes-max",
-        "16KiB",
-        "--message-bytes-max",
-        "32KiB",
-        "--retain-bytes-max",
-        "64KiB",
-    ]);
-    let mut witnesses = Witnesses::new(&daemon, "/topic");
-    let (mut speaker, mut listener) = (daemon.connect("/a"), daemon.connect("/a"));
-    pass(&mut speaker, &mut listener, &"a".repeat(32 << 10));
-    let mut other = daemon.connect("/b");
-    other.send(Message::text("b".repeat(32 << 10))).unwrap();
-    let (code, reason) = hear_close(&mut other);
-    assert_eq!((code, reason.contains("log")), (1013, true), "{reason}");
-    daemon.await_reason("log_full");
-    witnesses.check();
-}
-
-#[test]
 fn a_silent_peer_is_pinged_and_then_closed_with_1008() {
     let daemon = Daemon::start(&["--idle-ms-max", "1500", "--ping-interval-ms", "300"]);
     let mut silent = daemon.raw_on("/topic");

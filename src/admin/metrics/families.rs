@@ -258,6 +258,11 @@ fn trouble(hub: &Hub) -> Vec<Family> {
             count(|m| &m.lag_skips),
         ),
         family(
+            "reliefs",
+            "Subscribers dealt with by the lag policy as they kept the most memory while it was short",
+            count(|m| &m.reliefs),
+        ),
+        family(
             "lag_missed_messages",
             "Messages that subscribers missed by that",
             count(|m| &m.lag_missed),

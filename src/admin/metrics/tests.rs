@@ -51,6 +51,7 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         pauses,
         lag_skips,
         lag_missed,
+        reliefs,
         lag_bytes,
         pings,
         turns: TurnTimes { counts, sum_us },
@@ -76,6 +77,7 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         pauses,
         lag_skips,
         lag_missed,
+        reliefs,
         lag_bytes,
         pings,
     ];

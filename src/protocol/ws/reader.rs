@@ -98,6 +98,13 @@ impl Reader {
         }
     }
 
+    /// Frees the message that was handed out last, as the next call would.
+    pub fn let_go(&mut self) {
+        if self.part.as_ref().is_some_and(|part| part.handed_out) {
+            self.part = None;
+        }
+    }
+
     /// Takes bytes from the front of `input` until something is whole, and returns it;
     /// `None` when the input is used up. However the stream is cut into inputs, the events
     /// are the same, but for the form of [`Payload`].
@@ -113,9 +120,7 @@ impl Reader {
         input: &mut &'i [u8],
         limits: &Limits,
     ) -> Result<Option<Event<'a>>, Fault> {
-        if self.part.as_ref().is_some_and(|part| part.handed_out) {
-            self.part = None;
-        }
+        self.let_go();
         if self.closed {
             *input = &[];
             return Ok(None);

@@ -164,9 +164,12 @@ impl World {
         for _ in 0..3 {
             self.run_dry();
             let patience_ms = 2_000 + self.plan.settings.drain_ms_max;
-            self.advance(patience_ms);
-            for core in 0..self.cores.len() {
-                self.tick(core);
+            // No core is granted more than a second for one look at its clock.
+            for _ in 0..patience_ms.div_ceil(1000) {
+                self.advance(1000);
+                for core in 0..self.cores.len() {
+                    self.tick(core);
+                }
             }
         }
         self.run_dry();

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use fanfare::core::SavedCore;
-use fanfare::handover::{State, write_down};
+use fanfare::handover::{State, Topics, write_down};
 use fanfare::hub::Hub;
 
 use crate::ring::Handle;
@@ -179,10 +179,11 @@ fn seat(
     state: State,
     sockets: &[usize],
 ) -> Result<(), String> {
+    let all = Topics::of_all(hub);
     for (conn, socket) in state.conns.into_iter().zip(sockets) {
-        let topic = hub.find_topic(&conn.topic);
+        let topics = all.of(&conn);
         let core = conn.core as usize % cores.len();
-        let restored = cores[core].reactor.restore(&Handle(*socket), conn, topic);
+        let restored = cores[core].reactor.restore(&Handle(*socket), conn, topics);
         if let Err(why) = restored {
             let expected = ["cannot register", "more connections than slots"];
             assert!(expected.iter().any(|words| why.contains(words)), "{why}");

@@ -64,6 +64,7 @@ impl Plan {
             idle_ms_max,
             ping_interval_ms,
             message_bytes_max,
+            stall_ms_max: pick(rng, &[60_000, 60_000, 700]),
             message_ms_max: pick(rng, &[60_000, 60_000, 2_000]),
             partial_bytes_max: pick(rng, &[message_bytes_max + 1024, 1 << 20]),
             inbound_messages_per_s_max: pick(rng, &[0, 0, 0, 5]),

@@ -1,4 +1,6 @@
-//! A topic as one core sees it: its window on the log and its own subscribers.
+//! Feeds: the views of topics that have readers on this core, each with its window
+//! on the log and its subscribers. A feed knows subscriptions by name only; where
+//! they stand, whoever calls it knows.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,28 +9,26 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::conn::NO_PLACE;
-use super::slots::Slots;
+use super::subs::SubId;
 use crate::log::{Retention, Start, Topic, ViewKind, Window};
 
 /// A view of a topic with at least one subscriber on this core.
-pub(super) struct Local {
+pub(super) struct Feed {
     pub(super) topic: Arc<Topic>,
     pub(super) kind: ViewKind,
     pub(super) window: Window,
-    /// Slots of the subscribers.
-    pub(super) subscribers: Vec<u32>,
+    pub(super) subscribers: Vec<SubId>,
     /// The place where the round of fan-out under way goes on; 0 is none.
     pub(super) next: usize,
     /// Where the log ended when that round began.
     pub(super) round_end: u64,
-    /// It is in the queue of topics to be fanned out.
+    /// It is in the queue of feeds to be fanned out.
     pub(super) growing: bool,
     /// Other cores are to be told that it has grown.
     pub(super) announce: bool,
     tally: Tally,
     /// The last run that was copied together from two segments.
-    seam: Option<Seam>,
+    seam: Option<Box<Seam>>,
 }
 
 /// Where a subscriber wants to begin.
@@ -43,13 +43,21 @@ pub(super) enum Since {
 
 /// Where a subscriber begins.
 pub(super) struct Seat {
-    /// The core's number for the view.
-    pub(super) number: u32,
+    /// The core's number for the feed.
+    pub(super) feed: u32,
     /// The subscriber's place in it.
     pub(super) place: u32,
     pub(super) cursor: u64,
     /// Of the first message it gets.
     pub(super) offset: u64,
+}
+
+/// What follows from giving up a seat.
+pub(super) struct Left {
+    /// The subscriber that took the seat, which is to be told so.
+    pub(super) moved: Option<SubId>,
+    /// Fan-out would now miss it in the round under way.
+    pub(super) missed: bool,
 }
 
 /// The log from one position on, over the end of a segment.
@@ -68,7 +76,7 @@ struct Tally {
     messages: u64,
 }
 
-impl Local {
+impl Feed {
     /// Messages that end between two positions.
     #[inline]
     pub(super) fn messages_between(&mut self, from: u64, to: u64) -> u64 {
@@ -85,48 +93,78 @@ impl Local {
         let seam = match self.seam.take() {
             Some(seam) if (seam.from, seam.to) == (from, to) => seam,
             _ => {
-                let (mut bytes, mut at) = (Vec::with_capacity((to - from) as usize), from);
-                while at < to {
-                    let run = self.window.slice(at, to);
-                    bytes.extend_from_slice(run.as_bytes());
-                    at += u64::from(run.len);
-                }
+                let mut bytes = Vec::with_capacity((to - from) as usize);
+                self.copy(from, to, &mut bytes);
                 let bytes = Rc::new(bytes.into());
-                Seam { from, to, bytes }
+                Box::new(Seam { from, to, bytes })
             }
         };
         &self.seam.insert(seam).bytes
     }
 
+    /// Copies a run of the log, over ends of segments.
+    pub(super) fn copy(&self, from: u64, to: u64, into: &mut Vec<u8>) {
+        let mut at = from;
+        while at < to {
+            let run = self.window.slice(at, to);
+            into.extend_from_slice(run.as_bytes());
+            at += u64::from(run.len);
+        }
+    }
+
     /// Gives up the segments that no subscriber here needs any more.
-    pub(super) fn release(&mut self, conns: &mut Slots) {
+    pub(super) fn release(&mut self, cursor: impl Fn(SubId) -> u64) {
         self.seam = None;
         if self.window.segments() > 1 {
-            let cursors = self.subscribers.iter().map(|slot| conns.at(*slot).cursor);
+            let cursors = self.subscribers.iter().map(|id| cursor(*id));
             let oldest = cursors.min().unwrap_or(u64::MAX);
             self.window.release(oldest);
         }
     }
+
+    /// How many bytes behind the newest message a subscriber at `cursor` keeps
+    /// in memory: none while it stands in the segment that is written to.
+    pub(super) fn pinned_bytes(&self, cursor: u64) -> u64 {
+        if self.window.is_in_tail(cursor) {
+            0
+        } else {
+            self.window.end() - cursor
+        }
+    }
 }
 
-/// The topics that this core serves, by its own numbers.
+/// The feeds of one core, by its own numbers.
 #[derive(Default)]
-pub(super) struct Locals(Slab<Local>);
+pub(super) struct Feeds(Slab<Feed>);
 
-impl Locals {
+impl Feeds {
     #[inline]
-    pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut Local> {
-        self.0.get_mut(place as usize)
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Feed> {
+        self.0.get_mut(number as usize)
     }
 
-    /// A topic that is known to have subscribers here.
+    /// A feed that is known to be there.
     #[inline]
-    pub(super) fn at(&mut self, place: u32) -> &mut Local {
-        &mut self.0[place as usize]
+    pub(super) fn at(&mut self, number: u32) -> &mut Feed {
+        &mut self.0[number as usize]
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Local> {
-        self.0.iter_mut().map(|(_, local)| local)
+    #[inline]
+    pub(super) fn look_at(&self, number: u32) -> &Feed {
+        &self.0[number as usize]
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Feed> {
+        self.0.iter().map(|(_, feed)| feed)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Feed> {
+        self.0.iter_mut().map(|(_, feed)| feed)
+    }
+
+    /// The numbers of all feeds.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(|(number, _)| number as u32)
     }
 
     /// Adds a subscriber to a view that has a reader. `None` only where it
@@ -136,11 +174,11 @@ impl Locals {
         core: usize,
         topic: Arc<Topic>,
         kind: ViewKind,
-        slot: u32,
+        id: SubId,
         since: Since,
         retention: &Retention,
     ) -> Option<Seat> {
-        self.seat(core, topic, kind, slot, |topic| match since {
+        self.seat(core, topic, kind, id, |topic| match since {
             Since::Now => Some(topic.start(kind, None, retention)),
             Since::Offset(offset) => Some(topic.start(kind, Some(offset), retention)),
             Since::Exactly(offset) => {
@@ -157,10 +195,10 @@ impl Locals {
         core: usize,
         topic: Arc<Topic>,
         kind: ViewKind,
-        slot: u32,
+        id: SubId,
         cursor: u64,
     ) -> Option<Seat> {
-        self.seat(core, topic, kind, slot, |topic| topic.resume(kind, cursor))
+        self.seat(core, topic, kind, id, |topic| topic.resume(kind, cursor))
     }
 
     fn seat(
@@ -168,7 +206,7 @@ impl Locals {
         core: usize,
         topic: Arc<Topic>,
         kind: ViewKind,
-        slot: u32,
+        id: SubId,
         start: impl FnOnce(&Topic) -> Option<Start>,
     ) -> Option<Seat> {
         let listener = topic.listener(core, kind);
@@ -192,15 +230,15 @@ impl Locals {
             return None;
         };
         if known {
-            let local = &mut self.0[number];
-            local.window.reach_back(start.segments);
-            local.subscribers.push(slot);
+            let feed = &mut self.0[number];
+            feed.window.reach_back(start.segments);
+            feed.subscribers.push(id);
         } else {
-            let inserted = self.0.insert(Local {
+            let inserted = self.0.insert(Feed {
                 topic,
                 kind,
                 window: Window::new(start.segments),
-                subscribers: vec![slot],
+                subscribers: vec![id],
                 next: 0,
                 round_end: 0,
                 growing: false,
@@ -211,47 +249,31 @@ impl Locals {
             assert_eq!(inserted, number);
         }
         Some(Seat {
-            number: number as u32,
+            feed: number as u32,
             place: self.0[number].subscribers.len() as u32 - 1,
             cursor: start.position,
             offset: start.offset,
         })
     }
 
-    /// The numbers of all views that have subscribers here.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
-        self.0.iter().map(|(number, _)| number as u32)
-    }
-
-    /// The topic of a connection, while it is a subscriber.
-    pub(super) fn topic_of(&self, number: u32, place: u32) -> Option<&Arc<Topic>> {
-        (place != NO_PLACE).then(|| &self.0[number as usize].topic)
-    }
-
-    /// Removes the subscriber in `slot`, and the topic with the last one. The
-    /// slot that took its place, if fan-out would now miss it, is returned.
-    pub(super) fn leave(&mut self, core: usize, conns: &mut Slots, slot: u32) -> Option<u32> {
-        let conn = conns.at(slot);
-        if conn.place == NO_PLACE {
-            return None;
-        }
-        let (number, place) = (conn.topic, conn.place as usize);
-        conn.place = NO_PLACE;
-        let local = &mut self.0[number as usize];
-        let removed = local.subscribers.swap_remove(place);
-        assert_eq!(removed, slot, "a subscriber knows its place");
-        let moved = local.subscribers.get(place).copied();
-        if let Some(moved) = moved {
-            conns.at(moved).place = place as u32;
-        }
-        let listener = local.topic.listener(core, local.kind);
+    /// Removes the subscriber `id` from its seat, and the feed with the last one.
+    pub(super) fn leave(&mut self, core: usize, number: u32, place: u32, id: SubId) -> Left {
+        let (number, place) = (number as usize, place as usize);
+        let feed = &mut self.0[number];
+        let removed = feed.subscribers.swap_remove(place);
+        assert_eq!(removed, id, "a subscriber knows its place");
+        let moved = feed.subscribers.get(place).copied();
+        let listener = feed.topic.listener(core, feed.kind);
         listener.subscribers.fetch_sub(1, Ordering::AcqRel);
-        if local.subscribers.is_empty() {
-            self.0.remove(number as usize);
-            return None;
+        if feed.subscribers.is_empty() {
+            self.0.remove(number);
+            return Left {
+                moved: None,
+                missed: false,
+            };
         }
-        let passed_by = place < local.next;
-        local.next = local.next.min(local.subscribers.len());
-        moved.filter(|_| passed_by)
+        let missed = place < feed.next;
+        feed.next = feed.next.min(feed.subscribers.len());
+        Left { moved, missed }
     }
 }

@@ -1,0 +1,255 @@
+//! What connections follow: subscribing to topics, leaving them, and finding where
+//! a connection stands.
+
+use std::sync::Arc;
+
+use super::conn::{Flags, Piece};
+use super::feeds::{Seat, Since};
+use super::reactor::{Reactor, State};
+use super::subs::{SubId, Subscription};
+use crate::hub::codec::view_of;
+use crate::log::{Topic, ViewKind};
+use crate::ring::Ring;
+
+impl<R: Ring> Reactor<R> {
+    /// Has an open connection follow one more topic, from now on or from an
+    /// offset on. Returns the offset of the first message that it gets; `None` if
+    /// it follows the topic already.
+    pub fn subscribe(&mut self, slot: u32, topic: Arc<Topic>, since: Option<u64>) -> Option<u64> {
+        let since = since.map_or(Since::Now, Since::Offset);
+        self.state.subscribe(slot, topic, since)
+    }
+
+    /// Has a connection follow a topic no more; false if it did not.
+    pub fn unsubscribe(&mut self, slot: u32, topic: &Arc<Topic>) -> bool {
+        self.state.unsubscribe(slot, topic)
+    }
+}
+
+impl State {
+    /// Gives a connection its first subscription, and says with which offset it
+    /// begins.
+    pub(super) fn subscribe_first(&mut self, slot: u32, topic: Arc<Topic>, since: Since) -> u64 {
+        self.take_part(slot, SubId::first(slot), topic, since)
+    }
+
+    fn subscribe(&mut self, slot: u32, topic: Arc<Topic>, since: Since) -> Option<u64> {
+        if self.find(slot, &topic).is_some() {
+            return None;
+        }
+        let conn = self.conns.at(slot);
+        let id = if conn.sub.is_seated() {
+            conn.flags.set(Flags::MANY);
+            let many = conn.attend().many.get_or_insert_default();
+            many.count += 1;
+            self.subs.add(&mut many.list, slot)
+        } else {
+            SubId::first(slot)
+        };
+        let offset = self.take_part(slot, id, topic, since);
+        self.make_ready(slot, id);
+        self.mark(slot);
+        Some(offset)
+    }
+
+    fn unsubscribe(&mut self, slot: u32, topic: &Arc<Topic>) -> bool {
+        let Some(id) = self.find(slot, topic) else {
+            return false;
+        };
+        if self.has_begun(slot, id) {
+            // The frame that is under way is not cut: it leaves behind that.
+            let extra = self.conns.at(slot).attend();
+            if !extra.leaving.contains(&id) {
+                extra.leaving.push(id);
+            }
+        } else {
+            self.leave(slot, id);
+        }
+        self.mark(slot);
+        true
+    }
+
+    /// A connection is being sent from a subscription's log, or stands inside one
+    /// of its frames.
+    fn has_begun(&self, slot: u32, id: SubId) -> bool {
+        let conn = self.conns.look_at(slot);
+        let current = conn.current(slot) == id;
+        let run = conn.flags.any(Flags::SENDING_RUN | Flags::MID_FRAME) && current;
+        let sending = conn.extra.iter().flat_map(|extra| &extra.sending);
+        let of = |piece: &Piece| matches!(piece, Piece::Run { id: of, .. } if *of == id);
+        run || sending.into_iter().any(of)
+    }
+
+    /// Lets a connection leave what it wanted to once no frame of it is under way.
+    pub(super) fn settle_leaving(&mut self, slot: u32) {
+        let Some(extra) = &mut self.conns.at(slot).extra else {
+            return;
+        };
+        for id in std::mem::take(&mut extra.leaving) {
+            let sub = *self.look_at_sub(id);
+            let window = &self.feeds.look_at(sub.feed).window;
+            let at_boundary = window.boundary(sub.cursor).0 == sub.cursor;
+            if at_boundary || !self.has_begun(slot, id) {
+                self.leave(slot, id);
+            } else {
+                self.conns.at(slot).attend().leaving.push(id);
+            }
+        }
+    }
+
+    /// Seats a subscription, and returns the offset of the first message it gets.
+    fn take_part(&mut self, slot: u32, id: SubId, topic: Arc<Topic>, since: Since) -> u64 {
+        let conn = self.conns.at(slot);
+        let own_view = view_of(conn.window_bits);
+        let first = id.slot().is_some();
+        // The deflated view may not reach back; the raw one does.
+        let kind = match since {
+            Since::Now => own_view,
+            Since::Offset(_) | Since::Exactly(_) => ViewKind::Raw,
+        };
+        if own_view == ViewKind::Deflated && (first || kind == own_view) {
+            topic.add_inflating_reader(conn.window_bits);
+        }
+        if kind != own_view && first {
+            conn.flags.set(Flags::CATCHING_UP);
+        }
+        let retention = self.hub.retention();
+        let seat = self
+            .feeds
+            .join(self.core, topic, kind, id, since, retention);
+        self.take_seat(id, seat.expect("any start will do"))
+    }
+
+    pub(super) fn take_seat(&mut self, id: SubId, seat: Seat) -> u64 {
+        *self.sub_mut(id) = Subscription {
+            cursor: seat.cursor,
+            feed: seat.feed,
+            place: seat.place,
+        };
+        seat.offset
+    }
+
+    /// A subscriber that has read all there is of the raw view goes on with
+    /// its own, from the next message on.
+    pub(super) fn change_view(&mut self, slot: u32) {
+        let conn = self.conns.at(slot);
+        let id = SubId::first(slot);
+        let (kind, old) = (view_of(conn.window_bits), conn.sub);
+        let feed = self.feeds.at(old.feed);
+        let topic = feed.topic.clone();
+        let next = feed.window.messages_before(old.cursor) + 1;
+        let since = Since::Exactly(next);
+        // The new seat first: leaving may be the end of the old view here.
+        let (core, retention) = (self.core, self.hub.retention());
+        let Some(seat) = self.feeds.join(core, topic, kind, id, since, retention) else {
+            return;
+        };
+        self.give_up_seat(id);
+        self.take_seat(id, seat);
+        self.conns.at(slot).flags.clear(Flags::CATCHING_UP);
+        let number = self.conns.at(slot).sub.feed;
+        self.grow(number);
+    }
+
+    /// Puts a subscription into its connection's ready-ring, if it has one.
+    pub(super) fn make_ready(&mut self, slot: u32, id: SubId) {
+        let conn = self.conns.at(slot);
+        if conn.flags.any(Flags::MANY) {
+            conn.make_ready(id, &mut self.subs);
+        }
+    }
+
+    /// A connection leaves all that it follows.
+    pub(super) fn leave_topics(&mut self, slot: u32) {
+        for id in self.subscriptions(slot) {
+            self.leave(slot, id);
+        }
+    }
+
+    /// A connection leaves one of its topics.
+    fn leave(&mut self, slot: u32, id: SubId) {
+        let sub = *self.look_at_sub(id);
+        let bits = self.conns.at(slot).window_bits;
+        let feed = self.feeds.look_at(sub.feed);
+        let inflates = bits > 0 && (id.slot().is_some() || feed.kind == ViewKind::Deflated);
+        let topic = inflates.then(|| feed.topic.clone());
+        self.give_up_seat(id);
+        // The view may go with its last reader, so it comes second.
+        if let Some(topic) = topic {
+            topic.remove_inflating_reader(bits);
+        }
+        let conn = self.conns.at(slot);
+        if conn.current(slot) == id {
+            conn.flags.clear(Flags::MID_FRAME);
+        }
+        conn.flags.clear(match id.slot() {
+            Some(_) => Flags::READY,
+            None => 0,
+        });
+        let Some(extra) = conn.extra.as_deref_mut() else {
+            return;
+        };
+        extra.lane.forget(id);
+        extra.own.retain(|(own, _)| *own != id);
+        extra.leaving.retain(|leaving| *leaving != id);
+        let Some(many) = extra.many.as_deref_mut() else {
+            return;
+        };
+        many.ready.retain(|ready| *ready != id);
+        many.current = many.current.filter(|current| *current != id);
+        if id.slot().is_none() {
+            self.subs.remove(&mut many.list, id);
+            many.count -= 1;
+        }
+    }
+
+    /// Takes a subscription from the subscribers of its feed.
+    fn give_up_seat(&mut self, id: SubId) {
+        let sub = self.sub_mut(id);
+        let (feed, place) = (sub.feed, sub.place);
+        sub.place = Subscription::NONE.place;
+        let left = self.feeds.leave(self.core, feed, place, id);
+        if let Some(moved) = left.moved {
+            self.sub_mut(moved).place = place;
+            if left.missed {
+                let owner = self.subs.owner(moved);
+                self.make_ready(owner, moved);
+                self.mark(owner);
+            }
+        }
+    }
+
+    /// A connection's subscription to a topic.
+    fn find(&self, slot: u32, topic: &Arc<Topic>) -> Option<SubId> {
+        let mut ids = self.subscriptions(slot).into_iter();
+        ids.find(|id| {
+            let feed = self.look_at_sub(*id).feed;
+            Arc::ptr_eq(&self.feeds.look_at(feed).topic, topic)
+        })
+    }
+
+    /// All subscriptions of a connection that have a seat.
+    pub(super) fn subscriptions(&self, slot: u32) -> Vec<SubId> {
+        let conn = self.conns.look_at(slot);
+        let first = conn.sub.is_seated().then_some(SubId::first(slot));
+        let further = conn.many().into_iter();
+        let further = further.flat_map(|many| self.subs.iter(&many.list));
+        first.into_iter().chain(further).collect()
+    }
+
+    #[inline]
+    pub(super) fn look_at_sub(&self, id: SubId) -> &Subscription {
+        match id.slot() {
+            Some(slot) => &self.conns.look_at(slot).sub,
+            None => self.subs.get(id),
+        }
+    }
+
+    #[inline]
+    pub(super) fn sub_mut(&mut self, id: SubId) -> &mut Subscription {
+        match id.slot() {
+            Some(slot) => &mut self.conns.at(slot).sub,
+            None => self.subs.get_mut(id),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Subscribers that fall behind: too far, for too long, or where memory is short
+//! the one that keeps most of it.
+
+use super::closing::How;
+use super::conn::{Flags, Phase};
+use super::lane::LANE_BYTES_MAX;
+use super::reactor::State;
+use super::subs::SubId;
+use crate::config::LagPolicy;
+use crate::protocol::dialect::Gap;
+use crate::protocol::reason::CloseReason;
+
+impl State {
+    /// How far a connection is behind, over all that it follows.
+    pub(super) fn behind_bytes(&self, slot: u32) -> u64 {
+        let behind = |id: SubId| {
+            let sub = self.look_at_sub(id);
+            let end = self.feeds.look_at(sub.feed).window.end();
+            end.saturating_sub(sub.cursor)
+        };
+        self.subscriptions(slot).into_iter().map(behind).sum()
+    }
+
+    /// Deals with the subscribers that fan-out found too far behind.
+    pub(super) fn settle_lagging(&mut self) {
+        let mut lagging = std::mem::take(&mut self.lagging);
+        for id in lagging.drain(..) {
+            // Two passes may have found the same one, and it lags no more.
+            let sub = *self.look_at_sub(id);
+            if sub.is_seated() {
+                let end = self.feeds.at(sub.feed).window.end();
+                let lag_bytes_max = self.hub.settings().lag_bytes_max as u64;
+                if end.saturating_sub(sub.cursor) > lag_bytes_max {
+                    self.cut(id, CloseReason::Lag);
+                }
+            }
+        }
+        self.lagging = lagging;
+    }
+
+    /// Deals with a connection whose socket has taken nothing for too long.
+    pub(super) fn cut_stalled(&mut self, slot: u32) {
+        for id in self.subscriptions(slot) {
+            if self.conns.at(slot).phase == Phase::Open {
+                self.cut(id, CloseReason::Stall);
+            }
+        }
+        // What it was skipped over waits behind what it does not take.
+        let now_ms = self.patience_ms as u32;
+        let conn = self.conns.at(slot);
+        if conn.phase == Phase::Open && conn.flags.any(Flags::AWAITING) {
+            conn.stalled_ms = now_ms;
+            if conn.lane_is_empty() {
+                self.close(slot, CloseReason::Stall, How::AtOnce);
+            }
+        }
+    }
+
+    /// Frees a subscriber from the part of the log that it has not read, by its
+    /// topic's policy. What is left of a frame it has begun is copied to its
+    /// lane, so that no reader, however many there are, keeps old segments.
+    pub(super) fn cut(&mut self, id: SubId, reason: CloseReason) {
+        let slot = self.subs.owner(id);
+        let sub = *self.look_at_sub(id);
+        let conn = self.conns.at(slot);
+        let feed = self.feeds.at(sub.feed);
+        let (cursor, end) = (sub.cursor, feed.window.end());
+        if cursor >= end {
+            return;
+        }
+        let (boundary, missed_from) = feed.window.boundary(cursor);
+        if boundary >= end {
+            // It is in the newest message and has missed nothing, long as
+            // that may be.
+            return;
+        }
+        let begun = conn.flags.any(Flags::MID_FRAME) && conn.current(slot) == id;
+        let rest = if begun { boundary - cursor } else { 0 };
+        let lane = conn
+            .extra
+            .as_ref()
+            .map_or(0, |extra| extra.lane.own_bytes());
+        if conn.unreleased > 0 || rest as usize + lane > LANE_BYTES_MAX {
+            // Keeping the rest would break the promise that a slow reader
+            // costs nothing. Neither may it keep what it was sent without a
+            // copy and does not take: the log cannot let go of that segment,
+            // nor of any behind it, and would be full for its publishers.
+            return self.close(slot, reason, How::AtOnce);
+        }
+        let gap = Gap {
+            epoch: feed.topic.epoch(),
+            from: missed_from,
+            to: feed.window.messages_before(end),
+            missed: feed.window.messages_before(end) + 1 - missed_from,
+        };
+        let skips = self.hub.settings().lag_policy == LagPolicy::Skip;
+        let dialect = conn.dialect;
+        let extra = conn.attend();
+        if begun {
+            let mut bytes = Vec::with_capacity(rest as usize);
+            feed.copy(cursor, boundary, &mut bytes);
+            extra.lane.push_front(bytes);
+        }
+        // Own messages may lie behind what the window has seen so far: it is to
+        // hear those no more than any.
+        extra
+            .own
+            .retain(|(own, range)| *own != id || range.end > end);
+        if begun {
+            conn.flags.clear(Flags::MID_FRAME);
+        }
+        if skips && conn.phase == Phase::Open {
+            conn.attend().lane.push_last(&dialect.gap(&gap));
+            self.sub_mut(id).cursor = end;
+            self.metrics().lag_skips.add(1);
+            self.metrics().lag_missed.add(gap.missed);
+            return;
+        }
+        self.close(slot, reason, How::NextBoundary);
+        if self.conns.at(slot).phase == Phase::Draining {
+            // It holds no log any more, nor needs one.
+            self.begin_closing(slot);
+        }
+    }
+
+    /// Takes part in looking for the subscriber that keeps most memory, when
+    /// somebody has asked for it.
+    pub(super) fn relieve(&mut self) {
+        let hub = self.hub.clone();
+        let relief = hub.relief();
+        if let Some(scope) = relief.asks(self.core) {
+            let worst = self.worst_pinner(scope);
+            relief.report(self.core, worst.map_or(0, |(_, bytes)| bytes), &hub);
+        }
+        if let Some(scope) = relief.chosen(self.core) {
+            if let Some((slot, _)) = self.worst_pinner(scope) {
+                self.free_memory_of(slot, scope);
+            }
+            self.metrics().reliefs.add(1);
+            relief.done(&hub);
+        }
+    }
+
+    /// The connection that keeps most bytes of logs in memory which nobody
+    /// further ahead needs, of the topic with the epoch `scope` or of all.
+    fn worst_pinner(&self, scope: Option<u64>) -> Option<(u32, u64)> {
+        let pinned = |slot: u32| -> u64 {
+            let of = |id: SubId| {
+                let sub = self.look_at_sub(id);
+                let feed = self.feeds.look_at(sub.feed);
+                let counts = scope.is_none_or(|epoch| feed.topic.epoch() == epoch);
+                if counts {
+                    feed.pinned_bytes(sub.cursor)
+                } else {
+                    0
+                }
+            };
+            self.subscriptions(slot).into_iter().map(of).sum()
+        };
+        let all = self.conns.iter().map(|(slot, _)| (slot, pinned(slot)));
+        let pinners = all.filter(|(_, bytes)| *bytes > 0);
+        pinners.max_by_key(|(_, bytes)| *bytes)
+    }
+
+    /// Cuts a connection loose from all that it keeps in memory.
+    fn free_memory_of(&mut self, slot: u32, scope: Option<u64>) {
+        let mut feeds = Vec::new();
+        for id in self.subscriptions(slot) {
+            let sub = *self.look_at_sub(id);
+            let feed = self.feeds.look_at(sub.feed);
+            let counts = scope.is_none_or(|epoch| feed.topic.epoch() == epoch);
+            if counts && feed.pinned_bytes(sub.cursor) > 0 {
+                feeds.push(sub.feed);
+                self.cut(id, CloseReason::Lag);
+            }
+            if self.conns.at(slot).phase != Phase::Open {
+                break;
+            }
+        }
+        let State {
+            feeds: all,
+            conns,
+            subs,
+            ..
+        } = self;
+        for number in feeds {
+            if let Some(feed) = all.get_mut(number) {
+                feed.release(|id| match id.slot() {
+                    Some(slot) => conns.look_at(slot).sub.cursor,
+                    None => subs.get(id).cursor,
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The lane: what belongs to one peer alone. It goes out between messages of the
+//! logs, and ahead of them, unless an entry names a position that it must not
+//! overtake.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes};
+
+use super::subs::SubId;
+
+/// Bytes of their own that the lane of one peer may hold. Beyond: the peer asks
+/// faster than it reads, and is closed as a control flood.
+pub(super) const LANE_BYTES_MAX: usize = 64 << 10;
+
+/// A position of a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct After {
+    pub(super) sub: SubId,
+    pub(super) position: u64,
+}
+
+#[derive(Debug)]
+enum Data {
+    /// Counted against [`LANE_BYTES_MAX`].
+    Own(Vec<u8>),
+    /// Many lanes may refer to the same bytes.
+    Shared(Bytes),
+}
+
+#[derive(Debug)]
+struct Entry {
+    data: Data,
+    after: Option<After>,
+}
+
+impl Entry {
+    fn bytes(&self) -> &[u8] {
+        match &self.data {
+            Data::Own(bytes) => bytes,
+            Data::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// The lane is full: nothing was added.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// What has not been sent.
+    entries: VecDeque<Entry>,
+    /// The first entry begins inside a frame: nothing may come before it.
+    begun: bool,
+    own_bytes: usize,
+}
+
+impl Lane {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of its own that have not been sent.
+    pub(super) fn own_bytes(&self) -> usize {
+        self.own_bytes
+    }
+
+    /// Adds bytes that may go at once.
+    ///
+    /// # Errors
+    /// There would be more than [`LANE_BYTES_MAX`].
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        self.push_after(bytes, None)
+    }
+
+    /// Adds bytes that go once a subscription has come to a position.
+    ///
+    /// # Errors
+    /// As [`Lane::push`].
+    pub(super) fn push_after(&mut self, bytes: &[u8], after: Option<After>) -> Result<(), Full> {
+        if self.own_bytes + bytes.len() > LANE_BYTES_MAX {
+            return Err(Full);
+        }
+        self.add(bytes, after);
+        Ok(())
+    }
+
+    /// Adds what must be said whatever else waits: the last words of a connection.
+    pub(super) fn push_last(&mut self, bytes: &[u8]) {
+        self.add(bytes, None);
+    }
+
+    /// Adds bytes that other lanes may hold as well.
+    pub(super) fn push_shared(&mut self, bytes: Bytes, after: Option<After>) {
+        if !bytes.is_empty() {
+            let data = Data::Shared(bytes);
+            self.entries.push_back(Entry { data, after });
+        }
+    }
+
+    /// Puts the rest of a frame that has been begun before everything else.
+    pub(super) fn push_front(&mut self, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            assert!(!self.begun, "one thing is begun at a time");
+            self.begun = true;
+            self.own_bytes += bytes.len();
+            let data = Data::Own(bytes);
+            self.entries.push_front(Entry { data, after: None });
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8], after: Option<After>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.own_bytes += bytes.len();
+        if let Some(last) = self.entries.back_mut()
+            && last.after == after
+            && let Data::Own(held) = &mut last.data
+        {
+            return held.extend_from_slice(bytes);
+        }
+        let data = Data::Own(bytes.to_vec());
+        self.entries.push_back(Entry { data, after });
+    }
+
+    /// Moves all entries that may go to the front, in their order, and says how
+    /// many bytes they are from where the first one goes on. `passed` says
+    /// whether a position has been reached.
+    pub(super) fn release(&mut self, passed: impl Fn(After) -> bool) -> usize {
+        let (mut ready, mut bytes) = (0, 0);
+        for at in 0..self.entries.len() {
+            let entry = &self.entries[at];
+            let begun = at == 0 && self.begun;
+            if begun || entry.after.is_none_or(&passed) {
+                bytes += entry.bytes().len();
+                if ready < at {
+                    let entry = self.entries.remove(at).expect("it is there");
+                    self.entries.insert(ready, entry);
+                }
+                ready += 1;
+            }
+        }
+        bytes
+    }
+
+    /// The first `len` bytes that have not been sent.
+    pub(super) fn copy(&self, mut len: usize, into: &mut Vec<u8>) {
+        for entry in &self.entries {
+            let bytes = entry.bytes();
+            let taken = bytes.len().min(len);
+            into.extend_from_slice(&bytes[..taken]);
+            len -= taken;
+            if len == 0 {
+                return;
+            }
+        }
+        assert_eq!(len, 0, "the lane holds what it is asked for");
+    }
+
+    /// So many bytes have been sent, the last of them `inside` a frame or not.
+    pub(super) fn consume(&mut self, mut len: usize, inside: bool) {
+        if len > 0 {
+            self.begun = inside;
+        }
+        while len > 0 {
+            let first = self.entries.front_mut();
+            let first = first.expect("what was sent was there");
+            let taken = len.min(first.bytes().len());
+            match &mut first.data {
+                Data::Own(bytes) => {
+                    bytes.drain(..taken);
+                    self.own_bytes -= taken;
+                }
+                Data::Shared(bytes) => bytes.advance(taken),
+            }
+            if first.bytes().is_empty() {
+                self.entries.pop_front();
+            }
+            len -= taken;
+        }
+    }
+
+    /// The first position at which an entry waits for a subscription.
+    pub(super) fn awaited(&self, sub: SubId) -> Option<u64> {
+        let waits = self.entries.iter().filter_map(|entry| entry.after);
+        let mine = waits.filter(|after| after.sub == sub);
+        mine.map(|after| after.position).min()
+    }
+
+    /// A subscription is no more: nothing waits for it.
+    pub(super) fn forget(&mut self, sub: SubId) {
+        for entry in &mut self.entries {
+            if entry.after.is_some_and(|after| after.sub == sub) {
+                entry.after = None;
+            }
+        }
+    }
+
+    /// All that has not been sent, with what each part waits for.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&[u8], Option<After>)> {
+        self.entries.iter().enumerate().map(|(at, entry)| {
+            let begun = at == 0 && self.begun;
+            (entry.bytes(), entry.after.filter(|_| !begun))
+        })
+    }
+
+    /// Its first entry begins inside a frame.
+    pub(super) fn is_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// A lane that was written down with its first entry begun.
+    pub(super) fn set_begun(&mut self) {
+        self.begun = !self.entries.is_empty();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sub(slot: u32, position: u64) -> After {
+        After {
+            sub: SubId::first(slot),
+            position,
+        }
+    }
+
+    fn text(lane: &Lane, len: usize) -> String {
+        let mut bytes = Vec::new();
+        lane.copy(len, &mut bytes);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn what_waits_for_nothing_overtakes_what_waits() {
+        let mut lane = Lane::default();
+        lane.push_after(b"late ", Some(sub(1, 10))).unwrap();
+        lane.push(b"now ").unwrap();
+        lane.push_shared(Bytes::from_static(b"shared"), None);
+        let ready = lane.release(|_| false);
+        assert_eq!(text(&lane, ready), "now shared");
+        lane.consume(2, true);
+        let rest = lane.release(|_| false);
+        assert_eq!(text(&lane, rest), "w shared");
+        lane.consume(rest, false);
+        assert_eq!(lane.release(|_| false), 0);
+        let late = lane.release(|_| true);
+        assert_eq!(text(&lane, late), "late ");
+        assert_eq!(lane.awaited(SubId::first(1)), Some(10));
+        lane.consume(5, false);
+        assert!(lane.is_empty() && lane.own_bytes() == 0);
+    }
+
+    #[test]
+    fn an_entry_that_is_begun_goes_on_whatever_it_waited_for() {
+        let mut lane = Lane::default();
+        lane.push_after(b"abc", Some(sub(1, 10))).unwrap();
+        assert_eq!(lane.release(|after| after.position <= 10), 3);
+        lane.consume(1, true);
+        assert_eq!(lane.release(|_| false), 2);
+        assert_eq!(text(&lane, 2), "bc");
+    }
+
+    #[test]
+    fn a_lane_is_bounded_but_for_last_words_and_shared_bytes() {
+        let mut lane = Lane::default();
+        lane.push(&vec![0; LANE_BYTES_MAX]).unwrap();
+        assert_eq!(lane.push(b"x"), Err(Full));
+        lane.push_last(b"bye");
+        lane.push_shared(Bytes::from_static(&[1; 1000]), None);
+        assert_eq!(lane.own_bytes(), LANE_BYTES_MAX + 3);
+    }
+
+    #[test]
+    fn nothing_waits_for_a_subscription_that_is_gone() {
+        let mut lane = Lane::default();
+        lane.push_after(b"x", Some(sub(1, 10))).unwrap();
+        lane.forget(SubId::first(1));
+        assert_eq!(lane.release(|_| false), 1);
+    }
+}
