@@ -5,7 +5,7 @@
 use super::conn::{Drain, Flags, Phase};
 use super::reactor::{Reactor, State};
 use super::subs::SubId;
-use super::timers::TICK;
+use super::time::{TICK, share_of};
 use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::Opcode;
 use crate::protocol::ws::close;
@@ -214,11 +214,4 @@ impl State {
             self.drain(slot, reason, code, How::Owed, patience_ms);
         }
     }
-}
-
-/// A part of `whole` that differs as much as can be between neighbouring numbers.
-pub(super) fn share_of(whole: u64, number: u64) -> u64 {
-    /// 2^64 over the golden ratio: its multiples spread evenly.
-    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-    ((u128::from(number.wrapping_mul(STEP)) * u128::from(whole)) >> 64) as u64
 }

@@ -17,6 +17,7 @@ mod remote;
 mod slots;
 mod subs;
 mod thread;
+mod time;
 mod timers;
 mod transmit;
 

@@ -21,7 +21,7 @@ use super::acceptor::Acceptor;
 use super::handover::{SavedConn, SavedCore};
 use super::reactor::Reactor;
 use super::remote::{Command, Installed, Remote};
-use super::timers::TICK;
+use super::time::TICK;
 use crate::hub::Hub;
 use crate::log::Topic;
 use crate::ring::{SLOTS_MAX, Source, Uring, Wake};

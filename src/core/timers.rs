@@ -3,18 +3,15 @@
 //! clock: while a process stands still, or its core is busy elsewhere, nobody can
 //! be heard, and nobody is blamed for it.
 
-use std::time::Duration;
-
-use super::closing::{How, share_of};
+use super::closing::How;
 use super::conn::{Conn, Flags, Phase};
 use super::reactor::{Reactor, State};
+use super::time::{TICK, share_of};
 use crate::config::Settings;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::Opcode;
 use crate::ring::Ring;
 
-/// How often the core's time is looked at.
-pub(super) const TICK: Duration = Duration::from_millis(250);
 /// What is longer between two looks at the clock is a gap that everyone is granted.
 const GAP_MS_MAX: u64 = 4 * TICK.as_millis() as u64;
 /// Up to so many connections are all looked at with each tick; of more, so many

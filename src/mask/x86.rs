@@ -27,40 +27,128 @@ fn rotate(key: u32, len: usize) -> u32 {
     key.rotate_right(8 * (len % 4) as u32)
 }
 
+/// A register of one width.
+///
+/// # Safety
+/// Whoever calls one of its functions has the CPU feature that the width needs, and owns
+/// [`Vector::BYTES`] bytes behind each pointer.
+trait Vector: Copy {
+    const BYTES: usize;
+    unsafe fn load(from: *const u8) -> Self;
+    unsafe fn store(self, to: *mut u8);
+    unsafe fn xor(self, other: Self) -> Self;
+}
+
+macro_rules! vector {
+    ($register:ty, $bytes:literal, $load:ident, $store:ident, $xor:ident) => {
+        impl Vector for $register {
+            const BYTES: usize = $bytes;
+
+            #[inline(always)]
+            unsafe fn load(from: *const u8) -> Self {
+                // SAFETY: the caller's, see the trait.
+                unsafe { $load(from.cast()) }
+            }
+
+            #[inline(always)]
+            unsafe fn store(self, to: *mut u8) {
+                // SAFETY: the caller's, see the trait.
+                unsafe { $store(to.cast(), self) }
+            }
+
+            #[inline(always)]
+            unsafe fn xor(self, other: Self) -> Self {
+                // SAFETY: the caller's, see the trait.
+                unsafe { $xor(self, other) }
+            }
+        }
+    };
+}
+
+vector!(
+    __m128i,
+    16,
+    _mm_loadu_si128,
+    _mm_storeu_si128,
+    _mm_xor_si128
+);
+vector!(
+    __m256i,
+    32,
+    _mm256_loadu_si256,
+    _mm256_storeu_si256,
+    _mm256_xor_si256
+);
+
+/// Rounds of four registers from byte `i` on, as many as there are whole ones. Returns
+/// where they end.
+///
+/// # Safety
+/// As for [`Kernel`](super::Kernel), and the CPU has what `V` needs.
+#[inline(always)]
+unsafe fn rounds<V: Vector>(
+    dst: *mut u8,
+    src: *const u8,
+    mut i: usize,
+    len: usize,
+    mask: V,
+) -> usize {
+    while i + 4 * V::BYTES <= len {
+        // SAFETY: the accesses touch bytes below `len` only, the caller owns both ranges, and
+        // all loads of a round come before its stores, so that a destination equal to the
+        // source is fine.
+        unsafe {
+            let (from, to) = (src.add(i), dst.add(i));
+            let a = V::load(from);
+            let b = V::load(from.add(V::BYTES));
+            let c = V::load(from.add(2 * V::BYTES));
+            let d = V::load(from.add(3 * V::BYTES));
+            a.xor(mask).store(to);
+            b.xor(mask).store(to.add(V::BYTES));
+            c.xor(mask).store(to.add(2 * V::BYTES));
+            d.xor(mask).store(to.add(3 * V::BYTES));
+        }
+        i += 4 * V::BYTES;
+    }
+    i
+}
+
+/// All `len` bytes with registers of one width: up to the alignment by words, then rounds,
+/// then single registers, then the rest by words. `splat` makes a register of a key.
+///
+/// # Safety
+/// As for [`Kernel`](super::Kernel), and the CPU has what `V` needs.
+#[inline(always)]
+unsafe fn whole<V: Vector>(
+    dst: *mut u8,
+    src: *const u8,
+    len: usize,
+    key: u32,
+    splat: impl FnOnce(i32) -> V,
+) {
+    let mut i = bytes_to_alignment(dst, len, V::BYTES);
+    // SAFETY: each access touches bytes below `len` only (the loop conditions), and the
+    // caller owns both ranges.
+    unsafe {
+        words(dst, src, i, key);
+        let key = rotate(key, i);
+        let mask = splat(key as i32);
+        i = rounds(dst, src, i, len, mask);
+        while i + V::BYTES <= len {
+            V::load(src.add(i)).xor(mask).store(dst.add(i));
+            i += V::BYTES;
+        }
+        words(dst.add(i), src.add(i), len - i, key);
+    }
+}
+
 /// Sixteen bytes a register.
 ///
 /// # Safety
 /// As for [`Kernel`](super::Kernel); SSE2 is part of x86-64.
 pub(super) unsafe fn sse2(dst: *mut u8, src: *const u8, len: usize, key: u32) {
-    const W: usize = 16;
-    let mut i = bytes_to_alignment(dst, len, W);
-    // SAFETY: each access touches bytes below `len` only (the loop conditions), the caller
-    // owns both ranges, and all loads of a round come before its stores, so that a
-    // destination equal to the source is fine.
-    unsafe {
-        words(dst, src, i, key);
-        let key = rotate(key, i);
-        let mask = _mm_set1_epi32(key as i32);
-        while i + 4 * W <= len {
-            let from = src.add(i).cast::<__m128i>();
-            let to = dst.add(i).cast::<__m128i>();
-            let a = _mm_loadu_si128(from);
-            let b = _mm_loadu_si128(from.add(1));
-            let c = _mm_loadu_si128(from.add(2));
-            let d = _mm_loadu_si128(from.add(3));
-            _mm_storeu_si128(to, _mm_xor_si128(a, mask));
-            _mm_storeu_si128(to.add(1), _mm_xor_si128(b, mask));
-            _mm_storeu_si128(to.add(2), _mm_xor_si128(c, mask));
-            _mm_storeu_si128(to.add(3), _mm_xor_si128(d, mask));
-            i += 4 * W;
-        }
-        while i + W <= len {
-            let a = _mm_loadu_si128(src.add(i).cast());
-            _mm_storeu_si128(dst.add(i).cast(), _mm_xor_si128(a, mask));
-            i += W;
-        }
-        words(dst.add(i), src.add(i), len - i, key);
-    }
+    // SAFETY: the caller's; SSE2 is part of x86-64.
+    unsafe { whole(dst, src, len, key, |key| _mm_set1_epi32(key)) }
 }
 
 /// Thirty-two bytes a register.
@@ -69,33 +157,8 @@ pub(super) unsafe fn sse2(dst: *mut u8, src: *const u8, len: usize, key: u32) {
 /// As for [`Kernel`](super::Kernel); the CPU has AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn avx2(dst: *mut u8, src: *const u8, len: usize, key: u32) {
-    const W: usize = 32;
-    let mut i = bytes_to_alignment(dst, len, W);
-    // SAFETY: as in `sse2`.
-    unsafe {
-        words(dst, src, i, key);
-        let key = rotate(key, i);
-        let mask = _mm256_set1_epi32(key as i32);
-        while i + 4 * W <= len {
-            let from = src.add(i).cast::<__m256i>();
-            let to = dst.add(i).cast::<__m256i>();
-            let a = _mm256_loadu_si256(from);
-            let b = _mm256_loadu_si256(from.add(1));
-            let c = _mm256_loadu_si256(from.add(2));
-            let d = _mm256_loadu_si256(from.add(3));
-            _mm256_storeu_si256(to, _mm256_xor_si256(a, mask));
-            _mm256_storeu_si256(to.add(1), _mm256_xor_si256(b, mask));
-            _mm256_storeu_si256(to.add(2), _mm256_xor_si256(c, mask));
-            _mm256_storeu_si256(to.add(3), _mm256_xor_si256(d, mask));
-            i += 4 * W;
-        }
-        while i + W <= len {
-            let a = _mm256_loadu_si256(src.add(i).cast());
-            _mm256_storeu_si256(dst.add(i).cast(), _mm256_xor_si256(a, mask));
-            i += W;
-        }
-        words(dst.add(i), src.add(i), len - i, key);
-    }
+    // SAFETY: the caller's, the CPU's features included.
+    unsafe { whole(dst, src, len, key, |key| _mm256_set1_epi32(key)) }
 }
 
 /// The ends in one masked access of sixty-four bytes each, and thirty-two bytes a register
@@ -107,9 +170,8 @@ pub(super) unsafe fn avx2(dst: *mut u8, src: *const u8, len: usize, key: u32) {
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) unsafe fn avx512(dst: *mut u8, src: *const u8, len: usize, key: u32) {
     const W: usize = 64;
-    const H: usize = W / 2;
     let mut i = bytes_to_alignment(dst, len, W);
-    // SAFETY: as in `sse2`; the first access is masked to the `i` bytes before the alignment, the
+    // SAFETY: as in `whole`; the first access is masked to the `i` bytes before the alignment, the
     // last one to the `len - i` bytes that are left, and bytes that a mask leaves out are neither read nor written.
     unsafe {
         if i > 0 {
@@ -120,19 +182,7 @@ pub(super) unsafe fn avx512(dst: *mut u8, src: *const u8, len: usize, key: u32) 
         }
         let mask = _mm512_set1_epi32(rotate(key, i) as i32);
         let half = _mm512_castsi512_si256(mask);
-        while i + 4 * H <= len {
-            let from = src.add(i).cast::<__m256i>();
-            let to = dst.add(i).cast::<__m256i>();
-            let a = _mm256_loadu_si256(from);
-            let b = _mm256_loadu_si256(from.add(1));
-            let c = _mm256_loadu_si256(from.add(2));
-            let d = _mm256_loadu_si256(from.add(3));
-            _mm256_storeu_si256(to, _mm256_xor_si256(a, half));
-            _mm256_storeu_si256(to.add(1), _mm256_xor_si256(b, half));
-            _mm256_storeu_si256(to.add(2), _mm256_xor_si256(c, half));
-            _mm256_storeu_si256(to.add(3), _mm256_xor_si256(d, half));
-            i += 4 * H;
-        }
+        i = rounds(dst, src, i, len, half);
         while i + W <= len {
             let a = _mm512_loadu_si512(src.add(i).cast());
             _mm512_storeu_si512(dst.add(i).cast(), _mm512_xor_si512(a, mask));

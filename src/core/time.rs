@@ -1,0 +1,13 @@
+//! How a core divides time.
+
+use std::time::Duration;
+
+/// How often a core's connections and its part in stopping are looked at.
+pub(super) const TICK: Duration = Duration::from_millis(250);
+
+/// A part of `whole` that differs as much as can be between neighbouring numbers.
+pub(super) fn share_of(whole: u64, number: u64) -> u64 {
+    /// 2^64 over the golden ratio: its multiples spread evenly.
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+    ((u128::from(number.wrapping_mul(STEP)) * u128::from(whole)) >> 64) as u64
+}
