@@ -1,4 +1,7 @@
-//! Two results side by side.
+//! The command `compare`: two results side by side, with the changes that are more
+//! than noise.
+//!
+//! Measures nothing; it reads what `--json` has written.
 
 use crate::Error;
 use crate::args::CompareArgs;

@@ -1,4 +1,7 @@
-//! Line plots as inline SVG, coloured by the page's style sheet.
+//! Line plots as inline SVG, coloured by the page's style sheet; each is drawn for
+//! a broad window and for a narrow one.
+//!
+//! What is plotted is chosen in `report::plots`, which calls this.
 
 use std::fmt::Write;
 

@@ -1,4 +1,6 @@
 //! The line that shows a run under way, and the user's Ctrl-C.
+//!
+//! Called by `fleet` while it waits.
 
 use std::time::Duration;
 

@@ -1,4 +1,8 @@
-//! What the server's processes use, read from /proc.
+//! What the server's processes use of time and memory, and what the kernel holds
+//! for sockets, read from /proc.
+//!
+//! Nothing is asked of the server itself. Called by `fleet` at each interval, and
+//! by the scenarios.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};

@@ -1,4 +1,7 @@
 //! Latencies, and what a run leaves behind as JSON.
+//!
+//! Filled in by `fleet` and the scenarios; read by `summary`, `report` and
+//! `compare`.
 
 use std::collections::BTreeMap;
 

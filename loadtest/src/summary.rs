@@ -1,4 +1,6 @@
-//! The table at the end of a run.
+//! The table at the end of a run, as text for a terminal.
+//!
+//! Called by the command line; `report` takes its rows too.
 
 use crate::check::Tally;
 use crate::stats::{PhaseResult, Run};

@@ -1,4 +1,8 @@
-//! Which server, and how a client asks it for a WebSocket (RFC 6455, section 4.1).
+//! Which server is tested, and how a client asks it for a WebSocket (RFC 6455,
+//! section 4.1).
+//!
+//! Called by the scenarios for the address, and by each connection for its request
+//! and to check the answer.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 

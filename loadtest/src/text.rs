@@ -1,4 +1,6 @@
-//! Numbers as people read them.
+//! Numbers, times and tables as people read them.
+//!
+//! Called by everything that prints.
 
 /// `1234567.0` as `1.23M`: three figures and a unit.
 pub fn count(value: f64) -> String {

@@ -1,4 +1,6 @@
-//! How many are connected, and where.
+//! `GET /connections`: how many connections there are, in all and on each core.
+//!
+//! Called by `routes`; the figures are the hub's.
 
 use std::sync::Arc;
 

@@ -1,4 +1,8 @@
-//! Whether the daemon is well, and whether it takes new connections.
+//! `GET /healthz` and `GET /readyz`: whether every core's loop turns, and whether
+//! new connections are served.
+//!
+//! The public listeners answer `/healthz` by themselves, in `core`. Called by
+//! `routes`.
 
 use std::sync::Arc;
 

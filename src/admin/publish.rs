@@ -1,4 +1,7 @@
-//! Publishing over HTTP: the body becomes one message.
+//! `POST /topics/{topic}/messages`: publishes the body of the request as one
+//! message.
+//!
+//! Called by `routes`; the hub publishes.
 
 use std::error::Error;
 use std::sync::Arc;

@@ -1,4 +1,7 @@
-//! What answers look like.
+//! The answers of the admin listener: a value as JSON, or a refusal with its status
+//! and a sentence.
+//!
+//! Called by all modules that answer requests.
 
 use std::borrow::Cow;
 

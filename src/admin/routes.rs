@@ -1,4 +1,7 @@
-//! Which path does what.
+//! Which path and method of the admin listener is answered by which module, and
+//! which role it takes.
+//!
+//! Called by `server` once for each listener.
 
 use std::sync::Arc;
 

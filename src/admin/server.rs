@@ -1,5 +1,8 @@
-//! The thread of the admin listener, and the time and number limits that keep a
-//! slow or hostile client from holding anything.
+//! The thread of the admin listener: it accepts connections, and has limits of time
+//! and number so that a slow or hostile client holds up nobody.
+//!
+//! The sockets are made in `bind`, requests are answered by `routes`. Started and
+//! stopped by `service`.
 
 use std::io;
 use std::net;

@@ -1,4 +1,7 @@
-//! The topics there are.
+//! `GET /topics` and `GET /topics/{topic}`: the topics by name, with their offsets
+//! and sizes.
+//!
+//! Called by `routes`; the hub knows the topics.
 
 use std::sync::Arc;
 

@@ -1,4 +1,7 @@
-//! Handing over to a newer process.
+//! `POST /upgrade`: hands everything over to a newer process.
+//!
+//! How that goes is in `handover`; the hub knows whom to ask. Called by `routes`,
+//! for `fanfare upgrade`.
 
 use std::sync::Arc;
 

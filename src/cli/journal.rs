@@ -1,7 +1,8 @@
-//! Log lines for systemd's journal in its own form: each field of an event is a
-//! field of the entry, to be asked for as `journalctl FANFARE_REASON=lag`.
+//! Writes log lines to systemd's journal in its own form: each field of an event is
+//! a field of the entry, to be asked for as `journalctl FANFARE_REASON=lag`.
 //!
-//! The protocol is that of <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>.
+//! The protocol is that of <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>. Used by
+//! `logging` where the settings or the surroundings ask for it.
 
 use std::env;
 use std::fmt::{Debug, Write};

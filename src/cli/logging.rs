@@ -1,4 +1,6 @@
-//! Where log lines go: standard error, or the journal.
+//! Where log lines go: standard error as text or JSON, or the journal.
+//!
+//! Set up once by `cli` before the daemon starts; a reload changes the filter.
 
 use std::io::{self, IsTerminal};
 

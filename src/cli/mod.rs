@@ -1,7 +1,7 @@
 //! The command line: `fanfare [serve] | check-config FILE | probe | upgrade`.
 //!
-//! What the commands do to the machine is handed in as [`Actions`], so that this
-//! module knows settings and words only.
+//! What the commands do to the machine is handed in as [`Actions`] by `main`, so
+//! that this module knows settings and words only.
 
 #[cfg(test)]
 mod generated;

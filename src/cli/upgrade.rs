@@ -1,4 +1,7 @@
-//! `fanfare upgrade`: asks the running daemon to hand over to a newer one.
+//! `fanfare upgrade`: asks the running daemon, over its admin listener, to hand
+//! over to a newer one, and prints the answer.
+//!
+//! The handover itself happens in the daemon. Called by `cli`.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,8 @@
-//! Settings that only make sense together.
+//! Settings that contradict each other: each rule here is about two or more of
+//! them.
+//!
+//! The range of a single setting stands in the table and is checked in `value`.
+//! Called by `load` once all values are there.
 
 use super::value::Size;
 use super::{Place, ProxyHeader, Settings};

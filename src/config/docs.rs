@@ -1,4 +1,9 @@
-//! The settings as a page of the documentation.
+//! The pages that are made of the table of settings: `docs/configuration.md`, the
+//! table in the README, and the installed `fanfare.toml`.
+//!
+//! A test compares them with the files, or writes the files with `UPDATE_DOCS=1`.
+//! The daemon itself never calls this module; `cli::generated` makes the manual
+//! page and completions.
 
 use std::fmt::Write;
 

@@ -1,4 +1,6 @@
-//! The TOML file, read with the line of every value.
+//! Reads the TOML file, and keeps the line of every value for the messages.
+//!
+//! What a value means is read in `value`. Called by `load`.
 
 use std::path::Path;
 

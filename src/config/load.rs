@@ -1,4 +1,8 @@
-//! Laying file and command line over the defaults, and saying what is wrong.
+//! Makes [`Settings`] of the defaults, the file and the command line, each laid
+//! over the one before, and collects all that is wrong with them.
+//!
+//! Called by `cli` at the start and by `check-config`, and by `service` for a
+//! reload.
 
 use std::collections::HashMap;
 use std::fs;

@@ -1,7 +1,8 @@
-//! What `log` takes: a level, and levels for parts of the program.
+//! Checks what `log` is set to: a level, and levels for parts of the program.
 //!
-//! The library behind it takes a word that it does not know for the name of a
-//! part, of which everything is logged, and then nothing of all others.
+//! The library that filters the lines takes a word that it does not know for the
+//! name of a part; it then logs everything of that part and nothing of all others.
+//! So the words are checked here, before the library sees them. Called by `value`.
 
 use super::value::nearest;
 

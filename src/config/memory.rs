@@ -1,5 +1,8 @@
-//! How much memory this process may use: what its control groups allow, or what
+//! How much memory this process may use: the limit of its control groups, or what
 //! the machine has.
+//!
+//! Read once for the defaults that follow it, by `value`, and by `service` to tell
+//! the user.
 
 use std::fs;
 use std::path::{Path, PathBuf};

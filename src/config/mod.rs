@@ -1,9 +1,12 @@
 //! Every setting of the daemon, written once.
 //!
-//! The table below is the only place that names a setting. From it come the
-//! fields of [`Settings`], the keys of the TOML file, the command-line options,
-//! `--help`, and `docs/configuration.md`. Values are laid over one another:
-//! defaults, then the file, then the command line.
+//! The table below is the only place that names a setting. From it come the fields
+//! of [`Settings`], the keys of the TOML file, the command-line options, `--help`,
+//! and `docs/configuration.md`. Values are laid over one another: defaults, then
+//! the file, then the command line.
+//!
+//! What a setting does is up to the modules that ask for it. `cli` reads them,
+//! `service` starts with them, and the hub keeps those in force.
 
 mod check;
 mod docs;

@@ -1,4 +1,7 @@
-//! Where a listener is, and what it is for.
+//! Where a listener is: an IP address with port, or the path of a Unix socket; and
+//! which of two contain each other.
+//!
+//! Opens nothing: the sockets are made by `service` and `admin`.
 
 use std::fmt;
 use std::net::SocketAddr;

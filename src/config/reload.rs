@@ -1,4 +1,8 @@
-//! Which settings change while the daemon runs, and how they do.
+//! What a reload changes: the settings that may change while the daemon runs, and
+//! the names of those that wait for a restart.
+//!
+//! Which is which stands in the table. Called by the hub, which keeps the settings
+//! in force; `service::signals` reports the outcome.
 
 use std::fmt;
 

@@ -1,4 +1,8 @@
-//! What a number with a unit means that cannot be written so.
+//! Advice for a number that is written with a unit the settings do not take, as
+//! `"15m"` or `"16KB"`: how to write what is probably meant.
+//!
+//! Only words for a message come from here. Called by `value` when it refuses a
+//! number.
 
 use super::value::{Kind, Size};
 

@@ -1,4 +1,7 @@
-//! What is given and then not used, so that it can be said.
+//! Settings that are given and have no effect beside the others, so that the user
+//! can be told.
+//!
+//! They are no errors: nothing is refused for them. Called by `cli`.
 
 use super::{Deflate, ProxyHeader, Settings, Zerocopy};
 

@@ -1,4 +1,8 @@
-//! How one value is read, be it from the file or from the command line.
+//! How one value is read and checked against its range, be it from the file or from
+//! the command line.
+//!
+//! A refusal is the end of a sentence that `load` begins with the setting's name.
+//! Rules about several settings are in `check`.
 
 use std::fmt;
 use std::net::IpAddr;

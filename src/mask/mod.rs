@@ -2,7 +2,9 @@
 //! byte `i % 4` of its key, here with the widest registers that the CPU has.
 //!
 //! Every width is one kernel that reads `src` and writes `dst`; in-place and
-//! copying calls share it. The width is detected once per process.
+//! copying calls share it. The width is detected once per process. Called by
+//! `protocol::ws` for what it reads, by `core` for what is copied into the log, and
+//! by `hub::codec`.
 
 use std::sync::OnceLock;
 

@@ -1,4 +1,8 @@
-//! The mask without any special instruction: the plain twin and the one by words.
+//! The mask without any special instruction: the plain twin, which the tests hold
+//! all others against, and the one that takes eight bytes at a time, for processors
+//! without known vector registers.
+//!
+//! Called through `mask` alone.
 
 /// The definition of RFC 6455 section 5.3, byte for byte: what the others are measured against.
 ///

@@ -1,4 +1,8 @@
-//! The built-in page, embedded in the binary: chat box and live view of a topic.
+//! The built-in page, embedded in the binary: a chat box and a live view of a
+//! topic.
+//!
+//! HTML, style and script lie beside this file; no file is read at run time. Called
+//! by `core` for a browser's GET.
 
 use std::sync::LazyLock;
 

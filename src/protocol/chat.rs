@@ -1,4 +1,7 @@
-//! The lines that people on a `chat` topic see.
+//! The lines of a chat as people see them: who has come, what was said, who has
+//! left.
+//!
+//! Whom they go to is not decided here. Called by the chat dialect.
 
 use std::net::SocketAddr;
 

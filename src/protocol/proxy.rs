@@ -1,7 +1,8 @@
-//! How a proxy in front tells whose connection it passes on: the PROXY protocol,
-//! versions 1 and 2 (HAProxy's proxy-protocol.txt), and `X-Forwarded-For`.
+//! How a proxy in front names the client whose connection it passes on: the PROXY
+//! protocol, versions 1 and 2 (HAProxy's proxy-protocol.txt), and
+//! `X-Forwarded-For`.
 //!
-//! Whether a proxy is to be believed is for the caller to know.
+//! Whether a proxy is to be believed is for the caller to know: the acceptor.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

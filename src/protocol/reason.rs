@@ -1,5 +1,8 @@
-//! Why a connection ended: the close code on the wire, the words with it, and
-//! the label in the metrics.
+//! Why a connection ended: the close code on the wire, the words with it, and the
+//! label in the metrics.
+//!
+//! How a connection is ended is in `core`. Refusals before a connection exists are
+//! in `http::reject`.
 
 use super::ws::Fault;
 use super::ws::code;

@@ -1,4 +1,6 @@
-//! Names of topics.
+//! Names of topics: what may be one, and how one is read from a request target.
+//!
+//! The topics themselves are the hub's. Called by `http` and by the admin listener.
 
 use std::borrow::Borrow;
 use std::fmt;

@@ -1,13 +1,15 @@
 //! Listening sockets that the service manager has opened and passed
-//! (sd_listen_fds(3)): they come in place of the setting `listen`.
+//! (sd_listen_fds(3)): they are used in place of the setting `listen`.
 //!
 //! The cores do not bind further sockets beside them: with `SO_REUSEPORT` the
-//! kernel asks that all of an address belong to one user, and the manager's
-//! belong to root. Besides, who connects while the daemon is down waits in the
-//! manager's socket, and must be served from there. So the cores accept from
-//! what is passed: where an address has as many sockets as there are cores
-//! (`ReusePort=yes` and its `ListenStream=` that many times), each core has its
-//! own; else they share.
+//! kernel demands that all sockets of an address belong to one user, and the
+//! manager's belong to root. Besides, a client that connects while the daemon is
+//! down waits in the manager's socket and must be served from there. So the cores
+//! accept from what is passed: where an address has as many sockets as there are
+//! cores (`ReusePort=yes` and its `ListenStream=` that many times), each core has
+//! its own; else they share.
+//!
+//! Called by `service` at the start.
 
 use std::os::fd::OwnedFd;
 

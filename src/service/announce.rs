@@ -1,4 +1,8 @@
-//! One line for each address on standard output, in the form of the log lines.
+//! Prints one line for each address on standard output, in the form of the log
+//! lines, once the daemon serves.
+//!
+//! Called by `service` at the end of the start. Scripts and tests wait for these
+//! lines.
 
 use std::io::{self, Write};
 

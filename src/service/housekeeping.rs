@@ -1,5 +1,7 @@
-//! What has to be done now and then, whoever else is busy: letting go of history
-//! that has grown too old.
+//! A thread that lets go of history which has grown too old, now and then, however
+//! busy the cores are.
+//!
+//! What is old is decided in `hub` and `log`. Started and stopped by `service`.
 
 use std::io;
 use std::sync::Arc;

@@ -1,6 +1,10 @@
-//! The public listening sockets: for every address one for each core, and the
-//! kernel deals out connections among them (SO_REUSEPORT, Linux 3.9); of a Unix
-//! socket there is one, from which all cores accept.
+//! The public listening sockets from the setting `listen`. For every IP address
+//! each core gets a socket of its own, and the kernel deals out connections among
+//! them (SO_REUSEPORT, Linux 3.9). A Unix socket is one, from which all cores
+//! accept.
+//!
+//! Sockets that the service manager has opened are in `activation`. Called by
+//! `service`; the cores accept.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,7 @@
-//! What is said at the start about memory.
+//! Tells at the start, in the log, how the memory settings stand to the memory that
+//! this process may use.
+//!
+//! Changes nothing. Called by `service`.
 
 use crate::config::{Memory, Settings, Size};
 use crate::ring::BUFFER_BYTES;

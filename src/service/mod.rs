@@ -1,4 +1,8 @@
-//! The daemon as a whole: from settings to a running service and its end.
+//! The daemon as a whole: makes sockets, hub, cores and threads from the settings,
+//! runs until a signal, and ends in order.
+//!
+//! It does no work of a connection; that is `core`. Called by `main` for `fanfare
+//! serve` and `fanfare probe`.
 
 mod activation;
 mod announce;

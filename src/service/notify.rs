@@ -1,5 +1,8 @@
-//! What the service manager is told, by the protocol of sd_notify(3): datagrams
-//! of `KEY=value` lines to the socket that `NOTIFY_SOCKET` names.
+//! Messages to the service manager, by the protocol of sd_notify(3): datagrams of
+//! `KEY=value` lines to the socket that `NOTIFY_SOCKET` names.
+//!
+//! Called by `service` for readiness and restarts, by `watchdog` for its pings.
+//! Without a service manager the messages go nowhere.
 
 use std::env;
 use std::ffi::OsStr;

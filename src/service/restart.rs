@@ -1,6 +1,9 @@
-//! `systemctl restart` without a disconnect: asked to stop, the daemon finds
-//! out whether it is to be started again at once, and then has the service
-//! manager keep everything until then.
+//! Finds out whether the daemon is asked to stop in order to be started again at
+//! once (`systemctl restart`), and whether the service manager can keep all
+//! connections meanwhile.
+//!
+//! What is then kept, and how, is in `handover::store`. Called by `service` when a
+//! signal says stop.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

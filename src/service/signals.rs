@@ -1,5 +1,7 @@
-//! What signals ask of the daemon: SIGHUP to read the settings again, SIGTERM
-//! and SIGINT to stop, in order the first time and at once the second.
+//! What signals ask for: SIGHUP to read the settings again, SIGUSR2 to hand over,
+//! SIGTERM and SIGINT to stop, in order the first time and at once the second.
+//!
+//! A thread of its own waits for them; `service` starts it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,7 @@
-//! Tells the service manager that every core's loop turns, and what the daemon
-//! is doing. One hung core ends the pings: then the manager restarts the daemon.
+//! Tells the service manager that every core's loop turns, and what the daemon is
+//! doing. One hung core ends these pings: the manager then restarts the daemon.
+//!
+//! A thread of its own, started by `service` where there is a service manager.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,7 @@
-//! The command line.
+//! The command line: scenarios, their options, and the rules that hold between
+//! them.
+//!
+//! Called by `main`; the scenarios take what is read here.
 
 mod units;
 

@@ -1,4 +1,6 @@
-//! Numbers with units, as the command line takes them.
+//! Numbers with units, as the command line takes them: `2k`, `20%`, `300ms`.
+//!
+//! Called by `args`.
 
 use std::time::Duration;
 

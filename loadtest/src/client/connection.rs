@@ -1,4 +1,7 @@
 //! The life of a connection: connect, handshake, open, leave, and back.
+//!
+//! What an open connection hears is in `hear`, how it ends in `leave`. Called by
+//! the client thread's turn.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

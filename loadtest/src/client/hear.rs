@@ -1,5 +1,7 @@
-//! What a connection hears: messages into the checks and the histograms, pings
-//! into pongs, and the count of what all have heard.
+//! What a connection hears: messages go into the checks and the histograms, pings
+//! are answered, and it is counted what all have heard.
+//!
+//! Called by the client thread's turn for each buffer that arrives.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,4 +1,6 @@
 //! How a connection ends: by the server, by our own will, or by mishap.
+//!
+//! Called by the client thread's turn and by `connection`.
 
 use std::io;
 use std::sync::atomic::Ordering;

@@ -1,5 +1,7 @@
-//! The coordinator's side of the client threads: orders, phases, waiting, and
-//! the collection of what they saw.
+//! The coordinator's side of the client threads: it gives orders, begins and ends
+//! phases, waits, and collects what the threads saw.
+//!
+//! The threads themselves are in `client`. Called by the scenarios.
 
 mod sums;
 

@@ -1,4 +1,7 @@
-//! From what the threads report to points of the run's course and results of phases.
+//! Adds up what the threads report: to points of the run's course, and to results
+//! of phases.
+//!
+//! Called by `fleet` at each interval and at the end of a phase.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,6 @@
 //! A run as one page: no outside resources, so that it can be mailed and kept.
+//!
+//! Called for `--report`, with the same result that `--json` writes.
 
 mod plots;
 

@@ -1,4 +1,6 @@
-//! Which plots tell a run's story.
+//! Which plots tell a run's story, and what each shows.
+//!
+//! They are drawn in `plot`. Called by `report`.
 
 use crate::plot::{LINES_MAX, Line, Plot, Scale};
 use crate::stats::{PhaseResult, Point, Run};

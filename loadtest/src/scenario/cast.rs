@@ -1,4 +1,7 @@
-//! Who takes part in a run.
+//! Who takes part in a run: which connections there are, on which topics they
+//! listen, and which publish.
+//!
+//! Called by the scenarios before a run.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
 //! The scenarios, and what they have in common: who takes part, and the verdict.
+//!
+//! Each scenario says what happens when; connections and measuring are the fleet's.
+//! Called by the command line.
 
 mod cast;
 mod fanout;

@@ -1,5 +1,9 @@
-//! Every figure the daemon tells, written once: name, meaning, and where it is
-//! read. `docs/metrics.md` is made of the same list.
+//! Every figure of the daemon, written once: its name, its meaning, and where it is
+//! read.
+//!
+//! Nothing is counted here: cores count in [`Metrics`], the hub knows the rest.
+//! Called by `metrics` for each answer, and by the test that writes
+//! `docs/metrics.md`.
 
 use prometheus_client::metrics::MetricType;
 

@@ -1,4 +1,7 @@
-//! `GET /metrics`: the figures as Prometheus reads them.
+//! `GET /metrics`: the figures in the format that Prometheus reads, or in its older
+//! one.
+//!
+//! Which figures there are is in `families` and `process`. Called by `routes`.
 
 mod families;
 mod process;

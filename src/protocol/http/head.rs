@@ -1,4 +1,8 @@
-//! Request heads (RFC 9112 sections 2 to 6).
+//! Request heads (RFC 9112 sections 2 to 6): from bytes to a checked head, or to
+//! the reason why it is refused.
+//!
+//! What the request asks for is read in `upgrade`. Called by the acceptor with
+//! whatever has arrived so far.
 
 use super::reject::Reject;
 

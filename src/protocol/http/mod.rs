@@ -1,5 +1,8 @@
-//! HTTP/1.1 as far as a WebSocket server needs it (RFC 9112): request heads in, short
-//! answers out, and the opening handshake between (RFC 6455 section 4).
+//! HTTP/1.1 as far as a WebSocket server needs it (RFC 9112): request heads in,
+//! short answers out, and the opening handshake between (RFC 6455 section 4).
+//!
+//! No I/O, no clock: the acceptor in `core` reads and writes. The admin listener
+//! has an HTTP of its own (hyper).
 
 pub mod head;
 pub mod origin;

@@ -1,5 +1,9 @@
-//! Which pages may connect (RFC 6455 section 10.2, RFC 6454), and how one says so:
-//! settings are read by this grammar too, so that what is accepted there works.
+//! Which pages may connect (RFC 6455 section 10.2, RFC 6454), and the grammar in
+//! which settings name them: what a setting may say and what a request is held
+//! against are read by the same code.
+//!
+//! Called by `upgrade` for each request with an `Origin`, and by `config` for the
+//! setting.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;

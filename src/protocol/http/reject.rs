@@ -1,4 +1,8 @@
-//! Why a request is refused before it becomes a connection.
+//! Why a request is refused before it becomes a connection, and the label of each
+//! cause in metrics and log.
+//!
+//! The answer to each is made in `response`. Returned by everything that looks at a
+//! request.
 
 /// One cause each; [`response`](super::response()) makes the answer that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]

@@ -1,4 +1,7 @@
-//! Whole answers, ready to be sent; each ends its connection.
+//! Whole answers, ready to be sent: the refusals, the page, health. Each ends its
+//! connection.
+//!
+//! The answer 101, which does not, is made in `upgrade`. Called by the acceptor.
 
 use std::fmt::Write;
 

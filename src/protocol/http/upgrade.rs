@@ -1,4 +1,8 @@
-//! The opening handshake, the server's side (RFC 6455 section 4.2).
+//! The opening handshake, the server's side (RFC 6455 section 4.2): from a request
+//! head to what the connection shall be, and the answer 101.
+//!
+//! Whether there is room for the connection is not asked here. Called by the
+//! acceptor.
 
 use base64::Engine;
 use base64::alphabet;

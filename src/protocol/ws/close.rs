@@ -1,4 +1,8 @@
-//! The closing handshake's payload (RFC 6455 sections 5.5.1 and 7.4).
+//! The payload of a close frame: the code and the words (RFC 6455 sections 5.5.1
+//! and 7.4), read and written.
+//!
+//! When to close is decided in `core`. Called by the reader and when a connection
+//! ends.
 
 use super::fault::Fault;
 use super::frame::{self, CONTROL_BYTES_MAX, Opcode};

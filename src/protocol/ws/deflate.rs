@@ -1,9 +1,10 @@
-//! permessage-deflate (RFC 7692): negotiation, and one message at a time in
-//! both directions.
+//! permessage-deflate (RFC 7692): negotiation, and one message at a time in both
+//! directions.
 //!
 //! The server always compresses without context takeover, so that one frame is
-//! right for every client that negotiated the extension. It keeps a client's
-//! window between messages only where it was told to.
+//! right for every client that negotiated the extension. It keeps a client's window
+//! between messages only where it was told to. Called by `http::upgrade` to
+//! negotiate, by the reader to inflate, and by `hub::codec` to compress.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 

@@ -1,4 +1,7 @@
-//! What the reader hands out.
+//! What the reader hands out: messages, pings, pongs and closes, each with its
+//! payload still masked or already whole.
+//!
+//! Called by nobody: these are the types between `reader` and `core`.
 
 use super::close::Close;
 use super::frame::CONTROL_BYTES_MAX;

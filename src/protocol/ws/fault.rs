@@ -1,4 +1,7 @@
-//! What a peer can do wrong on an open WebSocket.
+//! What a peer can do wrong on an open WebSocket, each with its close code and its
+//! label.
+//!
+//! Returned by the reader and its parts; `reason` makes a close reason of it.
 
 use super::code;
 

@@ -1,4 +1,8 @@
-//! Frame headers (RFC 6455 section 5.2): clients' are decoded, the server's encoded.
+//! Frame headers (RFC 6455 section 5.2): clients' are decoded, the server's
+//! encoded.
+//!
+//! The rules that span frames are in `reader`. Called by the reader for what comes
+//! in, and by the log and the lanes for what goes out.
 
 use super::fault::Fault;
 

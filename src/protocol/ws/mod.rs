@@ -1,4 +1,6 @@
 //! WebSocket frames and messages (RFC 6455 sections 5 to 8), the server's side.
+//!
+//! No I/O, no clock: the reactor in `core` brings bytes and takes events away.
 
 pub mod close;
 pub mod code;

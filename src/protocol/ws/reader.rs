@@ -1,4 +1,8 @@
-//! Bytes of a client in, events out: frames joined to messages, their rules checked.
+//! Reads a client's bytes, however they are cut, and hands out events: frames are
+//! joined to messages, and every rule of RFC 6455 is checked.
+//!
+//! It sends nothing and ends nothing: a fault is returned. Called by the reactor
+//! for each buffer that arrives; one reader lives in each connection's record.
 
 use super::close;
 use super::event::{Control, Event, Message, Payload};

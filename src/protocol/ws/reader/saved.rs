@@ -1,4 +1,7 @@
-//! A reader's state on its way into another process.
+//! A reader's state on its way to another process: what has been received of a
+//! head, a frame and a message.
+//!
+//! Called by the handover in `core`.
 
 use serde::{Deserialize, Serialize};
 
