@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """check.py NAME WHAT PROXY_PORT FANFARE_PORT: what clients see through a proxy.
 
-WHAT is `passes`: messages and addresses do; `many`: 200 clients, which is more than
-there are ports towards one address, are served all the same; or `few`: they are not,
-as the proxy knows only one address.
+WHAT is `passes`: messages and addresses pass; `many`: 200 clients are served, which is
+more than there are ports towards one address; `unix`: so they are through a Unix socket;
+or `few`: they are not, as the proxy knows only one address.
 """
 import asyncio, pathlib, re, sys, time, urllib.request
 
@@ -82,9 +82,10 @@ async def main():
     await come_up()
     if what == "passes":
         good = await passes()
-    elif what == "many":
+    elif what in ("many", "unix"):
         count = await served()
-        good = check(f"more clients than ports towards one address: {count} of {CLIENTS}", count == CLIENTS)
+        how = {"many": "one address", "unix": "one address, by a Unix socket"}[what]
+        good = check(f"more clients than ports towards {how}: {count} of {CLIENTS}", count == CLIENTS)
     else:
         count = await served()
         good = check(f"with one address alone: {count} of {CLIENTS}, as should be", 30 < count < 70)
