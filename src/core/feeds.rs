@@ -221,7 +221,7 @@ impl Feeds {
         listener.place.store(number as u32, Ordering::Release);
         if !known {
             listener.told.heard();
-            // Nobody waits for a core that has just come.
+            // Nobody waits for a core that has not looked yet.
             listener.passed.store(u64::MAX, Ordering::Relaxed);
         }
         listener.subscribers.fetch_add(1, Ordering::AcqRel);
@@ -234,10 +234,12 @@ impl Feeds {
             feed.window.reach_back(start.segments);
             feed.subscribers.push(id);
         } else {
+            let window = Window::new(start.segments);
+            listener.passed.store(window.end(), Ordering::SeqCst);
             let inserted = self.0.insert(Feed {
-                topic,
+                topic: topic.clone(),
                 kind,
-                window: Window::new(start.segments),
+                window,
                 subscribers: vec![id],
                 next: 0,
                 round_end: 0,
