@@ -20,5 +20,6 @@ mod one_order;
 mod pausing;
 mod pressure;
 mod replay;
+mod resume_deflated;
 mod saved_logs;
 mod stop;
