@@ -7,7 +7,6 @@
 //! but its requests carry that name in `Host`; so without a token, which such a
 //! page could not know, only addresses and `localhost` are answered to.
 
-use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::reply::Refusal;
+use super::token::Token;
 use crate::config::{Place, Roles};
 use crate::protocol::http::Origins;
 
@@ -30,7 +30,7 @@ const UPGRADE: &str = "/upgrade";
 /// The rules of one listener.
 #[derive(Debug)]
 pub(super) struct Guard {
-    token: Option<String>,
+    token: Option<Arc<Token>>,
     roles: Roles,
     /// Browsers get to TCP ports only, and what is to be had from beyond loopback
     /// without a token is no secret.
@@ -49,7 +49,7 @@ pub(super) async fn check(
 }
 
 impl Guard {
-    pub(super) fn new(token: Option<String>, place: &Place, roles: Roles) -> Self {
+    pub(super) fn new(token: Option<Arc<Token>>, place: &Place, roles: Roles) -> Self {
         Guard {
             token,
             roles,
@@ -122,13 +122,13 @@ impl Guard {
     }
 }
 
-fn check_token(token: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_token(token: &Token, headers: &HeaderMap) -> Result<(), Refusal> {
     let challenge = |sentence: &'static str, challenge| {
         let challenge = HeaderValue::from_static(challenge);
         Err(Refusal::new(StatusCode::UNAUTHORIZED, sentence).with(WWW_AUTHENTICATE, challenge))
     };
     match bearer(headers) {
-        Some(given) if same(given, token.as_bytes()) => Ok(()),
+        Some(given) if token.is(given) => Ok(()),
         Some(_) => challenge(
             "this is not the admin token",
             "Bearer realm=\"fanfare\", error=\"invalid_token\"",
@@ -176,13 +176,6 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
         .then(|| rest.trim_ascii())
 }
 
-/// Compares in a time that depends on the lengths only, so that answers tell
-/// nothing about how much of a guess was right.
-fn same(given: &[u8], token: &[u8]) -> bool {
-    let differ = |sum: u8, (a, b): (&u8, &u8)| black_box(sum | (a ^ b));
-    given.len() == token.len() && given.iter().zip(token).fold(0, differ) == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,7 +189,8 @@ mod tests {
 
     fn guard(token: Option<&str>, place: &str, roles: Roles) -> Guard {
         let place = Place::parse(place).unwrap();
-        Guard::new(token.map(str::to_owned), &place, roles)
+        let token = token.map(|token| Arc::new(Token::new("/no/such/file".into(), token.into())));
+        Guard::new(token, &place, roles)
     }
 
     fn status(guard: &Guard, path: &str, fields: &[(&'static str, &str)]) -> u16 {

@@ -12,6 +12,7 @@ mod publish;
 mod reply;
 mod routes;
 mod server;
+mod token;
 mod topics;
 mod upgrade;
 

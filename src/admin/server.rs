@@ -26,6 +26,7 @@ use tokio::time::{sleep, timeout};
 use super::guard::Guard;
 use super::metrics::Exposition;
 use super::routes;
+use super::token::Token;
 use crate::bind::{self, BindError, SocketFile};
 use crate::config::{Place, Roles, Settings};
 use crate::hub::Hub;
@@ -78,6 +79,10 @@ impl Listeners {
     /// A sentence about the token file or an address.
     pub fn bind(settings: &Settings, mut inherited: Vec<OwnedFd>) -> Result<Self, String> {
         let token = settings.admin_token().map_err(|error| error.to_string())?;
+        let file = settings.admin_token_file.clone();
+        let token = file
+            .zip(token)
+            .map(|(file, token)| Arc::new(Token::new(file, token)));
         let places = settings.back_places().into_iter();
         let wanted: Vec<_> = places
             .map(|(place, roles)| {

@@ -143,17 +143,21 @@ pub fn check_file(path: &Path) -> Result<Settings, ConfigError> {
 impl Settings {
     /// The token that admin requests must bear, read from `admin_token_file`.
     pub fn admin_token(&self) -> Result<Option<String>, ConfigError> {
-        let Some(path) = self.admin_token_file.clone() else {
-            return Ok(None);
-        };
-        match fs::read_to_string(&path) {
-            Ok(text) if text.trim().is_empty() => {
-                Err(ConfigError(vec![Fault::EmptyToken { path }]))
-            }
-            Ok(text) => Ok(Some(text.trim().to_owned())),
-            Err(cause) => Err(ConfigError(vec![Fault::Unreadable { path, cause }])),
-        }
+        self.admin_token_file.as_deref().map(token_in).transpose()
     }
+}
+
+/// The token in the file at `path`.
+pub fn token_in(path: &Path) -> Result<String, ConfigError> {
+    let fault = match fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => Fault::EmptyToken { path: path.into() },
+        Ok(text) => return Ok(text.trim().to_owned()),
+        Err(cause) => Fault::Unreadable {
+            path: path.into(),
+            cause,
+        },
+    };
+    Err(ConfigError(vec![fault]))
 }
 
 #[derive(Default)]

@@ -28,7 +28,9 @@ use ipnet::IpNet;
 use crate::protocol::http::Origins;
 
 pub use docs::{markdown, sample, summary};
-pub use load::{CONFIG_OPTION, ConfigError, check_file, from_matches, of_running, options};
+pub use load::{
+    CONFIG_OPTION, ConfigError, check_file, from_matches, of_running, options, token_in,
+};
 pub use memory::{Memory, memory};
 pub use place::{Place, Roles};
 pub use reload::{Changes, Reload};
@@ -158,7 +160,7 @@ settings! {
         metrics: Vec<Place> = "off", AddressesOrOff, Restart,
             "Addresses for health and metrics alone, read without a token; may be among the others'";
         admin_token_file: Option<PathBuf> = "", File, Restart,
-            "File whose trimmed content is the token that requests to admin and api must bear";
+            "File whose trimmed content is the token that requests to admin and api must bear; read again when it changes";
         origins: Origins = "", Origins, Reload,
             "Origins whose pages may connect; if empty, only pages from the host itself";
         trusted_proxies: Vec<IpNet> = "", Networks, Reload,

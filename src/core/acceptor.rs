@@ -36,6 +36,8 @@ const LINGER: Duration = Duration::from_millis(1000);
 const LINGERING_MAX: usize = 512;
 /// After an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long new connections wait while those there hold all descriptors that they may.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// Connections that a core may have over its even share before it leaves those
 /// that wait in a shared listener to others; an eighth of the share besides.
 const LEAD_MAX: u64 = 16;
@@ -52,8 +54,10 @@ pub(super) struct Acceptor {
     /// Makes the reactor take a turn.
     pub(super) nudge: Rc<Notify>,
     pub(super) lingering: Cell<usize>,
-    /// Connections that the acceptor still has to answer.
+    /// Connections that the acceptor still has to answer; each holds a descriptor.
     pub(super) guests: Cell<usize>,
+    /// As many as this core's share of the descriptors allows.
+    pub(super) guests_max: usize,
 }
 
 /// A connection in its handshake, and its place in the counts.
@@ -100,6 +104,10 @@ impl Acceptor {
     /// listener as well.
     pub(super) async fn accept(self: Rc<Self>, listener: Source<Socket>, shared: bool) {
         loop {
+            while self.guests.get() >= self.guests_max {
+                self.metrics().accept_pauses.add(1);
+                sleep(FULL_PAUSE).await;
+            }
             if shared && self.leads() {
                 sleep(STEP_BACK).await;
             }

@@ -22,7 +22,7 @@ use super::handover::{SavedConn, SavedCore};
 use super::reactor::Reactor;
 use super::remote::{Command, Installed, Remote};
 use super::time::TICK;
-use crate::hub::Hub;
+use crate::hub::{Hub, descriptors};
 use crate::log::Topic;
 use crate::ring::{SLOTS_MAX, Source, Uring, Wake};
 
@@ -163,6 +163,7 @@ async fn serve(
         nudge: Rc::new(Notify::new()),
         lingering: Cell::new(0),
         guests: Cell::new(0),
+        guests_max: (descriptors::guests_max(hub.settings().cores) / hub.settings().cores).max(1),
     });
     let mut accepting = accept(&acceptor, &listeners)?;
     let wake = Wake::watch(hub.mailbox(core).wake_fd())?;

@@ -76,6 +76,8 @@ pub struct Metrics {
     pub zero_copy_copied: Counter,
     /// Receives that ended because all buffers were taken.
     pub buffers_exhausted: Counter,
+    /// Times that new connections were left waiting for want of descriptors.
+    pub accept_pauses: Counter,
     /// Publishers that were read from no further until others had caught up.
     pub pauses: Counter,
     /// Subscribers moved on to the newest message, by policy.
@@ -113,6 +115,7 @@ impl Default for Metrics {
             zero_copy_sends: Counter::default(),
             zero_copy_copied: Counter::default(),
             buffers_exhausted: Counter::default(),
+            accept_pauses: Counter::default(),
             pauses: Counter::default(),
             lag_skips: Counter::default(),
             lag_missed: Counter::default(),

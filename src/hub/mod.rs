@@ -4,6 +4,7 @@
 mod admission;
 mod clock;
 pub mod codec;
+pub mod descriptors;
 mod live;
 mod mailbox;
 pub mod metrics;

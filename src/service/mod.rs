@@ -6,6 +6,7 @@
 
 mod activation;
 mod announce;
+mod container;
 mod housekeeping;
 mod listen;
 mod memory;
@@ -315,6 +316,9 @@ fn allow_upgrade(predecessor: Arc<Predecessor>, installs: bool) {
     hub.on_upgrade(Box::new(move || {
         if !installs {
             return Err("this kernel cannot hand connections over: Linux 6.8 is needed".into());
+        }
+        if let Some(sentence) = container::why_irreplaceable() {
+            return Err(sentence);
         }
         let Ok(_alone) = under_way.try_lock() else {
             return Err("a handover is under way already".into());

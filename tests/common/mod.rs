@@ -181,6 +181,12 @@ impl Daemon {
         }
     }
 
+    /// How many log lines hold `words` by now.
+    pub(crate) fn count_log(&self, words: &str) -> usize {
+        let lines = self.log.lines.lock().unwrap();
+        lines.iter().filter(|line| line.contains(words)).count()
+    }
+
     /// Has the daemon hand everything to a successor, for the `time`th time.
     pub(crate) fn hand_over(&mut self, time: usize) {
         self.signal(Signal::SIGUSR2);

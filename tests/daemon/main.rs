@@ -11,6 +11,7 @@ mod chat;
 mod command;
 mod deadlines;
 mod deflated;
+mod descriptors;
 mod handover;
 mod inflated_limits;
 mod lag;

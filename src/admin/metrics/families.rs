@@ -277,6 +277,11 @@ fn trouble(hub: &Hub) -> Vec<Family> {
             count(|m| &m.buffers_exhausted),
         ),
         family(
+            "accept_pauses",
+            "Times that a core left new connections waiting, as those in their handshake held all descriptors that they may; a higher limit of open files helps",
+            count(|m| &m.accept_pauses),
+        ),
+        family(
             "publisher_pauses",
             "Publishers that were ahead by ahead_bytes_max and read from no further for a while",
             count(|m| &m.pauses),

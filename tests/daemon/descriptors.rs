@@ -1,0 +1,41 @@
+//! A daemon with few descriptors.
+
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+
+use crate::common::{Daemon, command, eventually, pass};
+
+/// The daemon's command, under a limit of so many open files.
+fn with_files(files: u32, options: &[&str]) -> Command {
+    let daemon = command(options);
+    let mut shell = Command::new("sh");
+    let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+    shell.args(["-c", &script]).arg(daemon.get_program());
+    shell.args(daemon.get_args());
+    shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+    shell
+}
+
+#[test]
+fn silent_peers_keep_neither_the_operator_out_nor_fill_the_log() {
+    let options = ["--handshake-ms-max", "3000"];
+    let daemon = Daemon::start_as(with_files(256, &options));
+    let silent: Vec<_> = (0..600)
+        .map(|_| TcpStream::connect(daemon.addresses[0]))
+        .collect();
+    eventually("new connections are left waiting", || {
+        daemon.metric("fanfare_accept_pauses_total") > 0
+    });
+    // The operator gets in while they hold all they may.
+    for _ in 0..50 {
+        assert_eq!(daemon.metric("fanfare_ready"), 1);
+    }
+    // And so does everybody, once their time is up.
+    let (mut speaker, mut listener) = (daemon.connect("/"), daemon.connect("/"));
+    pass(&mut speaker, &mut listener, "hello");
+    drop(silent);
+    assert!(
+        daemon.count_log("cannot accept") <= 2,
+        "the log is not filled"
+    );
+}
