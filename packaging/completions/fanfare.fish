@@ -26,7 +26,7 @@ end
 
 complete -c fanfare -n "__fish_fanfare_needs_command" -l config -d 'TOML file with settings; options on the command line overrule it' -r -F
 complete -c fanfare -n "__fish_fanfare_needs_command" -l listen -d 'Addresses that subscribers, publishers and browsers connect to [default: 127.0.0.1:8000] [allowed: IP:PORT, as 127.0.0.1:8000 or [::]:8000, or unix:/PATH; repeatable]' -r -f
-complete -c fanfare -n "__fish_fanfare_needs_command" -l admin-token-file -d 'File whose trimmed content is the token that requests to admin and api must bear [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_needs_command" -l admin-token-file -d 'File whose trimmed content is the token that requests to admin and api must bear; read again when it changes [default: none] [allowed: a path]' -r -F
 complete -c fanfare -n "__fish_fanfare_needs_command" -l origins -d 'Origins whose pages may connect; if empty, only pages from the host itself [default: none] [allowed: scheme://host[:port], as https://example.com or https://*.example.com; same-host; null or file:// for what sends that; * for any; repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l trusted-proxies -d 'Proxies in front, whose word on the address of a client is taken [default: none] [allowed: an IP address or IP/BITS, as 127.0.0.1, 10.0.0.0/8 or fd00::/8; repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l drain-ms-max -d 'How long stopping waits for subscribers to be sent what is still theirs [default: 5000] [allowed: 0 to 600000 milliseconds]' -r -f
@@ -93,7 +93,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand check-config" -s h -l he
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l config -d 'TOML file with settings; options on the command line overrule it' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l listen -d 'Addresses that subscribers, publishers and browsers connect to [default: 127.0.0.1:8000] [allowed: IP:PORT, as 127.0.0.1:8000 or [::]:8000, or unix:/PATH; repeatable]' -r -f
-complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l admin-token-file -d 'File whose trimmed content is the token that requests to admin and api must bear [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l admin-token-file -d 'File whose trimmed content is the token that requests to admin and api must bear; read again when it changes [default: none] [allowed: a path]' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l origins -d 'Origins whose pages may connect; if empty, only pages from the host itself [default: none] [allowed: scheme://host[:port], as https://example.com or https://*.example.com; same-host; null or file:// for what sends that; * for any; repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l trusted-proxies -d 'Proxies in front, whose word on the address of a client is taken [default: none] [allowed: an IP address or IP/BITS, as 127.0.0.1, 10.0.0.0/8 or fd00::/8; repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l drain-ms-max -d 'How long stopping waits for subscribers to be sent what is still theirs [default: 5000] [allowed: 0 to 600000 milliseconds]' -r -f
@@ -152,7 +152,7 @@ skip\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l config -d 'TOML file with settings; options on the command line overrule it' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l listen -d 'Addresses that subscribers, publishers and browsers connect to [default: 127.0.0.1:8000] [allowed: IP:PORT, as 127.0.0.1:8000 or [::]:8000, or unix:/PATH; repeatable]' -r -f
-complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l admin-token-file -d 'File whose trimmed content is the token that requests to admin and api must bear [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l admin-token-file -d 'File whose trimmed content is the token that requests to admin and api must bear; read again when it changes [default: none] [allowed: a path]' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l origins -d 'Origins whose pages may connect; if empty, only pages from the host itself [default: none] [allowed: scheme://host[:port], as https://example.com or https://*.example.com; same-host; null or file:// for what sends that; * for any; repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l trusted-proxies -d 'Proxies in front, whose word on the address of a client is taken [default: none] [allowed: an IP address or IP/BITS, as 127.0.0.1, 10.0.0.0/8 or fd00::/8; repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l drain-ms-max -d 'How long stopping waits for subscribers to be sent what is still theirs [default: 5000] [allowed: 0 to 600000 milliseconds]' -r -f
