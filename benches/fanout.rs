@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use fanfare::config::Settings;
 use fanfare::core::{Arrival, Reactor};
 use fanfare::hub::Hub;
-use fanfare::protocol::http::{Origins, negotiate, parse};
+use fanfare::protocol::http::{HeadLimits, Origins, negotiate, parse};
 use fanfare::protocol::topic::TopicName;
 use fanfare::protocol::ws::Opcode;
 use fanfare::ring::SLOTS_MAX;
@@ -58,7 +58,7 @@ impl World {
         let request = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        let (request, _) = parse(request, 1024).unwrap().unwrap();
+        let (request, _) = parse(request, HeadLimits::default()).unwrap().unwrap();
         let upgrade = negotiate(&request, &Origins::any(), None).expect("a handshake");
         let name = &self.names[number as usize % self.names.len()];
         let core = number as usize % self.reactors.len();

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion};
-use fanfare::protocol::http::{Origins, answer, negotiate, parse};
+use fanfare::protocol::http::{HeadLimits, Origins, answer, negotiate, parse};
 use fanfare::protocol::ws::deflate::Policy;
 use sockudo_ws::handshake;
 
@@ -37,7 +37,7 @@ fn fanfare(request: &[u8], origins: &Origins) -> Vec<u8> {
     let policy = Policy {
         client_takeover: false,
     };
-    let (request, _) = parse(request, 8 << 10).unwrap().unwrap();
+    let (request, _) = parse(request, HeadLimits::default()).unwrap().unwrap();
     let upgrade = negotiate(&request, origins, Some(policy)).unwrap();
     answer(&upgrade, 0x1234_5678_9abc_def0, 17)
 }

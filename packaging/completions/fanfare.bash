@@ -53,7 +53,7 @@ _fanfare() {
 
     case "${cmd}" in
         fanfare)
-            opts="-h -V --config --listen --admin-token-file --origins --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --retry-after-s --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --partial-bytes-max --deflate --log-bytes-total-max --lag-policy --help --version check-config probe serve upgrade help"
+            opts="-h -V --config --listen --admin-token-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --retry-after-s --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --partial-bytes-max --deflate --log-bytes-total-max --lag-policy --help --version check-config probe serve upgrade help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -97,6 +97,13 @@ _fanfare() {
                     return 0
                     ;;
                 --origins)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --hosts)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -152,6 +159,13 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --handshakes-per-address-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --handshake-ms-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -160,6 +174,13 @@ _fanfare() {
                     return 0
                     ;;
                 --head-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --head-fields-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -496,7 +517,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__serve)
-            opts="-h --config --listen --admin-token-file --origins --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --retry-after-s --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --partial-bytes-max --deflate --log-bytes-total-max --lag-policy --help"
+            opts="-h --config --listen --admin-token-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --retry-after-s --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --partial-bytes-max --deflate --log-bytes-total-max --lag-policy --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -540,6 +561,13 @@ _fanfare() {
                     return 0
                     ;;
                 --origins)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --hosts)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -595,6 +623,13 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --handshakes-per-address-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --handshake-ms-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -603,6 +638,13 @@ _fanfare() {
                     return 0
                     ;;
                 --head-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --head-fields-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -827,7 +869,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__upgrade)
-            opts="-h --config --listen --admin-token-file --origins --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --retry-after-s --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --partial-bytes-max --deflate --log-bytes-total-max --lag-policy --help"
+            opts="-h --config --listen --admin-token-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --retry-after-s --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --partial-bytes-max --deflate --log-bytes-total-max --lag-policy --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -871,6 +913,13 @@ _fanfare() {
                     return 0
                     ;;
                 --origins)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --hosts)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -926,6 +975,13 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --handshakes-per-address-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --handshake-ms-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -934,6 +990,13 @@ _fanfare() {
                     return 0
                     ;;
                 --head-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --head-fields-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

@@ -2,12 +2,10 @@
 //! of foreign origin.
 //!
 //! A page from anywhere can make its reader's browser talk to 127.0.0.1. Its
-//! writes carry an `Origin`, which must be the listener itself. A page whose own
-//! name has been pointed at 127.0.0.1 (DNS rebinding) passes for the same origin,
-//! but its requests carry that name in `Host`; so without a token, which such a
-//! page could not know, only addresses and `localhost` are answered to.
+//! writes carry an `Origin`, which must be the listener itself. Against a page whose
+//! own name has been pointed at 127.0.0.1 the rule of `protocol::http::hosts` holds where no
+//! token does, which such a page could not know.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -20,6 +18,7 @@ use super::reply::Refusal;
 use super::token::Token;
 use crate::config::{Place, Roles};
 use crate::protocol::http::Origins;
+use crate::protocol::http::hosts::is_local_name;
 
 /// Paths that are open to all: they tell nothing and change nothing.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
@@ -146,24 +145,6 @@ fn host(headers: &HeaderMap) -> Option<&str> {
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().ok(),
         _ => None,
-    }
-}
-
-/// Whether the value of `Host` is an address or `localhost`, names that nobody
-/// else can point elsewhere (RFC 6761 section 6.3).
-fn is_local_name(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
-    match bare {
-        Some(address) => address.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()),
-        None => {
-            let name = name.to_ascii_lowercase();
-            let local = name == "localhost" || name.ends_with(".localhost");
-            local || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv4())
-        }
     }
 }
 

@@ -41,6 +41,10 @@ pub(super) async fn publish(
     let opcode = opcode(&head.headers)?;
     let bytes_max = hub.settings().message_bytes_max;
     let payload = receive(&head.headers, body, bytes_max).await?;
+    if payload.is_empty() {
+        let sentence = "the body is empty: the message is the body of the request";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, sentence));
+    }
     if opcode == Opcode::Text && simdutf8::basic::from_utf8(&payload).is_err() {
         let sentence = "a text message is UTF-8: for other bytes, \
                         send Content-Type: application/octet-stream";

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use crate::protocol::http::Origins;
+use crate::protocol::http::{Hosts, Origins};
 
 pub use docs::{markdown, sample, summary};
 pub use load::{
@@ -163,6 +163,8 @@ settings! {
             "File whose trimmed content is the token that requests to admin and api must bear; read again when it changes";
         origins: Origins = "", Origins, Reload,
             "Origins whose pages may connect; if empty, only pages from the host itself";
+        hosts: Hosts = "", Hosts, Reload,
+            "Names in Host that are answered to, beside localhost and IP addresses; if empty, any from other machines";
         trusted_proxies: Vec<IpNet> = "", Networks, Reload,
             "Proxies in front, whose word on the address of a client is taken";
         proxy_header: ProxyHeader = "none", Choice(&["none", "proxy-protocol", "x-forwarded-for"]), Reload,
@@ -191,10 +193,14 @@ settings! {
             "Connections from one IP address";
         handshakes_max: usize = "4096", Count(1, 1_000_000), Reload,
             "Connections whose opening handshake is not finished yet";
+        handshakes_per_address_max: usize = "1024", Count(1, 1_000_000), Reload,
+            "The same from one IP address";
         handshake_ms_max: u64 = "5000", Millis(10, 600_000), Reload,
             "Time for the whole opening handshake";
-        head_bytes_max: usize = "8KiB", Bytes(256, 64 * KIB), Reload,
-            "Size of an HTTP request head";
+        head_bytes_max: usize = "32KiB", Bytes(256, MIB), Reload,
+            "Size of an HTTP request head; beyond it the answer is 431";
+        head_fields_max: usize = "128", Count(8, 4096), Reload,
+            "Header fields of an HTTP request; beyond it the answer is 431";
         idle_ms_max: u64 = "120000", Millis(20, DAY_MS), Reload,
             "A connection that has been silent for this long is closed";
         ping_interval_ms: u64 = "30000", Millis(10, DAY_MS), Reload,

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use super::memory::{Memory, memory};
 use super::{log_filter, units};
-use crate::protocol::http::Origins;
+use crate::protocol::http::{Hosts, Origins};
 
 /// What a setting accepts.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,7 @@ pub enum Kind {
     File,
     LogFilter,
     Origins,
+    Hosts,
     Networks,
 }
 
@@ -69,7 +70,10 @@ impl Kind {
     /// Whether the setting takes several values.
     pub fn is_list(self) -> bool {
         use Kind::*;
-        matches!(self, Addresses | AddressesOrOff | Origins | Networks)
+        matches!(
+            self,
+            Addresses | AddressesOrOff | Origins | Hosts | Networks
+        )
     }
 
     /// Whether an integer of the file can be a value.
@@ -110,6 +114,7 @@ impl Kind {
             Kind::File => "FILE",
             Kind::LogFilter => "LEVELS",
             Kind::Origins => "ORIGIN",
+            Kind::Hosts => "NAME",
             Kind::Networks => "NETWORK",
         }
     }
@@ -159,6 +164,9 @@ impl fmt::Display for Kind {
                 "scheme://host[:port], as https://example.com or https://*.example.com; same-host; \
                  null or file:// for what sends that; * for any",
             ),
+            Kind::Hosts => {
+                out.write_str("names without port, as live.example.com or *.example.com; * for any")
+            }
             Kind::Networks => {
                 out.write_str("an IP address or IP/BITS, as 127.0.0.1, 10.0.0.0/8 or fd00::/8")
             }
@@ -327,6 +335,13 @@ impl Value for Origins {
     }
 }
 
+impl Value for Hosts {
+    fn read(given: &Given, _: &Kind) -> Result<Self, String> {
+        let words: Vec<_> = given.all().collect();
+        Hosts::from_list(&words).map_err(|error| error.to_string())
+    }
+}
+
 macro_rules! choices {
     ($( $(#[doc = $doc:literal])* $type:ident { $( $name:literal => $variant:ident ),* } )*) => { $(
         $(#[doc = $doc])*
@@ -360,6 +375,7 @@ choices! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::http::hosts::Via;
 
     fn bytes(word: &str) -> Result<usize, String> {
         usize::read(&word.into(), &Kind::Bytes(1, 64 << 20))
@@ -438,6 +454,17 @@ mod tests {
             "\"15m\" is not allowed (in milliseconds that is 900000), \
              allowed: 20 to 86400000 milliseconds"
         );
+    }
+
+    #[test]
+    fn hosts_are_names_and_no_more() {
+        let read = |word: &str| Hosts::read(&word.into(), &Kind::Hosts);
+        let hosts = read("Live.example.com, *.example.org").unwrap();
+        assert!(hosts.allow("live.example.com:8000", Via::Proxy));
+        assert!(hosts.allow("a.example.org", Via::Proxy));
+        assert_eq!(read(""), Ok(Hosts::default()));
+        let sentence = read("live.example.com:8000").unwrap_err();
+        assert!(sentence.contains("is not a host name"), "{sentence}");
     }
 
     #[test]

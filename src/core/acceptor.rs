@@ -16,16 +16,18 @@ use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
 use super::arriving;
+use super::complaints;
 use super::reactor::{Arrival, Reactor};
 use crate::config::{Deflate, ProxyHeader};
 use crate::hub::metrics::Metrics;
 use crate::hub::{Hub, Mailbox};
 use crate::page;
+use crate::protocol::http::hosts::Via;
 use crate::protocol::http::{
-    HeadReader, Reject, Request, Upgrade, get_response, is_upgrade, negotiate, response,
+    Document, HeadLimits, HeadReader, Reject, Request, Terms, Upgrade, response, wants_head_only,
 };
+use crate::protocol::opening::{Opening, Settings, opening};
 use crate::protocol::proxy;
-use crate::protocol::topic::TopicName;
 use crate::protocol::ws::deflate;
 use crate::ring::{Source, Uring};
 
@@ -66,6 +68,9 @@ struct Guest {
     /// Whose it is; until it is named, the peer as the kernel knows it.
     peer: SocketAddr,
     named: bool,
+    via: Via,
+    /// It has asked with HEAD.
+    head_only: bool,
     /// The reactor has it now, and lets it go in the end.
     adopted: bool,
 }
@@ -75,8 +80,9 @@ impl Guest {
     fn name(&mut self, peer: SocketAddr) -> Result<(), Reject> {
         self.peer = peer;
         let admission = self.hub.admission();
-        admission.name(peer.ip(), self.hub.settings())?;
-        self.named = true;
+        let named = admission.name(peer.ip(), self.hub.settings());
+        self.named = named.is_ok();
+        named.inspect_err(|refusal| complaints::of_address(&self.hub, peer, *refusal))?;
         Ok(())
     }
 }
@@ -84,19 +90,12 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         let admission = self.hub.admission();
-        admission.shake();
         match (self.adopted, self.named) {
-            (true, _) => {}
-            (false, true) => admission.leave(self.peer.ip()),
-            (false, false) => admission.leave_unnamed(),
+            (true, _) => admission.shake(self.peer.ip()),
+            (false, true) => admission.give_up(self.peer.ip()),
+            (false, false) => admission.give_up_unnamed(),
         }
     }
-}
-
-/// What a request head asks for.
-enum Wanted {
-    Upgrade(Upgrade),
-    Answer(Bytes),
 }
 
 impl Acceptor {
@@ -149,29 +148,36 @@ impl Acceptor {
     async fn receive(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {
         let admission = self.hub.admission();
         if let Err(refusal) = admission.enter(self.hub.settings()) {
-            return self.refuse(stream, peer, refusal.into()).await;
+            return self.refuse(stream, peer, refusal.into(), false).await;
         }
+        let via = match peer.ip() {
+            ip if self.hub.settings().is_trusted_proxy(ip) => Via::Proxy,
+            ip if ip.is_loopback() => Via::Loopback,
+            _ => Via::Network,
+        };
         let mut guest = Guest {
             hub: self.hub.clone(),
             peer,
             named: false,
+            via,
+            head_only: false,
             adopted: false,
         };
         let time = Duration::from_millis(self.hub.settings().handshake_ms_max);
         let read = timeout(time, self.read_request(&stream, &mut guest)).await;
-        let peer = guest.peer;
+        let (peer, head_only) = (guest.peer, guest.head_only);
         match read.unwrap_or(Err(Reject::Timeout)) {
             // The peer left before it had asked for anything.
             Ok(None) => {}
-            Err(reject) => self.refuse(stream, peer, reject).await,
-            Ok(Some((Wanted::Answer(answer), _))) => {
+            Err(reject) => self.refuse(stream, peer, reject, head_only).await,
+            Ok(Some((Opening::Answer(answer), _))) => {
                 self.metrics().pages.add(1);
                 self.answer(stream, answer).await;
             }
-            Ok(Some((Wanted::Upgrade(upgrade), rest))) => {
+            Ok(Some((Opening::WebSocket(upgrade), rest))) => {
                 match self.adopt(&stream, peer, upgrade, rest) {
                     Ok(()) => guest.adopted = true,
-                    Err(reject) => self.refuse(stream, peer, reject).await,
+                    Err(reject) => self.refuse(stream, peer, reject, head_only).await,
                 }
             }
         }
@@ -200,13 +206,13 @@ impl Acceptor {
     }
 
     /// Reads one request head, behind a proxy's header if the peer is one that
-    /// sends it, and names the guest. Returns what is asked for and the bytes
+    /// sends it, and names the guest. Returns what becomes of it and the bytes
     /// behind it, or `None` if the peer left.
     async fn read_request(
         &self,
         stream: &TcpStream,
         guest: &mut Guest,
-    ) -> Result<Option<(Wanted, Vec<u8>)>, Reject> {
+    ) -> Result<Option<(Opening, Vec<u8>)>, Reject> {
         let settings = self.hub.settings();
         let proxy_header = settings.proxy_header_of(guest.peer.ip());
         if proxy_header == ProxyHeader::None {
@@ -214,6 +220,13 @@ impl Acceptor {
         }
         let mut bytes = Vec::with_capacity(READ_BYTES);
         let mut head = HeadReader::default();
+        let limits = HeadLimits {
+            bytes_max: settings.head_bytes_max,
+            fields_max: settings.head_fields_max,
+        };
+        // A trusted proxy has begun without the header that it must send. Load balancers
+        // check health so.
+        let mut bare = false;
         loop {
             if bytes.len() == bytes.capacity() {
                 bytes.reserve(bytes.len());
@@ -224,59 +237,66 @@ impl Acceptor {
             if !matches!(read, Ok(1..)) {
                 return Ok(None);
             }
-            if proxy_header == ProxyHeader::ProxyProtocol && !guest.named {
-                let Some((source, len)) = proxy::parse(&bytes).map_err(|_| Reject::ProxyHeader)?
-                else {
-                    continue;
-                };
-                guest.name(source.unwrap_or(guest.peer))?;
-                bytes.drain(..len);
+            if proxy_header == ProxyHeader::ProxyProtocol && !guest.named && !bare {
+                match proxy::parse(&bytes) {
+                    Ok(None) => continue,
+                    Ok(Some((source, len))) => {
+                        guest.name(source.unwrap_or(guest.peer))?;
+                        bytes.drain(..len);
+                    }
+                    Err(proxy::NoHeader) => bare = true,
+                }
             }
-            let Some((request, len)) = head.parse(&bytes, settings.head_bytes_max)? else {
+            guest.head_only = wants_head_only(&bytes);
+            let parsed = head.parse(&bytes, limits);
+            let Some((request, len)) = parsed.map_err(|reject| match bare {
+                true => Reject::ProxyHeader,
+                false => reject,
+            })?
+            else {
                 continue;
             };
-            if !guest.named {
+            if proxy_header == ProxyHeader::XForwardedFor {
                 let elements = request.elements("x-forwarded-for");
                 let trusted = |ip| settings.is_trusted_proxy(ip);
                 guest.name(proxy::forwarded_for(elements, guest.peer, trusted))?;
             }
-            let wanted = self.route(&request)?;
-            return Ok(Some((wanted, bytes.split_off(len))));
+            let opening = self.decide(&request, guest)?;
+            return Ok(Some((opening, bytes.split_off(len))));
         }
     }
 
-    fn route(&self, request: &Request<'_>) -> Result<Wanted, Reject> {
-        if is_upgrade(request) {
-            let spoken = self.hub.settings().deflate;
-            let deflate = (spoken != Deflate::Off).then_some(deflate::Policy {
-                client_takeover: spoken == Deflate::Takeover,
-            });
-            return negotiate(request, self.hub.origins(), deflate).map(Wanted::Upgrade);
-        }
-        let head_only = request.is_head();
-        if let Some(asset) = page::find(request.path()) {
-            let mut headers = page::HEADERS.to_vec();
-            headers.push(("ETag", asset.etag.as_str()));
-            let answer = get_response(asset.content_type, asset.body, &headers, head_only);
-            return Ok(Wanted::Answer(answer));
-        }
-        if request.path() == "/healthz" {
-            let headers = [("Cache-Control", "no-store")];
-            let answer = get_response("text/plain; charset=utf-8", b"ok\n", &headers, head_only);
-            return Ok(Wanted::Answer(answer));
-        }
-        match TopicName::from_path(request.path()) {
-            // A topic is there for WebSocket only.
-            Ok(_) => Err(Reject::NoUpgrade),
-            Err(_) => Err(Reject::NotFound),
-        }
+    fn decide(&self, request: &Request<'_>, guest: &Guest) -> Result<Opening, Reject> {
+        let spoken = self.hub.settings().deflate;
+        let spoils_it = || {
+            let addresses = self.hub.uncompressed();
+            addresses.holds(guest.peer.ip(), self.hub.now_ms())
+        };
+        let deflate = (spoken != Deflate::Off && !spoils_it()).then_some(deflate::Policy {
+            client_takeover: spoken == Deflate::Takeover,
+        });
+        let settings = Settings {
+            origins: self.hub.origins(),
+            hosts: self.hub.hosts(),
+            via: guest.via,
+            is_named: guest.named,
+            deflate,
+            documents: page_at,
+        };
+        let opened = opening(request, &settings, self.hub.unix_s());
+        opened.inspect_err(|reject| complaints::of_request(&self.hub, guest.peer, request, *reject))
     }
 
-    async fn refuse(&self, stream: TcpStream, peer: SocketAddr, reject: Reject) {
+    async fn refuse(&self, stream: TcpStream, peer: SocketAddr, reject: Reject, head_only: bool) {
         self.metrics().note_reject(reject);
         tracing::debug!(%peer, reason = reject.name(), "request refused");
         let retry_after_s = self.hub.settings().retry_after_s as u32;
-        self.answer(stream, response(reject, retry_after_s)).await;
+        let terms = Terms {
+            head_only,
+            now_s: self.hub.unix_s(),
+        };
+        let answer = response(reject, retry_after_s, terms);
+        self.answer(stream, answer).await;
     }
 
     /// Sends a whole answer and parts from the peer so that it arrives.
@@ -294,6 +314,20 @@ impl Acceptor {
     fn metrics(&self) -> &Metrics {
         &self.hub.mailbox(self.core).metrics
     }
+}
+
+/// The file of the page at `path`, for a client that has called the server `host`.
+fn page_at(path: &str, host: &str) -> Option<Document> {
+    let asset = page::find(path)?;
+    let fixed = page::HEADERS.map(|(name, value)| (name, value.into()));
+    let mut headers = vec![("Content-Security-Policy", page::policy(host).into())];
+    headers.extend(fixed);
+    Some(Document {
+        content_type: asset.content_type,
+        body: asset.body,
+        etag: Some(&asset.etag),
+        headers,
+    })
 }
 
 async fn send_and_linger(stream: &TcpStream, answer: Bytes) -> io::Result<()> {

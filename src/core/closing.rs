@@ -7,9 +7,9 @@ use super::reactor::{Reactor, State};
 use super::subs::SubId;
 use super::time::{TICK, share_of};
 use crate::protocol::reason::CloseReason;
-use crate::protocol::ws::Opcode;
 use crate::protocol::ws::close;
 use crate::protocol::ws::frame;
+use crate::protocol::ws::{Fault, Opcode};
 use crate::ring::{Errno, Ring};
 
 /// Goodbyes of one core at a time that are not worth spreading further: some
@@ -155,6 +155,9 @@ impl State {
         let peer = conn.peer.address();
         tracing::debug!(%peer, reason = reason.name(), "connection closed");
         self.metrics().note_close(reason);
+        if reason == CloseReason::Fault(Fault::Deflate) {
+            self.hub.uncompressed().note(peer.ip(), self.now_ms);
+        }
         self.say_left(slot);
     }
 

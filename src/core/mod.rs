@@ -3,6 +3,7 @@
 mod acceptor;
 mod arriving;
 mod closing;
+mod complaints;
 mod conn;
 mod feeds;
 mod following;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::config::Settings;
 use crate::protocol::http::Reject;
@@ -15,6 +15,7 @@ pub enum Refusal {
     Connections,
     Address,
     Handshakes,
+    AddressHandshakes,
 }
 
 impl From<Refusal> for Reject {
@@ -23,6 +24,7 @@ impl From<Refusal> for Reject {
             Refusal::Connections => Reject::ConnectionsMax,
             Refusal::Address => Reject::AddressConnectionsMax,
             Refusal::Handshakes => Reject::HandshakesMax,
+            Refusal::AddressHandshakes => Reject::AddressHandshakesMax,
         }
     }
 }
@@ -32,7 +34,15 @@ impl From<Refusal> for Reject {
 pub struct Admission {
     connections: AtomicUsize,
     handshakes: AtomicUsize,
-    addresses: Mutex<HashMap<IpAddr, u32>>,
+    addresses: Mutex<HashMap<IpAddr, Held>>,
+}
+
+/// What one address has.
+#[derive(Debug, Default)]
+struct Held {
+    /// Those in their handshake included.
+    connections: u32,
+    handshakes: u32,
 }
 
 impl Admission {
@@ -53,54 +63,70 @@ impl Admission {
     /// A connection that has entered is that of `ip`.
     ///
     /// # Errors
-    /// The address has as many as it may; it is not counted there then.
+    /// The address has as many as it may, or as many in their handshake; it is not counted
+    /// there then.
     pub fn name(&self, ip: IpAddr, settings: &Settings) -> Result<(), Refusal> {
-        let mut addresses = self
-            .addresses
-            .lock()
-            .expect("nothing panics inside the lock");
-        let count = addresses.entry(site(ip)).or_insert(0);
-        if *count as usize >= settings.connections_per_address_max {
-            return Err(Refusal::Address);
-        }
-        *count += 1;
-        Ok(())
+        let mut addresses = self.lock();
+        let held = addresses.entry(site(ip)).or_default();
+        let refusal = if held.connections as usize >= settings.connections_per_address_max {
+            Refusal::Address
+        } else if held.handshakes as usize >= settings.handshakes_per_address_max {
+            Refusal::AddressHandshakes
+        } else {
+            held.connections += 1;
+            held.handshakes += 1;
+            return Ok(());
+        };
+        Err(refusal)
     }
 
     /// Counts a connection that another process has admitted.
     pub fn resume(&self, ip: IpAddr) {
         self.connections.fetch_add(1, Ordering::Relaxed);
-        let mut addresses = self
-            .addresses
-            .lock()
-            .expect("nothing panics inside the lock");
-        *addresses.entry(site(ip)).or_insert(0) += 1;
+        self.lock().entry(site(ip)).or_default().connections += 1;
     }
 
-    /// The connection's handshake is over, one way or the other.
-    pub fn shake(&self) {
+    /// A named connection's handshake is over, and it stays.
+    pub fn shake(&self, ip: IpAddr) {
         self.handshakes.fetch_sub(1, Ordering::Relaxed);
+        self.update(ip, |held| held.handshakes -= 1);
+    }
+
+    /// A named connection is gone whose handshake was not over.
+    pub fn give_up(&self, ip: IpAddr) {
+        self.give_up_unnamed();
+        self.update(ip, |held| {
+            held.handshakes -= 1;
+            held.connections -= 1;
+        });
     }
 
     /// A connection is gone that was never named.
-    pub fn leave_unnamed(&self) {
+    pub fn give_up_unnamed(&self) {
+        self.handshakes.fetch_sub(1, Ordering::Relaxed);
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A named connection is gone.
+    /// A connection is gone that was through its handshake.
     pub fn leave(&self, ip: IpAddr) {
-        self.leave_unnamed();
-        let mut addresses = self
-            .addresses
-            .lock()
-            .expect("nothing panics inside the lock");
-        let Entry::Occupied(mut count) = addresses.entry(site(ip)) else {
-            unreachable!("who leaves has entered")
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.update(ip, |held| held.connections -= 1);
+    }
+
+    fn update(&self, ip: IpAddr, change: impl FnOnce(&mut Held)) {
+        let mut addresses = self.lock();
+        let Entry::Occupied(mut held) = addresses.entry(site(ip)) else {
+            unreachable!("who is named is counted")
         };
-        *count.get_mut() -= 1;
-        if *count.get() == 0 {
-            count.remove();
+        change(held.get_mut());
+        if held.get().connections == 0 {
+            held.remove();
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Held>> {
+        let addresses = self.addresses.lock();
+        addresses.expect("nothing panics inside the lock")
     }
 
     /// Connections there are, those in their handshake included.
@@ -122,7 +148,7 @@ fn take(count: &AtomicUsize, max: usize) -> Result<(), ()> {
 
 /// What counts as one address: a whole /64 in IPv6, as that is what one
 /// customer is given.
-fn site(ip: IpAddr) -> IpAddr {
+pub(super) fn site(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
         v4 => v4,
@@ -138,6 +164,7 @@ mod tests {
             connections_max: connections,
             connections_per_address_max: address,
             handshakes_max: handshakes,
+            handshakes_per_address_max: handshakes,
             ..Settings::default()
         }
     }
@@ -145,10 +172,8 @@ mod tests {
     /// As the acceptor does it.
     fn come(admission: &Admission, ip: IpAddr, settings: &Settings) -> Result<(), Refusal> {
         admission.enter(settings)?;
-        admission.name(ip, settings).inspect_err(|_| {
-            admission.shake();
-            admission.leave_unnamed();
-        })
+        let named = admission.name(ip, settings);
+        named.inspect_err(|_| admission.give_up_unnamed())
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -162,14 +187,46 @@ mod tests {
         come(&admission, one, &limits).unwrap();
         come(&admission, one, &limits).unwrap();
         assert_eq!(come(&admission, two, &limits), Err(Refusal::Handshakes));
-        admission.shake();
+        admission.shake(one);
         assert_eq!(come(&admission, one, &limits), Err(Refusal::Address));
-        admission.shake();
+        admission.shake(one);
         come(&admission, two, &limits).unwrap();
         assert_eq!(come(&admission, two, &limits), Err(Refusal::Connections));
         assert_eq!((admission.connections(), admission.handshakes()), (3, 1));
         admission.leave(one);
         come(&admission, two, &limits).unwrap();
+    }
+
+    #[test]
+    fn one_address_cannot_hold_all_handshakes() {
+        let admission = Admission::default();
+        let limits = Settings {
+            handshakes_per_address_max: 2,
+            ..limits(9, 9, 3)
+        };
+        let (one, two) = (ip("192.0.2.1"), ip("192.0.2.2"));
+        come(&admission, one, &limits).unwrap();
+        come(&admission, one, &limits).unwrap();
+        let refused = come(&admission, one, &limits);
+        assert_eq!(refused, Err(Refusal::AddressHandshakes));
+        come(&admission, two, &limits).unwrap();
+        admission.give_up(two);
+        admission.shake(one);
+        come(&admission, one, &limits).unwrap();
+        assert_eq!((admission.connections(), admission.handshakes()), (3, 2));
+    }
+
+    #[test]
+    fn who_has_left_is_forgotten() {
+        let (admission, limits) = (Admission::default(), limits(9, 9, 9));
+        let one = ip("192.0.2.1");
+        come(&admission, one, &limits).unwrap();
+        come(&admission, one, &limits).unwrap();
+        admission.give_up(one);
+        admission.shake(one);
+        admission.leave(one);
+        assert_eq!((admission.connections(), admission.handshakes()), (0, 0));
+        assert!(admission.lock().is_empty());
     }
 
     #[test]

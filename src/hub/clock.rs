@@ -30,8 +30,25 @@ impl Clock {
     #[inline]
     pub fn now_ms(&self) -> u64 {
         match self {
-            Clock::Monotonic(began) => EARLIEST_MS + began.elapsed().as_millis() as u64,
+            Clock::Monotonic(_) => EARLIEST_MS + self.elapsed_ms(),
             Clock::Manual(now_ms) => now_ms.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Milliseconds since it was made.
+    pub fn elapsed_ms(&self) -> u64 {
+        match self {
+            Clock::Monotonic(began) => began.elapsed().as_millis() as u64,
+            Clock::Manual(_) => self.now_ms(),
+        }
+    }
+
+    /// The date, in seconds since 1970.
+    pub fn unix_s(&self) -> u64 {
+        match self {
+            // Before 1970 a clock is wrong anyway.
+            Clock::Monotonic(_) => Timestamp::now().as_second().try_into().unwrap_or(0),
+            Clock::Manual(now_ms) => now_ms.load(Ordering::Relaxed) / 1000,
         }
     }
 
@@ -48,5 +65,18 @@ impl Clock {
                 .to_zoned(TimeZone::UTC),
         };
         now.strftime("%H:%M:%S").to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_may_be_older_than_the_clock_and_still_the_clock_begins_at_nothing() {
+        let clock = Clock::monotonic();
+        assert!(clock.now_ms() >= EARLIEST_MS);
+        assert!(clock.elapsed_ms() < EARLIEST_MS);
+        assert!(clock.unix_s() > 1_700_000_000);
     }
 }

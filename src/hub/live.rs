@@ -59,6 +59,12 @@ impl Live {
 
 impl Version {
     fn new(settings: Settings) -> Self {
+        if !settings.trusted_proxies.is_empty() && settings.hosts.is_empty() {
+            tracing::warn!(
+                "trusted_proxies is set and hosts is not: what comes from the proxies is answered \
+                 only for localhost and IP addresses in Host"
+            );
+        }
         let retention = Retention {
             messages_max: settings.retain_messages_max as u64,
             bytes_max: settings.retain_bytes_max as u64,

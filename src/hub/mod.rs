@@ -8,10 +8,12 @@ pub mod descriptors;
 mod live;
 mod mailbox;
 pub mod metrics;
+mod quiet;
 mod relief;
+mod seldom;
+mod uncompressed;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -21,16 +23,19 @@ use self::codec::Codec;
 use crate::config::{Changes, Settings};
 use crate::log::topic::Listener;
 use crate::log::{AppendError, Published, Retention, SavedTopic, Summary, Topic};
-use crate::protocol::http::Origins;
+use crate::protocol::http::{Hosts, Origins};
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
 
 use self::live::Live;
+use self::quiet::Quiet;
 
 pub use admission::{Admission, Refusal};
 pub use clock::Clock;
 pub use mailbox::Mailbox;
 pub use relief::Relief;
+pub use seldom::Complaints;
+pub use uncompressed::Uncompressed;
 
 /// How long a core may go without a turn before the daemon is unwell.
 pub const BEAT_MS_MAX: u64 = 1000;
@@ -39,6 +44,8 @@ pub const BEAT_MS_MAX: u64 = 1000;
 pub struct Hub {
     live: Live,
     topics: Mutex<HashMap<Arc<str>, Arc<Topic>>>,
+    /// Taken only with `topics` locked, or alone.
+    quiet: Mutex<Quiet>,
     /// Bytes that all logs hold.
     log_bytes: Arc<AtomicU64>,
     /// Held by who makes room in the logs; how often it has been done.
@@ -48,6 +55,8 @@ pub struct Hub {
     relief: Relief,
     cores: Box<[Mailbox]>,
     admission: Admission,
+    uncompressed: Uncompressed,
+    complaints: Complaints,
     ready: AtomicBool,
     stopping: AtomicBool,
     /// Connections there were when the daemon began to stop.
@@ -100,8 +109,11 @@ impl Hub {
             .collect();
         Ok(Arc::new(Hub {
             admission: Admission::default(),
+            uncompressed: Uncompressed::default(),
+            complaints: Complaints::default(),
             live: Live::new(settings),
             topics: Mutex::new(HashMap::new()),
+            quiet: Mutex::default(),
             log_bytes: Arc::default(),
             sheds: Mutex::default(),
             partial_bytes: AtomicU64::new(0),
@@ -131,6 +143,11 @@ impl Hub {
     }
 
     #[inline]
+    pub fn hosts(&self) -> &Hosts {
+        &self.live.get().settings.hosts
+    }
+
+    #[inline]
     pub fn retention(&self) -> &Retention {
         &self.live.get().retention
     }
@@ -156,6 +173,16 @@ impl Hub {
         &self.admission
     }
 
+    /// The addresses that go without compression.
+    pub fn uncompressed(&self) -> &Uncompressed {
+        &self.uncompressed
+    }
+
+    /// What decides whether a log line about a peer is written.
+    pub fn complaints(&self) -> &Complaints {
+        &self.complaints
+    }
+
     pub fn mailboxes(&self) -> &[Mailbox] {
         &self.cores
     }
@@ -172,6 +199,16 @@ impl Hub {
     /// Milliseconds of the daemon's own clock.
     pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
+    }
+
+    /// Milliseconds since this process started to serve.
+    pub fn uptime_ms(&self) -> u64 {
+        self.clock.elapsed_ms()
+    }
+
+    /// The date, in seconds since 1970.
+    pub fn unix_s(&self) -> u64 {
+        self.clock.unix_s()
     }
 
     /// Bytes that all logs hold.
@@ -197,26 +234,34 @@ impl Hub {
         held <= self.settings().partial_bytes_max as u64
     }
 
-    /// The topic of that name, made if there is none.
+    /// The topic of that name, made if there is none. Where there are `topics_max` already,
+    /// the one goes that nobody reads and that was quiet longest.
     ///
     /// # Errors
-    /// When there are `topics_max` already.
+    /// When all of them are in use.
     pub fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, TopicsFull> {
         let mut topics = self.lock_topics();
-        let count = topics.len();
-        match topics.entry(name.as_arc().clone()) {
-            Entry::Occupied(known) => Ok(known.get().clone()),
-            Entry::Vacant(_) if count >= self.settings().topics_max => Err(TopicsFull),
-            Entry::Vacant(place) => {
-                let topic = Topic::new(
-                    name.as_arc().clone(),
-                    fastrand::u64(1..),
-                    self.cores.len(),
-                    self.log_bytes.clone(),
-                );
-                Ok(place.insert(Arc::new(topic)).clone())
+        if let Some(known) = topics.get(name.as_str()) {
+            return Ok(known.clone());
+        }
+        while topics.len() >= self.settings().topics_max {
+            if !self.lock_quiet().evict(&mut topics, self.now_ms()) {
+                return Err(TopicsFull);
             }
         }
+        let topic = Arc::new(Topic::new(
+            name.as_arc().clone(),
+            fastrand::u64(1..),
+            self.cores.len(),
+            self.log_bytes.clone(),
+        ));
+        topics.insert(name.as_arc().clone(), topic.clone());
+        Ok(topic)
+    }
+
+    /// Topics that had to go for others, with their history.
+    pub fn evictions(&self) -> u64 {
+        self.lock_quiet().evicted
     }
 
     /// Publishes one message from outside the cores and wakes those that serve
@@ -379,8 +424,7 @@ impl Hub {
         let mut topics = self.lock_topics();
         topics.retain(|_, topic| {
             let empty = topic.expire(now_ms, self.retention());
-            // A handle is only ever made under this lock, so one is the last.
-            !empty || Arc::strong_count(topic) > 1
+            !empty || !quiet::is_unused(topic)
         });
         drop(topics);
         // Better now than when somebody waits for it.
@@ -463,7 +507,14 @@ impl Hub {
         self.stopping.load(Ordering::Acquire)
     }
 
+    fn lock_quiet(&self) -> MutexGuard<'_, Quiet> {
+        self.quiet.lock().expect("nothing panics inside the lock")
+    }
+
     fn lock_topics(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Topic>>> {
         self.topics.lock().expect("nothing panics inside the lock")
     }
 }
+
+#[cfg(test)]
+mod tests;

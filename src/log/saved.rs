@@ -102,6 +102,7 @@ impl Topic {
             offset: *offset,
         };
         sequencer.ages = saved.ages.iter().map(age).collect::<VecDeque<_>>();
+        sequencer.newest_ms = sequencer.ages.back().map_or(0, |age| age.at_ms);
         let head = sequencer.raw.head();
         let fits = sequencer.raw.offset_at(head) == saved.next_offset
             && (1..=saved.next_offset).contains(&saved.floor);

@@ -107,6 +107,8 @@ pub(super) struct Sequencer {
     /// Offset of the oldest message that a returning subscriber can have.
     pub(super) floor: u64,
     pub(super) ages: VecDeque<Age>,
+    /// When the newest message was published; 0 before the first.
+    pub(super) newest_ms: u64,
     pub(super) raw: View,
     pub(super) deflated: Option<Deflated>,
 }
@@ -159,6 +161,7 @@ impl Topic {
                 next_offset: 1,
                 floor: 1,
                 ages: VecDeque::new(),
+                newest_ms: 0,
                 raw: View::new(1, Budget::new(total_bytes)),
                 deflated: None,
             }),
@@ -313,8 +316,9 @@ impl Topic {
     }
 
     /// Where a subscriber begins that wants all from offset `since` on, or all
-    /// that comes from now on. What is not retained any more is left out: the
-    /// start names the first offset there is.
+    /// that comes from now on. What is not retained any more is left out, and
+    /// who asks for what has not been published yet begins at the oldest: the start
+    /// names the first offset there is.
     ///
     /// # Panics
     /// If the view has no reader.
@@ -328,7 +332,12 @@ impl Topic {
         let offset = match since {
             Some(since) => {
                 let floor = sequencer.floor(retention).max(view.first_offset());
-                since.clamp(floor, next)
+                // An offset still to come is one of another history.
+                if since > next {
+                    floor
+                } else {
+                    since.max(floor)
+                }
             }
             None => next,
         };
@@ -359,6 +368,11 @@ impl Topic {
         }
         sequencer.trim_views();
         sequencer.floor == sequencer.next_offset
+    }
+
+    /// When the newest message was published; 0 if there has been none.
+    pub fn newest_ms(&self) -> u64 {
+        self.lock().newest_ms
     }
 
     /// Gives up the older half of the history to make room. False if there was
@@ -444,6 +458,7 @@ impl Sequencer {
     }
 
     fn note_age(&mut self, offset: u64, now_ms: u64, age_ms_max: u64) {
+        self.newest_ms = now_ms;
         let step = age_ms_max / AGE_STEPS;
         if self.ages.back().is_none_or(|age| age.at_ms + step < now_ms) {
             self.ages.push_back(Age {

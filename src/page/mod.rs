@@ -16,36 +16,38 @@ pub struct Asset {
     pub etag: String,
 }
 
-/// Headers that every answer with an [`Asset`] carries, beside its own
-/// `Content-Type`, `Content-Length` and `ETag`.
+/// Headers that every answer with an [`Asset`] carries, beside its own `Content-Type`,
+/// `Content-Length` and `ETag`, and the [`policy`].
 ///
-/// The policy allows the page its own script, style and sockets and nothing else;
-/// `data:` is for the icon. Revalidating on each load keeps the files of one
-/// version together when the daemon is replaced by a newer one.
-pub const HEADERS: &[(&str, &str)] = &[
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-         img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
+/// Revalidating on each load keeps the files of one version together when the daemon is
+/// replaced by a newer one.
+pub const HEADERS: [(&str, &str); 3] = [
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-cache"),
 ];
 
+/// The value of `Content-Security-Policy` for a client that has called the server `host`.
+///
+/// It allows the page its own script, style and sockets and nothing else; `data:` is for the
+/// icon. To Safari before 15.4 `'self'` does not include WebSockets, so they are named.
+pub fn policy(host: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    let sockets = if !host.is_empty() && host.bytes().all(plain) {
+        format!(" ws://{host} wss://{host}")
+    } else {
+        String::new()
+    };
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'{sockets}; \
+         img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+}
+
 /// The file of the page at `path` of a request target, without its query.
 pub fn find(path: &str) -> Option<&'static Asset> {
     let place = PATHS.iter().position(|known| *known == path)?;
     Some(&ASSETS[place])
-}
-
-impl Asset {
-    /// Whether a request with this `If-None-Match` has the body already, and is
-    /// answered with 304 (RFC 9110 section 13.1.2: a weak comparison).
-    pub fn is_known_to(&self, if_none_match: &str) -> bool {
-        let mut tags = if_none_match.split(',').map(str::trim);
-        tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == self.etag)
-    }
 }
 
 const PATHS: [&str; 3] = ["/", "/fanfare.js", "/fanfare.css"];
@@ -69,7 +71,7 @@ fn asset(content_type: &'static str, body: &'static [u8]) -> Asset {
     }
 }
 
-/// FNV-1a: told apart must be the versions of one file, not the files of a foe.
+/// FNV-1a: distinguishes the versions of one file; need not resist an attacker.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
@@ -103,7 +105,7 @@ mod tests {
                 .skip(1)
                 .map(|rest| rest.split('"').next().unwrap())
             {
-                let own = find(target).is_some() || target.starts_with("data:");
+                let own = find(&format!("/{target}")).is_some() || target.starts_with("data:");
                 assert!(own, "{target} is not part of the page");
             }
         }
@@ -141,12 +143,33 @@ mod tests {
     }
 
     #[test]
-    fn a_known_tag_needs_no_second_body() {
-        let page = find("/").unwrap();
-        assert!(page.is_known_to(&page.etag));
-        assert!(page.is_known_to(&format!("\"x\", W/{}", page.etag)));
-        assert!(page.is_known_to("*"));
-        assert!(!page.is_known_to("\"x\""));
-        assert_ne!(page.etag, find("/fanfare.js").unwrap().etag);
+    fn each_file_has_a_tag_of_its_own() {
+        assert_ne!(find("/").unwrap().etag, find("/fanfare.js").unwrap().etag);
+    }
+
+    #[test]
+    fn the_policy_names_the_sockets_of_the_host_and_of_no_other() {
+        let connect = |host: &str| {
+            let policy = policy(host);
+            let mut parts = policy.split("; ").map(str::to_owned);
+            parts.find(|part| part.starts_with("connect-src ")).unwrap()
+        };
+        assert_eq!(
+            connect("[::1]:8000"),
+            "connect-src 'self' ws://[::1]:8000 wss://[::1]:8000"
+        );
+        for odd in ["", "a;script-src *", "a b", "a'", "a,b"] {
+            assert_eq!(connect(odd), "connect-src 'self'", "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_page_works_below_any_path_and_in_older_browsers() {
+        let (html, script) = (text("/"), text("/fanfare.js"));
+        for word in ["src=\"/", "href=\"/"] {
+            assert!(!html.contains(word), "{word} leaves the folder of the page");
+        }
+        // Safari has it from 15.4 on.
+        assert!(!script.contains(".at("));
     }
 }

@@ -11,8 +11,23 @@ pub fn welcome(addr: SocketAddr) -> String {
 }
 
 /// What everyone reads when `addr` says `text`; `time` is local, as `HH:MM:SS`.
+///
+/// It is one line and moves no cursor, whatever was said: otherwise a line break, or the
+/// escapes of a terminal, would write a line in somebody else's name. No sign takes more
+/// bytes than before.
 pub fn say(time: &str, addr: SocketAddr, text: &str) -> String {
-    format!("{time} {addr} say: {text}")
+    let mut line = format!("{time} {addr} say: ");
+    line.extend(text.trim_end_matches(['\r', '\n']).chars().map(in_one_line));
+    line
+}
+
+/// Breaks and tabs are spaces, other control characters question marks.
+fn in_one_line(sign: char) -> char {
+    match sign {
+        '\t'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => ' ',
+        _ if sign.is_control() => '?',
+        _ => sign,
+    }
 }
 
 /// What everyone reads when `addr` leaves, whether it said `quit` or vanished.
@@ -33,6 +48,38 @@ mod tests {
             "09:05:01 192.0.2.7:5123 say: hello <b>"
         );
         assert_eq!(logout(addr), "192.0.2.7:5123 Logout");
+    }
+
+    #[test]
+    fn nobody_writes_a_line_in_the_name_of_another() {
+        let addr = "192.0.2.7:5123".parse().unwrap();
+        let said = |text: &str| {
+            say("09:05:01", addr, text).split_off("09:05:01 192.0.2.7:5123 say: ".len())
+        };
+        for (text, shown) in [
+            (
+                "a\n09:05:02 192.0.2.8:1 say: b",
+                "a 09:05:02 192.0.2.8:1 say: b",
+            ),
+            (
+                "a\r\nb\u{85}c\u{2028}d\u{2029}e\u{b}f\u{c}g",
+                "a  b c d e f g",
+            ),
+            ("a\tb", "a b"),
+            (
+                "\u{1b}[2K\rforged\u{7}\u{0}\u{7f}\u{9b}1A",
+                "?[2K forged????1A",
+            ),
+            ("typed with Enter\r\n", "typed with Enter"),
+            ("grüße 🎺 <b>", "grüße 🎺 <b>"),
+        ] {
+            assert_eq!(said(text), shown);
+            assert!(shown.len() <= text.len());
+        }
+        for code in 0..=0x3000 {
+            let sign = char::from_u32(code).unwrap();
+            assert!(!in_one_line(sign).is_control(), "{code:x}");
+        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! What goes over the wire, without I/O, clock or threads: HTTP heads and the opening
-//! handshake ([`http`]), WebSocket frames and messages ([`ws`]), topic names
-//! ([`topic`]), the lines of the chat ([`chat`]), what proxies say of their clients
-//! ([`proxy`]) and why connections end ([`reason`]).
+//! handshake ([`http`]), what a request becomes ([`opening`]), WebSocket frames and messages
+//! ([`ws`]), topic names ([`topic`]), the lines of the chat ([`chat`]), what proxies say of
+//! their clients ([`proxy`]) and why connections end ([`reason`]).
 
 #![forbid(unsafe_code)]
 
 pub mod chat;
 pub mod dialect;
 pub mod http;
+pub mod opening;
 pub mod proxy;
 pub mod reason;
 pub mod topic;

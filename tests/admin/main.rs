@@ -67,8 +67,8 @@ fn a_body_is_text_unless_it_is_called_binary() {
         ("Content-Type: application/json", b"{}", Message::text("{}")),
         (
             "Content-Type: text/plain; charset=utf-8",
-            b"",
-            Message::text(""),
+            b" ",
+            Message::text(" "),
         ),
         (
             "Content-Type: application/octet-stream",

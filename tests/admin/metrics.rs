@@ -170,3 +170,12 @@ fn every_reason_has_its_label_before_it_happens() {
         assert_eq!(figures.get(name), Some(&0.0), "{name}");
     }
 }
+
+#[test]
+fn the_uptime_begins_at_nothing() {
+    let daemon = Daemon::start(&[]);
+    let figures = samples(&daemon.get("/metrics").body);
+    let uptime_s = figures["fanfare_uptime_seconds"];
+    // The daemon's own clock begins a day later, for the sake of older history.
+    assert!(uptime_s < 10_000.0, "{uptime_s}");
+}

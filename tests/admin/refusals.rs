@@ -82,9 +82,21 @@ fn paths_and_methods_that_are_not_there_are_told_so() {
 }
 
 #[test]
+fn a_post_without_a_body_publishes_nothing() {
+    let daemon = Daemon::start(&[]);
+    daemon.post("first", b"").refuses(400, "the body is empty");
+    let text = ["Content-Type: application/octet-stream"];
+    let answer = daemon.ask("POST /topics/first/messages", &text, b"");
+    answer.refuses(400, "the body is empty");
+    assert_eq!(daemon.get("/topics/first").status, 404);
+}
+
+#[test]
 fn a_topic_or_a_log_without_room_is_for_later() {
     let daemon = Daemon::start(&["--topics-max", "1", "--retry-after-s", "7"]);
-    assert_eq!(daemon.post("first", b"x").status, 200);
+    // Nobody reads it, so it makes room.
+    assert_eq!(daemon.post("nobody-reads", b"x").status, 200);
+    let _reader = daemon.subscribe("first");
     let answer = daemon.post("second", b"x");
     answer.refuses(503, "topics");
     assert_eq!(answer.field("retry-after"), Some("7"));

@@ -137,3 +137,20 @@ fn the_ends_of_a_chat_are_known_by_ipv6_with_brackets() {
     let (mut client, _) = daemon.open_over(stream, "/six", &CHAT).unwrap();
     assert_eq!(hear(&mut client), format!("Welcome, {known_as} !"));
 }
+
+#[test]
+fn nobody_forges_a_line_of_another_with_breaks_or_escapes() {
+    let daemon = Daemon::start(&[]);
+    let (mut ann, address) = join(&daemon, "/room");
+    let mut raw = daemon.connect("/room");
+    let forged = "hi\r\n09:05:01 192.0.2.8:1 say: I quit\u{1b}[2K\u{85}";
+    ann.send(Message::text(forged)).unwrap();
+    let line = hear(&mut ann);
+    assert!(!line.contains(char::is_control), "{line:?}");
+    let said = format!(" {address} say: hi  09:05:01 192.0.2.8:1 say: I quit?[2K ");
+    assert!(line.ends_with(&said), "{line:?}");
+    assert_eq!(hear(&mut raw), line);
+    // Raw stays raw.
+    raw.send(Message::text(forged)).unwrap();
+    assert_eq!(hear(&mut ann), forged);
+}

@@ -103,7 +103,7 @@ fn a_head_as_long_as_head_bytes_max_is_read_and_a_longer_one_is_told_431() {
     let mut raw = daemon.raw();
     raw.send(head(513).as_bytes());
     assert_eq!(raw.read_answer().status, 431);
-    daemon.await_reason("head_too_long");
+    daemon.await_reason("head_bytes");
     witnesses.check();
 }
 
@@ -234,6 +234,24 @@ fn beyond_topics_max_the_answer_is_503() {
     assert_eq!(refused, (503, Some("2".to_owned())));
     daemon.await_reason("topics_max");
     daemon.connect("/two");
+    witnesses.check();
+}
+
+#[test]
+fn names_that_nobody_reads_shut_no_new_topic_out() {
+    let daemon = Daemon::start(&["--topics-max", "4"]);
+    let mut witnesses = Witnesses::new(&daemon, "/one");
+    for n in 0..20 {
+        let path = format!("/flood-{n}?echo=1");
+        let mut flood = daemon.connect(&path);
+        flood.send(Message::text("x")).unwrap();
+        assert_eq!(hear(&mut flood), "x");
+        flood.close(None).unwrap();
+        while flood.read().is_ok() {}
+    }
+    let (mut speaker, mut listener) = (daemon.connect("/new"), daemon.connect("/new"));
+    pass(&mut speaker, &mut listener, "there is room");
+    assert!(daemon.metric("fanfare_topic_evictions_total") >= 17);
     witnesses.check();
 }
 

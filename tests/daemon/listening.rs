@@ -21,7 +21,7 @@ fn socket() -> (tempfile::TempDir, PathBuf, String) {
 }
 
 fn connect(path: &Path, target: &str, headers: &[(&'static str, &str)]) -> WebSocket<UnixStream> {
-    let mut request = format!("ws://fanfare{target}")
+    let mut request = format!("ws://localhost{target}")
         .into_client_request()
         .unwrap();
     for (name, value) in headers {

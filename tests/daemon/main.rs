@@ -18,6 +18,7 @@ mod lag;
 mod limits;
 mod listening;
 mod one_order;
+mod opening;
 mod pausing;
 mod pressure;
 mod replay;

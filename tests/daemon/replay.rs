@@ -76,11 +76,14 @@ fn since_replays_from_exactly_that_offset_on() {
     }
     expect(&daemon, 20, 20, 20, 4);
     expect(&daemon, 22, 22, 21, 4);
-    // An offset that is not there yet: all from now on.
-    expect(&daemon, 999, 23, 22, 4);
-    let (mut client, offset, _) = resume(&daemon, 0);
-    assert_eq!(offset, 1);
-    assert_eq!(hear(&mut client), text(1, 4));
+    // The next one to come: all from now on.
+    expect(&daemon, 23, 23, 22, 4);
+    // One that is further off is of another history: all there is.
+    for since in [0, 999] {
+        let (mut client, offset, _) = resume(&daemon, since);
+        assert_eq!(offset, 1);
+        assert_eq!(hear(&mut client), text(1, 4));
+    }
 }
 
 #[test]
@@ -155,4 +158,31 @@ fn two_replays_at_once_on_one_core_do_not_disturb_each_other() {
     for client in [&mut late, &mut early, &mut now] {
         assert_eq!(hear(client), "new");
     }
+}
+
+#[test]
+fn who_knows_another_history_hears_all_there_is_and_is_told_so() {
+    let daemon = Daemon::start(&["--retain-messages-max", "5"]);
+    publish(&daemon, 1..=3, 4);
+    let resumed = |since: u64| {
+        let (client, response) = daemon.open(&format!("/r?since={since}"), &[]).unwrap();
+        (
+            client,
+            header(&response, "Fanfare-Resume").to_owned(),
+            header(&response, "Fanfare-Offset").to_owned(),
+        )
+    };
+    let (mut client, told, offset) = resumed(5000);
+    assert_eq!((&told[..], &offset[..]), ("unknown", "1"));
+    for number in 1..=3 {
+        assert_eq!(hear(&mut client), text(number, 4));
+    }
+    for since in [0, 1, 3, 4] {
+        assert_eq!(resumed(since).1, "exact", "{since}");
+    }
+    publish(&daemon, 4..=9, 4);
+    let (_, told, offset) = resumed(2);
+    assert_eq!((&told[..], &offset[..]), ("expired", "5"));
+    let (_, response) = daemon.open("/r", &[]).unwrap();
+    assert!(response.headers().get("Fanfare-Resume").is_none());
 }

@@ -3,6 +3,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { createServer, request } from "node:http";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -89,6 +90,34 @@ const tests = {
     await publish(a, `${daemon.url.replace("http", "ws")}lobby`, ["21.5 °C", new Uint8Array(1234)]);
     await reads(a, "21.5 °C");
     await reads(a, "1,234 bytes");
+  },
+
+  "below a path of a proxy the page finds its files and its socket": async ({ a, daemon }) => {
+    const proxy = await proxyBelow("/live", daemon);
+    const visitor = await tab(a.browser, `${proxy.url}/live/`);
+    await live(visitor);
+    await say(visitor, "from below a path");
+    await reads(a, "from below a path");
+    await visitor.page.close();
+    expect(visitor.faults.join("\n"), "");
+    proxy.close();
+  },
+
+  "names that proxies change in a path are topics like any": async ({ a, daemon }) => {
+    for (const name of ["a//b", "/a", "a/../b", "100%2F"]) {
+      const visitor = await tab(a.browser, `${daemon.url}#${encodeURIComponent(name)}`);
+      await live(visitor);
+      await publish(a, `${daemon.url.replace("http", "ws")}?topic=${encodeURIComponent(name)}`, [`to ${name}`]);
+      await reads(visitor, `to ${name}`);
+      await visitor.page.close();
+    }
+  },
+
+  "who comes late is not told that nobody has spoken": async ({ a, daemon }) => {
+    const late = await tab(a.browser, daemon.url);
+    await live(late);
+    expect(await late.page.locator("#empty strong").textContent(), "Nothing has been said since you came");
+    await late.page.close();
   },
 
   "another topic has its own link and its own messages": async ({ a, b }) => {
@@ -202,6 +231,34 @@ class Daemon {
     this.process.kill("SIGKILL");
     await this.exit;
   }
+}
+
+// A proxy that takes `path` away, as the guide says.
+async function proxyBelow(path, daemon) {
+  const [host, port] = daemon.listen.split(":");
+  const pass = (asked) => request({ host, port, method: asked.method, path: asked.url.slice(path.length), headers: asked.headers });
+  const server = createServer((asked, answer) => {
+    if (!asked.url.startsWith(`${path}/`)) {
+      answer.writeHead(404).end();
+      return;
+    }
+    const passed = pass(asked);
+    passed.on("response", (got) => got.pipe(answer.writeHead(got.statusCode, got.headers)));
+    asked.pipe(passed);
+  });
+  server.on("upgrade", (asked, socket) => {
+    const passed = pass(asked);
+    passed.on("upgrade", (got, upstream, first) => {
+      const fields = got.rawHeaders.map((word, at) => word + (at % 2 === 0 ? ": " : "\r\n")).join("");
+      socket.write(`HTTP/1.1 101 Switching Protocols\r\n${fields}\r\n`);
+      socket.write(first);
+      upstream.pipe(socket).pipe(upstream);
+    });
+    passed.end();
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return { url: `http://127.0.0.1:${server.address().port}`, close: () => server.closeAllConnections() ?? server.close() };
 }
 
 async function tab(browser, url, options = { viewport: { width: 960, height: 600 } }) {

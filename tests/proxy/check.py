@@ -5,7 +5,7 @@ WHAT is `passes`: messages and addresses pass; `many`: 200 clients are served, w
 more than there are ports towards one address; `unix`: so they are through a Unix socket;
 or `few`: they are not, as the proxy knows only one address.
 """
-import asyncio, pathlib, re, sys, time, urllib.request
+import asyncio, pathlib, re, sys, time, urllib.error, urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "systemd"))
 from client import FAILURES, Client, Closed
@@ -27,6 +27,15 @@ async def welcome(port, source, headers="", first=b""):
     return re.fullmatch(r"Welcome, (.*):\d+ !", text)[1]
 
 
+def status(host):
+    """Of the page, for who has called the proxy `host`."""
+    request = urllib.request.Request(f"http://127.0.0.1:{proxy}/", headers={"Host": host})
+    try:
+        return urllib.request.urlopen(request).status
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
 async def come_up():
     deadline = time.monotonic() + 10
     while True:
@@ -41,6 +50,8 @@ async def come_up():
 async def passes():
     good = []
     good.append(check("the page is served", b"Fanfare" in urllib.request.urlopen(f"http://127.0.0.1:{proxy}/").read()))
+    good.append(check("a name in hosts is answered to", status("live.example") == 200))
+    good.append(check("another name is not, so no page can get there by one", status("evil.example") == 403))
     subscriber = await Client().connect("127.0.0.1", proxy, "/news")
     publisher = await Client().connect("127.0.0.1", proxy, "/news")
     publisher.send(b"hello")

@@ -98,7 +98,7 @@ fn present(hub: &Hub) -> Vec<Family> {
         label: Some(version),
         value: 1,
     }]);
-    let uptime_s = hub.now_ms() as f64 / 1e3;
+    let uptime_s = hub.uptime_ms() as f64 / 1e3;
     let connections = per_core(hub, |core| core.metrics.connections.get());
     let lag_bytes = hub
         .mailboxes()
@@ -119,7 +119,7 @@ fn present(hub: &Hub) -> Vec<Family> {
         ),
         family(
             "uptime",
-            "Time since the daemon started",
+            "Time since the process started",
             Values::Times(vec![plain(uptime_s)]),
         )
         .in_unit(Unit::Seconds),
@@ -193,6 +193,11 @@ fn traffic(hub: &Hub) -> Vec<Family> {
             "log_sheds",
             "Times that history was given up early, as all logs had reached log_bytes_total_max",
             Values::Counters(vec![plain(hub.sheds())]),
+        ),
+        family(
+            "topic_evictions",
+            "Topics without readers that went with their history, as there were topics_max",
+            Values::Counters(vec![plain(hub.evictions())]),
         ),
         family(
             "deliveries",

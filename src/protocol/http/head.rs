@@ -6,18 +6,41 @@
 
 use super::reject::Reject;
 
-/// The most header fields that a request may have; browsers send about twenty.
-pub const HEADERS_MAX: usize = 64;
+/// How much of a request head is read. Single sign-on brings cookies of more than 8 KiB, and
+/// a mesh of proxies more than 64 fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes up to and with the empty line.
+    pub bytes_max: usize,
+    /// Header fields; browsers send about twenty.
+    pub fields_max: usize,
+}
 
-/// A GET or HEAD request without a body, its `Host` checked.
+impl Default for HeadLimits {
+    fn default() -> Self {
+        HeadLimits {
+            bytes_max: 32 << 10,
+            fields_max: 128,
+        }
+    }
+}
+
+/// The methods that are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Head,
+    Options,
+}
+
+/// A GET, HEAD or OPTIONS request without a body, its `Host` checked.
 #[derive(Debug)]
 pub struct Request<'a> {
-    method: &'a str,
+    method: Method,
     path: &'a str,
     query: Option<&'a str>,
     http_1_1: bool,
-    headers: [httparse::Header<'a>; HEADERS_MAX],
-    headers_len: usize,
+    headers: Vec<httparse::Header<'a>>,
 }
 
 /// Waits for the end of a head that comes in pieces, looking at each byte once.
@@ -32,13 +55,14 @@ impl HeadReader {
     pub fn parse<'a>(
         &mut self,
         bytes: &'a [u8],
-        head_bytes_max: usize,
+        limits: HeadLimits,
     ) -> Result<Option<(Request<'a>, usize)>, Reject> {
         check_start(bytes)?;
+        let bytes_max = limits.bytes_max;
         match find_end(bytes, self.searched) {
-            Some(end) if end > head_bytes_max => Err(Reject::HeadTooLong),
-            Some(_) => parse_whole(bytes).map(Some),
-            None if bytes.len() >= head_bytes_max => Err(Reject::HeadTooLong),
+            Some(end) if end > bytes_max => Err(Reject::HeadBytes { max: bytes_max }),
+            Some(end) => parse_whole(&bytes[..end], limits.fields_max).map(Some),
+            None if bytes.len() >= bytes_max => Err(Reject::HeadBytes { max: bytes_max }),
             None => {
                 self.searched = bytes.len().saturating_sub(3);
                 Ok(None)
@@ -52,8 +76,15 @@ impl HeadReader {
 ///
 /// # Errors
 /// The [`Reject`] to answer with.
-pub fn parse(bytes: &[u8], head_bytes_max: usize) -> Result<Option<(Request<'_>, usize)>, Reject> {
-    HeadReader::default().parse(bytes, head_bytes_max)
+pub fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Option<(Request<'_>, usize)>, Reject> {
+    HeadReader::default().parse(bytes, limits)
+}
+
+/// Whether what has come so far is a HEAD request, be it right or not: an answer to one,
+/// and be it a refusal, has no body (RFC 9110 section 9.3.2).
+pub fn wants_head_only(bytes: &[u8]) -> bool {
+    let start = bytes.iter().position(|b| !matches!(b, b'\r' | b'\n'));
+    start.is_some_and(|start| bytes[start..].starts_with(b"HEAD "))
 }
 
 /// Where the head ends, just behind its empty line; the search starts at `from`. Bare line
@@ -95,32 +126,43 @@ fn check_start(bytes: &[u8]) -> Result<(), Reject> {
     Ok(())
 }
 
-fn parse_whole(bytes: &[u8]) -> Result<(Request<'_>, usize), Reject> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+/// Parses a head that is whole: `bytes` end with its empty line.
+fn parse_whole(bytes: &[u8], fields_max: usize) -> Result<(Request<'_>, usize), Reject> {
+    let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+    let mut headers = vec![httparse::EMPTY_HEADER; lines.min(fields_max)];
     let mut raw = httparse::Request::new(&mut headers);
     let len = match raw.parse(bytes) {
         Ok(httparse::Status::Complete(len)) => len,
         // The empty line is there, so nothing that follows could complete it.
         Ok(httparse::Status::Partial) => return Err(Reject::NotHttp),
         Err(httparse::Error::Version) => return Err(Reject::HttpVersion),
-        Err(httparse::Error::TooManyHeaders) => return Err(Reject::HeadTooLong),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(Reject::HeadFields { max: fields_max });
+        }
         Err(_) => return Err(Reject::NotHttp),
     };
     let (Some(method), Some(target), Some(minor)) = (raw.method, raw.path, raw.version) else {
         return Err(Reject::NotHttp);
     };
-    let headers_len = raw.headers.len();
-    if !matches!(method, "GET" | "HEAD") {
-        return Err(Reject::Method);
-    }
-    let (path, query) = split_target(target).ok_or(Reject::Target)?;
+    let fields = raw.headers.len();
+    headers.truncate(fields);
+    let method = match method {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "OPTIONS" => Method::Options,
+        _ => return Err(Reject::Method),
+    };
+    let (path, query) = match target {
+        // It asks about the server as a whole (RFC 9112 section 3.2.4).
+        "*" if method == Method::Options => ("*", None),
+        _ => split_target(target).ok_or(Reject::Target)?,
+    };
     let request = Request {
         method,
         path,
         query,
         http_1_1: minor == 1,
         headers,
-        headers_len,
     };
     request.check_host()?;
     request.check_no_body()?;
@@ -154,9 +196,13 @@ fn split_target(target: &str) -> Option<(&str, Option<&str>)> {
 }
 
 impl<'a> Request<'a> {
-    /// HEAD, else GET.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The answer has no body.
     pub fn is_head(&self) -> bool {
-        self.method == "HEAD"
+        self.method == Method::Head
     }
 
     /// HTTP/1.1, else 1.0.
@@ -164,7 +210,7 @@ impl<'a> Request<'a> {
         self.http_1_1
     }
 
-    /// The path, percent-encoded as it came, with its first slash.
+    /// The path, percent-encoded as it came, with its first slash; `*` of an OPTIONS request.
     pub fn path(&self) -> &'a str {
         self.path
     }
@@ -176,7 +222,7 @@ impl<'a> Request<'a> {
 
     /// The values of all fields of that name, in their order, each as it came.
     pub fn values<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
-        self.headers[..self.headers_len]
+        self.headers
             .iter()
             .filter(move |h| h.name.eq_ignore_ascii_case(name))
             .map(|h| h.value.trim_ascii())

@@ -4,14 +4,18 @@
 //! No I/O, no clock: the acceptor in `core` reads and writes. The admin listener
 //! has an HTTP of its own (hyper).
 
+mod clients;
 pub mod head;
+pub mod hosts;
 pub mod origin;
+mod query;
 pub mod reject;
 pub mod response;
 pub mod upgrade;
 
-pub use head::{HeadReader, Request, parse};
+pub use head::{HeadLimits, HeadReader, Method, Request, parse, wants_head_only};
+pub use hosts::Hosts;
 pub use origin::Origins;
 pub use reject::Reject;
-pub use response::{get_response, response};
-pub use upgrade::{Subprotocol, Upgrade, answer, is_upgrade, negotiate};
+pub use response::{Document, Terms, options_response, response};
+pub use upgrade::{Resume, Subprotocol, Upgrade, answer, is_upgrade, negotiate};

@@ -192,7 +192,7 @@ fn canonical(host: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Host and port of an authority without user; an IPv6 address keeps its brackets.
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+pub(super) fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let host_ok = |host: &str| {
         let forbidden = |b: u8| b <= b' ' || b == 0x7F || b"/?#@\\,".contains(&b);
         !host.is_empty() && !host.bytes().any(forbidden)

@@ -4,6 +4,8 @@
 //! The answer to each is made in `response`. Returned by everything that looks at a
 //! request.
 
+use std::fmt;
+
 /// One cause each; [`response`](super::response()) makes the answer that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Reject {
@@ -16,14 +18,23 @@ pub enum Reject {
     /// HTTP/1.0 for a WebSocket (RFC 6455 section 4.1), or a version that nobody here speaks.
     #[error("this server speaks HTTP/1.1")]
     HttpVersion,
-    /// The head is longer than the limit, or has more fields than are looked at.
-    #[error("the request head is too long")]
-    HeadTooLong,
+    /// The head is longer than the limit.
+    #[error(
+        "the request head has more than {max} bytes: send fewer or smaller cookies and headers, \
+         or let the server take more (head_bytes_max)"
+    )]
+    HeadBytes { max: usize },
+    /// The head has more fields than the limit.
+    #[error(
+        "the request head has more than {max} header fields: send fewer, \
+         or let the server take more (head_fields_max)"
+    )]
+    HeadFields { max: usize },
     /// The head was not whole in time.
     #[error("the request head did not arrive in time")]
     Timeout,
-    /// Neither GET nor HEAD.
-    #[error("only GET and HEAD are answered here")]
+    /// Neither GET nor HEAD nor OPTIONS, or one that opens no WebSocket.
+    #[error("pages are had with GET, HEAD and OPTIONS, WebSockets are opened with GET")]
     Method,
     /// The request target is no path.
     #[error("the request target must be a path")]
@@ -58,12 +69,37 @@ pub enum Reject {
     /// The path names no topic.
     #[error("a topic name has 1 to 255 bytes of percent-encoded UTF-8 without control characters")]
     Topic,
+    /// The path and the query both name one.
+    #[error("a topic is named once: by the path, or by ?topic= with the path /")]
+    TopicTwice,
     /// A known key of the query has a value that means nothing.
-    #[error("in the query, echo is true or false and since is a decimal offset, each at most once")]
+    #[error(
+        "in the query, echo is true, false, 1 or 0, since is a decimal offset and topic is a \
+         topic's name, each at most once"
+    )]
     Query,
+    /// The query has a key that nobody here knows.
+    #[error("{}", unknown_key(.key, .near))]
+    QueryKey {
+        key: Word,
+        near: Option<&'static str>,
+    },
+    /// None of the offered subprotocols is spoken here. Browsers would drop the connection
+    /// after an answer without one, and not say why.
+    #[error(
+        "none of the offered subprotocols is spoken here: offer \"chat\", \
+         or none at all for messages as they are"
+    )]
+    Subprotocol,
     /// The page that asks comes from a host that is not allowed (RFC 6455 section 10.2).
-    #[error("pages of this origin may not connect here")]
+    #[error("pages of this origin may not connect here: the setting origins names those that may")]
     Origin,
+    /// `Host` is a name that this server does not go by (see [`hosts`](super::hosts)).
+    #[error(
+        "the name in Host is none of this server's: the setting hosts names those that are, \
+         beside localhost and IP addresses"
+    )]
+    Host,
     /// The server holds as many connections as it may.
     #[error("the server is full, try again later")]
     ConnectionsMax,
@@ -73,6 +109,9 @@ pub enum Reject {
     /// Too many requests are being read at once.
     #[error("too many handshakes at once, try again later")]
     HandshakesMax,
+    /// Too many requests of the address are being read at once.
+    #[error("too many handshakes from this address at once, try again later")]
+    AddressHandshakesMax,
     /// The topic does not exist and there is no room for another.
     #[error("there are too many topics, try again later")]
     TopicsMax,
@@ -85,12 +124,13 @@ pub enum Reject {
 }
 
 impl Reject {
-    /// Every cause once, for the registration of metrics.
-    pub const ALL: [Self; 25] = [
+    /// Every cause once, for the registration of metrics; details are left out.
+    pub const ALL: [Self; 31] = [
         Self::ProxyHeader,
         Self::NotHttp,
         Self::HttpVersion,
-        Self::HeadTooLong,
+        Self::HeadBytes { max: 0 },
+        Self::HeadFields { max: 0 },
         Self::Timeout,
         Self::Method,
         Self::Target,
@@ -104,11 +144,19 @@ impl Reject {
         Self::BadKey,
         Self::DuplicateKey,
         Self::Topic,
+        Self::TopicTwice,
         Self::Query,
+        Self::QueryKey {
+            key: Word::EMPTY,
+            near: None,
+        },
+        Self::Subprotocol,
         Self::Origin,
+        Self::Host,
         Self::ConnectionsMax,
         Self::AddressConnectionsMax,
         Self::HandshakesMax,
+        Self::AddressHandshakesMax,
         Self::TopicsMax,
         Self::NotFound,
         Self::Draining,
@@ -127,16 +175,20 @@ impl Reject {
             | Self::BadKey
             | Self::DuplicateKey
             | Self::Topic
-            | Self::Query => 400,
-            Self::Origin => 403,
+            | Self::TopicTwice
+            | Self::Query
+            | Self::QueryKey { .. }
+            | Self::Subprotocol => 400,
+            Self::Origin | Self::Host => 403,
             Self::NotFound => 404,
             Self::Method => 405,
             Self::Timeout => 408,
             Self::NoUpgrade | Self::NoConnectionUpgrade | Self::WebSocketVersion => 426,
-            Self::HeadTooLong => 431,
+            Self::HeadBytes { .. } | Self::HeadFields { .. } => 431,
             Self::ConnectionsMax
             | Self::AddressConnectionsMax
             | Self::HandshakesMax
+            | Self::AddressHandshakesMax
             | Self::TopicsMax
             | Self::Draining => 503,
             Self::HttpVersion => 505,
@@ -149,7 +201,8 @@ impl Reject {
             Self::ProxyHeader => "proxy_header",
             Self::NotHttp => "not_http",
             Self::HttpVersion => "http_version",
-            Self::HeadTooLong => "head_too_long",
+            Self::HeadBytes { .. } => "head_bytes",
+            Self::HeadFields { .. } => "head_fields",
             Self::Timeout => "timeout",
             Self::Method => "method",
             Self::Target => "target",
@@ -163,14 +216,75 @@ impl Reject {
             Self::BadKey => "bad_key",
             Self::DuplicateKey => "duplicate_key",
             Self::Topic => "topic",
+            Self::TopicTwice => "topic_twice",
             Self::Query => "query",
+            Self::QueryKey { .. } => "query_key",
+            Self::Subprotocol => "subprotocol",
             Self::Origin => "origin",
+            Self::Host => "host",
             Self::ConnectionsMax => "connections_max",
             Self::AddressConnectionsMax => "address_connections_max",
             Self::HandshakesMax => "handshakes_max",
+            Self::AddressHandshakesMax => "address_handshakes_max",
             Self::TopicsMax => "topics_max",
             Self::NotFound => "not_found",
             Self::Draining => "draining",
+        }
+    }
+
+    /// The place of this cause in [`Reject::ALL`].
+    pub fn index(&self) -> usize {
+        let mut known = Self::ALL.iter();
+        let place = known.position(|known| known.name() == self.name());
+        place.expect("ALL names every cause")
+    }
+}
+
+/// A word of the request, as an answer repeats it: the first bytes, and of those the ones
+/// that are printable ASCII.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Word {
+    bytes: [u8; Word::BYTES_MAX],
+    len: u8,
+}
+
+impl Word {
+    const BYTES_MAX: usize = 24;
+    const EMPTY: Self = Word {
+        bytes: [0; Word::BYTES_MAX],
+        len: 0,
+    };
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..self.len.into()]).expect("it is made of ASCII")
+    }
+}
+
+impl From<&str> for Word {
+    fn from(text: &str) -> Self {
+        let mut word = Word::EMPTY;
+        for (room, byte) in word.bytes.iter_mut().zip(text.bytes()) {
+            *room = if byte.is_ascii_graphic() { byte } else { b'?' };
+            word.len += 1;
+        }
+        word
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), out)
+    }
+}
+
+fn unknown_key(key: &Word, near: &Option<&str>) -> String {
+    let key = key.as_str();
+    match near {
+        Some(near) => format!("the query key \"{key}\" is unknown here: did you mean \"{near}\"?"),
+        // It may be a secret that is meant for somebody else.
+        None => {
+            let known = super::query::KEYS.join(", ");
+            format!("the query has a key that is unknown here: there are {known}")
         }
     }
 }

@@ -4,13 +4,17 @@
 //! Whether there is room for the connection is not asked here. Called by the
 //! acceptor.
 
+use std::cmp::Ordering;
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
-use super::head::Request;
+use super::clients::keeps_its_window;
+use super::head::{Method, Request};
 use super::origin::Origins;
+use super::query::Query;
 use super::reject::Reject;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::deflate::{self, Agreement};
@@ -52,7 +56,7 @@ impl Subprotocol {
 /// A handshake that is in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upgrade {
-    /// The topic that the path names.
+    /// The topic that the path names, or `?topic`.
     pub topic: TopicName,
     /// `?echo`: the client wants to hear its own messages.
     pub echo: bool,
@@ -83,7 +87,7 @@ pub fn negotiate(
     origins: &Origins,
     deflate: Option<deflate::Policy>,
 ) -> Result<Upgrade, Reject> {
-    if request.is_head() {
+    if request.method() != Method::Get {
         return Err(Reject::Method);
     }
     if !request.is_http_1_1() {
@@ -100,15 +104,15 @@ pub fn negotiate(
     }
     let accept = accept(check_key(request)?);
     check_origin(request, origins)?;
-    let topic = TopicName::from_path(request.path()).map_err(|_| Reject::Topic)?;
-    let (echo, since) = read_query(request.query().unwrap_or_default())?;
+    let query = Query::read(request.query().unwrap_or_default())?;
+    let topic = name_topic(request.path(), query.topic)?;
+    let subprotocol = pick_subprotocol(request)?;
+    let deflate = deflate.filter(|_| !keeps_its_window(request));
     Ok(Upgrade {
         topic,
-        echo,
-        since,
-        subprotocol: request
-            .elements("sec-websocket-protocol")
-            .find_map(Subprotocol::from_name),
+        echo: query.echo,
+        since: query.since,
+        subprotocol,
         accept,
         deflate: deflate.and_then(|policy| {
             let values = request.values("sec-websocket-extensions");
@@ -121,8 +125,8 @@ pub fn negotiate(
 }
 
 /// The 101 answer; frames follow right behind it. It tells which history the topic has
-/// (`Fanfare-Epoch`, in hexadecimal) and which message comes first (`Fanfare-Offset`), so
-/// that a client that asked for a replay knows what it has missed.
+/// (`Fanfare-Epoch`, in hexadecimal) and which message comes first (`Fanfare-Offset`), and
+/// a client that asked for a replay what became of that (`Fanfare-Resume`, see [`Resume`]).
 pub fn answer(upgrade: &Upgrade, epoch: u64, offset: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
     bytes.extend_from_slice(
@@ -140,9 +144,48 @@ pub fn answer(upgrade: &Upgrade, epoch: u64, offset: u64) -> Vec<u8> {
         bytes.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
         bytes.extend_from_slice(agreed.answer().as_bytes());
     }
-    let history = format!("\r\nFanfare-Epoch: {epoch:016x}\r\nFanfare-Offset: {offset}\r\n\r\n");
+    let history = format!("\r\nFanfare-Epoch: {epoch:016x}\r\nFanfare-Offset: {offset}\r\n");
     bytes.extend_from_slice(history.as_bytes());
+    if let Some(since) = upgrade.since {
+        bytes.extend_from_slice(b"Fanfare-Resume: ");
+        bytes.extend_from_slice(Resume::from_offsets(since, offset).name().as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
     bytes
+}
+
+/// What became of `?since`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// It begins where the client asked, and nothing is missing.
+    Exact,
+    /// What the client asked for is not kept any more: it begins at the oldest there is.
+    Expired,
+    /// This history has not come so far, so the client knows another one: it begins at the
+    /// oldest there is.
+    Unknown,
+}
+
+impl Resume {
+    /// What it means to have asked for `since` and to begin at `offset`.
+    pub fn from_offsets(since: u64, offset: u64) -> Self {
+        // The first message ever has the offset 1: who asks from 0 on misses nothing then.
+        match since.max(1).cmp(&offset) {
+            Ordering::Equal => Self::Exact,
+            Ordering::Less => Self::Expired,
+            Ordering::Greater => Self::Unknown,
+        }
+    }
+
+    /// The value of the header.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Expired => "expired",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 fn asks_for_websocket(request: &Request<'_>) -> bool {
@@ -186,37 +229,24 @@ fn check_origin(request: &Request<'_>, origins: &Origins) -> Result<(), Reject> 
     }
 }
 
-/// `echo` and `since`; other keys are for somebody else.
-fn read_query(query: &str) -> Result<(bool, Option<u64>), Reject> {
-    let (mut echo, mut since) = (None, None);
-    for pair in query.split('&') {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let repeated = match key {
-            "echo" => echo.replace(read_bool(value)?).is_some(),
-            "since" => since.replace(read_offset(value)?).is_some(),
-            _ => false,
-        };
-        if repeated {
-            return Err(Reject::Query);
-        }
-    }
-    Ok((echo.unwrap_or(false), since))
-}
-
-fn read_bool(value: &str) -> Result<bool, Reject> {
-    match value {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(Reject::Query),
+/// The topic that an opening is for. A name that a path cannot carry, because proxies decode
+/// `%2F` or merge slashes on the way, is given in the query.
+fn name_topic(path: &str, in_query: Option<TopicName>) -> Result<TopicName, Reject> {
+    match in_query {
+        Some(_) if path != "/" => Err(Reject::TopicTwice),
+        Some(topic) => Ok(topic),
+        None => TopicName::from_path(path).map_err(|_| Reject::Topic),
     }
 }
 
-fn read_offset(value: &str) -> Result<u64, Reject> {
-    // `parse` alone would take a plus sign.
-    if !value.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Reject::Query);
+/// The first of the offered subprotocols that is known; `None` where none is offered.
+fn pick_subprotocol(request: &Request<'_>) -> Result<Option<Subprotocol>, Reject> {
+    let mut offered = request.elements("sec-websocket-protocol").peekable();
+    if offered.peek().is_none() {
+        return Ok(None);
     }
-    value.parse().map_err(|_| Reject::Query)
+    let known = offered.find_map(Subprotocol::from_name);
+    known.map(Some).ok_or(Reject::Subprotocol)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fanfare::config::{Deflate, Settings};
 use fanfare::core::{Arrival, Reactor};
 use fanfare::hub::{Clock, Hub};
-use fanfare::protocol::http::{negotiate, parse};
+use fanfare::protocol::http::{HeadLimits, negotiate, parse};
 use fanfare::protocol::topic::TopicName;
 use fanfare::protocol::ws::Opcode;
 use fanfare::protocol::ws::deflate::Policy;
@@ -286,7 +286,7 @@ impl World {
                 } else {
                     let line = std::str::from_utf8(&message.payload).expect("a line is text");
                     let text = std::str::from_utf8(&said.payload).expect("it was text");
-                    let wanted = format!(" {} say: {text}", client.peer);
+                    let wanted = format!(" {} say: {}", client.peer, as_shown(text));
                     assert!(client.chat && line.len() == 8 + wanted.len());
                     assert!(line.ends_with(&wanted), "{line}");
                 }
@@ -342,8 +342,7 @@ impl World {
             .name(std::net::SocketAddr::ip(&peer), settings)
             .is_err()
         {
-            admission.shake();
-            admission.leave_unnamed();
+            admission.give_up_unnamed();
             return;
         }
         let (echo, chat) = (self.rng.u8(..) < 70, self.rng.u8(..) < 60);
@@ -371,14 +370,19 @@ impl World {
             _ => "Sec-WebSocket-Extensions: permessage-deflate; what=3, x-unknown\r\n",
         };
         head += "\r\n";
-        let (request, _) = parse(head.as_bytes(), 8192)
+        let (request, _) = parse(head.as_bytes(), HeadLimits::default())
             .expect("a head")
             .expect("whole");
         let upgrade = negotiate(&request, self.hub.origins(), self.policy());
         let upgrade = upgrade.expect("a good one");
         let topic = self.hub.topic(&upgrade.topic).expect("it is there");
         let retained = topic.summary(self.hub.retention()).first_offset;
-        let first = since.map_or(next, |since| since.clamp(retained, next));
+        let first = match since {
+            // Of another history: from the oldest there is.
+            Some(since) if since > next => retained,
+            Some(since) => since.max(retained),
+            None => next,
+        };
         let sizes = [64, 1000, 20_000];
         let (inbound, outbound) = (self.rng.usize(..3), self.rng.usize(..3));
         let mut kernel = self.kernel.borrow_mut();
@@ -419,7 +423,7 @@ impl World {
             rest,
         };
         let adopted = self.cores[core].reactor.adopt(&Handle(socket), arrival);
-        self.hub.admission().shake();
+        self.hub.admission().shake(peer.ip());
         match adopted {
             Ok(()) => {
                 self.outcome.connections += 1;
@@ -533,3 +537,16 @@ const EARLIEST_MS: u64 = 100_000_000;
 
 /// Client `n` has this port and `n` more.
 const FIRST_PORT: u16 = 1000;
+
+/// What a chat shows of a text, sign by sign. The clients say no signs beyond these.
+fn as_shown(text: &str) -> String {
+    let mut shown = String::new();
+    for sign in text.trim_end_matches(['\r', '\n']).chars() {
+        shown.push(match u32::from(sign) {
+            9..=13 => ' ',
+            0..=31 | 127 => '?',
+            _ => sign,
+        });
+    }
+    shown
+}

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fanfare::config::{Deflate, Settings};
 use fanfare::core::{Arrival, Reactor};
 use fanfare::hub::{Clock, Hub};
-use fanfare::protocol::http::{Origins, negotiate, parse};
+use fanfare::protocol::http::{HeadLimits, Origins, negotiate, parse};
 use fastrand::Rng;
 
 use super::naive::{Meaning, meanings};
@@ -147,7 +147,7 @@ impl Play {
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        let (request, _) = parse(head.as_bytes(), 8192)
+        let (request, _) = parse(head.as_bytes(), HeadLimits::default())
             .expect("a head")
             .expect("whole");
         let upgrade = negotiate(&request, &Origins::same_host(), None).expect("a good one");
@@ -161,7 +161,7 @@ impl Play {
         };
         let adopted = self.reactor.adopt(&Handle(socket), arrival);
         adopted.expect("there is a slot");
-        self.hub.admission().shake();
+        self.hub.admission().shake(peer.ip());
         socket
     }
 

@@ -1,6 +1,8 @@
 //! HTTP request heads, whole and in pieces, and all that is read from them.
 
-use fanfare::protocol::http::{HeadReader, Origins, Reject, is_upgrade, negotiate, parse};
+use fanfare::protocol::http::{
+    HeadLimits, HeadReader, Method, Origins, Reject, is_upgrade, negotiate, parse,
+};
 use fanfare::protocol::ws::deflate::Policy;
 
 use super::{pieces, split};
@@ -8,14 +10,17 @@ use super::{pieces, split};
 /// Bytes 0 to 3 cut the rest, which is what a peer sends.
 pub fn head(data: &[u8]) {
     let (cuts, bytes) = split(data, 4);
-    let head_bytes_max = 600;
-    let whole = look(parse(bytes, head_bytes_max), bytes);
+    let limits = HeadLimits {
+        bytes_max: 600,
+        fields_max: 12,
+    };
+    let whole = look(parse(bytes, limits), bytes);
     let mut reader = HeadReader::default();
     let mut had = 0;
     let mut outcome = None;
     for piece in pieces(bytes, cuts) {
         had += piece.len();
-        let so_far = look(reader.parse(&bytes[..had], head_bytes_max), &bytes[..had]);
+        let so_far = look(reader.parse(&bytes[..had], limits), &bytes[..had]);
         if so_far != Ok(None) {
             outcome = Some(so_far);
             break;
@@ -33,7 +38,8 @@ fn look(parsed: Parsed<'_>, bytes: &[u8]) -> Result<Option<(String, usize)>, Rej
     };
     assert!(len <= bytes.len());
     assert!(bytes[..len].ends_with(b"\n"));
-    assert!(request.path().starts_with('/'));
+    let asks_all = request.path() == "*" && request.method() == Method::Options;
+    assert!(request.path().starts_with('/') || asks_all);
     check_plainly(&bytes[..len]);
     let policy = Policy {
         client_takeover: true,
@@ -43,8 +49,8 @@ fn look(parsed: Parsed<'_>, bytes: &[u8]) -> Result<Option<(String, usize)>, Rej
         check_upgrade_plainly(&bytes[..len]);
     }
     let facts = format!(
-        "{} {} {:?} {} {} {upgrade:?}",
-        request.is_head(),
+        "{:?} {} {:?} {} {} {upgrade:?}",
+        request.method(),
         request.path(),
         request.query(),
         request.host(),
@@ -74,7 +80,8 @@ fn says(head: &[u8], name: &str, word: &str) -> bool {
 /// What RFC 9112 asks of every request that is answered at all.
 fn check_plainly(head: &[u8]) {
     let start = head.trim_ascii_start();
-    assert!(start.starts_with(b"GET ") || start.starts_with(b"HEAD "));
+    let methods = [&b"GET "[..], b"HEAD ", b"OPTIONS "];
+    assert!(methods.iter().any(|method| start.starts_with(method)));
     let hosts = values(head, "host").len();
     let old = start.split(|byte| *byte == b'\n').next().expect("a line");
     let old = old.trim_ascii().ends_with(b"HTTP/1.0");

@@ -1,0 +1,135 @@
+//! What the query of an opening asks for.
+
+use super::reject::{Reject, Word};
+use crate::protocol::topic::TopicName;
+
+/// Every key that means something. Others are refused: a misspelt `since` would otherwise
+/// lose messages without a word.
+pub(super) const KEYS: [&str; 3] = ["echo", "since", "topic"];
+
+/// A key this many slips away from a known one is taken for a misspelling of it.
+const SLIPS_MAX: usize = 2;
+
+/// The options of an opening.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Query {
+    pub(super) echo: bool,
+    pub(super) since: Option<u64>,
+    pub(super) topic: Option<TopicName>,
+}
+
+impl Query {
+    /// Reads what stands behind the `?`.
+    ///
+    /// # Errors
+    /// A key that is unknown or there twice, or a value that means nothing.
+    pub(super) fn read(text: &str) -> Result<Self, Reject> {
+        let (mut echo, mut since, mut topic) = (None, None, None);
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let repeated = match key {
+                "echo" => echo.replace(read_bool(value)?).is_some(),
+                "since" => since.replace(read_offset(value)?).is_some(),
+                "topic" => topic.replace(read_topic(value)?).is_some(),
+                _ => return Err(unknown(key)),
+            };
+            if repeated {
+                return Err(Reject::Query);
+            }
+        }
+        Ok(Query {
+            echo: echo.unwrap_or(false),
+            since,
+            topic,
+        })
+    }
+}
+
+fn unknown(key: &str) -> Reject {
+    let lower = key.to_ascii_lowercase();
+    let slips = |known: &&str| strsim::osa_distance(&lower, known);
+    let nearest = KEYS.into_iter().min_by_key(slips);
+    Reject::QueryKey {
+        key: Word::from(key),
+        near: nearest.filter(|known| slips(known) <= SLIPS_MAX),
+    }
+}
+
+fn read_bool(value: &str) -> Result<bool, Reject> {
+    match value {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(Reject::Query),
+    }
+}
+
+fn read_offset(value: &str) -> Result<u64, Reject> {
+    // `parse` alone would take a plus sign.
+    if !value.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(Reject::Query);
+    }
+    value.parse().map_err(|_| Reject::Query)
+}
+
+/// In a query a plus sign is a space (`URLSearchParams` writes it so).
+fn read_topic(value: &str) -> Result<TopicName, Reject> {
+    TopicName::from_encoded(&value.replace('+', "%20")).map_err(|_| Reject::Topic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(text: &str) -> Option<&'static str> {
+        match Query::read(text) {
+            Err(Reject::QueryKey { near, .. }) => near,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_is_told_the_right_one() {
+        for (text, right) in [
+            ("sicne=5", "since"),
+            ("Since=5", "since"),
+            ("sience=5", "since"),
+            ("echo=1&snce=5", "since"),
+            ("ehco=1", "echo"),
+            ("topics=a", "topic"),
+        ] {
+            assert_eq!(near(text), Some(right), "{text}");
+        }
+        let sentence = Query::read("sicne=5").unwrap_err().to_string();
+        let wanted = "the query key \"sicne\" is unknown here: did you mean \"since\"?";
+        assert_eq!(sentence, wanted);
+    }
+
+    #[test]
+    fn a_key_that_is_like_none_is_told_all_there_are() {
+        assert_eq!(near("token=secret"), None);
+        for text in ["token=secret", "eyJhbGciOiJIUzI1NiJ9", "=", "a\u{e9}<b>=y"] {
+            let sentence = Query::read(text).unwrap_err().to_string();
+            assert_eq!(
+                sentence,
+                "the query has a key that is unknown here: there are echo, since, topic"
+            );
+        }
+        let sentence = Query::read("s\u{1b}nce=1").unwrap_err().to_string();
+        assert!(sentence.contains("\"s?nce\""), "{sentence}");
+        let long = Query::read(&"k".repeat(5000)).unwrap_err().to_string();
+        assert!(long.len() < 120, "{long}");
+    }
+
+    #[test]
+    fn a_topic_may_be_named_by_the_query() {
+        let topic = |text: &str| Query::read(text).map(|query| query.topic.unwrap().to_string());
+        assert_eq!(topic("topic=a/b"), Ok("a/b".into()));
+        assert_eq!(topic("topic=a%2Fb%26c&echo=1"), Ok("a/b&c".into()));
+        assert_eq!(topic("topic=two+words%2B"), Ok("two words+".into()));
+        assert_eq!(topic("topic=%2Fa"), Ok("/a".into()));
+        for bad in ["topic=", "topic", "topic=%zz", "topic=%00"] {
+            assert_eq!(topic(bad), Err(Reject::Topic), "{bad}");
+        }
+        assert_eq!(topic("topic=a&topic=a"), Err(Reject::Query));
+    }
+}

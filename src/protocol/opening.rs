@@ -1,0 +1,96 @@
+//! What a request becomes: a WebSocket, an answer, or a refusal.
+//!
+//! The decision alone, without I/O and clock: whoever reads requests asks here, and does as
+//! it is told. New ways to talk hook in here.
+
+use bytes::Bytes;
+
+use super::http::hosts::Via;
+use super::http::{
+    Document, Hosts, Method, Origins, Reject, Request, Terms, Upgrade, is_upgrade, negotiate,
+    options_response,
+};
+use super::topic::TopicName;
+use super::ws::deflate;
+
+/// Where load balancers ask whether the server lives.
+const HEALTH_PATH: &str = "/healthz";
+
+/// What the decision depends on beside the request.
+#[derive(Debug)]
+pub struct Settings<'a> {
+    /// Which pages may connect.
+    pub origins: &'a Origins,
+    /// Which names in `Host` are answered to.
+    pub hosts: &'a Hosts,
+    /// How the request has come.
+    pub via: Via,
+    /// Whose request it is is known. It is not where a trusted proxy has left out to say so:
+    /// then it may ask how the server does, and read what is the same for all.
+    pub is_named: bool,
+    /// How permessage-deflate is spoken, if at all.
+    pub deflate: Option<deflate::Policy>,
+    /// What is there to be read at a path, for a client that has called the server so.
+    pub documents: fn(path: &str, host: &str) -> Option<Document>,
+}
+
+/// What a request becomes.
+#[derive(Debug)]
+pub enum Opening {
+    /// A WebSocket. Its 101 says where it begins, which is for the topic to tell.
+    WebSocket(Upgrade),
+    /// The answer, which ends the connection.
+    Answer(Bytes),
+}
+
+/// Decides what becomes of the request that `head` is; `now_s` is the time in seconds since
+/// 1970.
+///
+/// # Errors
+/// The refusal to answer with.
+pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Result<Opening, Reject> {
+    let terms = Terms {
+        head_only: head.is_head(),
+        now_s,
+    };
+    let opens = is_upgrade(head);
+    // These say nothing about anybody. Who asks is often a machine without a name for us.
+    if head.method() == Method::Options && !opens {
+        return Ok(Opening::Answer(options_response(terms)));
+    }
+    if head.path() == HEALTH_PATH && !opens {
+        return Ok(Opening::Answer(
+            HEALTHY.response(head.values("if-none-match"), terms),
+        ));
+    }
+    // Without any Host it was no browser.
+    if !head.host().is_empty() && !settings.hosts.allow(head.host(), settings.via) {
+        return Err(Reject::Host);
+    }
+    if opens {
+        if !settings.is_named {
+            return Err(Reject::ProxyHeader);
+        }
+        return negotiate(head, settings.origins, settings.deflate).map(Opening::WebSocket);
+    }
+    if let Some(document) = (settings.documents)(head.path(), head.host()) {
+        return Ok(Opening::Answer(
+            document.response(head.values("if-none-match"), terms),
+        ));
+    }
+    match TopicName::from_path(head.path()) {
+        // A topic is there for WebSocket only.
+        Ok(_) => Err(Reject::NoUpgrade),
+        Err(_) => Err(Reject::NotFound),
+    }
+}
+
+static HEALTHY: std::sync::LazyLock<Document> = std::sync::LazyLock::new(|| Document {
+    content_type: "text/plain; charset=utf-8",
+    body: b"ok\n",
+    etag: None,
+    headers: vec![("Cache-Control", "no-store".into())],
+});
+
+#[cfg(test)]
+mod tests;

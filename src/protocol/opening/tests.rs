@@ -1,0 +1,156 @@
+use super::*;
+use crate::protocol::http::{HeadLimits, parse};
+
+const NOW_S: u64 = 784_111_777;
+
+fn documents(path: &str, host: &str) -> Option<Document> {
+    (path == "/").then(|| Document {
+        content_type: "text/html",
+        body: b"the page",
+        etag: Some("\"1\""),
+        headers: vec![("X-Host", host.to_owned().into())],
+    })
+}
+
+/// How it is decided, by a change to the usual settings.
+fn decide(text: &str, change: impl FnOnce(&mut Settings<'_>)) -> Result<Opening, Reject> {
+    let (head, _) = parse(text.as_bytes(), HeadLimits::default())?.expect("it is whole");
+    let (origins, hosts) = (Origins::same_host(), Hosts::default());
+    let mut settings = Settings {
+        origins: &origins,
+        hosts: &hosts,
+        via: Via::Loopback,
+        is_named: true,
+        deflate: None,
+        documents,
+    };
+    change(&mut settings);
+    opening(&head, &settings, NOW_S)
+}
+
+fn answer(text: &str) -> String {
+    match decide(text, |_| {}).unwrap() {
+        Opening::Answer(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn handshake(path: &str, host: &str, lines: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{lines}\r\n"
+    )
+}
+
+#[test]
+fn a_handshake_becomes_a_websocket() {
+    let opened = decide(&handshake("/news", "localhost", ""), |_| {});
+    let Ok(Opening::WebSocket(upgrade)) = opened else {
+        panic!("{opened:?}");
+    };
+    assert_eq!(upgrade.topic.as_str(), "news");
+}
+
+#[test]
+fn health_is_told_to_all_and_a_page_to_who_calls_the_server_right() {
+    for host in ["localhost", "evil.example"] {
+        let text = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert!(answer(&text).ends_with("\r\n\r\nok\n"), "{host}");
+    }
+    let page = answer("GET / HTTP/1.1\r\nHost: localhost:8000\r\n\r\n");
+    assert!(page.starts_with("HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
+    assert!(page.contains("X-Host: localhost:8000\r\n") && page.ends_with("the page"));
+    let foreign = decide("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", |_| {});
+    assert_eq!(foreign.unwrap_err(), Reject::Host);
+}
+
+#[test]
+fn head_has_the_headers_of_get_and_nothing_more() {
+    for path in ["/", "/healthz"] {
+        let [get, head] = ["GET", "HEAD"]
+            .map(|method| answer(&format!("{method} {path} HTTP/1.1\r\nHost: [::1]\r\n\r\n")));
+        assert!(head.ends_with("\r\n\r\n") && get.starts_with(&head) && get.len() > head.len());
+    }
+}
+
+#[test]
+fn a_known_page_is_not_sent_again() {
+    let text = "GET / HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"0\", \"1\"\r\n\r\n";
+    assert!(answer(text).starts_with("HTTP/1.1 304 Not Modified\r\n"));
+    assert!(answer(text).ends_with("\r\n\r\n"));
+}
+
+#[test]
+fn the_checks_of_load_balancers_are_answered() {
+    for text in [
+        // HAProxy's `option httpchk` without more.
+        "OPTIONS / HTTP/1.0\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /healthz HTTP/1.0\r\n\r\n",
+        "HEAD /healthz HTTP/1.1\r\nHost: fanfare\r\n\r\n",
+        // An ALB asks for the page, by the address that it has.
+        "GET / HTTP/1.1\r\nHost: 10.0.0.7:8000\r\nUser-Agent: ELB-HealthChecker/2.0\r\n\r\n",
+    ] {
+        assert!(answer(text).starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+        let unnamed = decide(text, |settings| {
+            settings.is_named = false;
+            settings.via = Via::Proxy;
+        });
+        assert!(matches!(unnamed, Ok(Opening::Answer(_))), "{text}");
+    }
+}
+
+#[test]
+fn whoever_is_not_named_opens_nothing() {
+    let unnamed = decide(&handshake("/", "localhost", ""), |settings| {
+        settings.is_named = false
+    });
+    assert_eq!(unnamed.unwrap_err(), Reject::ProxyHeader);
+}
+
+#[test]
+fn a_rebound_name_is_refused_though_its_page_is_of_the_same_host() {
+    let lines = "Origin: http://evil.example:8000\r\n";
+    let text = handshake("/", "evil.example:8000", lines);
+    for via in [Via::Loopback, Via::Proxy] {
+        let refused = decide(&text, |settings| settings.via = via);
+        assert_eq!(refused.unwrap_err(), Reject::Host, "{via:?}");
+    }
+    assert!(decide(&text, |settings| settings.via = Via::Network).is_ok());
+    let listed = Hosts::from_list(&["live.example"]).unwrap();
+    let (head, _) = parse(text.as_bytes(), HeadLimits::default())
+        .unwrap()
+        .unwrap();
+    let origins = Origins::same_host();
+    let settings = Settings {
+        origins: &origins,
+        hosts: &listed,
+        via: Via::Network,
+        is_named: true,
+        deflate: None,
+        documents,
+    };
+    assert_eq!(opening(&head, &settings, NOW_S).unwrap_err(), Reject::Host);
+}
+
+#[test]
+fn the_origin_is_asked_for_as_well_as_the_host() {
+    let text = handshake("/", "localhost", "Origin: http://evil.example\r\n");
+    assert_eq!(decide(&text, |_| {}).unwrap_err(), Reject::Origin);
+}
+
+#[test]
+fn what_is_neither_is_told_what_it_could_be() {
+    let refused = |path: &str| {
+        let text = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        decide(&text, |_| {}).unwrap_err()
+    };
+    assert_eq!(refused("/news"), Reject::NoUpgrade);
+    assert_eq!(refused("/%zz"), Reject::NotFound);
+}
+
+#[test]
+fn options_that_mean_to_open_a_websocket_are_refused() {
+    let text = handshake("/", "localhost", "").replace("GET", "OPTIONS");
+    assert_eq!(decide(&text, |_| {}).unwrap_err(), Reject::Method);
+}
