@@ -1,6 +1,6 @@
 //! Fanfare: one message in, every WebSocket subscriber hears it.
 //!
-//! Who may know whom, from the bottom up: [`mask`] and [`protocol`] know nobody;
+//! Who may know whom, from the bottom up: [`mask`], [`lines`] and [`protocol`] know nobody;
 //! [`log`] knows frame encoding; [`ring`] alone talks io_uring; [`core`] joins
 //! them on one thread; [`admin`] talks to the cores through the [`hub`].
 
@@ -11,6 +11,7 @@ pub mod config;
 pub mod core;
 pub mod handover;
 pub mod hub;
+pub mod lines;
 pub mod log;
 pub mod mask;
 pub mod page;

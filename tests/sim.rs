@@ -73,6 +73,7 @@ fn every_promise_holds_whatever_happens() {
         assert!(total.gaps > 0, "nobody was ever skipped");
         assert!(total.pauses > 0, "no publisher was ever paused");
         assert!(total.handovers > 0, "no daemon ever took over");
+        assert!(total.refusals > 0, "the kernel never lacked memory");
         for reason in CloseReason::all() {
             let reached = total.reasons >> reason.index() & 1 == 1;
             let rare = matches!(
@@ -100,5 +101,6 @@ fn add(total: &mut Outcome, more: &Outcome) {
     total.gaps += more.gaps;
     total.pauses += more.pauses;
     total.handovers += more.handovers;
+    total.refusals += more.refusals;
     total.reasons |= more.reasons;
 }

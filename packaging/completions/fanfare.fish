@@ -88,11 +88,54 @@ skip\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_needs_command" -s V -l version -d 'Print version'
 complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "check-config" -d 'Say whether a settings file is right, or what is wrong in which line'
-complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "probe" -d 'Say whether this kernel offers what fanfare needs, or what is missing'
+complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "probe" -d 'Say whether this kernel and its limits offer what fanfare needs, or what is missing'
 complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "serve" -d 'Serve; also what happens without a command'
 complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "upgrade" -d 'Have the running daemon hand over to a newer one without a disconnect'
 complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c fanfare -n "__fish_fanfare_using_subcommand check-config" -s h -l help -d 'Print help'
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l config -d 'TOML file with settings; options on the command line overrule it' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l listen -d 'Addresses that subscribers, publishers and browsers connect to [default: 127.0.0.1:8000] [allowed: IP:PORT, as 127.0.0.1:8000 or [::]:8000, or unix:/PATH; repeatable]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l admin -d 'Addresses for everything else: health, metrics, topics, publishing, upgrades [default: 127.0.0.1:8001] [allowed: IP:PORT, unix:/PATH, or off; repeatable]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l api -d 'Addresses for health, topics and publishing alone; may be among the others\' [default: off] [allowed: IP:PORT, unix:/PATH, or off; repeatable]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l metrics -d 'Addresses for health and metrics alone, read without a token; may be among the others\' [default: off] [allowed: IP:PORT, unix:/PATH, or off; repeatable]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l admin-token-file -d 'File whose trimmed content is the token that requests to admin and api must bear; read again when it changes [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l origins -d 'Origins whose pages may connect; if empty, only pages from the host itself [default: none] [allowed: scheme://host[:port], as https://example.com or https://*.example.com; same-host; null or file:// for what sends that; * for any; repeatable]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l trusted-proxies -d 'Proxies in front, whose word on the address of a client is taken [default: none] [allowed: an IP address or IP/BITS, as 127.0.0.1, 10.0.0.0/8 or fd00::/8; repeatable]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l proxy-header -d 'How the trusted proxies tell it; with proxy-protocol (v1 or v2) they all must [default: none] [allowed: none, proxy-protocol, x-forwarded-for]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cores -d 'Threads, each with its own listener and rings; may exceed the processors [default: auto] [allowed: 1 to 256, or auto for one per processor]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l log -d 'What is logged to standard error [default: info] [allowed: error, warn, info, debug, trace, off, or a list as info,fanfare::core=debug]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l log-format -d 'Form of the log lines; auto is the journal with its fields where there is one, else text [default: auto] [allowed: auto, text, json, journal]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l drain-ms-max -d 'How long stopping waits for subscribers to be sent what is still theirs [default: 5000] [allowed: 0 to 600000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l receive-buffers -d 'Receive buffers of 16 KiB each per core [default: 512] [allowed: a power of two, 16 to 32768]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l zerocopy -d 'Whether large sends skip the kernel\'s copy; auto stops where the kernel copies anyway [default: auto] [allowed: auto, always, never]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l zerocopy-bytes-min -d 'Sends of at least this size are tried without a copy [default: 64KiB] [allowed: 1 to 1 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l connections-max -d 'Connections in total; beyond it the answer is 503 with Retry-After [default: 100000] [allowed: 1 to 10000000]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l connections-per-address-max -d 'Connections from one IP address [default: 10000] [allowed: 1 to 10000000]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l handshakes-max -d 'Connections whose opening handshake is not finished yet [default: 4096] [allowed: 1 to 1000000]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l handshake-ms-max -d 'Time for the whole opening handshake [default: 5000] [allowed: 10 to 600000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l head-bytes-max -d 'Size of an HTTP request head [default: 8KiB] [allowed: 256 to 64 KiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l idle-ms-max -d 'A connection that has been silent for this long is closed [default: 120000] [allowed: 20 to 86400000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l ping-interval-ms -d 'A connection that has been silent for this long is sent a ping [default: 30000] [allowed: 10 to 86400000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l stall-ms-max -d 'How long a connection\'s socket may take nothing of what it is sent before the lag policy applies [default: 60000] [allowed: 20 to 86400000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l unsent-bytes-max -d 'Bytes of one connection that the kernel may hold unsent; the rest waits in the shared log [default: 256KiB] [allowed: 4 KiB to 1 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l retry-after-s -d 'Seconds in the Retry-After header of a 503 answer [default: 2] [allowed: 1 to 3600 seconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l message-bytes-max -d 'Size of one message; beyond it the connection is closed with 1009 [default: 1MiB] [allowed: 1 to 64 MiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l partial-bytes-max -d 'Size of all half-received messages together [default: auto] [allowed: 1 KiB to 64 GiB, or auto for 256 MiB, but at most 1/8 of the memory that the process may use]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l message-ms-max -d 'Time for one message to arrive; beyond it the connection is closed with 1008 [default: 60000] [allowed: 20 to 86400000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l inbound-messages-per-s-max -d 'Messages per second from one connection; 0 is no limit [default: 1000000] [allowed: 0 to 1000000000]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l inbound-bytes-per-s-max -d 'Bytes per second from one connection; 0 is no limit [default: 1GiB] [allowed: 0 to 1 TiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l deflate -d 'permessage-deflate; takeover lets clients refer to earlier messages, at 32 KiB each [default: on] [allowed: on, takeover, off]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l deflate-level -d 'From 1, fast, to 9, small [default: 4] [allowed: 1 to 9]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l deflate-bytes-min -d 'Messages below this size go out as they are [default: 256] [allowed: 0 to 1 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l topics-max -d 'Topics that exist at one time [default: 20000] [allowed: 1 to 10000000]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l log-bytes-max -d 'Size of the log of one topic [default: 16MiB] [allowed: 64 KiB to 16 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l log-bytes-total-max -d 'Size of the logs of all topics together [default: auto] [allowed: 64 KiB to 1 TiB, or auto for 1 GiB, but at most 1/4 of the memory that the process may use]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l ahead-bytes-max -d 'How far publishers may be ahead of any core; then they are read from no further for a while [default: 1MiB] [allowed: 1 KiB to 16 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l retain-messages-max -d 'Messages that a topic keeps for those who come back [default: 1000] [allowed: 0 to 100000000]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l retain-bytes-max -d 'Bytes that a topic keeps for those who come back [default: 1MiB] [allowed: 0 to 16 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l retain-ms-max -d 'How long a topic keeps a message for those who come back [default: 300000] [allowed: 0 to 2592000000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l lag-bytes-max -d 'How far a subscriber may fall behind before the lag policy applies [default: 8MiB] [allowed: 1 KiB to 16 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l lag-policy -d 'A subscriber that lags is closed with 1013, or skips to the latest with a notice [default: close] [allowed: close, skip]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l config -d 'TOML file with settings; options on the command line overrule it' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l listen -d 'Addresses that subscribers, publishers and browsers connect to [default: 127.0.0.1:8000] [allowed: IP:PORT, as 127.0.0.1:8000 or [::]:8000, or unix:/PATH; repeatable]' -r -f
@@ -219,7 +262,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l lag-policy -
 skip\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe serve upgrade help" -f -a "check-config" -d 'Say whether a settings file is right, or what is wrong in which line'
-complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe serve upgrade help" -f -a "probe" -d 'Say whether this kernel offers what fanfare needs, or what is missing'
+complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe serve upgrade help" -f -a "probe" -d 'Say whether this kernel and its limits offer what fanfare needs, or what is missing'
 complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe serve upgrade help" -f -a "serve" -d 'Serve; also what happens without a command'
 complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe serve upgrade help" -f -a "upgrade" -d 'Have the running daemon hand over to a newer one without a disconnect'
 complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe serve upgrade help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

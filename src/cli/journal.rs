@@ -10,28 +10,81 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use crate::lines::Lines;
+
 const SOCKET: &str = "/run/systemd/journal/socket";
 /// Field names of ours begin so; the journal has its own beside them.
 const PREFIX: &str = "FANFARE_";
 
-/// Sends each event to the journal. One that the journal does not take is lost.
-#[derive(Debug)]
-pub(super) struct Journal(UnixDatagram);
+/// How long to wait for a journal that is away before it is looked for again.
+const AWAY: Duration = Duration::from_millis(200);
+
+/// The way to the journal, for a thread that has nothing else to do.
+pub(super) struct Journal {
+    path: PathBuf,
+    socket: Option<UnixDatagram>,
+}
 
 impl Journal {
     /// # Errors
     /// There is no journal on this machine, or no way to it.
     pub(super) fn connect() -> io::Result<Self> {
-        let socket = UnixDatagram::unbound()?;
-        socket.connect(SOCKET)?;
-        Ok(Journal(socket))
+        Journal::at(Path::new(SOCKET))
     }
+
+    fn at(path: &Path) -> io::Result<Self> {
+        Ok(Journal {
+            path: path.into(),
+            socket: Some(connected(path)?),
+        })
+    }
+
+    /// Sends an entry, however long the journal takes, and whatever time it is
+    /// away: where it has restarted, its socket may be another one.
+    ///
+    /// # Errors
+    /// The journal does not take this entry.
+    pub(super) fn send(&mut self, entry: &[u8]) -> io::Result<()> {
+        loop {
+            let sent = match self.socket.take() {
+                Some(socket) => socket.send(entry).map(|_| socket),
+                None => connected(&self.path).and_then(|new| new.send(entry).map(|_| new)),
+            };
+            match sent {
+                Ok(socket) => {
+                    self.socket = Some(socket);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_away(&error) => thread::sleep(AWAY),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn connected(path: &Path) -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(path)?;
+    Ok(socket)
+}
+
+/// Nobody is at the other end at the moment.
+fn is_away(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionRefused | Kind::ConnectionReset | Kind::NotConnected | Kind::NotFound
+    )
 }
 
 /// Whether standard error goes to the journal (`JOURNAL_STREAM`,
@@ -44,14 +97,16 @@ pub(super) fn is_stderr() -> bool {
     stderr.is_ok_and(|stderr| stream == format!("{}:{}", stderr.dev(), stderr.ino()))
 }
 
-impl<S: Subscriber> Layer<S> for Journal {
+/// Makes each event an entry of the journal.
+pub(super) struct Entries(pub(super) Lines);
+
+impl<S: Subscriber> Layer<S> for Entries {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut entry = Entry::default();
         event.record(&mut entry);
         let metadata = event.metadata();
-        let bytes = entry.encode(*metadata.level(), metadata.target());
-        // Who logs must not fail for it, and there is nobody else to tell.
-        let _ = self.0.send(&bytes);
+        self.0
+            .push(&entry.encode(*metadata.level(), metadata.target()));
     }
 }
 
@@ -125,10 +180,45 @@ mod tests {
 
     use super::*;
 
+    /// A journal in `folder`, and the way to it.
+    fn journal(folder: &Path) -> (UnixDatagram, Journal) {
+        let path = folder.join("socket");
+        let journal = UnixDatagram::bind(&path).unwrap();
+        (journal, Journal::at(&path).unwrap())
+    }
+
+    #[test]
+    fn a_journal_that_restarts_is_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, mut way) = journal(folder.path());
+        way.send(b"one").unwrap();
+        let mut bytes = [0; 16];
+        assert_eq!(first.recv(&mut bytes).unwrap(), 3);
+        drop(first);
+        let path = folder.path().join("socket");
+        fs::remove_file(&path).unwrap();
+        // Away when it is sent, it gets the entry once it is back.
+        let sending = thread::spawn(move || way.send(b"second"));
+        thread::sleep(AWAY);
+        let second = UnixDatagram::bind(&path).unwrap();
+        assert_eq!(second.recv(&mut bytes).unwrap(), 6);
+        sending.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn an_entry_that_the_journal_cannot_take_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_journal, mut way) = journal(folder.path());
+        assert!(way.send(&vec![0; 64 << 20]).is_err());
+        way.send(b"the next one goes").unwrap();
+    }
+
     #[test]
     fn an_event_is_an_entry_with_its_fields_and_a_message_that_has_them_too() {
-        let (ours, journal) = UnixDatagram::pair().unwrap();
-        let subscriber = tracing_subscriber::registry().with(Journal(ours));
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, mut way) = journal(folder.path());
+        let lines = Lines::start(move |entry| way.send(entry)).unwrap();
+        let subscriber = tracing_subscriber::registry().with(Entries(lines));
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!(core = 3, reason = "a\nb", "closed");
         });

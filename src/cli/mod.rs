@@ -12,18 +12,21 @@ mod upgrade;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use crate::config::{self, Reload, Settings};
+use crate::lines::last_words;
 
 /// What the commands call. Errors are sentences for the person at the terminal.
 #[derive(Clone, Copy)]
 pub struct Actions {
     /// Serves until it is told to stop; logging is set up by then.
     pub serve: fn(Settings, Reload) -> Result<(), String>,
-    /// Tells what the kernel offers, or names what is missing and the cure.
-    pub probe: fn() -> Result<String, String>,
+    /// Tells what the kernel offers for these settings, or names what is missing
+    /// and the cure.
+    pub probe: fn(&Settings) -> Result<String, String>,
 }
 
 /// The command was carried out, and failed or found something wrong.
@@ -34,12 +37,18 @@ const EXIT_USAGE: u8 = 2;
 /// The settings of the daemon that the package sets up.
 const INSTALLED: &str = "/etc/fanfare/fanfare.toml";
 
+/// How long the end waits for whoever reads standard error, or the journal.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Runs the command that the process was started with.
 pub fn run(actions: Actions) -> ExitCode {
     let matches = command().get_matches();
     match matches.subcommand() {
         Some(("check-config", matches)) => check_config(matches),
-        Some(("probe", _)) => report((actions.probe)()),
+        Some(("probe", matches)) => match config::from_matches(matches) {
+            Ok(settings) => report((actions.probe)(&settings)),
+            Err(error) => fail(EXIT_USAGE, &error.to_string()),
+        },
         Some(("upgrade", matches)) => match config::of_running(matches, Path::new(INSTALLED)) {
             Ok(settings) => report(upgrade::upgrade(&settings)),
             Err(error) => fail(EXIT_USAGE, &error.to_string()),
@@ -54,8 +63,8 @@ fn serve(matches: &ArgMatches, serve: fn(Settings, Reload) -> Result<(), String>
         Ok(settings) => settings,
         Err(error) => return fail(EXIT_USAGE, &error.to_string()),
     };
-    let log = match logging::start(&settings) {
-        Ok(log) => log,
+    let (log, lines) = match logging::start(&settings) {
+        Ok(started) => started,
         Err(sentence) => return fail(EXIT_FAILED, &sentence),
     };
     let matches = matches.clone();
@@ -63,7 +72,9 @@ fn serve(matches: &ArgMatches, serve: fn(Settings, Reload) -> Result<(), String>
         read: Box::new(move || config::from_matches(&matches)),
         log: Box::new(log),
     };
-    match serve(settings, reload) {
+    let served = serve(settings, reload);
+    lines.flush(LAST_WORDS);
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => fail(EXIT_FAILED, &sentence),
     }
@@ -98,9 +109,9 @@ fn report(outcome: Result<String, String>) -> ExitCode {
 }
 
 fn fail(code: u8, sentences: &str) -> ExitCode {
-    for sentence in sentences.lines() {
-        eprintln!("fanfare: {sentence}");
-    }
+    let lines = sentences.lines();
+    let text = lines.map(|sentence| format!("fanfare: {sentence}\n"));
+    last_words(text.collect(), LAST_WORDS);
     ExitCode::from(code)
 }
 
@@ -116,7 +127,10 @@ pub fn command() -> Command {
                 .help("The TOML file"),
         );
     let probe = Command::new("probe")
-        .about("Say whether this kernel offers what fanfare needs, or what is missing");
+        .about(
+            "Say whether this kernel and its limits offer what fanfare needs, or what is missing",
+        )
+        .args(config::options());
     let upgrade = Command::new("upgrade")
         .about("Have the running daemon hand over to a newer one without a disconnect")
         .after_help(format!(

@@ -195,6 +195,7 @@ impl<R: Ring> Reactor<R> {
             }
         }
         hub.mailbox(self.state.core).beat(self.state.now_ms);
+        self.metrics().refusals.set(self.ring.refusals());
         self.metrics()
             .turns
             .note(began.elapsed().as_micros() as u64);

@@ -11,20 +11,20 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
 use socket2::Socket;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::acceptor::Acceptor;
 use super::handover::{SavedConn, SavedCore};
+use super::pinning::pin;
 use super::reactor::Reactor;
 use super::remote::{Command, Installed, Remote};
+use super::rings::Rings;
 use super::time::TICK;
 use crate::hub::{Hub, descriptors};
 use crate::log::Topic;
-use crate::ring::{SLOTS_MAX, Source, Uring, Wake};
+use crate::ring::{Abilities, SLOTS_MAX, Source, Uring, Wake};
 
 /// One listening socket for each address.
 pub type Listeners = Vec<Socket>;
@@ -57,8 +57,7 @@ pub struct Plan {
     pub listeners: Listeners,
     /// The service manager has passed the listeners and keeps them.
     pub activated: bool,
-    /// The kernel says of zero-copy sends whether they copied.
-    pub reports_usage: bool,
+    pub abilities: Abilities,
     pub inheritance: Option<Inheritance>,
 }
 
@@ -120,22 +119,22 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
         remote,
         listeners,
         activated,
-        reports_usage,
+        abilities,
         inheritance,
     } = plan;
     pin(core);
-    let slots = slots();
     let buffers = hub.settings().receive_buffers;
-    let ring = Uring::new(slots, buffers, hub.mailbox(core).wake_fd(), reports_usage)?;
-    let mut reactor = Reactor::new(core, hub.clone(), ring, slots);
-    let runtime = tokio_uring::Runtime::new(tokio_uring::builder().entries(512))?;
+    let rings = Rings::make(buffers, hub.mailbox(core).wake_fd(), abilities)?;
+    let mut reactor = Reactor::new(core, hub.clone(), rings.reactor, slots());
     // Nobody waits any more if the daemon has given up starting.
     let _ = ready.send(());
     drop(ready);
     if let Some(inheritance) = inheritance {
         inherit(&mut reactor, inheritance);
     }
-    runtime.block_on(serve(core, hub, remote, listeners, activated, reactor))
+    rings
+        .runtime
+        .block_on(serve(core, hub, remote, listeners, activated, reactor))
 }
 
 /// Takes connections in and waits until they are this process's to serve.
@@ -288,26 +287,5 @@ impl Moving {
                 self.installing = Some((wanted, made, reply));
             }
         }
-    }
-}
-
-/// Pins the thread to one of the processors that the process may use. Without
-/// the right to do so it runs where it is put.
-fn pin(core: usize) {
-    let this_thread = Pid::from_raw(0);
-    let Ok(allowed) = sched_getaffinity(this_thread) else {
-        return;
-    };
-    let processors: Vec<usize> = (0..CpuSet::count())
-        .filter(|cpu| allowed.is_set(*cpu).unwrap_or(false))
-        .collect();
-    let mut mine = CpuSet::new();
-    let Some(cpu) = processors.get(core % processors.len().max(1)) else {
-        return;
-    };
-    if mine.set(*cpu).is_ok()
-        && let Err(error) = sched_setaffinity(this_thread, &mine)
-    {
-        tracing::warn!(core, cpu, %error, "cannot pin the core to its processor");
     }
 }

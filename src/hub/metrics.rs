@@ -78,6 +78,8 @@ pub struct Metrics {
     pub buffers_exhausted: Counter,
     /// Times that new connections were left waiting for want of descriptors.
     pub accept_pauses: Counter,
+    /// Times that the kernel had no memory for the ring's requests.
+    pub refusals: Counter,
     /// Publishers that were read from no further until others had caught up.
     pub pauses: Counter,
     /// Subscribers moved on to the newest message, by policy.
@@ -116,6 +118,7 @@ impl Default for Metrics {
             zero_copy_copied: Counter::default(),
             buffers_exhausted: Counter::default(),
             accept_pauses: Counter::default(),
+            refusals: Counter::default(),
             pauses: Counter::default(),
             lag_skips: Counter::default(),
             lag_missed: Counter::default(),

@@ -2,8 +2,10 @@
 //! bytes by handle, and nothing of what they mean.
 
 mod buffers;
+mod entering;
 pub mod passing;
 mod probe;
+mod renewal;
 mod token;
 mod uring;
 mod wake;
@@ -18,7 +20,7 @@ use bytes::Bytes;
 pub use nix::errno::Errno;
 
 pub use buffers::BUFFER_BYTES;
-pub use probe::{Feature, Probe, Unsupported};
+pub use probe::{Abilities, Feature, LockedMemory, Probe, Unsupported};
 pub use uring::Uring;
 pub use wake::{Source, Wake};
 
@@ -70,6 +72,9 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Copy,
+    /// Without a copy, if it can be. Where the kernel refuses (it lacks locked
+    /// memory, or the socket is of a kind that always copies), the ring copies,
+    /// and from then on for as long as the slot has this socket.
     ZeroCopy,
 }
 
@@ -127,11 +132,16 @@ pub trait Ring {
     fn queued(&self) -> usize;
 
     /// Hands all requests to the kernel, lets it deliver what is due, and says
-    /// how many requests there were.
+    /// how many requests there were. What the kernel has no memory for stays
+    /// queued for the next time, and the ring sees to it that this does not
+    /// follow too soon.
     ///
     /// # Errors
-    /// Those of `io_uring_enter`, of which none is expected.
+    /// Those of `io_uring_enter` that do not pass, of which none is expected.
     fn enter(&mut self) -> io::Result<usize>;
+
+    /// How often the kernel had no memory for a request.
+    fn refusals(&self) -> u64;
 
     /// Moves all completions to the end of `into`.
     fn completions(&mut self, into: &mut Vec<Completion>);

@@ -1,9 +1,9 @@
 //! What an operation carries through the kernel: which kind it was, whose
-//! slot, and for zero-copy sends which held bytes.
+//! slot, and for zero-copy sends which held bytes, or which place on loan.
 //!
 //! ```text
 //! 63      56 55              32 31               0
-//! |  kind   |  held bytes      |  slot            |
+//! |  kind   |  bytes or place  |  slot            |
 //! ```
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub(super) enum Kind {
     Close,
     Cancel,
     Install,
+    Lend,
 }
 
 /// The largest number of zero-copy sends under way.
@@ -37,6 +38,7 @@ pub(super) fn unpack(token: u64) -> (Kind, usize, u32) {
         6 => Kind::Close,
         7 => Kind::Cancel,
         8 => Kind::Install,
+        9 => Kind::Lend,
         other => unreachable!("no operation carries the kind {other}"),
     };
     let held = (token >> 32) as usize & (HELD_MAX - 1);
@@ -58,6 +60,7 @@ mod tests {
             Kind::Close,
             Kind::Cancel,
             Kind::Install,
+            Kind::Lend,
         ] {
             for (held, slot) in [(0, 0), (HELD_MAX - 1, u32::MAX), (7, 29_999)] {
                 assert_eq!(unpack(pack(kind, held, slot)), (kind, held, slot));

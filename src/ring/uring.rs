@@ -1,5 +1,6 @@
 //! The real ring.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -12,9 +13,11 @@ use io_uring::types::{CancelBuilder, Fixed, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 
 use super::buffers::{Buffers, GROUP};
-use super::token::{HELD_MAX, Kind, pack, unpack};
-use super::zero_copy::{Held, Regions};
-use super::{Completion, Errno, Event, Mode, Ring, SLOTS_MAX};
+use super::entering::{Handed, Refusals, hand_over};
+use super::renewal::Renewal;
+use super::token::{Kind, pack, unpack};
+use super::zero_copy::{Send, ZeroCopy};
+use super::{Abilities, Completion, Errno, Event, Mode, Ring, SLOTS_MAX};
 
 /// Requests that fit between two calls of the kernel.
 const SQ_ENTRIES: u32 = 1024;
@@ -30,11 +33,17 @@ const BUFFERS_MAX: u32 = 1 << 10;
 // nothing.
 const _: () = assert!(2 * SLOTS_MAX + BUFFERS_MAX + 2 * SQ_ENTRIES <= CQ_ENTRIES);
 
-const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-/// `IORING_SEND_ZC_REPORT_USAGE`, Linux 6.2.
-const REPORT_USAGE: u16 = 1 << 3;
-/// `IORING_NOTIF_USAGE_ZC_COPIED`.
-const COPIED: u32 = 1 << 31;
+/// What the rings of one core take of the memory that may be locked, roughly:
+/// entries of 64 bytes and of 16 here, those of zero-copy sends, and the ones
+/// that the acceptor's runtime has.
+pub(super) const RING_BYTES: usize =
+    SQ_ENTRIES as usize * 64 + CQ_ENTRIES as usize * 16 + (256 << 10);
+
+pub(super) const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+
+/// Who has called a request off, as its token says.
+const BY_THE_CALLER: usize = 0;
+const BY_RENEWAL: usize = 1;
 
 /// How long a ring that goes waits for what is under way to end.
 const QUELL_TIME_MAX: Duration = Duration::from_millis(200);
@@ -47,9 +56,16 @@ pub struct Uring {
     buffers: Buffers,
     /// The bytes of the send under way, by slot.
     sends: Vec<Option<Rc<Bytes>>>,
-    held: Held,
-    regions: Regions,
-    reports_usage: bool,
+    /// Where the kernel would not make this ring, all is copied.
+    zero_copy: Option<ZeroCopy>,
+    /// Slots that the kernel has refused a zero-copy send to.
+    copies: Vec<bool>,
+    /// Requests that the kernel could not be handed yet, oldest first. There
+    /// are never more than the few that each slot may have outstanding.
+    waiting: VecDeque<squeue::Entry>,
+    refusals: Refusals,
+    /// On kernels where a request that waits keeps what is let go of after it.
+    renewal: Option<Renewal>,
     plain: Vec<(u32, io::Result<OwnedFd>)>,
 }
 
@@ -64,7 +80,7 @@ impl Uring {
         slots: u32,
         buffers: u16,
         wake: BorrowedFd<'_>,
-        reports_usage: bool,
+        abilities: Abilities,
     ) -> io::Result<Self> {
         assert!(slots <= SLOTS_MAX);
         let ring = IoUring::builder()
@@ -82,24 +98,28 @@ impl Uring {
         let submitter = ring.submitter();
         submitter.register_files_sparse(slots)?;
         let buffers = Buffers::register(&submitter, buffers)?;
-        let regions = Regions::register(&submitter);
         submitter.register_eventfd(wake.as_raw_fd())?;
+        let zero_copy = ZeroCopy::new(wake, abilities).inspect_err(|error| {
+            tracing::warn!(%error, "no ring for zero-copy sends: all sends are copied");
+        });
         Ok(Uring {
             ring,
             buffers,
             sends: vec![None; slots as usize],
-            held: Held::default(),
-            regions,
-            reports_usage,
+            zero_copy: zero_copy.ok(),
+            copies: vec![false; slots as usize],
+            waiting: VecDeque::new(),
+            refusals: Refusals::default(),
+            renewal: (!abilities.parts_resources).then(|| Renewal::new(slots)),
             plain: Vec::new(),
         })
     }
 
-    /// Ends all that is under way and waits for its end, which closing the
-    /// ring would not do. True if nothing is left of it.
+    /// Ends all that is under way on the main ring and waits for its end, which
+    /// closing the ring would not do. True if nothing is left of it.
     fn quell(&mut self) -> bool {
         // Neither takes new requests nor leaves any to the kernel's workers.
-        let handed_over = self.hand_over(EnterFlags::empty());
+        let handed_over = hand_over(&mut self.ring, EnterFlags::empty());
         let all = CancelBuilder::any();
         let patience = Timespec::from(QUELL_TIME_MAX);
         let ended = self
@@ -110,44 +130,109 @@ impl Uring {
             Err(error) => error.raw_os_error() == Some(libc::ENOENT),
             Ok(()) => true,
         };
-        // Bytes of a zero-copy send stay in use until the peer has them.
-        handed_over.is_ok() && ended && self.held.len() == 0
+        matches!(handed_over, Ok(Handed::Over)) && ended
     }
 
     /// By token, which the kernel looks up; by file it would search all.
-    fn cancel(&mut self, kind: Kind, slot: u32) {
+    fn cancel(&mut self, kind: Kind, slot: u32, by: usize) {
         let entry = opcode::AsyncCancel::new(pack(kind, 0, slot))
             .build()
-            .user_data(pack(Kind::Cancel, 0, slot));
+            .user_data(pack(Kind::Cancel, by, slot));
         self.push(&entry);
     }
 
+    /// Asks for what may take long to be answered.
+    #[inline]
+    fn wait_for(&mut self, kind: Kind, slot: u32) {
+        if let Some(renewal) = &mut self.renewal {
+            renewal.asked(kind, slot);
+        }
+        let entry = match kind {
+            Kind::Writable => opcode::PollAdd::new(Fixed(slot), libc::POLLOUT as u32).build(),
+            _ => opcode::RecvMulti::new(Fixed(slot), GROUP).build(),
+        };
+        self.push(&entry.user_data(pack(kind, 0, slot)));
+    }
+
+    /// Calls that off, for whoever has asked for it.
+    fn call_off(&mut self, kind: Kind, slot: u32) {
+        if let Some(renewal) = &mut self.renewal {
+            renewal.called_off(kind, slot);
+        }
+        self.cancel(kind, slot, BY_THE_CALLER);
+    }
+
+    #[inline]
     fn push(&mut self, entry: &squeue::Entry) {
-        // SAFETY: what an entry points to is kept by `sends`, `held` or
-        // `buffers` until its completion is seen, or for good where the ring
-        // is dropped before (see the destructor); `NOWHERE` is static.
-        while unsafe { self.ring.submission().push(entry) }.is_err() {
-            let handed_over = self.hand_over(EnterFlags::empty());
-            handed_over.expect("io_uring_enter takes requests while the ring lives");
+        if !self.waiting.is_empty() || !self.place(entry) {
+            self.push_later(entry);
         }
     }
 
-    fn hand_over(&mut self, flags: EnterFlags) -> io::Result<()> {
-        let requests = self.ring.submission().len() as u32;
+    /// Puts a request into the queue, if it has room.
+    #[inline]
+    fn place(&mut self, entry: &squeue::Entry) -> bool {
+        // SAFETY: what an entry points to is kept by `sends`, `zero_copy` or
+        // `buffers` until its completion is seen, or for good where the ring
+        // is dropped before (see the destructor); `NOWHERE` is static.
+        unsafe { self.ring.submission().push(entry) }.is_ok()
+    }
+
+    /// The queue is full. An error is left to `enter`, which meets it again.
+    #[cold]
+    fn push_later(&mut self, entry: &squeue::Entry) {
+        let handed_over = self.waiting.is_empty()
+            && matches!(
+                hand_over(&mut self.ring, EnterFlags::empty()),
+                Ok(Handed::Over)
+            );
+        if !handed_over || !self.place(entry) {
+            self.waiting.push_back(entry.clone());
+        }
+    }
+
+    fn send_copied(&mut self, send: Send) {
+        let Send {
+            slot,
+            bytes,
+            from,
+            len,
+        } = send;
+        let run = &bytes[from as usize..(from + len) as usize];
+        let entry = opcode::Send::new(Fixed(slot), run.as_ptr(), len)
+            .flags(SEND_FLAGS)
+            .build()
+            .user_data(pack(Kind::Send, 0, slot));
+        let before = self.sends[slot as usize].replace(bytes);
+        assert!(before.is_none(), "one send at a time");
+        self.push(&entry);
+    }
+
+    /// Sends without a copy, if that can be tried.
+    fn send_uncopied(&mut self, send: Send) {
+        let zero_copy = self.zero_copy.as_mut();
+        let zero_copy = zero_copy.filter(|_| !self.copies[send.slot as usize]);
+        let Some(zero_copy) = zero_copy else {
+            return self.send_copied(send);
+        };
+        match zero_copy.borrow(send) {
+            Ok(loan) => self.push(&loan),
+            Err(send) => self.send_copied(send),
+        }
+    }
+
+    /// Hands over what is queued on the main ring, and what had no room there.
+    fn enter_main(&mut self) -> io::Result<Handed> {
         loop {
-            // SAFETY: no argument is passed along, and the entries are valid
-            // as of `push`.
-            let entered = unsafe {
-                self.ring
-                    .submitter()
-                    .enter::<libc::sigset_t>(requests, 0, flags.bits(), None)
-            };
-            match entered {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The completion queue is full; taking from it is the cure.
-                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => return Ok(()),
-                Err(error) => return Err(error),
+            let handed = hand_over(&mut self.ring, EnterFlags::GETEVENTS)?;
+            while let Some(entry) = self.waiting.pop_front() {
+                if !self.place(&entry) {
+                    self.waiting.push_front(entry);
+                    break;
+                }
+            }
+            if handed == Handed::Refused || self.ring.submission().is_empty() {
+                return Ok(handed);
             }
         }
     }
@@ -158,48 +243,31 @@ impl Ring for Uring {
         self.ring
             .submitter()
             .register_files_update(slot, &[socket.as_raw_fd()])?;
+        self.copies[slot as usize] = false;
         Ok(())
     }
 
     #[inline]
     fn receive(&mut self, slot: u32) {
-        let entry = opcode::RecvMulti::new(Fixed(slot), GROUP)
-            .build()
-            .user_data(pack(Kind::Receive, 0, slot));
-        self.push(&entry);
+        self.wait_for(Kind::Receive, slot);
     }
 
     #[inline]
     fn send(&mut self, slot: u32, bytes: &Rc<Bytes>, from: u32, len: u32, mode: Mode) {
-        let run = &bytes[from as usize..(from + len) as usize];
-        let entry = match mode {
-            Mode::ZeroCopy if self.held.len() < HELD_MAX => {
-                let region = self.regions.find(&self.ring.submitter(), bytes);
-                let held = self.held.hold(bytes.clone());
-                opcode::SendZc::new(Fixed(slot), run.as_ptr(), len)
-                    .buf_index(region)
-                    .flags(SEND_FLAGS)
-                    .zc_flags(if self.reports_usage { REPORT_USAGE } else { 0 })
-                    .build()
-                    .user_data(pack(Kind::SendZeroCopy, held, slot))
-            }
-            _ => {
-                let before = self.sends[slot as usize].replace(bytes.clone());
-                assert!(before.is_none(), "one send at a time");
-                opcode::Send::new(Fixed(slot), run.as_ptr(), len)
-                    .flags(SEND_FLAGS)
-                    .build()
-                    .user_data(pack(Kind::Send, 0, slot))
-            }
+        let send = Send {
+            slot,
+            bytes: bytes.clone(),
+            from,
+            len,
         };
-        self.push(&entry);
+        match mode {
+            Mode::Copy => self.send_copied(send),
+            Mode::ZeroCopy => self.send_uncopied(send),
+        }
     }
 
     fn await_writable(&mut self, slot: u32) {
-        let entry = opcode::PollAdd::new(Fixed(slot), libc::POLLOUT as u32)
-            .build()
-            .user_data(pack(Kind::Writable, 0, slot));
-        self.push(&entry);
+        self.wait_for(Kind::Writable, slot);
     }
 
     fn shutdown(&mut self, slot: u32, how: Shutdown) {
@@ -237,11 +305,11 @@ impl Ring for Uring {
     }
 
     fn cancel_receive(&mut self, slot: u32) {
-        self.cancel(Kind::Receive, slot);
+        self.call_off(Kind::Receive, slot);
     }
 
     fn cancel_await(&mut self, slot: u32) {
-        self.cancel(Kind::Writable, slot);
+        self.call_off(Kind::Writable, slot);
     }
 
     fn install(&mut self, slot: u32) {
@@ -257,6 +325,9 @@ impl Ring for Uring {
 
     #[inline]
     fn room(&self) -> usize {
+        if !self.waiting.is_empty() {
+            return 0;
+        }
         // SAFETY: `&self` is on the one thread that submits, and this handle
         // is gone before any other is made.
         let queue = unsafe { self.ring.submission_shared() };
@@ -265,59 +336,77 @@ impl Ring for Uring {
 
     fn queued(&self) -> usize {
         // SAFETY: as in `room`.
-        unsafe { self.ring.submission_shared() }.len()
+        let queued = unsafe { self.ring.submission_shared() }.len();
+        let sends = self.zero_copy.as_ref().map_or(0, ZeroCopy::queued);
+        queued + self.waiting.len() + sends
     }
 
     fn enter(&mut self) -> io::Result<usize> {
+        self.refusals.rest();
         let queued = self.queued();
-        self.hand_over(EnterFlags::GETEVENTS)?;
+        let main = self.enter_main()?;
+        let sends = match &mut self.zero_copy {
+            Some(zero_copy) if !zero_copy.is_idle() => zero_copy.enter()?,
+            _ => Handed::Over,
+        };
+        if main == Handed::Refused || sends == Handed::Refused {
+            self.refusals.note();
+        }
         Ok(queued)
+    }
+
+    fn refusals(&self) -> u64 {
+        self.refusals.count()
     }
 
     fn completions(&mut self, into: &mut Vec<Completion>) {
         let Uring {
             ring,
             sends,
-            held,
-            regions,
+            zero_copy,
+            refusals,
+            renewal,
             plain,
             ..
         } = self;
-        let mut released = false;
+        let (mut unlent, mut renewed) = (Vec::new(), Vec::new());
         for entry in ring.completion() {
             let (kind, number, slot) = unpack(entry.user_data());
+            let result = result(entry.result());
+            if let Some(renewal) = renewal
+                && matches!(kind, Kind::Receive | Kind::Writable)
+                && !cqueue::more(entry.flags())
+                && renewal.ended(kind, slot, result)
+            {
+                renewed.push((kind, slot));
+                continue;
+            }
             let event = match kind {
+                Kind::Cancel if number == BY_RENEWAL => continue,
                 Kind::Receive => received(&entry),
                 Kind::Send => {
                     sends[slot as usize] = None;
+                    if matches!(result, Err(Errno::ENOMEM | Errno::ENOBUFS)) {
+                        // It will be asked for again, and again after a rest.
+                        refusals.note();
+                    }
                     Event::Sent {
-                        result: result(entry.result()),
+                        result,
                         held: false,
                     }
                 }
-                Kind::SendZeroCopy if cqueue::notif(entry.flags()) => {
-                    held.release(number);
-                    released = true;
-                    Event::Released {
-                        copied: entry.result() as u32 & COPIED != 0,
-                    }
+                Kind::Lend => {
+                    let lender = zero_copy.as_mut().expect("it has asked for this");
+                    unlent.extend(lender.lent(number, result));
+                    continue;
                 }
-                Kind::SendZeroCopy => {
-                    let under_way = cqueue::more(entry.flags());
-                    if !under_way {
-                        held.release(number);
-                    }
-                    Event::Sent {
-                        result: result(entry.result()),
-                        held: under_way,
-                    }
-                }
+                Kind::SendZeroCopy => unreachable!("those are on a ring of their own"),
                 Kind::Writable => Event::Writable,
                 Kind::ShutDown => Event::ShutDown,
                 Kind::Close => Event::Closed,
                 Kind::Cancel => Event::Cancelled,
                 Kind::Install => {
-                    let made = result(entry.result()).map_err(io::Error::from);
+                    let made = result.map_err(io::Error::from);
                     // SAFETY: the kernel has just made this descriptor, and
                     // nobody else knows it.
                     let file = made.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) });
@@ -327,10 +416,20 @@ impl Ring for Uring {
             };
             into.push(Completion { slot, event });
         }
-        if released {
-            // A region that nobody sends from any more would keep its segment,
-            // and the log would fill up with what is only remembered.
-            regions.tidy(&ring.submitter());
+        let refused = match zero_copy {
+            Some(zero_copy) if !zero_copy.is_idle() => zero_copy.completions(into),
+            _ => Vec::new(),
+        };
+        for (kind, slot) in renewed {
+            self.wait_for(kind, slot);
+        }
+        for send in refused {
+            // The reason will hardly pass while the connection lasts.
+            self.copies[send.slot as usize] = true;
+            self.send_copied(send);
+        }
+        for send in unlent {
+            self.send_copied(send);
         }
     }
 
@@ -346,22 +445,31 @@ impl Ring for Uring {
 
     fn mute(&mut self, muted: bool) -> bool {
         let mut queue = self.ring.completion();
+        let mut zero_copy = self.zero_copy.as_mut().filter(|ring| !ring.is_idle());
         if muted {
             queue.disable_eventfd();
+            zero_copy.iter_mut().for_each(|ring| ring.mute());
             return false;
         }
         queue.enable_eventfd();
+        zero_copy.iter_mut().for_each(|ring| ring.unmute());
         // The kernel notes its work before it looks at the switch, we turn the
         // switch before we look for work: one of the two sees the other.
         fence(Ordering::SeqCst);
         queue.sync();
         let completed = !queue.is_empty();
         drop(queue);
-        completed || self.ring.submission().taskrun()
+        completed || self.ring.submission().taskrun() || zero_copy.is_some_and(|ring| ring.is_due())
     }
 
     fn tidy(&mut self) {
-        self.regions.tidy(&self.ring.submitter());
+        if let Some(zero_copy) = &mut self.zero_copy {
+            zero_copy.tidy();
+        }
+        let due = self.renewal.as_mut().map(Renewal::next);
+        for (kind, slot) in due.into_iter().flatten() {
+            self.cancel(kind, slot, BY_RENEWAL);
+        }
     }
 }
 
@@ -373,7 +481,6 @@ impl Drop for Uring {
         // What the kernel may still read or write is left to it.
         self.buffers.abandon();
         std::mem::forget(std::mem::take(&mut self.sends));
-        std::mem::forget(std::mem::take(&mut self.held));
     }
 }
 
@@ -392,7 +499,7 @@ fn received(entry: &cqueue::Entry) -> Event {
 }
 
 #[inline]
-fn result(value: i32) -> Result<u32, Errno> {
+pub(super) fn result(value: i32) -> Result<u32, Errno> {
     u32::try_from(value).map_err(|_| Errno::from_raw(-value))
 }
 

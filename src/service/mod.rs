@@ -11,11 +11,13 @@ mod housekeeping;
 mod listen;
 mod memory;
 mod notify;
+mod probing;
 mod restart;
 mod signals;
 mod watchdog;
 
 use std::ffi::OsString;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -25,6 +27,7 @@ use nix::sys::signal::SigSet;
 
 use self::housekeeping::Housekeeping;
 use self::notify::Notifier;
+pub use self::probing::probe;
 use self::watchdog::Watchdog;
 use crate::admin;
 use crate::bind::SocketFile;
@@ -33,7 +36,7 @@ use crate::core::{Arrived, Core, Inheritance, Listeners, Plan, Remote, slots};
 use crate::handover::store::{Passed, Stored};
 use crate::handover::{self, Predecessor, Successor};
 use crate::hub::Hub;
-use crate::ring::Probe;
+use crate::ring::{Abilities, LockedMemory, Probe};
 
 /// Time to answer who asked for a handover.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -108,7 +111,7 @@ fn run(
         remotes,
         listeners,
         activated,
-        kernel.reports_usage,
+        kernel.abilities,
         origin,
     )?;
     for name in handover::store::NAMES {
@@ -148,7 +151,7 @@ fn start_cores(
     remotes: Vec<Remote>,
     listeners: Vec<Listeners>,
     activated: bool,
-    reports_usage: bool,
+    abilities: Abilities,
     origin: Option<Origin>,
 ) -> Result<Vec<Core>, String> {
     let (seated, all_seated) = mpsc::channel();
@@ -172,11 +175,12 @@ fn start_cores(
             remote,
             listeners,
             activated,
-            reports_usage,
+            abilities,
             inheritance,
         };
-        let core = Core::start(plan);
-        started.push(core.map_err(|error| format!("cannot start a core: {error}"))?);
+        let started_core = Core::start(plan);
+        let cores = hub.settings().cores;
+        started.push(started_core.map_err(|error| why_no_core(&error, cores, core))?);
     }
     if let Some(origin) = origin {
         let connections = origin.take_over(hub, arrivals, &all_seated)?;
@@ -347,14 +351,11 @@ fn watch(hub: &Arc<Hub>, notifier: &Arc<Notifier>) -> Result<Option<Watchdog>, S
         .map_err(|error| format!("cannot start a thread: {error}"))
 }
 
-/// What `fanfare probe` prints.
-///
-/// # Errors
-/// What is missing, and the cure.
-pub fn probe() -> Result<String, String> {
-    match Probe::run() {
-        Ok(probe) => Ok(probe.to_string()),
-        Err(missing) => Err(missing.to_string()),
+/// Why a core could not be started, after so many others.
+fn why_no_core(error: &io::Error, cores: usize, made: usize) -> String {
+    match LockedMemory::from_error(error, cores, made) {
+        Some(short) => short.to_string(),
+        None => format!("cannot start a core: {error}"),
     }
 }
 

@@ -25,13 +25,18 @@ def binary():
 class Daemon:
     """A running daemon; a context manager that ends it."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, host="127.0.0.1", log="error", under=(), program=None, **popen):
+        """`under` is a command that the daemon's is given to, as strace."""
         self.folder = tempfile.mkdtemp(prefix="fanfare-")
+        # The daemon may run as another user.
+        os.chmod(self.folder, 0o777)
         self.admin = os.path.join(self.folder, "admin")
-        command = [binary(), "serve", "--listen", "127.0.0.1:0", "--admin", f"unix:{self.admin}", "--log", "error"]
-        self.process = subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        command = [program or binary(), "serve", "--listen", f"{host}:0", "--admin", f"unix:{self.admin}", "--log", log]
+        self.process = subprocess.Popen(
+            [*under, *command, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, **popen
+        )
         line = self.process.stdout.readline()
-        found = re.fullmatch(r"listening on (http://127\.0\.0\.1:(\d+)/)\n", line)
+        found = re.fullmatch(rf"listening on (http://{re.escape(host)}:(\d+)/)\n", line)
         if not found:
             self.stop()
             raise SystemExit(f"the daemon did not say where it listens, but: {line.strip() or 'nothing'}")

@@ -41,7 +41,7 @@ def request(path, *headers):
     return "\r\n".join(lines).encode()
 
 
-def dial(port, source=None, receive_bytes=None):
+def dial(port, source=None, receive_bytes=None, host="127.0.0.1"):
     """A TCP connection to the daemon, from `source` and with a receive buffer of
     about `receive_bytes` if given."""
     sock = socket.socket()
@@ -52,7 +52,7 @@ def dial(port, source=None, receive_bytes=None):
         # The port is chosen at connect, so that all of them serve every source.
         sock.setsockopt(socket.IPPROTO_IP, 24, 1)
         sock.bind((source, 0))
-    sock.connect(("127.0.0.1", port))
+    sock.connect((host, port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 

@@ -4,6 +4,7 @@
 client.py echo HOST PORT [SECONDS]   until a message comes back, or fails; prints
                                      the milliseconds that took
 client.py wait HOST PORT             connects once, and waits to be answered
+client.py stall HOST PORT            one subscriber that never reads, until it is ended
 client.py hold HOST PORT COUNT       COUNT subscribers and one publisher; obeys
                                      lines on standard input:
                                        publish N   N messages, waits until all have all
@@ -14,7 +15,7 @@ client.py hold HOST PORT COUNT       COUNT subscribers and one publisher; obeys
                                      exactly what was published, and how others ended
 client.py freeze TID                 stops one thread of a process for ever
 """
-import asyncio, base64, collections, ctypes, json, os, struct, sys, time
+import asyncio, base64, collections, ctypes, json, os, signal, socket, struct, sys, time
 
 
 class Closed(Exception):
@@ -90,6 +91,19 @@ async def wait(host, port):
     except FAILURES as error:
         sys.exit(f"not served: {error!r}")
     print("served")
+
+
+def stall(host, port):
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect((host, port))
+    sock.sendall(
+        f"GET /held HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n\r\n".encode()
+    )
+    assert b" 101 " in sock.recv(64)
+    print("stalled", flush=True)
+    signal.pause()
 
 
 async def hold(host, port, count):
@@ -173,6 +187,8 @@ if __name__ == "__main__":
     command, *words = sys.argv[1:]
     if command == "freeze":
         freeze(int(words[0]))
+    elif command == "stall":
+        stall(words[0], int(words[1]))
     else:
         host, port, *numbers = words
         run = {"echo": echo, "hold": hold, "wait": wait}[command]

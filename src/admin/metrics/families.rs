@@ -9,6 +9,7 @@ use prometheus_client::metrics::MetricType;
 
 use crate::hub::metrics::{Counter, Metrics, TURN_US_BOUNDS, TurnTimes};
 use crate::hub::{Hub, Mailbox};
+use crate::lines;
 use crate::protocol::http::Reject;
 use crate::protocol::reason::CloseReason;
 
@@ -285,6 +286,16 @@ fn trouble(hub: &Hub) -> Vec<Family> {
             "accept_pauses",
             "Times that a core left new connections waiting, as those in their handshake held all descriptors that they may; a higher limit of open files helps",
             count(|m| &m.accept_pauses),
+        ),
+        family(
+            "log_lines_dropped",
+            "Log lines that were dropped, as whoever reads the log was too slow or away",
+            Values::Counters(vec![plain(lines::dropped())]),
+        ),
+        family(
+            "ring_refusals",
+            "Times that the kernel had no memory for a core's requests, which were made again later",
+            count(|m| &m.refusals),
         ),
         family(
             "publisher_pauses",

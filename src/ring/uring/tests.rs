@@ -1,5 +1,6 @@
 use super::*;
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
@@ -7,7 +8,7 @@ use nix::sys::eventfd::EventFd;
 
 fn ring() -> Uring {
     let wake = EventFd::new().unwrap();
-    Uring::new(4, 16, wake.as_fd(), false).unwrap()
+    Uring::new(4, 16, wake.as_fd(), Abilities::default()).unwrap()
 }
 
 /// All completions, once there are so many.
@@ -73,11 +74,147 @@ fn a_ring_that_goes_with_requests_under_way_ends_them_first() {
     assert!(there.write(b"anybody?").is_err());
 }
 
+/// A connection over loopback, where the kernel knows zero copy but copies.
+fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (listener.accept().unwrap().0, there)
+}
+
 #[test]
-fn bytes_that_the_kernel_still_holds_outlive_the_ring() {
+fn a_zero_copy_send_has_the_socket_on_loan_only() {
+    let (here, mut there) = tcp_pair();
     let mut ring = ring();
-    let bytes = Rc::new(Bytes::from(vec![7; 100]));
-    ring.held.hold(bytes.clone());
+    ring.attach(1, &here).unwrap();
+    drop(here);
+    let bytes = Rc::new(Bytes::from(vec![7; 100_000]));
+    for _ in 0..3 {
+        ring.send(1, &bytes, 10, 50_000, Mode::ZeroCopy);
+        let events = completions(&mut ring, 2);
+        let sent = Event::Sent {
+            result: Ok(50_000),
+            held: true,
+        };
+        assert_eq!(events[0].event, sent);
+        assert!(matches!(events[1].event, Event::Released { .. }));
+        let mut heard = vec![0; 50_000];
+        there.read_exact(&mut heard).unwrap();
+        assert_eq!(heard, bytes[10..50_010]);
+    }
+    assert!(ring.zero_copy.as_ref().unwrap().is_idle());
+    // As it would if the process died, the main ring goes, and the other, kept
+    // alive as by a peer that takes nothing, has no socket that would stay open.
+    let other = ring.zero_copy.take();
     drop(ring);
-    assert_eq!(Rc::strong_count(&bytes), 2, "they are kept for good");
+    assert_eq!(there.read(&mut [0]).unwrap_or(0), 0);
+    drop(other);
+}
+
+#[test]
+fn many_zero_copy_sends_at_once_all_arrive() {
+    let pairs: Vec<_> = (0..4).map(|_| tcp_pair()).collect();
+    let mut ring = ring();
+    let bytes = Rc::new(Bytes::from(vec![7; 3000]));
+    for _ in 0..50 {
+        for (slot, (here, _)) in (0..).zip(&pairs) {
+            ring.attach(slot, here).unwrap();
+            ring.send(slot, &bytes, 0, 3000, Mode::ZeroCopy);
+        }
+        let events = completions(&mut ring, 8);
+        let whole = |completion: &&Completion| {
+            let result = Ok(3000);
+            completion.event == (Event::Sent { result, held: true })
+        };
+        assert_eq!(events.iter().filter(whole).count(), 4);
+        for (_, there) in &pairs {
+            (&*there).read_exact(&mut [0; 3000]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn where_the_kernel_refuses_zero_copy_a_send_is_copied() {
+    // Unix sockets know no zero copy.
+    let (here, mut there) = UnixStream::pair().unwrap();
+    let mut ring = ring();
+    ring.attach(2, &here).unwrap();
+    let bytes = Rc::new(Bytes::from(vec![7; 5000]));
+    for _ in 0..2 {
+        ring.send(2, &bytes, 1, 4000, Mode::ZeroCopy);
+        let sent = Event::Sent {
+            result: Ok(4000),
+            held: false,
+        };
+        assert_eq!(completions(&mut ring, 1)[0].event, sent);
+        there.read_exact(&mut [0; 4000]).unwrap();
+        assert!(ring.copies[2], "and so is the next one, at once");
+    }
+    ring.attach(2, &there).unwrap();
+    assert!(!ring.copies[2], "another socket may be of another kind");
+    assert_eq!(ring.refusals(), 0, "that was not for want of memory");
+}
+
+#[test]
+fn a_full_queue_is_handed_over_and_keeps_its_order() {
+    let (here, mut there) = UnixStream::pair().unwrap();
+    let mut ring = ring();
+    ring.attach(0, &here).unwrap();
+    let bytes = Rc::new(Bytes::from_static(b"abc"));
+    for round in 0..3 {
+        ring.send(0, &bytes, 0, 3, Mode::Copy);
+        for _ in 0..SQ_ENTRIES {
+            ring.cancel_receive(0);
+        }
+        if round == 1 {
+            // As if the kernel had taken nothing when the queue was full.
+            let entry = opcode::Nop::new()
+                .build()
+                .user_data(pack(Kind::Cancel, 0, 0));
+            ring.waiting.push_back(entry);
+            ring.cancel_await(0);
+            assert_eq!((ring.waiting.len(), ring.room()), (2, 0));
+        }
+        let more = if round == 1 { 2 } else { 0 };
+        let events = completions(&mut ring, SQ_ENTRIES as usize + 1 + more);
+        assert_eq!(events.len(), SQ_ENTRIES as usize + 1 + more);
+        assert!(matches!(events[0].event, Event::Sent { .. }));
+        assert_eq!(ring.queued(), 0);
+        there.read_exact(&mut [0; 3]).unwrap();
+    }
+}
+
+#[test]
+fn what_waits_for_long_is_made_anew_without_a_word() {
+    let (here, mut there) = tcp_pair();
+    let mut ring = ring();
+    assert!(ring.renewal.is_some(), "as on a kernel that needs it");
+    ring.attach(3, &here).unwrap();
+    ring.receive(3);
+    for round in 0..10u8 {
+        let mut none = Vec::new();
+        // Each slot has its turn.
+        for _ in 0..4 {
+            ring.tidy();
+            ring.enter().unwrap();
+            ring.completions(&mut none);
+        }
+        assert_eq!(none, []);
+        there.write_all(&[round; 3]).unwrap();
+        let came = completions(&mut ring, 1);
+        let Event::Received { buffer, len, armed } = came[0].event else {
+            panic!("{came:?}");
+        };
+        assert!(armed);
+        assert_eq!(ring.buffer(buffer, len), [round; 3]);
+        ring.give_back(buffer);
+    }
+    // Called off in the middle of it, the end is told.
+    for _ in 0..4 {
+        ring.tidy();
+    }
+    ring.cancel_receive(3);
+    let mut events = completions(&mut ring, 2);
+    events.sort_by_key(|completion| completion.event == Event::Cancelled);
+    assert_eq!(events[0].event, Event::Ended(Some(Errno::ECANCELED)));
+    assert_eq!(events[1].event, Event::Cancelled);
 }

@@ -200,6 +200,7 @@ impl World {
             self.outcome.deliveries += metrics.deliveries.get();
             self.outcome.gaps += metrics.lag_skips.get();
             self.outcome.pauses += metrics.pauses.get();
+            self.outcome.refusals += metrics.refusals.get();
         }
     }
 

@@ -23,6 +23,8 @@ pub struct Faults {
     pub dead: u8,
     /// A completion is not there yet when the ring is entered.
     pub late: u8,
+    /// The ring is entered and not all requests are taken, or none.
+    pub refused: u8,
     /// A receive ends with the bytes it brings.
     pub disarm: u8,
     /// A socket cannot be registered.
@@ -469,11 +471,6 @@ impl Kernel {
             !held.copied && socket.taken < held.end && !socket.reset
         };
         side.pending.is_empty() && side.held.iter().all(stuck) && !self.is_due(core)
-    }
-
-    /// Peers that do not read keep bytes of zero-copy sends.
-    pub fn waits_for_release(&self, core: usize) -> bool {
-        !self.sides[core].held.is_empty()
     }
 
     /// Whether the core has been woken by its ring since this was last asked.

@@ -44,6 +44,7 @@ impl Plan {
             no_memory: level(rng, 40),
             dead: level(rng, 12),
             late: level(rng, 160),
+            refused: level(rng, 120),
             disarm: level(rng, 60),
             unattached: level(rng, 30),
             copied: pick(rng, &[0, 128, 255]),

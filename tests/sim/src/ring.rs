@@ -27,6 +27,8 @@ pub struct FakeRing {
     requests_max: usize,
     buffers: Vec<Box<[u8]>>,
     free: Vec<u16>,
+    /// How often the kernel took not all that it was handed.
+    refusals: u64,
 }
 
 /// What a buffer holds that nobody may read.
@@ -46,6 +48,7 @@ impl FakeRing {
                 .map(|_| vec![STALE; faults.buffer_bytes].into())
                 .collect(),
             free: (0..faults.buffers).collect(),
+            refusals: 0,
         }
     }
 
@@ -62,9 +65,17 @@ impl FakeRing {
         self.queue.push((slot, request));
     }
 
+    /// Short of memory, the kernel takes only the first few; the others stay
+    /// queued, and may come to be more than fit.
     fn hand_over(&mut self) {
         let mut kernel = self.kernel.borrow_mut();
-        for (slot, request) in self.queue.drain(..) {
+        let kernel = &mut *kernel;
+        let mut taken = self.queue.len();
+        if taken > 0 && chance(&mut kernel.rng, kernel.faults.refused) {
+            taken = kernel.rng.usize(..taken);
+            self.refusals += 1;
+        }
+        for (slot, request) in self.queue.drain(..taken) {
             kernel.execute(self.core, slot, request);
         }
     }
@@ -167,11 +178,15 @@ impl Ring for FakeRing {
     }
 
     fn room(&self) -> usize {
-        self.requests_max - self.queue.len()
+        self.requests_max.saturating_sub(self.queue.len())
     }
 
     fn queued(&self) -> usize {
         self.queue.len()
+    }
+
+    fn refusals(&self) -> u64 {
+        self.refusals
     }
 
     fn enter(&mut self) -> io::Result<usize> {

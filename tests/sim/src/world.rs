@@ -30,6 +30,8 @@ pub struct Outcome {
     pub gaps: u64,
     pub pauses: u64,
     pub handovers: u64,
+    /// Entries of a ring that the kernel had no memory for.
+    pub refusals: u64,
     /// One bit for each of [`fanfare::protocol::reason::CloseReason::all`] that ended a connection.
     pub reasons: u64,
     /// Of all that was done, in order: equal for equal runs.

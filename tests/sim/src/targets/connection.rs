@@ -30,6 +30,7 @@ pub fn connection(data: &[u8]) {
         no_memory: at(0) / 4,
         dead: 0,
         late: at(1) / 2,
+        refused: at(1) / 8,
         disarm: at(1) / 4,
         unattached: 0,
         copied: 255,
