@@ -503,7 +503,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__probe)
-            opts="-h --config --listen --admin --api --metrics --admin-token-file --origins --trusted-proxies --proxy-header --cores --log --log-format --drain-ms-max --receive-buffers --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshake-ms-max --head-bytes-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --retry-after-s --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --lag-policy --help"
+            opts="-h --config --listen --admin --api --metrics --admin-token-file --origins --hosts --trusted-proxies --proxy-header --cores --log --log-format --drain-ms-max --receive-buffers --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --retry-after-s --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --deflate --deflate-level --deflate-bytes-min --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --lag-bytes-max --lag-policy --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -568,6 +568,13 @@ _fanfare() {
                     return 0
                     ;;
                 --origins)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --hosts)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -658,6 +665,13 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --handshakes-per-address-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --handshake-ms-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -666,6 +680,13 @@ _fanfare() {
                     return 0
                     ;;
                 --head-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --head-fields-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
