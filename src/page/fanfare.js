@@ -131,8 +131,13 @@ function say() {
     return;
   }
   socket.send(text);
-  unheard.push(text);
-  unheard.splice(0, unheard.length - 100);
+  unheard.push(asShown(text));
+  unheard.splice(0, unheard.length - 1000);
+}
+
+// The server makes one line of whatever is said.
+function asShown(text) {
+  return text.replace(/[\t-\r\u0085\u2028\u2029]/g, " ").replace(/\p{Cc}/gu, "?");
 }
 
 // Empty if the name will do, else what is wrong with it.
@@ -214,8 +219,10 @@ function readText(data) {
     if (unheard[0] === text && (me === null || !me.sure || me.address === who)) {
       unheard.shift();
       know(who, true);
+      return { kind: "own", time, who, text };
     }
-    return { kind: who === me?.address ? "own" : "said", time, who, text };
+    // What we have not said, somebody else has written in our name, past the chat.
+    return me?.sure && who === me.address ? { kind: "raw", text: data } : { kind: "said", time, who, text };
   }
   const welcome = WELCOME.exec(data);
   if (welcome && me === null) {

@@ -58,7 +58,8 @@ fn it_hears_nothing_from_before_its_offset() {
         let own = "my own ".repeat(450);
         let since = 1 + number % 22;
         let (mut resumed, first) = resume(&daemon, &path, since, &masked(0x81, own.as_bytes()));
-        assert_eq!(first, since.min(21));
+        // One beyond the next to come is of another history: all there is.
+        assert_eq!(first, if since > 21 { 1 } else { since });
         assert_eq!(hear(&mut listener), own);
         publish(&mut publisher_of(publisher, &own), &mut listener, 22..24);
         for expected in (first..21).chain(22..24) {
