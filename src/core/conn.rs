@@ -77,7 +77,7 @@ impl Flags {
     /// Its compressed messages may refer to earlier ones.
     pub(super) const TAKEOVER: u32 = 1 << 18;
 
-    const SENDING: u32 = Self::SENDING_RUN | Self::SENDING_PIECES;
+    pub(super) const SENDING: u32 = Self::SENDING_RUN | Self::SENDING_PIECES;
     /// Nothing can be sent while one of these is set.
     pub(super) const BUSY: u32 = Self::SENDING | Self::AWAITING;
     /// What the ring still has to answer before the slot can be emptied.
@@ -388,6 +388,12 @@ impl Conn {
 
     pub(super) fn drain(&self) -> Option<&Drain> {
         self.extra.as_ref()?.drain.as_ref()
+    }
+
+    /// A subscription ends with the frame that is under way.
+    pub(super) fn leaves(&self, id: SubId) -> bool {
+        let extra = self.extra.as_deref();
+        extra.is_some_and(|extra| extra.leaving.contains(&id))
     }
 
     pub(super) fn lane_is_empty(&self) -> bool {

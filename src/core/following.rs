@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::conn::{Flags, Piece};
+use super::conn::{Flags, Phase, Piece};
 use super::feeds::{Seat, Since};
 use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
@@ -12,6 +12,12 @@ use crate::log::{Topic, ViewKind};
 use crate::ring::Ring;
 
 impl<R: Ring> Reactor<R> {
+    /// The connection in a slot may follow topics, and leave them.
+    pub fn is_open(&mut self, slot: u32) -> bool {
+        let conn = self.state.conns.get_mut(slot);
+        conn.is_some_and(|conn| conn.phase == Phase::Open)
+    }
+
     /// Has an open connection follow one more topic, from now on or from an
     /// offset on. Returns the offset of the first message that it gets; `None` if
     /// it follows the topic already.
@@ -42,7 +48,10 @@ impl State {
             conn.flags.set(Flags::MANY);
             let many = conn.attend().many.get_or_insert_default();
             many.count += 1;
-            self.subs.add(&mut many.list, slot)
+            let id = self.subs.add(&mut many.list, slot);
+            // From now on only the ready-ring is looked at.
+            self.make_ready(slot, SubId::first(slot));
+            id
         } else {
             SubId::first(slot)
         };
@@ -58,10 +67,7 @@ impl State {
         };
         if self.has_begun(slot, id) {
             // The frame that is under way is not cut: it leaves behind that.
-            let extra = self.conns.at(slot).attend();
-            if !extra.leaving.contains(&id) {
-                extra.leaving.push(id);
-            }
+            self.conns.at(slot).attend().leaving.push(id);
         } else {
             self.leave(slot, id);
         }
@@ -167,7 +173,7 @@ impl State {
     }
 
     /// A connection leaves one of its topics.
-    fn leave(&mut self, slot: u32, id: SubId) {
+    pub(super) fn leave(&mut self, slot: u32, id: SubId) {
         let sub = *self.look_at_sub(id);
         let bits = self.conns.at(slot).window_bits;
         let feed = self.feeds.look_at(sub.feed);
@@ -192,6 +198,9 @@ impl State {
         extra.lane.forget(id);
         extra.own.retain(|(own, _)| *own != id);
         extra.leaving.retain(|leaving| *leaving != id);
+        if let Some(drain) = &mut extra.drain {
+            drain.until.retain(|(owed, _)| *owed != id);
+        }
         let Some(many) = extra.many.as_deref_mut() else {
             return;
         };
@@ -219,12 +228,14 @@ impl State {
         }
     }
 
-    /// A connection's subscription to a topic.
+    /// A connection's subscription to a topic. One that only waits for the end of
+    /// a frame to leave is none any more.
     fn find(&self, slot: u32, topic: &Arc<Topic>) -> Option<SubId> {
+        let conn = self.conns.look_at(slot);
         let mut ids = self.subscriptions(slot).into_iter();
         ids.find(|id| {
             let feed = self.look_at_sub(*id).feed;
-            Arc::ptr_eq(&self.feeds.look_at(feed).topic, topic)
+            Arc::ptr_eq(&self.feeds.look_at(feed).topic, topic) && !conn.leaves(*id)
         })
     }
 

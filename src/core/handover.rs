@@ -15,7 +15,6 @@ use super::conn::{Conn, Drain, Extra, Flags, Pause, Phase, Rate, Unpublished};
 use super::lane::After;
 use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
-use crate::hub::codec::view_of;
 use crate::log::{Segment, Topic, ViewKind};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::reason::CloseReason;
@@ -62,6 +61,8 @@ struct SavedSub {
     topic: u64,
     /// It lies in the connection's record.
     first: bool,
+    /// It reads the raw view.
+    raw: bool,
     cursor: u64,
     /// Its own messages that it must not hear.
     own: Vec<(u64, u64)>,
@@ -245,6 +246,7 @@ impl State {
         SavedSub {
             topic: self.feeds.look_at(sub.feed).topic.epoch(),
             first: id.slot().is_some(),
+            raw: self.feeds.look_at(sub.feed).kind == ViewKind::Raw,
             cursor: sub.cursor,
             own: own.map(|(_, own)| (own.start, own.end)).collect(),
             until: conn.drain().map_or(0, |drain| drain.until(id)),
@@ -359,11 +361,12 @@ impl State {
             many.count += 1;
             self.subs.add(&mut many.list, slot)
         };
-        let kind = match conn.flags.any(Flags::CATCHING_UP) {
-            true => ViewKind::Raw,
-            false => view_of(conn.window_bits),
+        let kind = if saved.raw {
+            ViewKind::Raw
+        } else {
+            ViewKind::Deflated
         };
-        if conn.window_bits > 0 {
+        if conn.window_bits > 0 && (saved.first || kind == ViewKind::Deflated) {
             topic.add_inflating_reader(conn.window_bits);
         }
         let seat = self.feeds.resume(self.core, topic, kind, id, saved.cursor);

@@ -16,13 +16,14 @@ use crate::ring::BUFFER_BYTES;
 impl State {
     /// Reads all that a peer has sent.
     pub(super) fn handle_bytes(&mut self, slot: u32, mut bytes: &[u8]) {
-        if self.put_off(slot, bytes) {
-            return;
-        }
         let now_ms = self.patience_ms as u32;
         let conn = self.conns.at(slot);
         conn.heard_ms = now_ms;
         conn.pings = 0;
+        if self.put_off(slot, bytes) {
+            return;
+        }
+        let conn = self.conns.at(slot);
         if conn.phase == Phase::ShutDown {
             return;
         }

@@ -109,6 +109,10 @@ impl State {
         if begun {
             conn.flags.clear(Flags::MID_FRAME);
         }
+        if conn.leaves(id) {
+            // It is behind what it does not want to hear.
+            return self.leave(slot, id);
+        }
         if skips && conn.phase == Phase::Open {
             conn.attend().lane.push_last(&dialect.gap(&gap));
             self.sub_mut(id).cursor = end;
@@ -117,9 +121,15 @@ impl State {
             return;
         }
         self.close(slot, reason, How::NextBoundary);
-        if self.conns.at(slot).phase == Phase::Draining {
-            // It holds no log any more, nor needs one.
-            self.begin_closing(slot);
+        let conn = self.conns.at(slot);
+        if conn.phase == Phase::Draining {
+            if conn.flags.any(Flags::MID_FRAME) {
+                // Of another log it needs the rest of a frame, of this one nothing.
+                self.leave(slot, id);
+            } else {
+                // It holds no log any more, nor needs one.
+                self.begin_closing(slot);
+            }
         }
     }
 
@@ -142,7 +152,8 @@ impl State {
     }
 
     /// The connection that keeps most bytes of logs in memory which nobody
-    /// further ahead needs, of the topic with the epoch `scope` or of all.
+    /// further ahead needs, of the topic with the epoch `scope` or of all. One
+    /// that is just being sent to is not stuck, and cannot be cut either.
     fn worst_pinner(&self, scope: Option<u64>) -> Option<(u32, u64)> {
         let pinned = |slot: u32| -> u64 {
             let of = |id: SubId| {
@@ -157,7 +168,9 @@ impl State {
             };
             self.subscriptions(slot).into_iter().map(of).sum()
         };
-        let all = self.conns.iter().map(|(slot, _)| (slot, pinned(slot)));
+        let all = self.conns.iter();
+        let all = all.filter(|(_, conn)| !conn.flags.any(Flags::SENDING));
+        let all = all.map(|(slot, _)| (slot, pinned(slot)));
         let pinners = all.filter(|(_, bytes)| *bytes > 0);
         pinners.max_by_key(|(_, bytes)| *bytes)
     }
@@ -177,6 +190,8 @@ impl State {
                 break;
             }
         }
+        // Its socket may have room for what it is told instead.
+        self.mark(slot);
         let State {
             feeds: all,
             conns,

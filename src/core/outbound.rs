@@ -241,6 +241,7 @@ impl<R: Ring> Reactor<R> {
                 if let Some(extra) = &mut conn.extra {
                     extra.sending = Vec::new();
                 }
+                self.state.settle_leaving(slot);
                 return self.state.mark(slot);
             }
             Err(error) => {

@@ -148,5 +148,7 @@ impl State {
         let now_ms = self.patience_ms as u32;
         let conn = self.conns.at(slot);
         (conn.heard_ms, conn.begun_ms) = (now_ms, now_ms);
+        // What it has been asked it could not answer.
+        conn.pings = 0;
     }
 }

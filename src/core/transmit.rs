@@ -185,21 +185,28 @@ impl Stand<'_> {
                 break;
             }
             let id = taken.ready.pop_front().expect("counted");
-            let before = list.pieces.len();
+            let before = list.bytes;
             let more = self.add_runs(list, id, GATHER_BYTES);
-            if more && list.pieces.len() == before && before > 0 {
+            if more && list.bytes == before && before > 0 {
                 // It did not fit behind the others: the first one next time.
                 taken.ready.push_front(id);
                 break;
             }
-            if list.pieces.len() > before || more {
-                // It is looked at again once this has been sent.
+            if self.is_behind(id) {
+                // It is looked at again once this has been sent, as that may
+                // come less far than it is meant to.
                 taken.ready.push_back(id);
             } else {
                 self.unready(id);
             }
         }
         self.conn.extra().many = Some(taken);
+    }
+
+    /// There is more in its log than it has been sent.
+    fn is_behind(&self, id: SubId) -> bool {
+        let sub = self.sub(id);
+        sub.is_seated() && sub.cursor < self.feeds.look_at(sub.feed).window.end()
     }
 
     fn unready(&mut self, id: SubId) {
