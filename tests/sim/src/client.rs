@@ -11,6 +11,7 @@ use flate2::Compress;
 use crate::codec::{ServerFrame, server_frame};
 use crate::inflate::inflate;
 use crate::kernel::Socket;
+use crate::plan::LATE_MS_MAX;
 use crate::truth::{By, Message, Truth};
 
 /// How a client is.
@@ -39,6 +40,29 @@ pub(crate) enum Fate {
     Reset,
 }
 
+/// What a client is to hear of a topic.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Follow {
+    pub(crate) truth: usize,
+    /// The first offset it was promised.
+    pub(crate) first: u64,
+    /// Offset of the next message it is to hear.
+    pub(crate) next: u64,
+    /// Where what was under way ended when it left the topic.
+    pub(crate) left_at: Option<u64>,
+}
+
+impl Follow {
+    pub(crate) fn new(truth: usize, first: u64) -> Self {
+        Follow {
+            truth,
+            first,
+            next: first,
+            left_at: None,
+        }
+    }
+}
+
 /// What a client and the server agreed to on compression.
 pub(crate) struct Agreed {
     /// What the answer says of it.
@@ -61,11 +85,13 @@ pub(crate) struct Said {
 
 /// What a client is told of the world around it, to judge what it reads.
 pub(crate) struct View<'a> {
-    pub(crate) truth: &'a Truth,
+    pub(crate) truths: &'a [Truth],
     pub(crate) settings: &'a Settings,
     pub(crate) now_ms: u64,
-    /// Offset of the newest message when the client's core began to drain.
-    pub(crate) drained: Option<u64>,
+    /// Memory for logs is so short that readers may be made to give way.
+    pub(crate) tight: bool,
+    /// For each truth, its newest offset when the client's core began to drain.
+    pub(crate) drained: Option<&'a [u64]>,
 }
 
 pub(crate) struct Client {
@@ -73,7 +99,10 @@ pub(crate) struct Client {
     pub(crate) core: usize,
     pub(crate) peer: SocketAddr,
     pub(crate) socket: usize,
-    pub(crate) truth: usize,
+    /// What it follows. The first one is where it speaks, and stays.
+    pub(crate) follows: Vec<Follow>,
+    /// What it followed once, and the newest message there when it left.
+    pub(crate) left: Vec<(Follow, u64)>,
     pub(crate) echo: bool,
     pub(crate) chat: bool,
     pub(crate) nature: Nature,
@@ -93,13 +122,13 @@ pub(crate) struct Client {
     pub(crate) pings: VecDeque<(Vec<u8>, u64)>,
     /// Ends of pings that the socket is to note.
     pub(crate) new_marks: Vec<u64>,
-    /// The first offset it was promised.
-    pub(crate) first: u64,
-    /// Offset of the next message it is to hear.
-    pub(crate) next: u64,
     inbox: Vec<u8>,
-    /// Bytes of the log that it has read.
+    /// Bytes that it has read and understood.
+    position: u64,
+    /// Bytes of logs among them.
     log_bytes: u64,
+    /// It has been asked whether it lives.
+    asked: bool,
     pub(crate) greeted: bool,
     pub(crate) closed: bool,
     /// What the close frame said.
@@ -109,15 +138,13 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    #[expect(clippy::too_many_arguments, reason = "made in one place")]
     pub(crate) fn new(
         id: u32,
         core: usize,
         peer: SocketAddr,
         socket: usize,
-        truth: usize,
+        home: Follow,
         (echo, chat): (bool, bool),
-        first: u64,
         nature: Nature,
     ) -> Self {
         Client {
@@ -125,7 +152,8 @@ impl Client {
             core,
             peer,
             socket,
-            truth,
+            follows: vec![home],
+            left: Vec::new(),
             echo,
             chat,
             nature,
@@ -140,10 +168,10 @@ impl Client {
             logged_out: 0,
             pings: VecDeque::new(),
             new_marks: Vec::new(),
-            first,
-            next: first,
             inbox: Vec::new(),
+            position: 0,
             log_bytes: 0,
+            asked: false,
             greeted: false,
             closed: false,
             closed_with: None,
@@ -223,19 +251,42 @@ impl Client {
             None
         } else {
             server_frame(bytes).map(|frame| {
+                self.forget_left();
                 self.check_frame(rng, frame, socket, view);
                 frame.len
             })
         };
+        self.position += used.unwrap_or(0) as u64;
         self.inbox = inbox;
         used
+    }
+
+    /// What it has left is heard no more once all has come that was under way.
+    fn forget_left(&mut self) {
+        let position = self.position;
+        let may_come = |limit: u64| position < limit;
+        self.follows
+            .retain(|follow| follow.left_at.is_none_or(may_come));
+    }
+
+    /// The topic where it speaks.
+    pub(crate) fn home(&self) -> usize {
+        self.follows[0].truth
+    }
+
+    /// What it follows now.
+    pub(crate) fn following(&self) -> impl Iterator<Item = &Follow> {
+        self.follows.iter().filter(|f| f.left_at.is_none())
     }
 
     fn check_greeting(&mut self, head: &[u8], view: &View<'_>) {
         let head = std::str::from_utf8(head).expect("a head is text");
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        let epoch = format!("\r\nFanfare-Epoch: {:016x}\r\n", view.truth.epoch);
-        let offset = format!("\r\nFanfare-Offset: {}\r\n", self.first);
+        let epoch = format!(
+            "\r\nFanfare-Epoch: {:016x}\r\n",
+            view.truths[self.home()].epoch
+        );
+        let offset = format!("\r\nFanfare-Offset: {}\r\n", self.follows[0].first);
         assert!(head.contains(&epoch), "{head} lacks {epoch}");
         assert!(head.contains(&offset), "{head} lacks {offset}");
         let chat = head.contains("\r\nSec-WebSocket-Protocol: chat\r\n");
@@ -265,44 +316,85 @@ impl Client {
             }
         };
         match frame.opcode {
-            1 if frame.payload.starts_with(b"{\"gap\":") => self.check_gap(frame.payload, view),
+            1 if frame.payload.starts_with(b"{\"gap\":") => {
+                self.check_gap(frame.payload, socket, view)
+            }
             1 | 2 => {
-                self.step_over_own(view.truth);
-                let Some(message) = view.truth.message(self.next) else {
-                    panic!("{} hears what nobody said: {frame:?}", self.name());
-                };
-                let same = (message.opcode, &message.payload[..]) == (frame.opcode, payload);
-                assert!(
-                    same,
-                    "{} is at offset {}, which is {:?}, but hears {:?}",
-                    self.name(),
-                    self.next,
-                    message.by,
-                    String::from_utf8_lossy(payload)
-                );
+                self.hear(frame.opcode, payload, view);
                 self.log_bytes += frame.len as u64;
-                self.next += 1;
             }
             8 => self.check_close(rng, frame.payload, socket, view),
-            9 => assert!(frame.payload.is_empty(), "a ping of ours is empty"),
+            9 => {
+                assert!(frame.payload.is_empty(), "a ping of ours is empty");
+                self.asked = true;
+            }
             10 => self.check_pong(frame.payload, socket, view),
             other => panic!("the server sends opcode {other}"),
         }
     }
 
+    /// A message is the next one of some topic that it follows.
+    fn hear(&mut self, opcode: u8, payload: &[u8], view: &View<'_>) {
+        let before = self.follows[0].next;
+        self.step_over_own(view.truths);
+        let stepped = std::mem::replace(&mut self.follows[0].next, before);
+        for (at, follow) in self.follows.iter_mut().enumerate() {
+            if at == 0 {
+                follow.next = stepped;
+            }
+            let next = view.truths[follow.truth].message(follow.next);
+            let is_next = |m: &Message| m.opcode == opcode && m.payload == payload;
+            if next.is_some_and(is_next) {
+                follow.next += 1;
+                return;
+            }
+            if at == 0 {
+                follow.next = before;
+            }
+        }
+        let next: Vec<_> = self
+            .follows
+            .iter()
+            .map(|follow| {
+                let message = view.truths[follow.truth].message(follow.next);
+                (follow, message.map(|message| message.by))
+            })
+            .collect();
+        panic!(
+            "{} is at {next:?}, but hears {:?}",
+            self.name(),
+            String::from_utf8_lossy(payload)
+        );
+    }
+
     /// Its own messages are not to be heard.
-    pub(crate) fn step_over_own(&mut self, truth: &Truth) {
+    pub(crate) fn step_over_own(&mut self, truths: &[Truth]) {
         let own = |message: &Message| matches!(message.by, By::Client { id, .. } if id == self.id);
-        while !self.echo && !self.chat && truth.message(self.next).is_some_and(own) {
-            self.next += 1;
+        let home = &mut self.follows[0];
+        let truth = &truths[home.truth];
+        while !self.echo && !self.chat && truth.message(home.next).is_some_and(own) {
+            home.next += 1;
         }
     }
 
-    fn is_behind(&self, view: &View<'_>) -> bool {
+    /// It may have been found too far behind in one of its topics.
+    fn is_behind(&self, socket: &Socket, view: &View<'_>) -> bool {
+        self.follows.iter().any(|f| self.lags(f, socket, view))
+    }
+
+    fn lags(&self, follow: &Follow, socket: &Socket, view: &View<'_>) -> bool {
         // It may since have been sent the rest of the frame that it was in.
-        let began = self.next.saturating_sub(1).max(self.first);
-        let behind = view.truth.head - view.truth.position(began);
+        let began = follow.next.saturating_sub(1).max(follow.first);
+        let truth = &view.truths[follow.truth];
+        let behind = truth.head - truth.position(began);
         behind > view.settings.lag_bytes_max as u64
+            || (behind > 0 && (view.tight || self.stalls(socket, view)))
+    }
+
+    /// Its socket has taken nothing for long.
+    fn stalls(&self, socket: &Socket, view: &View<'_>) -> bool {
+        let stalled_ms = socket.stalled_ms_max.max(view.now_ms - socket.accepted_ms);
+        stalled_ms + LATE_MS_MAX >= view.settings.stall_ms_max
     }
 
     /// What it has begun to say behind its last whole message came long ago.
@@ -311,10 +403,12 @@ impl Client {
         let whole_end = whole.map_or(0, |said| said.end);
         let mut later = socket.deliveries.iter();
         let begun = later.find(|(delivered, _)| *delivered > whole_end);
-        begun.is_some_and(|(_, at_ms)| view.now_ms - at_ms >= view.settings.message_ms_max)
+        begun.is_some_and(|(_, at_ms)| {
+            view.now_ms - at_ms + LATE_MS_MAX >= view.settings.message_ms_max
+        })
     }
 
-    fn check_gap(&mut self, payload: &[u8], view: &View<'_>) {
+    fn check_gap(&mut self, payload: &[u8], socket: &Socket, view: &View<'_>) {
         assert_eq!(view.settings.lag_policy, LagPolicy::Skip);
         let text = std::str::from_utf8(payload).expect("a notice is text");
         let number = |name: &str| -> u64 {
@@ -322,24 +416,37 @@ impl Client {
             let end = rest.find(|c: char| !c.is_ascii_digit()).expect("an end");
             rest[..end].parse().expect("a number")
         };
-        assert!(text.contains(&format!("\"epoch\":\"{:016x}\"", view.truth.epoch)));
         let (from, to) = (number("\"from\":"), number("\"to\":"));
+        let names = |follow: &Follow| {
+            let epoch = view.truths[follow.truth].epoch;
+            text.contains(&format!("\"epoch\":\"{epoch:016x}\""))
+        };
+        // A notice may have been on its way when it left the topic.
+        let is_late = |(follow, newest): &(Follow, u64)| names(follow) && to <= *newest;
+        let late = self.left.iter().any(is_late);
+        let before = self.follows.clone();
+        self.step_over_own(view.truths);
+        let stepped = std::mem::replace(&mut self.follows, before);
+        let at = (0..stepped.len()).find(|at| {
+            let (before, now) = (&self.follows[*at], &stepped[*at]);
+            names(now) && (before.next..=now.next).contains(&from)
+        });
+        let Some(at) = at else {
+            assert!(late, "{} is at {:?}: {text}", self.name(), self.follows);
+            return;
+        };
         assert!(
-            self.is_behind(view) || view.settings.stall_ms_max < 60_000,
+            self.lags(&self.follows[at], socket, view) || late,
             "{} skips but is not behind",
             self.name()
         );
-        let before = self.next;
-        self.step_over_own(view.truth);
+        let follow = &mut self.follows[at];
         assert!(
-            (before..=self.next).contains(&from),
-            "{} is at {before} to {}: {text}",
-            self.name(),
-            self.next
+            from <= to && to < view.truths[follow.truth].next(),
+            "{text}"
         );
-        assert!(from <= to && to < view.truth.next(), "{text}");
         assert_eq!(number("\"missed\":"), to + 1 - from, "{text}");
-        self.next = to + 1;
+        follow.next = to + 1;
     }
 
     /// Pongs come in order, and no backlog holds them up: between a ping's
@@ -354,8 +461,10 @@ impl Client {
             if mark != end {
                 continue;
             }
+            let truths = self.follows.iter().map(|follow| &view.truths[follow.truth]);
+            let frame_bytes_max = truths.map(|truth| truth.frame_bytes_max).max();
             let limit =
-                limit.expect("the ping has been received") + view.truth.frame_bytes_max as u64;
+                limit.expect("the ping has been received") + frame_bytes_max.unwrap_or(0) as u64;
             let may_be_paused = !self.said.is_empty() && view.settings.ahead_bytes_max < 1 << 20;
             assert!(
                 self.log_bytes <= limit || may_be_paused,
@@ -380,17 +489,25 @@ impl Client {
             (Some(1000), "bye") => self.fate == Fate::Quit && all_published,
             (Some(1001), reason) if reason.starts_with("the server is stopping, retry in ") => {
                 // The lag policy holds to the end.
-                let behind = self.is_behind(view) || view.settings.stall_ms_max < 60_000;
-                self.step_over_own(view.truth);
-                let reached = |drained| self.next > drained || behind;
+                let behind = self.is_behind(socket, view);
+                self.step_over_own(view.truths);
+                let drained = view.drained.expect("nobody else says goodbye");
+                let reached = |follow: &Follow| {
+                    let newest = drained.get(follow.truth).copied().unwrap_or(0);
+                    follow.next > newest || behind
+                };
                 assert!(
-                    view.drained.is_some_and(reached),
-                    "{} is owed more",
-                    self.name()
+                    self.following().all(reached),
+                    "{} is owed more: {:?}",
+                    self.name(),
+                    self.follows
                 );
                 true
             }
-            (Some(1008), r) if r.starts_with("idle:") => silent_ms >= view.settings.idle_ms_max,
+            (Some(1008), r) if r.starts_with("idle:") => {
+                silent_ms + LATE_MS_MAX >= view.settings.idle_ms_max && self.asked
+            }
+            (Some(1013), r) if r.starts_with("stall:") => self.stalls(socket, view),
             (Some(1008), r) if r.starts_with("slow:") => self.is_slow(socket, view),
             (Some(1008), r) if r.starts_with("rate:") => {
                 view.settings.inbound_messages_per_s_max > 0
@@ -398,8 +515,7 @@ impl Client {
             (Some(1008), r) if r.starts_with("control flood:") => {
                 self.pings.iter().map(|(p, _)| p.len() + 2).sum::<usize>() > 60_000
             }
-            (Some(1013), "lag: too far behind the topic") => self.is_behind(view),
-            (Some(1013), r) if r.starts_with("stall:") => view.settings.stall_ms_max < 60_000,
+            (Some(1013), "lag: too far behind the topic") => self.is_behind(socket, view),
             (Some(1013), r) if r.contains("partial messages") => {
                 view.settings.partial_bytes_max < 1 << 20
             }
@@ -412,11 +528,12 @@ impl Client {
         assert!(
             explained,
             "{} is closed with {code:?} {reason:?}, it has said {} of which {} were published, \
-             silent {silent_ms} ms, behind: {}",
+             silent {silent_ms} ms, behind: {}, {:?}",
             self.name(),
             self.said.len(),
             self.published,
-            self.is_behind(view)
+            self.is_behind(socket, view),
+            (&self.follows, &self.left)
         );
         let answers = matches!(self.fate, Fate::Open | Fate::Quit | Fate::Wrong(..));
         if answers && !self.nature.rude {
@@ -436,11 +553,12 @@ impl Client {
             || socket.died
             || self.fate != Fate::Open
             || self.nature.sluggard
-            || settings.stall_ms_max < 60_000
+            || self.stalls(socket, view)
             || view.drained.is_some()
-            || self.is_behind(view)
+            || self.is_behind(socket, view)
             || self.is_slow(socket, view)
-            || socket.silent_ms_max.max(view.now_ms - socket.delivered_ms) >= settings.idle_ms_max
+            || socket.silent_ms_max.max(view.now_ms - socket.delivered_ms) + LATE_MS_MAX
+                >= settings.idle_ms_max
             || settings.inbound_messages_per_s_max > 0
             || settings.partial_bytes_max < 1 << 20;
         assert!(self.closed || cause, "{} is cut off", self.name());
@@ -455,7 +573,10 @@ impl Client {
         };
         format!(
             "client {} ({kind}, core {}, topic {}, {:?})",
-            self.id, self.core, self.truth, self.fate
+            self.id,
+            self.core,
+            self.home(),
+            self.fate
         )
     }
 }

@@ -72,6 +72,10 @@ pub struct Socket {
     pub deliveries: Vec<(u64, u64)>,
     /// The longest time between two deliveries.
     pub silent_ms_max: u64,
+    /// When bytes were last accepted from the server, and the longest time
+    /// between that happening twice.
+    pub accepted_ms: u64,
+    pub stalled_ms_max: u64,
     /// Where in what the client sends its pings end; the second is what the
     /// server had sent or was sending when it received that byte.
     pub marks: VecDeque<(u64, Option<u64>)>,
@@ -202,6 +206,7 @@ impl Kernel {
             inbound_max,
             outbound_max,
             delivered_ms: self.now_ms.load(Ordering::Relaxed),
+            accepted_ms: self.now_ms.load(Ordering::Relaxed),
             ..Socket::default()
         });
         self.sockets.len() - 1
@@ -231,6 +236,14 @@ impl Kernel {
     /// Where the server side of a socket is.
     pub(crate) fn place(&self, socket: usize) -> Option<(usize, u32)> {
         self.sockets[socket].place
+    }
+
+    /// Bytes that the client is sent whatever the server does from now on.
+    pub(crate) fn under_way(&self, socket: usize) -> u64 {
+        let sending = self.sockets[socket]
+            .place
+            .and_then(|(core, slot)| self.sides[core].slots[slot as usize].sending);
+        self.sockets[socket].accepted + u64::from(sending.unwrap_or(0))
     }
 
     /// How many sides there are; the next one gets that number.
@@ -341,6 +354,9 @@ impl Kernel {
             }
             peer.outbound.extend(&piece[..takes]);
             peer.accepted += takes as u64;
+            let now_ms = self.now_ms.load(Ordering::Relaxed);
+            peer.stalled_ms_max = peer.stalled_ms_max.max(now_ms - peer.accepted_ms);
+            peer.accepted_ms = now_ms;
             Ok(takes as u32)
         };
         let held = match (mode, result) {

@@ -5,12 +5,20 @@ use fastrand::Rng;
 
 use crate::kernel::Faults;
 
+/// A core that looks at the clock later than this was kept from doing so. By so
+/// much it may think that more time has passed.
+pub(crate) const LATE_MS_MAX: u64 = 1000;
+
 /// The circumstances of one run.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub settings: Settings,
     pub faults: Faults,
     pub topics: usize,
+    /// Clients follow many of them.
+    pub many: bool,
+    /// There is hardly more memory for logs than they must have.
+    pub tight: bool,
     /// Slots of each core.
     pub slots: u32,
     /// Clients that are connected at a time, and all in all.
@@ -56,23 +64,35 @@ impl Plan {
         // A few bytes at a time, long messages would take for ever.
         let longest = if faults.buffer_bytes == 3 { 2 } else { 4 };
         let message_bytes_max = pick(rng, &[200, 1 << 10, 4 << 10, 80 << 10][..longest]);
-        let log_bytes_max = (lag_bytes_max + message_bytes_max) * 8 + (256 << 10);
+        let many = rng.u8(..) < 90;
+        let topics = if many {
+            rng.usize(2..=50)
+        } else {
+            rng.usize(1..=4)
+        };
+        let tight = rng.u8(..) < 60;
+        let mut log_bytes_max = (lag_bytes_max + message_bytes_max) * 8 + (256 << 10);
+        let mut log_bytes_total_max = log_bytes_max * topics.max(4) * 2;
+        if tight {
+            log_bytes_max = (lag_bytes_max + message_bytes_max) * 2 + (64 << 10);
+            log_bytes_total_max = log_bytes_max * pick(rng, &[1, 2]) + topics * 8 * 2048;
+        }
         let (ping_interval_ms, idle_ms_max) =
-            pick(rng, &[(30_000, 120_000), (300, 1_000), (1_000, 900)]);
+            pick(rng, &[(30_000, 120_000), (700, 2_500), (4_000, 2_500)]);
         let settings = Settings {
             cores: rng.usize(1..=3),
             connections_per_address_max: pick(rng, &[3, 1000]),
             idle_ms_max,
             ping_interval_ms,
             message_bytes_max,
-            stall_ms_max: pick(rng, &[60_000, 60_000, 700]),
             message_ms_max: pick(rng, &[60_000, 60_000, 2_000]),
             partial_bytes_max: pick(rng, &[message_bytes_max + 1024, 1 << 20]),
             inbound_messages_per_s_max: pick(rng, &[0, 0, 0, 5]),
             inbound_bytes_per_s_max: 0,
-            topics_max: pick(rng, &[2, 100]),
+            topics_max: if many { 100 } else { pick(rng, &[2, 100]) },
+            stall_ms_max: pick(rng, &[60_000, 60_000, 2_500]),
             log_bytes_max,
-            log_bytes_total_max: log_bytes_max * 8,
+            log_bytes_total_max,
             lag_bytes_max,
             ahead_bytes_max: pick(rng, &[1 << 10, 4 << 10, 1 << 20]),
             lag_policy: pick(rng, &[LagPolicy::Close, LagPolicy::Skip]),
@@ -90,7 +110,9 @@ impl Plan {
         Plan {
             settings,
             faults,
-            topics: rng.usize(1..=4),
+            topics,
+            many,
+            tight,
             slots: pick(rng, &[2, 6, 20]),
             clients_max,
             connects_max: clients_max * 3,
