@@ -1,7 +1,8 @@
 //! `cargo bench` measures all of it in some minutes; `cargo bench -- mask`,
-//! or any other part of a name, only that. Peers run beside us where they can.
+//! or any other part of a name, only that. Peers run beside us where they can. A
+//! table of all of it ends the run; `--features plots` has criterion draw as well.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cpu_time::CpuTime;
 use criterion::Criterion;
@@ -15,10 +16,12 @@ mod log;
 mod mask;
 mod null_ring;
 mod reader;
+mod summary;
 mod tape;
 mod utf8;
 
 fn main() {
+    let began = SystemTime::now();
     let mut criterion = Criterion::default()
         .with_measurement(CpuTime)
         .warm_up_time(Duration::from_millis(150))
@@ -35,4 +38,5 @@ fn main() {
     fanout::bench(&mut criterion);
     deflate::bench(&mut criterion);
     criterion.final_summary();
+    summary::print(began);
 }

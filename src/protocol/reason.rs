@@ -145,6 +145,35 @@ const UNSUPPORTED_DATA: u16 = 1003;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::http::Reject;
+
+    /// How many variants an enum has, by its source; those of a list of their own,
+    /// in round brackets, do not count.
+    fn variants(source: &str, name: &str) -> usize {
+        let (_, body) = source.split_once(&format!("pub enum {name} {{")).unwrap();
+        let (body, _) = body.split_once("\n}").unwrap();
+        let is_variant = |line: &&str| {
+            let line = line.strip_prefix("    ").unwrap_or_default();
+            let behind = line.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+            let named = line.starts_with(|c: char| c.is_ascii_uppercase());
+            named && (behind == "," || behind.starts_with(" {"))
+        };
+        body.lines().filter(is_variant).count()
+    }
+
+    /// The lists give each its place in the counters; one that is missing there would
+    /// end the daemon when it first happens.
+    #[test]
+    fn the_lists_name_every_reason() {
+        let rejects = include_str!("http/reject.rs");
+        let faults = include_str!("ws/fault.rs");
+        assert_eq!(
+            variants(include_str!("reason.rs"), "CloseReason"),
+            OWN.len()
+        );
+        assert_eq!(variants(rejects, "Reject"), Reject::ALL.len());
+        assert_eq!(variants(faults, "Fault"), Fault::ALL.len());
+    }
 
     #[test]
     fn every_reason_has_a_place_a_label_and_a_code_that_may_be_sent() {
