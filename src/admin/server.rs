@@ -227,14 +227,14 @@ fn run(
         let mut serving = JoinSet::new();
         for (socket, guard) in served {
             let routes = routes::router(hub.clone(), exposition.clone(), guard);
-            let stopping = stopping.clone();
+            let (hub, stopping) = (hub.clone(), stopping.clone());
             match socket {
                 Bound::Tcp(listener) => {
                     listener.set_nonblocking(true)?;
                     let listener = TcpListener::from_std(listener)?;
                     serving.spawn_local(async move {
                         let accept = async || listener.accept().await.map(|(stream, _)| stream);
-                        serve(accept, routes, stopping).await;
+                        serve(accept, hub, routes, stopping).await;
                     });
                 }
                 Bound::Unix(listener, file) => {
@@ -242,7 +242,7 @@ fn run(
                     let listener = UnixListener::from_std(listener)?;
                     serving.spawn_local(async move {
                         let accept = async || listener.accept().await.map(|(stream, _)| stream);
-                        serve(accept, routes, stopping).await;
+                        serve(accept, hub, routes, stopping).await;
                         drop(file);
                     });
                 }
@@ -255,6 +255,7 @@ fn run(
 
 async fn serve<S>(
     accept: impl AsyncFn() -> io::Result<S>,
+    hub: Arc<Hub>,
     routes: Router,
     mut stopping: watch::Receiver<()>,
 ) where
@@ -278,7 +279,10 @@ async fn serve<S>(
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept admin connections at the moment");
+                let line = &hub.complaints().admin_accepting;
+                if let Some(held_back) = line.admit(hub.now_ms()) {
+                    tracing::warn!(%error, held_back, "cannot accept admin connections at the moment");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -160,7 +160,7 @@ settings! {
         metrics: Vec<Place> = "off", AddressesOrOff, Restart,
             "Addresses for health and metrics alone, read without a token; may be among the others'";
         admin_token_file: Option<PathBuf> = "", File, Restart,
-            "File whose trimmed content is the token that requests to admin and api must bear; read again when it changes";
+            "File whose trimmed content, as it is at the time, is the token that requests to admin and api must bear";
         origins: Origins = "", Origins, Reload,
             "Origins whose pages may connect; if empty, only pages from the host itself";
         hosts: Hosts = "", Hosts, Reload,

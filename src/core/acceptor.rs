@@ -130,7 +130,10 @@ impl Acceptor {
                 }
                 Err(error) if is_about_the_peer(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections at the moment");
+                    let line = &self.hub.complaints().accepting;
+                    if let Some(held_back) = line.admit(self.hub.now_ms()) {
+                        tracing::warn!(%error, held_back, "cannot accept connections at the moment");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -32,6 +32,9 @@ impl From<Refusal> for Reject {
 /// The counts behind the connection limits.
 #[derive(Debug, Default)]
 pub struct Admission {
+    /// Handshakes that there are descriptors for, if that is known; those beyond are
+    /// told so, for which some are left.
+    handshakes_room: Option<usize>,
     connections: AtomicUsize,
     handshakes: AtomicUsize,
     addresses: Mutex<HashMap<IpAddr, Held>>,
@@ -46,6 +49,14 @@ struct Held {
 }
 
 impl Admission {
+    /// Counts where connections in their handshake can have so many descriptors.
+    pub fn with_descriptors(descriptors: usize) -> Self {
+        Admission {
+            handshakes_room: Some((descriptors - descriptors / 4).max(1)),
+            ..Admission::default()
+        }
+    }
+
     /// Counts a new connection, which is in its handshake. Whose it is may not
     /// be known yet: see [`Admission::name`].
     ///
@@ -53,7 +64,8 @@ impl Admission {
     /// The limit that it would pass; nothing is counted then.
     pub fn enter(&self, settings: &Settings) -> Result<(), Refusal> {
         take(&self.connections, settings.connections_max).map_err(|()| Refusal::Connections)?;
-        if take(&self.handshakes, settings.handshakes_max).is_err() {
+        let room = self.handshakes_room.unwrap_or(usize::MAX);
+        if take(&self.handshakes, settings.handshakes_max.min(room)).is_err() {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return Err(Refusal::Handshakes);
         }
@@ -178,6 +190,15 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn handshakes_are_no_more_than_there_are_descriptors_for() {
+        let (admission, limits) = (Admission::with_descriptors(4), limits(9, 9, 9));
+        for _ in 0..3 {
+            assert_eq!(admission.enter(&limits), Ok(()));
+        }
+        assert_eq!(admission.enter(&limits), Err(Refusal::Handshakes));
     }
 
     #[test]

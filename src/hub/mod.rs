@@ -108,7 +108,7 @@ impl Hub {
             .map(|_| Mailbox::new(clock.now_ms()))
             .collect();
         Ok(Arc::new(Hub {
-            admission: Admission::default(),
+            admission: Admission::with_descriptors(descriptors::guests_max(settings.cores)),
             uncompressed: Uncompressed::default(),
             complaints: Complaints::default(),
             live: Live::new(settings),

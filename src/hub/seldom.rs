@@ -17,6 +17,10 @@ pub struct Seldom {
 pub struct Complaints {
     /// An address is at a limit of its own.
     pub address: Seldom,
+    /// A core cannot accept.
+    pub accepting: Seldom,
+    /// An admin listener cannot.
+    pub admin_accepting: Seldom,
     /// A page of a foreign origin has asked.
     pub origin: Seldom,
     /// A name was asked for that is none of ours.
