@@ -41,6 +41,7 @@ check-config
 .YS
 .SY fanfare
 probe
+.RI [ OPTIONS ]
 .YS
 .SY fanfare
 upgrade

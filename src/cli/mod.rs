@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-use crate::config::{self, Reload, Settings};
+use crate::config::{self, LogFormat, Reload, Settings};
 use crate::lines::last_words;
 
 /// What the commands call. Errors are sentences for the person at the terminal.
@@ -67,15 +67,22 @@ fn serve(matches: &ArgMatches, serve: fn(Settings, Reload) -> Result<(), String>
         Ok(started) => started,
         Err(sentence) => return fail(EXIT_FAILED, &sentence),
     };
+    let is_json = settings.log_format == LogFormat::Json;
     let matches = matches.clone();
     let reload = Reload {
         read: Box::new(move || config::from_matches(&matches)),
         log: Box::new(log),
     };
     let served = serve(settings, reload);
+    // Whoever collects lines of JSON is to find no other ones between them.
+    let is_told = is_json && tracing::enabled!(tracing::Level::ERROR);
+    if let (Err(sentence), true) = (&served, is_told) {
+        tracing::error!("{sentence}");
+    }
     lines.flush(LAST_WORDS);
     match served {
         Ok(()) => ExitCode::SUCCESS,
+        Err(_) if is_told => ExitCode::from(EXIT_FAILED),
         Err(sentence) => fail(EXIT_FAILED, &sentence),
     }
 }

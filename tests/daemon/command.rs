@@ -137,6 +137,26 @@ fn the_probe_says_what_the_kernel_offers() {
 }
 
 #[test]
+fn the_reason_of_a_failed_start_is_json_where_the_log_is() {
+    let daemon = Daemon::start(&[]);
+    let address = daemon.addresses[0].to_string();
+    let words = [
+        "--listen",
+        &address,
+        "--admin",
+        "off",
+        "--log-format",
+        "json",
+    ];
+    let (code, out, err) = fanfare(&words);
+    assert_eq!((code, &out[..]), (Some(1), ""));
+    assert!(err.contains("address already in use"), "{err}");
+    for line in err.lines() {
+        assert!(line.starts_with('{') && line.ends_with('}'), "{line}");
+    }
+}
+
+#[test]
 fn log_lines_are_json_where_that_is_asked_for() {
     let daemon = Daemon::start_as(command(&["--log-format", "json"]));
     daemon.connect("/");
