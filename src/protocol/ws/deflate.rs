@@ -166,9 +166,10 @@ impl Deflater {
         } else {
             self.compress.reset();
         }
-        // Longer than the message is of no use, so this much is enough; the
-        // tail is cut off again.
-        let room = message.len() + TAIL.len();
+        // There is room for all that comes out, though longer than the message is
+        // of no use: what a stream could not write stays in it when it is reset,
+        // and after some such messages it panics for lack of room.
+        let room = message.len() + message.len() / 16 + 64;
         self.out.clear();
         self.out.reserve(room);
         let status = self
@@ -177,6 +178,10 @@ impl Deflater {
             .ok()?;
         let all_in = self.compress.total_in() == message.len() as u64;
         let flushed = status == Status::Ok && self.out.ends_with(&TAIL);
+        if !(all_in && flushed) {
+            // It holds something back.
+            self.compress = Compress::new_with_window_bits(self.level, false, window_bits);
+        }
         let len = self.out.len().checked_sub(TAIL.len())?;
         let shorter = all_in && flushed && len < message.len();
         shorter.then(|| &self.out[..len])

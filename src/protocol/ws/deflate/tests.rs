@@ -185,3 +185,19 @@ fn a_window_goes_on_in_another_process() {
     assert_eq!(second.window(), &long[100_000 - 32_768..]);
     assert_eq!(Inflater::resume(second.window()).window(), second.window());
 }
+
+#[test]
+fn messages_that_do_not_shrink_leave_nothing_behind() {
+    let mut random = fastrand::Rng::with_seed(11);
+    for len in [1, 100, 1024, 5_000, 70_000] {
+        for bits in [9, WINDOW_BITS_MAX] {
+            let mut deflater = Deflater::new(1 + random.u32(..9));
+            for _ in 0..300 {
+                let message: Vec<u8> = (0..len).map(|_| random.u8(..)).collect();
+                assert!(deflater.deflate(&message, bits).is_none(), "{len} bytes");
+            }
+            let repeated = vec![b'a'; len + 50];
+            assert!(deflater.deflate(&repeated, bits).is_some());
+        }
+    }
+}
