@@ -152,7 +152,7 @@ fn a_proxy_on_a_unix_socket_may_name_its_client() {
 
 #[test]
 fn a_slow_reader_on_a_unix_socket_loses_nothing_whatever_zero_copy_is_set_to() {
-    for zerocopy in ["auto", "never"] {
+    for zerocopy in ["auto", "always", "never"] {
         let (_folder, path, word) = socket();
         let daemon = Daemon::start(&["--listen", &word, "--zerocopy", zerocopy]);
         let mut local = connect(&path, "/", &[]);
