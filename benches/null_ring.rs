@@ -97,5 +97,9 @@ impl Ring for NullRing {
         false
     }
 
+    fn refusals(&self) -> u64 {
+        0
+    }
+
     fn tidy(&mut self) {}
 }

@@ -1,8 +1,9 @@
 //! Binding listening sockets: what the public and the other listeners share.
 
+use std::env;
 use std::fs::{self, Permissions};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -39,7 +40,27 @@ impl BindError {
     }
 }
 
+/// Finds out whether nobody else has the address; a port 0 becomes a real one. With
+/// SO_REUSEPORT alone a second daemon would silently share a port with the first.
+/// Where a socket at one of `others` is in the way, that is our own, of the process
+/// before this one, and so is the address.
+///
+/// # Errors
+/// Those of `bind`, for [`BindError::tcp`].
+pub fn claim(address: SocketAddr, others: &[Place]) -> io::Result<SocketAddr> {
+    let place = Place::from(address);
+    if others.iter().any(|other| other.overlaps(&place)) {
+        return Ok(address);
+    }
+    let bound = tcp(address, false)?.local_addr()?;
+    Ok(bound.as_socket().expect("it is an IP address"))
+}
+
 /// A TCP socket on `address` that does not listen yet.
+///
+/// A daemon that a service manager starts takes an address that the machine does not
+/// have yet, as at boot; nobody would be there to try again. Where a person starts it,
+/// such an address is more likely a slip.
 ///
 /// # Errors
 /// Those of `bind`, for [`BindError::tcp`].
@@ -54,7 +75,24 @@ pub fn tcp(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     if shared {
         socket.set_reuse_port(true)?;
     }
-    socket.bind(&address.into())?;
+    match socket.bind(&address.into()) {
+        Err(error)
+            if error.kind() == io::ErrorKind::AddrNotAvailable
+                && env::var_os("NOTIFY_SOCKET").is_some() =>
+        {
+            if !shared {
+                tracing::warn!(
+                    "this machine does not have that address yet: {address} is served once it has"
+                );
+            }
+            match address {
+                SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+                SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+            }
+            socket.bind(&address.into())?;
+        }
+        bound => bound?,
+    }
     Ok(socket)
 }
 
@@ -83,14 +121,39 @@ pub fn place_of(socket: &OwnedFd) -> io::Result<Option<Place>> {
     })
 }
 
+/// Where sockets are bound, as far as that can be told.
+pub fn places_of<'a>(sockets: impl Iterator<Item = &'a OwnedFd>) -> Vec<Place> {
+    let places = sockets.filter_map(|socket| place_of(socket).ok().flatten());
+    places.collect()
+}
+
+/// Removes the files of Unix sockets that nobody is to connect to any more.
+pub fn remove_files(sockets: &[OwnedFd]) {
+    for place in places_of(sockets.iter()) {
+        if let Place::Unix(path) = place
+            && let Ok(mut file) = inherit(&path)
+        {
+            file.take();
+        }
+    }
+}
+
+/// Ends sockets that another process has had, so that nobody gets to them by any
+/// handle that may be left.
+pub fn end(sockets: Vec<OwnedFd>) {
+    remove_files(&sockets);
+    for socket in sockets {
+        // It may have ended by itself.
+        let _ = SockRef::from(&socket).shutdown(Shutdown::Both);
+    }
+}
+
 /// Takes from `inherited` the socket that is bound where `wanted` says; any port
 /// does for port 0.
 pub fn take_inherited(inherited: &mut Vec<OwnedFd>, wanted: &Place) -> Option<OwnedFd> {
-    let fits = |socket: &OwnedFd| match (wanted, place_of(socket).ok().flatten()) {
-        (Place::Tcp(wanted), Some(Place::Tcp(bound))) if wanted.port() == 0 => {
-            wanted.ip() == bound.ip()
-        }
-        (wanted, bound) => bound.as_ref() == Some(wanted),
+    let fits = |socket: &OwnedFd| {
+        let bound = place_of(socket).ok().flatten();
+        bound.is_some_and(|bound| bound == *wanted || wanted.admits(&bound))
     };
     let at = inherited.iter().position(fits)?;
     Some(inherited.swap_remove(at))
@@ -102,11 +165,21 @@ pub struct SocketFile {
     path: PathBuf,
     /// Device and inode: what has come to lie at the path since is not ours.
     id: (u64, u64),
+    /// It is still another process's, which needs it if this one fails.
+    lent: bool,
+}
+
+impl SocketFile {
+    /// From here on the file is this process's to remove.
+    pub fn take(&mut self) {
+        self.lent = false;
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).ok() == Some(self.id)
+        if !self.lent
+            && identity(&self.path).ok() == Some(self.id)
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the socket");
@@ -151,6 +224,7 @@ fn bind_unix(path: &Path, mode: u32, backlog: i32) -> io::Result<(Socket, Socket
     let file = SocketFile {
         path: path.to_owned(),
         id: identity(path)?,
+        lent: false,
     };
     // Before it listens, so that nobody else gets in between.
     fs::set_permissions(path, Permissions::from_mode(mode))?;
@@ -158,7 +232,8 @@ fn bind_unix(path: &Path, mode: u32, backlog: i32) -> io::Result<(Socket, Socket
     Ok((socket, file))
 }
 
-/// The file of a Unix socket that another process has bound.
+/// The file of a Unix socket that another process has bound. It is left alone until
+/// [`SocketFile::take`].
 ///
 /// # Errors
 /// A sentence, when the file is gone: then nobody gets to the socket any more.
@@ -167,6 +242,7 @@ pub fn inherit(path: &Path) -> Result<SocketFile, BindError> {
         Ok(id) => Ok(SocketFile {
             path: path.to_owned(),
             id,
+            lent: true,
         }),
         Err(error) => Err(BindError::unix(path, &error)),
     }

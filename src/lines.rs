@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -76,6 +76,12 @@ impl Lines {
         queue.lines.push_back(line.into());
         drop(queue);
         self.0.filled.notify_one();
+    }
+
+    /// Makes these the lines that [`exit`] waits for.
+    pub fn keep(&self) {
+        // The first log of a process is its only one.
+        let _ = LOG.set(self.clone());
     }
 
     /// Waits until all lines are written, but not for longer than `patience`.
@@ -169,6 +175,19 @@ pub fn last_words(text: String, patience: Duration) {
         Ok(_) => drop(waiting.recv_timeout(patience)),
         Err(error) => tracing::error!(%error, "cannot start a thread"),
     }
+}
+
+/// The log of this process, once it has one.
+static LOG: OnceLock<Lines> = OnceLock::new();
+/// How long the end of the process waits for its last lines.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Ends the process once its last lines are written, as far as somebody takes them.
+pub fn exit(status: i32) -> ! {
+    if let Some(lines) = LOG.get() {
+        lines.flush(LAST_WORDS);
+    }
+    std::process::exit(status)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
@@ -54,7 +55,11 @@ const SOCKET_MODE: u32 = 0o600;
 
 /// The bound listeners beside the public ones, which do not serve yet.
 #[derive(Debug)]
-pub struct Listeners(Vec<Listener>);
+pub struct Listeners {
+    all: Vec<Listener>,
+    /// Those of another process that are not served any more.
+    left: Vec<OwnedFd>,
+}
 
 #[derive(Debug)]
 struct Listener {
@@ -73,11 +78,17 @@ enum Bound {
 
 impl Listeners {
     /// Takes the addresses that the settings name, from among the `inherited`
-    /// sockets of another process where they are there; the others are closed.
+    /// sockets of another process where they are there; the others end when these
+    /// are started. All sockets that the other process has, of any kind, are at
+    /// `others`.
     ///
     /// # Errors
     /// A sentence about the token file or an address.
-    pub fn bind(settings: &Settings, mut inherited: Vec<OwnedFd>) -> Result<Self, String> {
+    pub fn bind(
+        settings: &Settings,
+        mut inherited: Vec<OwnedFd>,
+        others: &[Place],
+    ) -> Result<Self, String> {
         let token = settings.admin_token().map_err(|error| error.to_string())?;
         let file = settings.admin_token_file.clone();
         let token = file
@@ -90,12 +101,10 @@ impl Listeners {
                 (place, roles, socket)
             })
             .collect();
-        // Before anything is bound in their place.
-        drop(inherited);
         let listeners = wanted.into_iter().map(|(place, roles, socket)| {
             let (socket, place) = match socket {
-                Some(socket) => inherit(socket, &place),
-                None => bound(&place),
+                Some(socket) => inherit(socket, &place, others),
+                None => bound(&place, others),
             }
             .map_err(|error| error.to_string())?;
             let guard = Guard::new(token.clone(), &place, roles);
@@ -106,7 +115,10 @@ impl Listeners {
                 guard,
             })
         });
-        listeners.collect::<Result<_, _>>().map(Listeners)
+        Ok(Listeners {
+            all: listeners.collect::<Result<_, String>>()?,
+            left: inherited,
+        })
     }
 
     /// Further handles on the sockets, for another process.
@@ -118,7 +130,7 @@ impl Listeners {
             Bound::Tcp(socket) => socket.as_fd().try_clone_to_owned(),
             Bound::Unix(socket, _) => socket.as_fd().try_clone_to_owned(),
         };
-        self.0.iter().map(share).collect()
+        self.all.iter().map(share).collect()
     }
 
     /// Serves from now on; `None` if there is nothing to serve.
@@ -126,13 +138,21 @@ impl Listeners {
     /// # Errors
     /// A sentence, when the thread cannot be had.
     pub fn start(self, hub: Arc<Hub>) -> Result<Option<Server>, String> {
-        if self.0.is_empty() {
+        bind::end(self.left);
+        if self.all.is_empty() {
             return Ok(None);
         }
         let (alive, stopping) = watch::channel(());
         let mut served = Vec::new();
-        for listener in self.0 {
+        for mut listener in self.all {
             let (place, roles) = (listener.place, listener.roles);
+            match &mut listener.socket {
+                // Where another process listened, it does not do so yet.
+                Bound::Tcp(socket) => SockRef::from(&*socket)
+                    .listen(BACKLOG)
+                    .map_err(|error| format!("cannot listen on {place}: {error}"))?,
+                Bound::Unix(_, file) => file.take(),
+            }
             let shown = match place {
                 Place::Tcp(address) => format!("http://{address}/"),
                 Place::Unix(_) => place.to_string(),
@@ -152,12 +172,15 @@ impl Listeners {
     }
 }
 
-fn bound(place: &Place) -> Result<(Bound, Place), BindError> {
+fn bound(place: &Place, others: &[Place]) -> Result<(Bound, Place), BindError> {
     match place {
         Place::Tcp(address) => {
             let listen = || {
-                let socket = bind::tcp(*address, false)?;
-                socket.listen(BACKLOG)?;
+                let address = bind::claim(*address, others)?;
+                let socket = bind::tcp(address, true)?;
+                if !others.iter().any(|other| other.overlaps(&address.into())) {
+                    socket.listen(BACKLOG)?;
+                }
                 tcp(socket.into())
             };
             listen().map_err(|error| {
@@ -177,7 +200,7 @@ fn bound(place: &Place) -> Result<(Bound, Place), BindError> {
 }
 
 /// The same listener, as another process had it.
-fn inherit(socket: OwnedFd, place: &Place) -> Result<(Bound, Place), BindError> {
+fn inherit(socket: OwnedFd, place: &Place, others: &[Place]) -> Result<(Bound, Place), BindError> {
     match place {
         Place::Tcp(address) => {
             tcp(socket).map_err(|error| BindError::tcp(*address, &error, "a restart"))
@@ -185,7 +208,7 @@ fn inherit(socket: OwnedFd, place: &Place) -> Result<(Bound, Place), BindError> 
         Place::Unix(path) => match bind::inherit(path) {
             Ok(file) => Ok((Bound::Unix(socket.into(), file), place.clone())),
             // Nobody gets to a socket whose file is gone.
-            Err(_) => bound(place),
+            Err(_) => bound(place, others),
         },
     }
 }

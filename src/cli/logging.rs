@@ -22,6 +22,7 @@ pub(super) fn start(
 ) -> Result<(impl Fn(&Settings) + Send + 'static, Lines), String> {
     let (filter, handle) = reload::Layer::new(filter(settings));
     let (layer, lines) = layer(settings.log_format)?;
+    lines.keep();
     let started = tracing_subscriber::registry()
         .with(layer)
         .with(filter)

@@ -70,6 +70,7 @@ fn serve(matches: &ArgMatches, serve: fn(Settings, Reload) -> Result<(), String>
     let is_json = settings.log_format == LogFormat::Json;
     let matches = matches.clone();
     let reload = Reload {
+        has_file: matches.get_one::<PathBuf>(config::CONFIG_OPTION).is_some(),
         read: Box::new(move || config::from_matches(&matches)),
         log: Box::new(log),
     };

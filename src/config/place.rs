@@ -73,6 +73,16 @@ impl Place {
         }
     }
 
+    /// Whether this place, with port 0, may become `bound`.
+    pub fn admits(&self, bound: &Place) -> bool {
+        match (self, bound) {
+            (Place::Tcp(wanted), Place::Tcp(bound)) => {
+                wanted.port() == 0 && wanted.ip() == bound.ip()
+            }
+            _ => false,
+        }
+    }
+
     /// Whether one of the two would be in the other's way.
     pub fn overlaps(&self, other: &Place) -> bool {
         match (self, other) {

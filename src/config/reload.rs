@@ -14,6 +14,8 @@ pub struct Reload {
     pub read: Box<dyn Fn() -> Result<Settings, ConfigError> + Send>,
     /// Makes log lines follow the settings.
     pub log: Box<dyn Fn(&Settings) + Send>,
+    /// There is a file; without one nothing can have changed.
+    pub has_file: bool,
 }
 
 /// What became of new settings.

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{self, Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +45,8 @@ const FULL_PAUSE: Duration = Duration::from_millis(10);
 const LEAD_MAX: u64 = 16;
 /// How long it leaves them to others. Then it takes one: the others may be busy.
 const STEP_BACK: Duration = Duration::from_millis(2);
+/// How long somebody may take to ask who comes while the daemon stops.
+const STOPPING_TIME: Duration = Duration::from_millis(1000);
 /// The first read of a head; nearly all heads fit.
 const READ_BYTES: usize = 1024;
 
@@ -110,20 +112,10 @@ impl Acceptor {
             if shared && self.leads() {
                 sleep(STEP_BACK).await;
             }
-            let accept = |listener: &Socket| {
-                let unsent_bytes_max = self.hub.settings().unsent_bytes_max;
-                arriving::accept(listener, unsent_bytes_max)
-            };
+            let accept = |listener: &Socket| self.accept_one(listener);
             match listener.next(accept).await {
                 Ok((stream, peer)) => {
-                    let stream = TcpStream::from_std(stream);
-                    let acceptor = self.clone();
-                    acceptor.guests.set(acceptor.guests.get() + 1);
-                    tokio_uring::spawn(async move {
-                        acceptor.clone().receive(stream, peer).await;
-                        acceptor.guests.set(acceptor.guests.get() - 1);
-                        acceptor.nudge.notify_one();
-                    });
+                    self.welcome(stream, peer);
                     // A way through the ring, so that a burst holds up neither
                     // the requests of those before nor the other cores.
                     tokio_uring::no_op().await.ok();
@@ -136,6 +128,35 @@ impl Acceptor {
                     }
                     sleep(ACCEPT_PAUSE).await;
                 }
+            }
+        }
+    }
+
+    fn accept_one(&self, listener: &Socket) -> io::Result<(net::TcpStream, SocketAddr)> {
+        arriving::accept(listener, self.hub.settings().unsent_bytes_max)
+    }
+
+    /// Answers a connection that has just been accepted, in a task of its own.
+    fn welcome(self: &Rc<Self>, stream: net::TcpStream, peer: SocketAddr) {
+        let stream = TcpStream::from_std(stream);
+        let acceptor = self.clone();
+        acceptor.guests.set(acceptor.guests.get() + 1);
+        tokio_uring::spawn(async move {
+            acceptor.clone().receive(stream, peer).await;
+            acceptor.guests.set(acceptor.guests.get() - 1);
+            acceptor.nudge.notify_one();
+        });
+    }
+
+    /// Accepts all who wait in a listener that is about to be closed, which would
+    /// break their connections off.
+    pub(super) fn take_waiting(self: &Rc<Self>, listener: &Socket) {
+        loop {
+            match self.accept_one(listener) {
+                Ok((stream, peer)) => self.welcome(stream, peer),
+                Err(error) if is_about_the_peer(&error) => {}
+                // Nobody waits, or nobody more can be had.
+                Err(_) => return,
             }
         }
     }
@@ -166,13 +187,20 @@ impl Acceptor {
             head_only: false,
             adopted: false,
         };
-        let time = Duration::from_millis(self.hub.settings().handshake_ms_max);
+        let mut time = Duration::from_millis(self.hub.settings().handshake_ms_max);
+        if self.hub.is_stopping() {
+            time = time.min(STOPPING_TIME);
+        }
         let read = timeout(time, self.read_request(&stream, &mut guest)).await;
         let (peer, head_only) = (guest.peer, guest.head_only);
         match read.unwrap_or(Err(Reject::Timeout)) {
             // The peer left before it had asked for anything.
             Ok(None) => {}
             Err(reject) => self.refuse(stream, peer, reject, head_only).await,
+            // Whatever it is: there is another server by then, or a next one here.
+            Ok(Some(_)) if self.hub.is_stopping() => {
+                self.refuse(stream, peer, Reject::Draining, head_only).await;
+            }
             Ok(Some((Opening::Answer(answer), _))) => {
                 self.metrics().pages.add(1);
                 self.answer(stream, answer).await;

@@ -39,7 +39,12 @@ impl<R: Ring> Reactor<R> {
     /// `spread_ms`: this is to be called with every tick, with what is left of
     /// that time and of `drain_ms_max`. With 0 left it is for all who remain.
     pub fn drain(&mut self, spread_ms: u64, patience_ms: u64) {
-        self.state.say_goodbyes(spread_ms, patience_ms);
+        self.state.say_goodbyes(0, spread_ms, patience_ms);
+    }
+
+    /// Says goodbye in the same way to all but `keep` connections.
+    pub fn shed(&mut self, keep: usize, patience_ms: u64) {
+        self.state.say_goodbyes(keep, 0, patience_ms);
     }
 }
 
@@ -203,11 +208,12 @@ impl State {
         self.hub.settings().retry_after_s * 1000 + share_of(spread_ms, number)
     }
 
-    fn say_goodbyes(&mut self, spread_ms: u64, patience_ms: u64) {
+    fn say_goodbyes(&mut self, keep: usize, spread_ms: u64, patience_ms: u64) {
         self.look_at_clock();
         let open =
             |(slot, conn): (u32, &super::conn::Conn)| (conn.phase == Phase::Open).then_some(slot);
-        let everyone: Vec<u32> = self.conns.iter().filter_map(open).collect();
+        let mut everyone: Vec<u32> = self.conns.iter().filter_map(open).collect();
+        everyone.drain(..keep.min(everyone.len()));
         let ticks = 1 + spread_ms / TICK.as_millis() as u64;
         let share = everyone.len().div_ceil(ticks as usize).max(GOODBYES_MIN);
         for slot in everyone.into_iter().take(share) {

@@ -74,6 +74,16 @@ struct SavedSub {
     leaving: bool,
 }
 
+impl SavedSub {
+    fn kind(&self) -> ViewKind {
+        if self.raw {
+            ViewKind::Raw
+        } else {
+            ViewKind::Deflated
+        }
+    }
+}
+
 /// One entry of a lane, and what it waits for: one of the subscriptions, and a
 /// position.
 type SavedEntry = (Vec<u8>, Option<(u32, u64)>);
@@ -165,7 +175,8 @@ impl<R: Ring> Reactor<R> {
     /// it follows. Nothing is asked of the socket before [`Reactor::thaw`].
     ///
     /// # Errors
-    /// What is wrong with the record, or kept the socket out of the ring.
+    /// What is wrong with the record, or kept the socket out of the ring. Nothing of it
+    /// is left here then.
     pub fn restore(
         &mut self,
         socket: &impl AsRawFd,
@@ -174,8 +185,11 @@ impl<R: Ring> Reactor<R> {
     ) -> Result<(), String> {
         self.state.frozen = true;
         let slot = self.state.restore(saved, topics)?;
-        let attached = self.ring.attach(slot, socket);
-        attached.map_err(|error| format!("cannot register a connection: {error}"))
+        self.ring.attach(slot, socket).map_err(|error| {
+            self.state.shut_down(slot);
+            self.state.vacate(slot);
+            format!("cannot register a connection: {error}")
+        })
     }
 }
 
@@ -260,14 +274,14 @@ impl State {
         saved: SavedConn,
         topics: Vec<Option<Arc<Topic>>>,
     ) -> Result<u32, String> {
-        let reader = Reader::restore(saved.reader).ok_or("a reader's state makes no sense")?;
+        let reader = Reader::restore(saved.reader).ok_or("its reader's state makes no sense")?;
         let drain = match saved.drain {
             None => None,
             Some((reason, code)) => Some(Drain {
                 until: Vec::new(),
                 reason: CloseReason::all()
                     .nth(reason.into())
-                    .ok_or("a close reason is unknown")?,
+                    .ok_or("its close reason is unknown")?,
                 code,
             }),
         };
@@ -313,6 +327,13 @@ impl State {
             reader,
             extra: Some(Box::new(extra)),
         };
+        // All that can fail comes before anything is counted.
+        for (sub, topic) in saved.subs.iter().zip(&topics) {
+            let topic = topic.as_ref().ok_or("a topic of it is missing")?;
+            if topic.resume(sub.kind(), sub.cursor).is_none() {
+                return Err("its cursor lies outside a log".into());
+            }
+        }
         let slot = self
             .conns
             .insert(conn)
@@ -361,11 +382,7 @@ impl State {
             many.count += 1;
             self.subs.add(&mut many.list, slot)
         };
-        let kind = if saved.raw {
-            ViewKind::Raw
-        } else {
-            ViewKind::Deflated
-        };
+        let kind = saved.kind();
         if conn.window_bits > 0 && (saved.first || kind == ViewKind::Deflated) {
             topic.add_inflating_reader(conn.window_bits);
         }

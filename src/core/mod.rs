@@ -28,4 +28,4 @@ pub use handover::{SavedConn, SavedCore};
 pub use reactor::{Arrival, Reactor};
 pub use remote::{Command, Installed, Remote};
 pub use rings::Rings;
-pub use thread::{Arrived, Core, Inheritance, Listeners, Plan, slots};
+pub use thread::{Arrived, Core, Go, Inheritance, Listeners, Plan, slots};

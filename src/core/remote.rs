@@ -16,6 +16,8 @@ pub enum Command {
     Freeze(mpsc::Sender<SavedCore>),
     /// Hand out plain descriptors of the sockets in these slots.
     Install(Vec<u32>, mpsc::Sender<Vec<Installed>>),
+    /// Keep so many connections, say goodbye to the others, and tell when they are gone.
+    Shed(usize, mpsc::Sender<()>),
     /// Go on as before.
     Thaw,
     /// End without a word to anybody: the connections live elsewhere.

@@ -40,14 +40,15 @@ pub struct Arrived {
 /// What a core takes over before it serves.
 pub struct Inheritance {
     pub arrivals: mpsc::Receiver<Arrived>,
-    /// Told once all that came has been seated, or what was wrong.
-    pub seated: mpsc::Sender<Result<(), String>>,
-    /// Closed when the other process has let go.
-    pub gate: mpsc::Receiver<Never>,
+    /// Told once all that came has been looked at: why some could not be seated.
+    pub seated: mpsc::Sender<Vec<String>>,
+    /// Says when the other process has let go. Closed without that word, the
+    /// connections are still the other one's.
+    pub gate: mpsc::Receiver<Go>,
 }
 
-/// What is never sent.
-pub enum Never {}
+/// The word that connections are this process's to serve.
+pub struct Go;
 
 /// What a core is made of.
 pub struct Plan {
@@ -55,6 +56,8 @@ pub struct Plan {
     pub hub: Arc<Hub>,
     pub remote: Remote,
     pub listeners: Listeners,
+    /// Those that are not listened on any more: who waits there is the last one.
+    pub left: Listeners,
     /// The service manager has passed the listeners and keeps them.
     pub activated: bool,
     pub abilities: Abilities,
@@ -118,6 +121,7 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
         hub,
         remote,
         listeners,
+        left,
         activated,
         abilities,
         inheritance,
@@ -129,29 +133,39 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
     // Nobody waits any more if the daemon has given up starting.
     let _ = ready.send(());
     drop(ready);
-    if let Some(inheritance) = inheritance {
-        inherit(&mut reactor, inheritance);
+    if let Some(inheritance) = inheritance
+        && !inherit(&mut reactor, inheritance)
+    {
+        return Ok(());
     }
+    let listeners = (listeners, left);
     rings
         .runtime
         .block_on(serve(core, hub, remote, listeners, activated, reactor))
 }
 
-/// Takes connections in and waits until they are this process's to serve.
-fn inherit(reactor: &mut Reactor<Uring>, from: Inheritance) {
-    let seat = |arrived: Arrived| reactor.restore(&arrived.socket, arrived.conn, arrived.topics);
-    let outcome = from.arrivals.iter().try_for_each(seat);
-    // If the daemon has given up, the process ends before it matters.
-    let _ = from.seated.send(outcome);
-    let _ = from.gate.recv();
+/// Takes connections in and waits until they are this process's to serve. False if
+/// they never are: then nothing may be done to any of them.
+fn inherit(reactor: &mut Reactor<Uring>, from: Inheritance) -> bool {
+    let seat = |arrived: Arrived| {
+        let seated = reactor.restore(&arrived.socket, arrived.conn, arrived.topics);
+        seated.err()
+    };
+    let refused = from.arrivals.iter().filter_map(seat).collect();
+    // Nobody waits for this any more if the daemon has given up.
+    let _ = from.seated.send(refused);
+    let Ok(Go) = from.gate.recv() else {
+        return false;
+    };
     reactor.thaw();
+    true
 }
 
 async fn serve(
     core: usize,
     hub: Arc<Hub>,
     remote: Remote,
-    mut listeners: Listeners,
+    (mut listeners, left): (Listeners, Listeners),
     activated: bool,
     reactor: Reactor<Uring>,
 ) -> io::Result<()> {
@@ -165,11 +179,17 @@ async fn serve(
         guests_max: (descriptors::guests_max(hub.settings().cores) / hub.settings().cores).max(1),
     });
     let mut accepting = accept(&acceptor, &listeners)?;
+    for listener in left {
+        listener.set_nonblocking(true)?;
+        acceptor.take_waiting(&listener);
+        end(&listener);
+    }
     let wake = Wake::watch(hub.mailbox(core).wake_fd())?;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut deadline = None;
     let mut moving = Moving::default();
+    let mut closing = false;
     acceptor.reactor.borrow_mut().start();
     loop {
         let mut ticked = false;
@@ -194,6 +214,10 @@ async fn serve(
                     reactor.install(&slots);
                     moving.installing = Some((slots.len(), Vec::new(), reply));
                 }
+                Command::Shed(keep, reply) => {
+                    let drain = Duration::from_millis(hub.settings().drain_ms_max);
+                    moving.shedding = Some((keep, Instant::now() + drain, reply));
+                }
                 Command::Thaw => {
                     moving = Moving::default();
                     reactor.thaw();
@@ -206,14 +230,24 @@ async fn serve(
         if ticked && !reactor.is_frozen() {
             reactor.tick();
         }
+        if let Some((keep, end, _)) = &moving.shedding
+            && !reactor.is_frozen()
+        {
+            reactor.shed(
+                *keep,
+                end.saturating_duration_since(Instant::now()).as_millis() as u64,
+            );
+        }
         if hub.is_stopping() && !reactor.is_frozen() && (ticked || deadline.is_none()) {
             let drain = Duration::from_millis(hub.settings().drain_ms_max);
             let now = Instant::now();
             let end = *deadline.get_or_insert_with(|| {
-                accepting.drain(..).for_each(|task| task.abort());
-                listeners
-                    .drain(..)
-                    .for_each(|socket| close(&socket, activated));
+                if activated && hub.is_followed() {
+                    // Who comes now waits in the service manager's socket for the
+                    // next daemon.
+                    accepting.drain(..).for_each(|task| task.abort());
+                    listeners.clear();
+                }
                 now + drain + 2 * TICK
             });
             let left = end.saturating_duration_since(now + 2 * TICK);
@@ -226,10 +260,20 @@ async fn serve(
             // only when it is about to wait.
             hub.mailbox(core).wake();
         }
-        let guests = acceptor.guests.get();
-        moving.reply(&mut reactor, guests);
-        let is_over = reactor.is_empty() && guests == 0;
-        if deadline.is_some_and(|deadline| is_over || deadline <= Instant::now()) {
+        moving.reply(&mut reactor, acceptor.guests.get());
+        let Some(deadline) = deadline else { continue };
+        let is_late = deadline <= Instant::now();
+        if !closing && (is_late || reactor.is_empty()) {
+            // Nobody is left to wait for, so nobody new is waited for either; who
+            // has come by now is still told so.
+            closing = true;
+            accepting.drain(..).for_each(|task| task.abort());
+            for listener in listeners.drain(..) {
+                acceptor.take_waiting(&listener);
+                close(&listener, activated);
+            }
+        }
+        if is_late || (reactor.is_empty() && acceptor.guests.get() == 0) {
             return Ok(());
         }
     }
@@ -249,10 +293,17 @@ fn accept(acceptor: &Rc<Acceptor>, listeners: &Listeners) -> io::Result<Vec<Acce
 }
 
 /// Ends listening, so that who comes now is refused at once. A socket of the
-/// service manager's lives on, and who comes waits in it for the next daemon.
+/// service manager's lives on, and who comes waits in it for the next daemon. One
+/// that cores share lives on while another core accepts from it.
 fn close(listener: &Socket, activated: bool) {
-    // Closing would not do: a handle is kept for a successor.
-    if !activated && let Err(error) = listener.shutdown(Shutdown::Both) {
+    if !activated && listener.reuse_port().unwrap_or(false) {
+        end(listener);
+    }
+}
+
+/// Closing would not do: a handle is kept for a successor, or by a process before.
+fn end(listener: &Socket) {
+    if let Err(error) = listener.shutdown(Shutdown::Both) {
         tracing::warn!(%error, "cannot end listening");
     }
 }
@@ -265,6 +316,9 @@ struct Moving {
     answering: Option<mpsc::Sender<()>>,
     freezing: Option<mpsc::Sender<SavedCore>>,
     installing: Option<(usize, Vec<Installed>, mpsc::Sender<Vec<Installed>>)>,
+    /// Connections to keep, until when the others may take their goodbye, and who
+    /// is told when they have.
+    shedding: Option<(usize, Instant, mpsc::Sender<()>)>,
 }
 
 impl Moving {
@@ -274,6 +328,13 @@ impl Moving {
             && let Some(reply) = self.answering.take()
         {
             let _ = reply.send(());
+        }
+        if let Some((keep, end, reply)) = self.shedding.take() {
+            if reactor.len() <= keep {
+                let _ = reply.send(());
+            } else {
+                self.shedding = Some((keep, end, reply));
+            }
         }
         if self.freezing.is_some() && reactor.is_still() {
             let reply = self.freezing.take().expect("it is there");
@@ -287,5 +348,45 @@ impl Moving {
                 self.installing = Some((wanted, made, reply));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    #[test]
+    fn a_core_whose_gate_closes_without_a_word_serves_nobody() {
+        let settings = Settings {
+            cores: 1,
+            ..Settings::default()
+        };
+        let hub = Hub::new(settings).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (arrival, arrivals) = mpsc::channel();
+        let (seated, all_seated) = mpsc::channel();
+        let (open, gate) = mpsc::channel();
+        let core = Core::start(Plan {
+            core: 0,
+            remote: Remote::to_all(&hub).remove(0),
+            hub,
+            listeners: vec![listener.into()],
+            left: Vec::new(),
+            activated: false,
+            abilities: crate::ring::Probe::run().unwrap().abilities,
+            inheritance: Some(Inheritance {
+                arrivals,
+                seated,
+                gate,
+            }),
+        });
+        drop(arrival);
+        assert_eq!(all_seated.recv(), Ok(Vec::new()));
+        // The daemon has failed to take over.
+        drop(open);
+        let (ended, end) = mpsc::channel();
+        std::thread::spawn(move || ended.send(core.unwrap().join().is_ok()));
+        assert_eq!(end.recv_timeout(Duration::from_secs(20)), Ok(true));
     }
 }

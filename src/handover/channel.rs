@@ -2,9 +2,8 @@
 //! files.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt::ReceiveTimeout,
@@ -14,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ring::passing;
 
+/// A message and the files that came along.
+pub(super) type Received = (Message, Vec<OwnedFd>);
+
 /// Longer than any message; state goes in a file.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
 
@@ -22,7 +24,6 @@ pub(super) enum Message {
     /// From the predecessor; so many listening sockets follow.
     Hello {
         version: u32,
-        addresses: Vec<SocketAddr>,
         listeners: u32,
         /// The service manager opened them.
         activated: bool,
@@ -44,6 +45,9 @@ pub(super) enum Message {
     /// The predecessor has let go.
     Go,
 }
+
+/// How often somebody who waits looks whether the whole is called off.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One end.
 pub(super) struct Channel(OwnedFd);
@@ -67,18 +71,36 @@ impl Channel {
     }
 
     /// The next message, `None` at the end, within `time`.
-    pub(super) fn receive(
+    pub(super) fn receive(&self, time: Duration) -> Result<Option<Received>, String> {
+        self.receive_unless(time, &|| false)
+    }
+
+    /// The same, unless `called_off` says meanwhile that nobody wants it any more.
+    pub(super) fn receive_unless(
         &self,
         time: Duration,
-    ) -> Result<Option<(Message, Vec<OwnedFd>)>, String> {
-        let limit = TimeVal::new(time.as_secs() as i64, i64::from(time.subsec_micros()));
+        called_off: &dyn Fn() -> bool,
+    ) -> Result<Option<Received>, String> {
+        let end = Instant::now() + time;
+        let slice = LOOK_INTERVAL.min(time);
+        let limit = TimeVal::new(slice.as_secs() as i64, i64::from(slice.subsec_micros()));
         setsockopt(&self.0, ReceiveTimeout, &limit).map_err(|error| error.to_string())?;
         let mut bytes = vec![0; MESSAGE_BYTES_MAX];
-        let received = passing::receive(self.0.as_fd(), &mut bytes);
-        let (len, files) = received.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => "the other process takes too long".to_owned(),
-            _ => format!("cannot receive: {error}"),
-        })?;
+        let (len, files) = loop {
+            if called_off() {
+                return Err("the handover is called off".into());
+            }
+            match passing::receive(self.0.as_fd(), &mut bytes) {
+                Ok(received) => break received,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Err(format!("cannot receive: {error}"));
+                }
+                Err(_) if Instant::now() >= end => {
+                    return Err("the other process takes too long".into());
+                }
+                Err(_) => {}
+            }
+        };
         if len == 0 {
             return Ok(None);
         }

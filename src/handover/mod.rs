@@ -15,17 +15,21 @@
 //!   go, and ends                 --->   thaws, serves
 //! ```
 //!
-//! Until `done` the predecessor can take everything up again, and does so if
-//! the successor fails, dies or takes too long. See `docs/handover.md`.
+//! Until `go` the predecessor can take everything up again, and does so if the
+//! successor fails, dies or takes too long, or if it is told to stop meanwhile. It
+//! kills the successor first and waits for its end: nobody reads from a socket that
+//! another one goes on with. See `docs/handover.md`.
 
 mod channel;
 mod predecessor;
 mod rest;
+mod seats;
 mod state;
 pub mod store;
 mod successor;
 
-pub use predecessor::{Predecessor, hand_over};
+pub use predecessor::{Consent, Predecessor, hand_over};
 pub use rest::write_down;
+pub use seats::Seats;
 pub use state::{State, StateError, Topics, VERSION};
 pub use successor::{Successor, inherit};

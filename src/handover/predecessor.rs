@@ -1,6 +1,5 @@
 //! The side that hands over.
 
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Child, Command as Process};
 use std::sync::Arc;
@@ -27,12 +26,13 @@ pub(super) const DETACH: &str = " detach";
 const START_TIME: Duration = Duration::from_secs(15);
 /// How long a successor may take to have everything.
 const TAKE_TIME: Duration = Duration::from_secs(15);
+/// How long the kernel may take to end a successor that has failed.
+const END_TIME: Duration = Duration::from_secs(5);
 
 /// What a daemon needs to hand over.
 pub struct Predecessor {
     pub hub: Arc<Hub>,
     pub cores: Vec<Remote>,
-    pub addresses: Vec<SocketAddr>,
     pub listeners: Vec<OwnedFd>,
     /// The service manager opened the listeners.
     pub activated: bool,
@@ -40,8 +40,15 @@ pub struct Predecessor {
     pub admin: Vec<OwnedFd>,
     /// The program and its arguments, as they were when this one started.
     pub program: Vec<std::ffi::OsString>,
-    /// Called between `done` and `go`, with the successor's process id.
-    pub before_go: Box<dyn Fn(Pid) + Send + Sync>,
+}
+
+/// Who may call a handover off.
+pub struct Consent<'a> {
+    /// Asked while this process waits for the successor.
+    pub called_off: &'a dyn Fn() -> bool,
+    /// Asked once between `done` and `go`, with the successor's process id. From a
+    /// yes on everything is the successor's.
+    pub let_go: &'a dyn Fn(Pid) -> Result<(), String>,
 }
 
 /// Starts a successor and hands everything to it. On success this process owns
@@ -49,18 +56,20 @@ pub struct Predecessor {
 ///
 /// # Errors
 /// A sentence on what went wrong; then everything goes on here.
-pub fn hand_over(from: &Predecessor) -> Result<(), String> {
+pub fn hand_over(from: &Predecessor, consent: &Consent<'_>) -> Result<Pid, String> {
     let (channel, theirs) = Channel::pair().map_err(|error| error.to_string())?;
     let child = start(from, theirs)?;
-    let successor = meet(&channel, child)?;
-    let outcome = converse(from, &channel, successor);
+    let successor = meet(&channel, child, consent)?;
+    let outcome = converse(from, &channel, successor, consent);
     if let Err(sentence) = outcome {
+        // In this order. The end of the channel tells a successor that this process
+        // is gone and all is its own; and while it lives, this one must not go on.
+        end(successor, &channel);
         drop(channel);
-        end(successor);
         carry_on(&from.hub, &from.cores);
         return Err(sentence);
     }
-    Ok(())
+    Ok(successor)
 }
 
 fn start(from: &Predecessor, theirs: OwnedFd) -> Result<Child, String> {
@@ -78,8 +87,8 @@ fn start(from: &Predecessor, theirs: OwnedFd) -> Result<Child, String> {
 }
 
 /// The process id of the successor, which `child` has started and left behind.
-fn meet(channel: &Channel, mut child: Child) -> Result<Pid, String> {
-    let answer = channel.receive(START_TIME);
+fn meet(channel: &Channel, mut child: Child, consent: &Consent<'_>) -> Result<Pid, String> {
+    let answer = channel.receive_unless(START_TIME, consent.called_off);
     // It has done its part, or never will.
     let _ = child.kill();
     let status = child.wait().map_err(|error| error.to_string())?;
@@ -91,25 +100,40 @@ fn meet(channel: &Channel, mut child: Child) -> Result<Pid, String> {
     }
 }
 
-/// Nothing is left for a successor to do that has failed.
-fn end(successor: Pid) {
+/// Nothing is left for a successor to do that has failed. Returns when it has ended:
+/// it is nobody's child here, but the channel ends with it, as it alone has the
+/// other end.
+fn end(successor: Pid, channel: &Channel) {
     match kill(successor, Signal::SIGKILL) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(error) => tracing::error!(%successor, %error, "cannot end the successor"),
     }
+    let deadline = Instant::now() + END_TIME;
+    // What it said before, and that it broke off, comes first.
+    while !matches!(channel.receive(END_TIME), Ok(None)) {
+        if Instant::now() >= deadline {
+            return tracing::error!(%successor, "the successor does not end though it was killed");
+        }
+    }
 }
 
-fn converse(from: &Predecessor, channel: &Channel, successor: Pid) -> Result<(), String> {
+fn converse(
+    from: &Predecessor,
+    channel: &Channel,
+    successor: Pid,
+    consent: &Consent<'_>,
+) -> Result<(), String> {
+    let expect = |wanted, time| expect(channel, wanted, time, consent);
     send_listeners(from, channel)?;
-    expect(channel, &Message::Ready, START_TIME)?;
+    expect(&Message::Ready, START_TIME)?;
     let hub = &from.hub;
     let silent_since = Instant::now();
     let cores = come_to_rest(hub, &from.cores)?;
     let state = memory_file(&write_down(hub, &cores))?;
     channel.send(&Message::State, &[state])?;
     send_sockets(&from.cores, channel, &cores)?;
-    expect(channel, &Message::Done, TAKE_TIME)?;
-    (from.before_go)(successor);
+    expect(&Message::Done, TAKE_TIME)?;
+    (consent.let_go)(successor)?;
     channel.send(&Message::Go, &[])?;
     tracing::info!(
         connections = cores.iter().map(|core| core.conns.len()).sum::<usize>(),
@@ -123,7 +147,6 @@ fn converse(from: &Predecessor, channel: &Channel, successor: Pid) -> Result<(),
 fn send_listeners(from: &Predecessor, channel: &Channel) -> Result<(), String> {
     let hello = Message::Hello {
         version: VERSION,
-        addresses: from.addresses.clone(),
         listeners: from.listeners.len() as u32,
         activated: from.activated,
     };
@@ -134,8 +157,13 @@ fn send_listeners(from: &Predecessor, channel: &Channel) -> Result<(), String> {
     channel.send(&Message::Admin, &from.admin)
 }
 
-fn expect(channel: &Channel, wanted: &Message, time: Duration) -> Result<(), String> {
-    match channel.receive(time)? {
+fn expect(
+    channel: &Channel,
+    wanted: &Message,
+    time: Duration,
+    consent: &Consent<'_>,
+) -> Result<(), String> {
+    match channel.receive_unless(time, consent.called_off)? {
         Some((message, _)) if message == *wanted => Ok(()),
         Some((Message::Failed(sentence), _)) => Err(format!("the successor says: {sentence}")),
         Some((message, _)) => Err(format!("the successor said {message:?}, not {wanted:?}")),

@@ -22,12 +22,62 @@ const FREEZE_TIME: Duration = Duration::from_secs(2);
 /// Stops accepting, lets handshakes end and freezes all connections. From then
 /// on clients hear nothing, until somebody thaws.
 pub(super) fn come_to_rest(hub: &Hub, cores: &[Remote]) -> Result<Vec<SavedCore>, String> {
+    stop_accepting(cores);
+    freeze(hub, cores)
+}
+
+/// The same with `room` connections at most: the others are told to come back first.
+pub(super) fn come_to_rest_with(
+    hub: &Hub,
+    cores: &[Remote],
+    room: usize,
+) -> Result<Vec<SavedCore>, String> {
+    stop_accepting(cores);
+    shed(hub, cores, room)?;
+    freeze(hub, cores)
+}
+
+fn stop_accepting(cores: &[Remote]) {
     let answered = ask(cores, Command::StopAccepting);
     let end = Instant::now() + HANDSHAKES_TIME;
     for reply in answered {
         // Who takes longer is left behind.
         let _ = reply.recv_timeout(end.saturating_duration_since(Instant::now()));
     }
+}
+
+/// Says goodbye to as many connections as there are beyond `room`, each core to its
+/// share of them.
+fn shed(hub: &Hub, cores: &[Remote], room: usize) -> Result<(), String> {
+    let held: Vec<usize> = hub
+        .mailboxes()
+        .iter()
+        .map(|core| core.metrics.connections.get() as usize)
+        .collect();
+    let all: usize = held.iter().sum();
+    if all <= room {
+        return Ok(());
+    }
+    hub.set_leaving(all - room);
+    let tell = |(core, held): (&Remote, &usize)| {
+        let (reply, receiver) = mpsc::channel();
+        // Rounded down, so that all shares together are within the room.
+        let keep = (*held as u128 * room as u128 / all as u128) as usize;
+        core.send(Command::Shed(keep, reply));
+        receiver
+    };
+    let replies: Vec<_> = cores.iter().zip(&held).map(tell).collect();
+    let drain = Duration::from_millis(hub.settings().drain_ms_max);
+    let end = Instant::now() + drain + FREEZE_TIME;
+    for reply in replies {
+        reply
+            .recv_timeout(end.saturating_duration_since(Instant::now()))
+            .map_err(|_| "a core did not part from those who do not fit")?;
+    }
+    Ok(())
+}
+
+fn freeze(hub: &Hub, cores: &[Remote]) -> Result<Vec<SavedCore>, String> {
     hub.set_frozen(true);
     let replies = ask(cores, Command::Freeze);
     let still = replies.iter().map(|reply| reply.recv_timeout(FREEZE_TIME));

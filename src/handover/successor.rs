@@ -3,16 +3,15 @@
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{Read, Seek};
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use super::channel::{Channel, Message};
 use super::predecessor::{DETACH, VARIABLE};
+use super::seats::Seats;
 use super::state::{State, Topics, VERSION};
-use crate::core::{Arrived, SavedConn};
 use crate::hub::Hub;
 use crate::ring::passing;
 
@@ -22,7 +21,6 @@ const STEP_TIME: Duration = Duration::from_secs(20);
 /// A daemon that has been started to take over from another.
 pub struct Successor {
     channel: Channel,
-    pub addresses: Vec<SocketAddr>,
     pub listeners: Vec<OwnedFd>,
     /// The service manager opened the listeners.
     pub activated: bool,
@@ -47,7 +45,6 @@ pub fn inherit() -> Result<Option<Successor>, String> {
     let socket = passing::inherited(number).map_err(|error| format!("{VARIABLE}: {error}"))?;
     let mut successor = Successor {
         channel: Channel::new(socket),
-        addresses: Vec::new(),
         listeners: Vec::new(),
         activated: false,
         admin: Vec::new(),
@@ -62,10 +59,13 @@ pub fn inherit() -> Result<Option<Successor>, String> {
 /// it when stopping, but kills it at once.
 fn detach(number: &str) -> Result<Infallible, String> {
     let again = || {
-        Command::new(std::env::current_exe()?)
-            .args(std::env::args_os().skip(1))
-            .env(VARIABLE, number)
-            .spawn()
+        let mut arguments = std::env::args_os();
+        let mut program = Command::new(std::env::current_exe()?);
+        if let Some(called) = arguments.next() {
+            // By the name that the next successor, too, is to be looked up by.
+            program.arg0(called);
+        }
+        program.args(arguments).env(VARIABLE, number).spawn()
     };
     again().map_err(|error| format!("cannot start this program again: {error}"))?;
     std::process::exit(0)
@@ -78,7 +78,6 @@ impl Successor {
         let (hello, _) = self.next(|message| matches!(message, Message::Hello { .. }))?;
         let Message::Hello {
             version,
-            addresses,
             listeners,
             activated,
         } = hello
@@ -93,7 +92,6 @@ impl Successor {
             self.fail(&sentence);
             return Err(sentence);
         }
-        self.addresses = addresses;
         self.activated = activated;
         while self.listeners.len() < listeners as usize {
             let (_, files) = self.next(|message| matches!(message, Message::Sockets(_)))?;
@@ -112,17 +110,12 @@ impl Successor {
             .send(&Message::Failed(sentence.to_owned()), &[]);
     }
 
-    /// Takes topics and connections over, once the cores wait for them behind
-    /// `cores`. Returns when the predecessor has let go.
+    /// Takes topics and connections over, all of them or none. Returns when the
+    /// predecessor has let go.
     ///
     /// # Errors
     /// A sentence; the predecessor then goes on.
-    pub fn take_over(
-        &self,
-        hub: &Hub,
-        cores: Vec<mpsc::Sender<Arrived>>,
-        seated: &mpsc::Receiver<Result<(), String>>,
-    ) -> Result<usize, String> {
+    pub fn take_over(&self, hub: &Hub, mut seats: Seats) -> Result<usize, String> {
         self.channel.send(&Message::Ready, &[])?;
         let state = self.receive_state()?;
         for topic in &state.topics {
@@ -137,18 +130,16 @@ impl Successor {
                 let conn = conns
                     .next()
                     .ok_or("there are more sockets than connections")?;
-                seat(&topics, &cores, conn, file)?;
+                seats.give(&topics, conn, file)?;
             }
         }
-        let waiting = cores.len();
-        drop(cores);
-        for _ in 0..waiting {
-            let outcome = seated.recv_timeout(STEP_TIME);
-            outcome.map_err(|_| "a core does not take its connections")??;
+        if let Some(sentence) = seats.settle()?.pop() {
+            return Err(sentence);
         }
         self.channel.send(&Message::Done, &[])?;
         match self.channel.receive(STEP_TIME) {
-            // Gone is gone: nobody else has the connections now.
+            // A predecessor that goes on kills this process before it closes the
+            // channel. So it has died, and nobody else has the connections now.
             Ok(Some((Message::Go, _)) | None) => Ok(count),
             Ok(Some((message, _))) => Err(format!("the predecessor said {message:?}")),
             Err(sentence) => Err(sentence),
@@ -172,22 +163,4 @@ impl Successor {
             None => Err("the predecessor has ended".to_owned()),
         }
     }
-}
-
-/// Gives a connection to the core that is to have it.
-fn seat(
-    topics: &Topics,
-    cores: &[mpsc::Sender<Arrived>],
-    conn: SavedConn,
-    socket: OwnedFd,
-) -> Result<(), String> {
-    let topics = topics.of(&conn);
-    let core = &cores[conn.core as usize % cores.len()];
-    let arrived = Arrived {
-        conn,
-        socket,
-        topics,
-    };
-    core.send(arrived)
-        .map_err(|_| "a core has ended".to_owned())
 }

@@ -6,6 +6,7 @@ mod clock;
 pub mod codec;
 pub mod descriptors;
 mod live;
+mod losses;
 mod mailbox;
 pub mod metrics;
 mod quiet;
@@ -18,6 +19,8 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use nix::unistd::Pid;
 
 use self::codec::Codec;
 use crate::config::{Changes, Settings};
@@ -32,6 +35,7 @@ use self::quiet::Quiet;
 
 pub use admission::{Admission, Refusal};
 pub use clock::Clock;
+pub use losses::{Losses, Lost};
 pub use mailbox::Mailbox;
 pub use relief::Relief;
 pub use seldom::Complaints;
@@ -59,11 +63,14 @@ pub struct Hub {
     complaints: Complaints,
     ready: AtomicBool,
     stopping: AtomicBool,
+    /// Another daemon is about to be started in place of the one that stops.
+    followed: AtomicBool,
     /// Connections there were when the daemon began to stop.
     leaving: AtomicUsize,
     /// A successor is about to take over: nothing may change.
     frozen: AtomicBool,
     upgrade: OnceLock<Box<Upgrade>>,
+    losses: Losses,
     clock: Clock,
     /// Messages published by others than subscribers.
     posted: AtomicU64,
@@ -90,7 +97,18 @@ pub enum PublishError {
 }
 
 /// What hands everything over to a newer process; see [`Hub::upgrade`].
-pub type Upgrade = dyn Fn() -> Result<(), String> + Send + Sync;
+pub type Upgrade = dyn Fn() -> Result<Pid, UpgradeError> + Send + Sync;
+
+/// Why nothing was handed over. Everything goes on as it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpgradeError {
+    /// It was not the time for it.
+    #[error("{0}")]
+    Refused(String),
+    /// It was tried.
+    #[error("{0}")]
+    Failed(String),
+}
 
 impl Hub {
     /// # Errors
@@ -121,9 +139,11 @@ impl Hub {
             cores: cores.map_err(|error| format!("cannot make an eventfd: {error}"))?,
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            followed: AtomicBool::new(false),
             leaving: AtomicUsize::new(0),
             frozen: AtomicBool::new(false),
             upgrade: OnceLock::new(),
+            losses: Losses::default(),
             clock,
             posted: AtomicU64::new(0),
             codec: Mutex::default(),
@@ -409,13 +429,21 @@ impl Hub {
     }
 
     /// Starts the program anew and hands everything over to it. Returns once
-    /// that is done; this process then has nothing left to do and ends soon.
+    /// that is done, and which process serves then; this one has nothing left to do
+    /// and ends soon.
     ///
     /// # Errors
     /// A sentence on what went wrong; then everything goes on here.
-    pub fn upgrade(&self) -> Result<(), String> {
-        let upgrade = self.upgrade.get();
-        upgrade.ok_or("the daemon is still starting")?()
+    pub fn upgrade(&self) -> Result<Pid, UpgradeError> {
+        match self.upgrade.get() {
+            Some(upgrade) => upgrade(),
+            None => Err(UpgradeError::Refused("the daemon is still starting".into())),
+        }
+    }
+
+    /// What could not be taken over from a daemon that had ended.
+    pub fn losses(&self) -> &Losses {
+        &self.losses
     }
 
     /// Lets go of history that is too old, and of topics that nobody needs.
@@ -495,12 +523,23 @@ impl Hub {
         self.settings().drain_ms_max.max(leaving / 2)
     }
 
-    /// Makes every core say goodbye and end.
-    pub fn stop(&self) {
-        let connections = self.admission.connections();
+    /// So many connections are about to be told to come back.
+    pub fn set_leaving(&self, connections: usize) {
         self.leaving.store(connections, Ordering::Relaxed);
+    }
+
+    /// Makes every core say goodbye and end. `followed` is whether another daemon
+    /// is about to be started in place of this one.
+    pub fn stop(&self, followed: bool) {
+        self.set_leaving(self.admission.connections());
+        self.followed.store(followed, Ordering::Relaxed);
         self.stopping.store(true, Ordering::Release);
         self.wake_all();
+    }
+
+    /// Another daemon is about to be started in place of the one that stops.
+    pub fn is_followed(&self) -> bool {
+        self.followed.load(Ordering::Relaxed)
     }
 
     pub fn is_stopping(&self) -> bool {

@@ -15,51 +15,15 @@ use std::os::fd::OwnedFd;
 
 use socket2::{SockRef, Socket};
 
-use super::listen::{Bound, listen};
-use crate::bind::{self, SocketFile};
+use super::listen::Bound;
+use crate::bind;
 use crate::config::Place;
-use crate::core::Listeners;
-
-/// The places that `sockets` listen on, and each core's listeners. Unless the
-/// service manager opened them, `places` that are not among them are opened too.
-///
-/// # Errors
-/// A sentence about a socket that cannot be served, or a place that cannot be
-/// had.
-pub(super) fn adopt(
-    sockets: Vec<OwnedFd>,
-    activated: bool,
-    places: &[Place],
-    cores: usize,
-) -> Result<Bound, String> {
-    let mut bound = deal(sockets, cores)?;
-    if !activated {
-        let is_port_0 = |place: &Place| matches!(place, Place::Tcp(at) if at.port() == 0);
-        let is_new = |place: &&Place| !is_port_0(place) && !bound.places.contains(place);
-        let fresh: Vec<Place> = places.iter().filter(is_new).cloned().collect();
-        let more = listen(&fresh, cores).map_err(|error| error.to_string())?;
-        bound.files = bound.places.iter().filter_map(file_of).collect();
-        bound.places.extend(more.places);
-        bound.files.extend(more.files);
-        for (core, sockets) in bound.listeners.iter_mut().zip(more.listeners) {
-            core.extend(sockets);
-        }
-    }
-    Ok(bound)
-}
-
-/// The file of a Unix socket is this process's to remove, as the socket is.
-fn file_of(place: &Place) -> Option<SocketFile> {
-    match place {
-        Place::Tcp(_) => None,
-        Place::Unix(path) => bind::inherit(path)
-            .inspect_err(|error| tracing::warn!("a socket has lost its file: {error}"))
-            .ok(),
-    }
-}
 
 /// Deals the sockets out so that each has a core and each core has every place.
-fn deal(sockets: Vec<OwnedFd>, cores: usize) -> Result<Bound, String> {
+///
+/// # Errors
+/// A sentence about a socket that cannot be served.
+pub(super) fn deal(sockets: Vec<OwnedFd>, cores: usize) -> Result<Bound, String> {
     let mut places: Vec<(Place, Vec<OwnedFd>)> = Vec::new();
     for socket in sockets {
         let place = bind::place_of(&socket)
@@ -75,7 +39,7 @@ fn deal(sockets: Vec<OwnedFd>, cores: usize) -> Result<Bound, String> {
             None => places.push((place, vec![socket])),
         }
     }
-    let mut listeners: Vec<Listeners> = (0..cores).map(|_| Vec::new()).collect();
+    let mut bound = Bound::new(cores);
     for (place, sockets) in &places {
         let refused = |error| format!("cannot accept on the passed socket for {place}: {error}");
         for turn in 0..sockets.len().max(cores) {
@@ -85,14 +49,11 @@ fn deal(sockets: Vec<OwnedFd>, cores: usize) -> Result<Bound, String> {
                 // Accepted connections inherit it, as from a socket of our own.
                 socket.set_tcp_nodelay(true).map_err(refused)?;
             }
-            listeners[turn % cores].push(socket);
+            bound.listeners[turn % cores].push(socket);
         }
     }
-    Ok(Bound {
-        places: places.into_iter().map(|(place, _)| place).collect(),
-        listeners,
-        files: Vec::new(),
-    })
+    bound.places = places.into_iter().map(|(place, _)| place).collect();
+    Ok(bound)
 }
 
 #[cfg(test)]

@@ -33,39 +33,110 @@ pub(super) struct Bound {
     pub(super) listeners: Vec<Listeners>,
     /// Of the Unix sockets, removed with this.
     pub(super) files: Vec<SocketFile>,
+    /// Those of `listeners` that do not listen yet, as another process does so there.
+    later: Vec<Socket>,
+    /// Those of another process that are not listened on any more.
+    pub(super) left: Vec<OwnedFd>,
+    /// Places that could not be had.
+    pub(super) lost: usize,
 }
 
-/// Binds all places for all cores.
-///
-/// # Errors
-/// The first place that cannot be had, and why.
-pub(super) fn listen(places: &[Place], cores: usize) -> Result<Bound, BindError> {
-    let mut bound = Bound {
-        listeners: (0..cores).map(|_| Vec::new()).collect(),
-        ..Bound::default()
-    };
-    for place in places {
+impl Bound {
+    /// Nothing yet.
+    pub(super) fn new(cores: usize) -> Self {
+        Bound {
+            listeners: (0..cores).map(|_| Vec::new()).collect(),
+            ..Bound::default()
+        }
+    }
+
+    /// Binds a place for all cores. Sockets of the process before this one, if there
+    /// is one, are at `others`.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub(super) fn open(&mut self, place: &Place, others: &[Place]) -> Result<(), BindError> {
         match place {
             Place::Tcp(address) => {
                 let refused = |error| BindError::tcp(*address, &error, "--listen");
-                let address = claim(*address).map_err(refused)?;
-                for core in &mut bound.listeners {
-                    core.push(bind(address).map_err(refused)?);
-                }
-                bound.places.push(address.into());
+                let address = bind::claim(*address, others).map_err(refused)?;
+                let place = Place::from(address);
+                let later = others.iter().any(|other| other.overlaps(&place));
+                let sockets = self.listeners.iter().map(|_| bind(address, later));
+                let sockets = sockets.collect::<io::Result<Vec<_>>>().map_err(refused)?;
+                self.deal(sockets, later).map_err(refused)?;
+                self.places.push(place);
             }
             Place::Unix(path) => {
                 let (socket, file) = bind::unix(path, SOCKET_MODE, BACKLOG)?;
-                for core in &mut bound.listeners {
-                    let shared = socket.try_clone();
-                    core.push(shared.map_err(|error| BindError::unix(path, &error))?);
-                }
-                bound.files.push(file);
-                bound.places.push(place.clone());
+                let refused = |error| BindError::unix(path, &error);
+                self.share_out(socket).map_err(refused)?;
+                self.files.push(file);
+                self.places.push(place.clone());
             }
         }
+        Ok(())
     }
-    Ok(bound)
+
+    /// Keeps the `sockets` of another process of ours, which are bound at `place`.
+    ///
+    /// # Errors
+    /// Why one of them cannot be had.
+    pub(super) fn keep(&mut self, place: Place, sockets: Vec<OwnedFd>) -> Result<(), BindError> {
+        let mut sockets: Vec<_> = sockets.into_iter().map(Socket::from).collect();
+        match &place {
+            Place::Tcp(address) => {
+                let refused = |error| BindError::tcp(*address, &error, "--listen");
+                let more = self.listeners.len().saturating_sub(sockets.len());
+                let more = (0..more).map(|_| bind(*address, true));
+                let more = more.collect::<io::Result<Vec<_>>>().map_err(refused)?;
+                self.deal(sockets, false).map_err(refused)?;
+                self.deal(more, true).map_err(refused)?;
+            }
+            Place::Unix(path) => {
+                let refused = |error| BindError::unix(path, &error);
+                let socket = sockets.pop().expect("a group has a socket");
+                self.files.push(bind::inherit(path)?);
+                self.share_out(socket).map_err(refused)?;
+            }
+        }
+        self.places.push(place);
+        Ok(())
+    }
+
+    /// Deals sockets out, first to those cores that have fewest.
+    fn deal(&mut self, sockets: Vec<Socket>, later: bool) -> io::Result<()> {
+        for socket in sockets {
+            if later {
+                self.later.push(socket.try_clone()?);
+            }
+            let core = self.listeners.iter_mut().min_by_key(|core| core.len());
+            core.expect("there is a core").push(socket);
+        }
+        Ok(())
+    }
+
+    /// All cores accept from one socket.
+    fn share_out(&mut self, socket: Socket) -> io::Result<()> {
+        for core in &mut self.listeners {
+            core.push(socket.try_clone()?);
+        }
+        Ok(())
+    }
+
+    /// Everything is this process's now: all that is bound listens from here on, and
+    /// the files of Unix sockets are its own to remove. To be called before anybody
+    /// accepts.
+    pub(super) fn take(&mut self) {
+        for socket in self.later.drain(..) {
+            if let Err(error) = socket.listen(BACKLOG) {
+                tracing::error!(%error, "cannot listen where another process did before");
+                self.lost += 1;
+            }
+        }
+        self.files.iter_mut().for_each(SocketFile::take);
+        bind::remove_files(&self.left);
+    }
 }
 
 /// Further handles on all sockets, for a successor.
@@ -74,24 +145,28 @@ pub(super) fn share(listeners: &[Listeners]) -> io::Result<Vec<OwnedFd>> {
     listeners.iter().flatten().map(share).collect()
 }
 
-/// Finds out whether the address is free. With SO_REUSEPORT alone a second
-/// daemon would silently share the port with the first.
-fn claim(address: SocketAddr) -> io::Result<SocketAddr> {
-    let bound = bind::tcp(address, false)?.local_addr()?;
-    Ok(bound.as_socket().expect("it is an IP address"))
-}
-
-fn bind(address: SocketAddr) -> io::Result<Socket> {
+/// A core's socket, which may not listen before `later`.
+fn bind(address: SocketAddr, later: bool) -> io::Result<Socket> {
     let socket = bind::tcp(address, true)?;
     // Accepted connections inherit it: a frame does not wait for the next one.
     socket.set_tcp_nodelay(true)?;
-    socket.listen(BACKLOG)?;
+    if !later {
+        socket.listen(BACKLOG)?;
+    }
     Ok(socket)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn listen(places: &[Place], cores: usize) -> Result<Bound, BindError> {
+        let mut bound = Bound::new(cores);
+        for place in places {
+            bound.open(place, &[])?;
+        }
+        Ok(bound)
+    }
 
     fn places(words: &[&str]) -> Vec<Place> {
         let place = |word: &&str| Place::parse(word).unwrap();

@@ -5,41 +5,42 @@
 //! serve` and `fanfare probe`.
 
 mod activation;
+mod adoption;
 mod announce;
 mod container;
+mod course;
 mod housekeeping;
 mod listen;
 mod memory;
 mod notify;
 mod probing;
+mod program;
 mod restart;
 mod signals;
 mod watchdog;
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::sync::{Arc, mpsc};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::SigSet;
+use socket2::Socket;
 
+use self::course::Course;
 use self::housekeeping::Housekeeping;
+use self::listen::Bound;
 use self::notify::Notifier;
 pub use self::probing::probe;
+use self::signals::{Obedience, Signals};
 use self::watchdog::Watchdog;
 use crate::admin;
-use crate::bind::SocketFile;
-use crate::config::{self, Place, Reload, Settings};
-use crate::core::{Arrived, Core, Inheritance, Listeners, Plan, Remote, slots};
+use crate::bind;
+use crate::config::{self, Reload, Settings};
+use crate::core::{Core, Go, Inheritance, Plan, Remote, slots};
 use crate::handover::store::{Passed, Stored};
-use crate::handover::{self, Predecessor, Successor};
-use crate::hub::Hub;
+use crate::handover::{self, Predecessor, Seats, Successor};
+use crate::hub::{Hub, Lost};
 use crate::ring::{Abilities, LockedMemory, Probe};
-
-/// Time to answer who asked for a handover.
-const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Where topics and connections come from that another process had.
 enum Origin {
@@ -70,9 +71,7 @@ fn run(
     let Begun {
         kernel,
         signals,
-        places,
-        listeners,
-        files,
+        mut bound,
         activated,
         admin,
         notifier,
@@ -86,7 +85,7 @@ fn run(
             .settings()
             .listen
             .iter()
-            .any(|place| !places.contains(place))
+            .any(|place| !bound.places.contains(place))
     {
         tracing::warn!("listen is not used: the service manager has opened other addresses");
     }
@@ -96,20 +95,15 @@ fn run(
     let predecessor = Predecessor {
         hub: hub.clone(),
         cores: remotes.clone(),
-        addresses: places.iter().filter_map(Place::tcp).collect(),
-        listeners: listen::share(&listeners).map_err(|error| error.to_string())?,
+        listeners: listen::share(&bound.listeners).map_err(|error| error.to_string())?,
         activated,
         admin: admin.sockets().map_err(|error| error.to_string())?,
-        program: program(),
-        before_go: {
-            let notifier = notifier.clone();
-            Box::new(move |successor| notifier.main_pid(successor))
-        },
+        program: program::program(),
     };
     let started = start_cores(
         &hub,
         remotes,
-        listeners,
+        &mut bound,
         activated,
         kernel.abilities,
         origin,
@@ -121,12 +115,17 @@ fn run(
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     let admin = admin.start(hub.clone())?;
     hub.set_ready();
-    announce::announce(&places, hub.settings().log_format);
+    announce::announce(&bound.places, hub.settings().log_format);
     let watchdog = watch(&hub, &notifier)?;
-    let predecessor = Arc::new(predecessor);
-    allow_upgrade(predecessor.clone(), kernel.installs);
-    let restart = put_away_on_restart(predecessor, notifier.clone(), kernel.installs);
-    signals::obey(signals, hub.clone(), notifier.clone(), reload, restart)?;
+    let course = Course::new(hub.clone(), notifier.clone(), kernel.installs);
+    course.begin(predecessor);
+    let obedience = Obedience {
+        hub: hub.clone(),
+        notifier: notifier.clone(),
+        reload,
+        course,
+    };
+    obedience.begin(signals)?;
     notifier.ready(&watchdog::status(&hub, &[]));
     for core in started {
         core.join()
@@ -140,7 +139,7 @@ fn run(
     if let Some(watchdog) = watchdog {
         watchdog.stop();
     }
-    drop(files);
+    drop(bound);
     tracing::info!("stopped");
     Ok(())
 }
@@ -149,7 +148,7 @@ fn run(
 fn start_cores(
     hub: &Arc<Hub>,
     remotes: Vec<Remote>,
-    listeners: Vec<Listeners>,
+    bound: &mut Bound,
     activated: bool,
     abilities: Abilities,
     origin: Option<Origin>,
@@ -157,16 +156,18 @@ fn start_cores(
     let (seated, all_seated) = mpsc::channel();
     let (mut arrivals, mut gates) = (Vec::new(), Vec::new());
     let mut started = Vec::new();
+    let listeners = std::mem::take(&mut bound.listeners);
+    let mut left = bound.left.iter();
     for (core, (listeners, remote)) in listeners.into_iter().zip(remotes).enumerate() {
         let inheritance = origin.as_ref().map(|_| {
             let (arrival, arriving) = mpsc::channel();
-            let (gate, closed) = mpsc::channel();
+            let (open, gate) = mpsc::channel();
             arrivals.push(arrival);
-            gates.push(gate);
+            gates.push(open);
             Inheritance {
                 arrivals: arriving,
                 seated: seated.clone(),
-                gate: closed,
+                gate,
             }
         });
         let plan = Plan {
@@ -174,20 +175,33 @@ fn start_cores(
             hub: hub.clone(),
             remote,
             listeners,
+            // All to the first core.
+            left: left
+                .by_ref()
+                .map(|socket| socket.try_clone().map(Socket::from))
+                .collect::<io::Result<_>>()
+                .map_err(|error| error.to_string())?,
             activated,
             abilities,
             inheritance,
         };
-        let started_core = Core::start(plan);
-        let cores = hub.settings().cores;
-        started.push(started_core.map_err(|error| why_no_core(&error, cores, core))?);
+        let started_core = Core::start(plan).map_err(|error| {
+            let sentence = why_no_core(&error, hub.settings().cores, core);
+            origin.iter().for_each(|origin| origin.fail(&sentence));
+            sentence
+        });
+        started.push(started_core?);
     }
     if let Some(origin) = origin {
-        let connections = origin.take_over(hub, arrivals, &all_seated)?;
+        let seats = Seats::new(arrivals, all_seated, slots());
+        let connections = origin.take_over(hub, seats)?;
         tracing::info!(connections, "taken over");
     }
-    // The cores go on once their gates are closed.
-    drop(gates);
+    bound.take();
+    hub.losses().add(Lost::Listener, bound.lost);
+    for gate in gates {
+        gate.send(Go).map_err(|_| "a core has ended")?;
+    }
     Ok(started)
 }
 
@@ -199,17 +213,12 @@ impl Origin {
         }
     }
 
-    fn take_over(
-        self,
-        hub: &Hub,
-        cores: Vec<mpsc::Sender<Arrived>>,
-        seated: &mpsc::Receiver<Result<(), String>>,
-    ) -> Result<usize, String> {
+    fn take_over(self, hub: &Hub, seats: Seats) -> Result<usize, String> {
         match self {
             Origin::Process(successor) => successor
-                .take_over(hub, cores, seated)
+                .take_over(hub, seats)
                 .inspect_err(|sentence| successor.fail(sentence)),
-            Origin::Store(stored) => stored.take_over(hub, cores, seated),
+            Origin::Store(stored) => stored.take_over(hub, seats),
         }
     }
 }
@@ -217,11 +226,8 @@ impl Origin {
 /// What is made before anything runs.
 struct Begun {
     kernel: Probe,
-    signals: SigSet,
-    places: Vec<Place>,
-    listeners: Vec<Listeners>,
-    /// Of public Unix sockets, removed with the daemon.
-    files: Vec<SocketFile>,
+    signals: Signals,
+    bound: Bound,
     activated: bool,
     admin: admin::Listeners,
     notifier: Arc<Notifier>,
@@ -229,14 +235,14 @@ struct Begun {
 
 fn begin(
     settings: &Settings,
-    origin: Option<&mut Origin>,
+    mut origin: Option<&mut Origin>,
     passed: Vec<OwnedFd>,
 ) -> Result<Begun, String> {
     let kernel = Probe::run().map_err(|missing| missing.to_string())?;
     let signals = signals::block()?;
     let notifier = Arc::new(Notifier::from_env());
     raise_descriptor_limit();
-    let (inherited, activated, admin) = match origin {
+    let (inherited, activated, admin) = match origin.as_deref_mut() {
         None => (Vec::new(), false, Vec::new()),
         Some(Origin::Process(from)) => {
             let listeners = std::mem::take(&mut from.listeners);
@@ -248,96 +254,29 @@ fn begin(
             std::mem::take(&mut from.admin),
         ),
     };
-    let activated = activated || !passed.is_empty();
-    let sockets: Vec<OwnedFd> = passed.into_iter().chain(inherited).collect();
-    let cores = settings.cores;
-    let bound = if sockets.is_empty() {
-        listen::listen(&settings.listen, cores).map_err(|error| error.to_string())?
+    let others = bind::places_of(inherited.iter().chain(&admin));
+    let (cores, is_passed) = (settings.cores, !passed.is_empty());
+    let bound = if is_passed {
+        // They come in place of what this daemon had opened itself.
+        let mut bound = activation::deal(passed, cores)?;
+        bound.left = inherited;
+        bound
+    } else if activated {
+        activation::deal(inherited, cores)?
     } else {
-        activation::adopt(sockets, activated, &settings.listen, cores)?
+        let tolerant = matches!(origin, Some(Origin::Store(_)));
+        adoption::adopt(inherited, &others, &settings.listen, cores, tolerant)?
     };
-    let admin = admin::Listeners::bind(settings, admin)?;
+    let activated = activated || is_passed;
+    let admin = admin::Listeners::bind(settings, admin, &others)?;
     Ok(Begun {
         kernel,
         signals,
-        places: bound.places,
-        listeners: bound.listeners,
-        files: bound.files,
+        bound,
         activated,
         admin,
         notifier,
     })
-}
-
-/// Asked to stop by a service manager that will start it again, the daemon has
-/// it keep everything meanwhile.
-fn put_away_on_restart(
-    predecessor: Arc<Predecessor>,
-    notifier: Arc<Notifier>,
-    installs: bool,
-) -> signals::Restart {
-    Box::new(move || {
-        let hub = &predecessor.hub;
-        if !installs || !restart::is_expected(hub.admission().connections()) {
-            return false;
-        }
-        let own = match predecessor.activated {
-            true => &[][..],
-            false => &predecessor.listeners,
-        };
-        let admin = &predecessor.admin;
-        let keep = |name: &str, files: &[OwnedFd]| notifier.store(name, files);
-        let settle = || notifier.barrier();
-        match handover::store::put_away(hub, &predecessor.cores, own, admin, &keep, &settle) {
-            Ok(connections) => {
-                tracing::info!(
-                    connections,
-                    "restarting: the service manager keeps everything"
-                );
-                true
-            }
-            Err(sentence) => {
-                tracing::error!("cannot keep connections over the restart: {sentence}");
-                false
-            }
-        }
-    })
-}
-
-/// How this program was started. The path is the one that a package replaces,
-/// so that a successor is the new version.
-fn program() -> Vec<OsString> {
-    let mut arguments = std::env::args_os();
-    let called = arguments.next();
-    let path = std::env::current_exe().ok().map(OsString::from);
-    path.or(called).into_iter().chain(arguments).collect()
-}
-
-/// Lets `fanfare upgrade` and SIGUSR2 start a successor, one at a time.
-fn allow_upgrade(predecessor: Arc<Predecessor>, installs: bool) {
-    let hub = predecessor.hub.clone();
-    let under_way = Mutex::new(());
-    hub.on_upgrade(Box::new(move || {
-        if !installs {
-            return Err("this kernel cannot hand connections over: Linux 6.8 is needed".into());
-        }
-        if let Some(sentence) = container::why_irreplaceable() {
-            return Err(sentence);
-        }
-        let Ok(_alone) = under_way.try_lock() else {
-            return Err("a handover is under way already".into());
-        };
-        handover::hand_over(&predecessor).inspect_err(|sentence| {
-            tracing::error!("handover failed, going on as before: {sentence}");
-        })?;
-        // Everything is somewhere else now; only who asked is still to be
-        // answered. No destructor may touch what has been handed over.
-        std::thread::spawn(|| {
-            std::thread::sleep(LAST_WORDS);
-            std::process::exit(0);
-        });
-        Ok(())
-    }));
 }
 
 /// Starts to tell the service manager how we are, if there is one.

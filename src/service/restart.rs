@@ -14,38 +14,52 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// Files beside the connections: state, listeners, and some to spare.
 const SPARE_FILES: usize = 600;
 
-/// Whether the service manager is about to start this unit again and keeps
-/// enough files for so many connections meanwhile.
-pub(super) fn is_expected(connections: usize) -> bool {
-    if env::var_os("NOTIFY_SOCKET").is_none() {
-        return false;
-    }
-    let Some(unit) = unit() else {
-        return false;
-    };
+/// The next start of this unit, which the service manager is about to make.
+pub(super) struct Next {
+    unit: String,
+    /// Files that the manager keeps until then.
+    room: usize,
+}
+
+/// The next start, if the service manager is about to start this unit again.
+pub(super) fn expected() -> Option<Next> {
+    env::var_os("NOTIFY_SOCKET")?;
+    let unit = unit()?;
     let Some(jobs) = ask(&["list-jobs", "--plain", "--no-legend"]) else {
         tracing::info!("cannot ask the service manager whether this is a restart: saying goodbye");
-        return false;
+        return None;
     };
     if !is_restart(&jobs, &unit) {
-        return false;
+        return None;
     }
-    let room = ask(&[
-        "show",
-        "--property=FileDescriptorStoreMax",
-        "--value",
-        &unit,
-    ]);
-    let room: usize = room.and_then(|room| room.trim().parse().ok()).unwrap_or(0);
-    if room < connections + SPARE_FILES {
-        tracing::warn!(
-            room,
-            connections,
-            "FileDescriptorStoreMax is too small to keep all connections over the restart"
-        );
-        return false;
+    let room = property(&unit, "FileDescriptorStoreMax").unwrap_or(0);
+    Some(Next { unit, room })
+}
+
+impl Next {
+    /// Connections that the service manager can keep.
+    pub(super) fn room(&self) -> usize {
+        self.room.saturating_sub(SPARE_FILES)
     }
-    true
+
+    /// Finds out whether the manager has kept so many files. It says nothing of those
+    /// that it let go: for want of room, or of the right of this process to
+    /// have any kept.
+    pub(super) fn verify(&self, files: usize) -> Result<(), String> {
+        let kept = property(&self.unit, "NFileDescriptorStore");
+        let kept = kept.ok_or("the service manager does not tell what it keeps")?;
+        if kept < files {
+            return Err(format!("the service manager keeps {kept} of {files} files"));
+        }
+        Ok(())
+    }
+}
+
+/// A number that the service manager tells of a unit.
+fn property(unit: &str, name: &str) -> Option<usize> {
+    let property = format!("--property={name}");
+    let answer = ask(&["show", &property, "--value", unit])?;
+    answer.trim().parse().ok()
 }
 
 /// The unit this process belongs to, as its control group says.

@@ -3,28 +3,25 @@
 //!
 //! A thread of its own waits for them; `service` starts it.
 
+use std::fs::{self, File};
 use std::sync::Arc;
-use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 
+use super::course::Course;
 use super::notify::Notifier;
 use super::watchdog::status;
 use crate::config::Reload;
-use crate::hub::Hub;
-
-/// Puts everything away if the daemon is to be started again; true if it has.
-pub(super) type Restart = Box<dyn Fn() -> bool + Send>;
-
-/// What stopping may take beyond `drain_ms_max`.
-const STOP_MARGIN: Duration = Duration::from_secs(10);
+use crate::hub::{Hub, UpgradeError};
 
 /// Keeps the signals from ending the process. Threads inherit this, so it comes
 /// before all of them.
 ///
 /// # Errors
 /// A sentence.
-pub(super) fn block() -> Result<SigSet, String> {
+pub(super) fn block() -> Result<Signals, String> {
+    // When the terminal has gone it is too late to ask.
+    let hangs_up = ends_with_its_terminal();
     let mut signals = SigSet::empty();
     for signal in [
         Signal::SIGHUP,
@@ -37,61 +34,89 @@ pub(super) fn block() -> Result<SigSet, String> {
     signals
         .thread_block()
         .map_err(|error| format!("cannot block signals: {error}"))?;
-    Ok(signals)
+    Ok(Signals {
+        set: signals,
+        hangs_up,
+    })
 }
 
-/// Obeys signals from now on, on a thread that ends with the process.
-///
-/// # Errors
-/// A sentence, when the thread cannot be had.
-pub(super) fn obey(
-    signals: SigSet,
-    hub: Arc<Hub>,
-    notifier: Arc<Notifier>,
-    reload: Reload,
-    restart: Restart,
-) -> Result<(), String> {
-    let spawned = std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || wait(&signals, &hub, &notifier, &reload, &restart));
-    match spawned {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("cannot start a thread: {error}")),
-    }
+/// Those that are obeyed.
+pub(super) struct Signals {
+    set: SigSet,
+    /// SIGHUP may say that the terminal is gone which the daemon was started in.
+    hangs_up: bool,
 }
 
-fn wait(signals: &SigSet, hub: &Arc<Hub>, notifier: &Notifier, reload: &Reload, restart: &Restart) {
-    loop {
-        match signals.wait() {
-            Ok(Signal::SIGHUP | Signal::SIGUSR2) if hub.is_stopping() => {}
-            Ok(Signal::SIGUSR2) => {
-                let hub = hub.clone();
-                // It logs its own failure.
-                std::thread::spawn(move || hub.upgrade());
-            }
-            Ok(Signal::SIGHUP) => {
-                notifier.reloading();
-                reread(hub, reload);
-                notifier.ready(&status(hub, &[]));
-            }
-            Ok(signal) if hub.is_stopping() => {
-                tracing::warn!(?signal, "stopping at once");
-                std::process::exit(1);
-            }
-            Ok(Signal::SIGTERM) if restart() => std::process::exit(0),
-            Ok(signal) => {
-                let connections = hub.admission().connections();
-                tracing::info!(?signal, connections, "stopping");
-                let drain = Duration::from_millis(hub.settings().drain_ms_max);
-                notifier.stopping(
-                    &format!("saying goodbye to {connections} connections"),
-                    drain + STOP_MARGIN,
-                );
-                hub.stop();
-            }
-            Err(error) => tracing::error!(%error, "cannot wait for signals"),
+/// Who is asked to do what signals say.
+pub(super) struct Obedience {
+    pub(super) hub: Arc<Hub>,
+    pub(super) notifier: Arc<Notifier>,
+    pub(super) reload: Reload,
+    pub(super) course: Arc<Course>,
+}
+
+impl Obedience {
+    /// Obeys signals from now on, on a thread that ends with the process.
+    ///
+    /// # Errors
+    /// A sentence, when the thread cannot be had.
+    pub(super) fn begin(self, signals: Signals) -> Result<(), String> {
+        let spawned = std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || self.wait(&signals));
+        match spawned {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("cannot start a thread: {error}")),
         }
     }
+
+    fn wait(&self, signals: &Signals) {
+        loop {
+            match signals.set.wait() {
+                Ok(Signal::SIGUSR2) => {
+                    let hub = self.hub.clone();
+                    // A failure of the handover itself has been logged by then.
+                    std::thread::spawn(move || match hub.upgrade() {
+                        Err(UpgradeError::Refused(sentence)) => {
+                            tracing::warn!("no handover: {sentence}");
+                        }
+                        Err(UpgradeError::Failed(_)) | Ok(_) => {}
+                    });
+                }
+                Ok(Signal::SIGHUP) if self.reload.has_file => self.reread(),
+                Ok(Signal::SIGHUP) if signals.hangs_up => self.course.stop(Signal::SIGHUP),
+                Ok(Signal::SIGHUP) => {
+                    tracing::info!("there are no settings to read again: no file was named");
+                }
+                Ok(signal) => self.course.stop(signal),
+                Err(error) => tracing::error!(%error, "cannot wait for signals"),
+            }
+        }
+    }
+
+    fn reread(&self) {
+        if self.hub.is_stopping() {
+            return tracing::info!("stopping: the settings are not read again");
+        }
+        self.notifier.reloading();
+        reread(&self.hub, &self.reload);
+        self.notifier.ready(&status(&self.hub, &[]));
+    }
+}
+
+/// Whether SIGHUP may say that the terminal has been closed which this process was
+/// started in. `nohup` has such a process ignore that.
+fn ends_with_its_terminal() -> bool {
+    let ignores = |status: String| {
+        let mask = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigIgn:"))?;
+        let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+        Some(mask & (1 << (Signal::SIGHUP as u32 - 1)) != 0)
+    };
+    let status = fs::read_to_string("/proc/self/status").ok();
+    // It can only be opened by who has a terminal (tty(4)).
+    File::open("/dev/tty").is_ok() && !status.and_then(ignores).unwrap_or(false)
 }
 
 /// Reads the settings again. What can change now changes; what cannot is named;
@@ -129,6 +154,7 @@ mod tests {
         let reload = Reload {
             read: Box::new(move || config::check_file(&path)),
             log: Box::new(move |settings| levels.send(settings.log.clone()).unwrap()),
+            has_file: true,
         };
         (reload, logged, file)
     }

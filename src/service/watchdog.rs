@@ -175,7 +175,7 @@ mod tests {
         }
         watch.look();
         assert_eq!(heard(&manager), ["STATUS=stuck: cores [0] do not turn"]);
-        watch.hub.stop();
+        watch.hub.stop(false);
         watch.look();
         assert_eq!(heard(&manager), ["WATCHDOG=1"]);
     }

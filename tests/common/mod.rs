@@ -187,9 +187,33 @@ impl Daemon {
         lines.iter().filter(|line| line.contains(words)).count()
     }
 
+    /// Asks the admin listener; returns the status line and the body.
+    pub(crate) fn ask(&self, request: &str) -> (String, String) {
+        let mut stream = UnixStream::connect(&self.socket).expect("it listens");
+        let lines = "Host: localhost\r\nConnection: close\r\nContent-Length: 0\r\n";
+        let request = format!("{request} HTTP/1.1\r\n{lines}\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
+        let status = head.lines().next().unwrap_or_default();
+        (status.to_owned(), body.to_owned())
+    }
+
+    /// The process that serves.
+    pub(crate) fn pid(&self) -> Pid {
+        let child = Pid::from_raw(self.child.id() as i32);
+        self.successor.unwrap_or(child)
+    }
+
     /// Has the daemon hand everything to a successor, for the `time`th time.
     pub(crate) fn hand_over(&mut self, time: usize) {
         self.signal(Signal::SIGUSR2);
+        self.handed_over(time);
+    }
+
+    /// Waits until everything is a successor's, for the `time`th time.
+    pub(crate) fn handed_over(&mut self, time: usize) {
         let line = self.await_log("handed over", time);
         let pid = line.split_once("successor=").expect("it is named").1;
         let pid = pid.trim().parse().expect("it is a number");
@@ -216,19 +240,19 @@ impl Daemon {
 
     /// One sample, as the admin listener tells it; 0 if there is none.
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        let mut stream = UnixStream::connect(&self.socket).expect("it listens");
-        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        let mut lines = answer.lines().filter_map(|line| line.strip_prefix(name));
+        let (_, text) = self.ask("GET /metrics");
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
         let value = lines.find_map(|rest| rest.strip_prefix(' '));
         value.map_or(0, |value| value.parse().expect("a number"))
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let child = Pid::from_raw(self.child.id() as i32);
-        kill(self.successor.unwrap_or(child), signal).expect("the daemon is there");
+        kill(self.pid(), signal).expect("the daemon is there");
+    }
+
+    /// How the daemon has ended, if it has.
+    pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the daemon is a child")
     }
 
     /// Waits until the daemon has ended by itself.

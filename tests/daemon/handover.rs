@@ -7,7 +7,9 @@ use std::thread;
 use nix::sys::signal::Signal;
 use tungstenite::Message;
 
-use crate::common::{Client, Daemon, Raw, Witnesses, command, hear, hear_close, masked, pass};
+use crate::common::{
+    Client, Daemon, Raw, Witnesses, command, eventually, hear, hear_close, masked, pass,
+};
 
 /// The daemon's program under a path of its own, which a test can replace.
 fn program(folder: &Path) -> Command {
@@ -234,6 +236,161 @@ fn a_successor_says_goodbye_like_any_other() {
         reason.starts_with("the server is stopping, retry in "),
         "{reason}"
     );
+    while client.read().is_ok() {}
+    daemon.await_log("stopped", 1);
+}
+
+#[test]
+fn history_goes_over_any_number_of_times() {
+    let mut daemon = Daemon::start(&["--retain-bytes-max", "4MiB"]);
+    let mut speaker = daemon.connect("/quiet");
+    // Longer than a topic's first segment.
+    let text = |n: usize| format!("{n:0>5000}");
+    for n in 0..400 {
+        speaker.send(Message::text(text(n))).unwrap();
+    }
+    let mut listener = daemon.connect("/quiet?since=1");
+    for n in 0..400 {
+        assert!(hear(&mut listener) == text(n), "{n}");
+    }
+    for time in 1..=4 {
+        daemon.hand_over(time);
+        let mut late = daemon.connect("/quiet?since=1");
+        for n in 0..400 {
+            assert!(hear(&mut late) == text(n), "{n} after {time}");
+        }
+    }
+    pass(&mut speaker, &mut listener, "still here");
+}
+
+#[test]
+fn a_release_behind_a_link_is_looked_up_anew_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let releases = ["1.0", "2.0"].map(|name| folder.path().join(name));
+    for release in &releases {
+        std::fs::create_dir(release).unwrap();
+        program(release);
+    }
+    let current = folder.path().join("current");
+    let point_to = |release: &Path| {
+        let new = folder.path().join("new");
+        std::os::unix::fs::symlink(release, &new).unwrap();
+        std::fs::rename(new, &current).unwrap();
+    };
+    point_to(&releases[0]);
+    let mut here = Command::new(current.join("fanfare"));
+    here.args(command(&[]).get_args());
+    here.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut daemon = Daemon::start_as(here);
+    for (time, release) in [(1, &releases[1]), (2, &releases[0]), (3, &releases[1])] {
+        point_to(release);
+        daemon.hand_over(time);
+        let runs = std::fs::read_link(format!("/proc/{}/exe", daemon.pid())).unwrap();
+        assert_eq!(runs, release.join("fanfare"));
+    }
+}
+
+#[test]
+fn a_successor_that_fails_late_leaves_every_message_to_its_predecessor() {
+    const EACH: u32 = 20_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fanfare");
+    let daemon = Daemon::start_as(program(folder.path()));
+    let mut publishers = [daemon.connect("/load"), daemon.connect("/load")];
+    let mut ears: Vec<Client> = (0..40).map(|_| daemon.connect("/load")).collect();
+    // It has too few files for all that it is sent.
+    let real = env!("CARGO_BIN_EXE_fanfare");
+    replace(
+        &path,
+        &format!("#!/bin/sh\nulimit -n 30\nexec {real} \"$@\"\n"),
+    );
+    let mut gauge = daemon.connect("/load");
+    thread::scope(|scope| {
+        for (name, publisher) in ["a", "b"].into_iter().zip(&mut publishers) {
+            scope.spawn(move || {
+                for n in 0..EACH {
+                    let text = format!("{name} {n}");
+                    publisher.send(Message::text(text)).unwrap();
+                }
+            });
+        }
+        for ear in &mut ears {
+            scope.spawn(move || {
+                let mut next = [0; 2];
+                while next != [EACH; 2] {
+                    let text = hear(ear);
+                    let (name, n) = text.split_once(' ').unwrap();
+                    let next = &mut next[usize::from(name == "b")];
+                    assert_eq!(n.parse(), Ok(*next));
+                    *next += 1;
+                }
+            });
+        }
+        for time in 1..=3 {
+            for _ in 0..1000 {
+                hear(&mut gauge);
+            }
+            daemon.signal(Signal::SIGUSR2);
+            daemon.await_log("handover failed, going on as before", time);
+        }
+        drop(gauge);
+    });
+    // Nor has it taken away what it was only lent.
+    let (status, _) = daemon.ask("GET /healthz");
+    assert!(status.contains(" 200 "), "{status}");
+}
+
+#[test]
+fn there_is_one_course_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fanfare");
+    let mut daemon = Daemon::start_as(program(folder.path()));
+    let mut client = daemon.connect("/c");
+    let begun = folder.path().join("begun");
+    replace(
+        &path,
+        &format!("#!/bin/sh\ntouch {}\nexec sleep 60\n", begun.display()),
+    );
+    let real = env!("CARGO_BIN_EXE_fanfare");
+    thread::scope(|scope| {
+        let first = scope.spawn(|| daemon.ask("POST /upgrade"));
+        eventually("the first one is under way", || begun.exists());
+        let (status, body) = daemon.ask("POST /upgrade");
+        assert!(status.contains(" 409 "), "{status}");
+        assert!(body.contains("is under way already"), "{body}");
+        // Told to stop, the daemon waits for nobody.
+        daemon.signal(Signal::SIGTERM);
+        let (status, body) = first.join().unwrap();
+        assert!(status.contains(" 500 "), "{status}");
+        assert!(body.contains("called off"), "{body}");
+    });
+    assert_eq!(hear_close(&mut client).0, 1001);
+    // And stopping, it hands over no more.
+    replace(&path, &format!("#!/bin/sh\nexec {real} \"$@\"\n"));
+    let (status, body) = daemon.ask("POST /upgrade");
+    assert!(status.contains(" 409 "), "{status}");
+    assert!(body.contains("the daemon is stopping"), "{body}");
+    while client.read().is_ok() {}
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn an_upgrade_says_which_process_serves_now_and_passes_a_late_signal_on() {
+    let mut daemon = Daemon::start(&[]);
+    let mut client = daemon.connect("/c");
+    let before = daemon.pid();
+    let (status, body) = daemon.ask("POST /upgrade");
+    assert!(status.contains(" 200 "), "{status}");
+    // The old process is still there, for an instant, and owns nothing any more.
+    daemon.signal(Signal::SIGTERM);
+    daemon.handed_over(1);
+    assert_eq!(
+        body,
+        format!("handed over: process {} serves now\n", daemon.pid())
+    );
+    assert_ne!(daemon.pid(), before);
+    daemon.await_log("passed on to the process that has taken over", 1);
+    assert_eq!(hear_close(&mut client).0, 1001);
     while client.read().is_ok() {}
     daemon.await_log("stopped", 1);
 }

@@ -1,13 +1,16 @@
 //! Stopping: everyone is told, nothing published is lost, nobody holds it up.
 
-use std::io::ErrorKind;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tungstenite::Message;
 
-use crate::common::{Client, Daemon, Raw, hear, hear_close, masked};
+use crate::common::{Client, Daemon, Raw, eventually, hear, hear_close, masked};
 
 /// Reads the numbers from `next` on, up to the close; returns the next one.
 fn hear_out(client: &mut Client, mut next: u64) -> u64 {
@@ -121,8 +124,13 @@ fn whoever_comes_too_late_is_turned_away() {
     let mut chatting = daemon.connect("/topic");
     daemon.signal(Signal::SIGTERM);
     daemon.await_log("reason=\"drain\"", 2);
-    let late = std::net::TcpStream::connect(daemon.addresses[0]);
-    assert_eq!(late.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    for path in ["/topic", "/healthz", "/"] {
+        let mut late = daemon.raw();
+        late.send(Raw::request(path, "").as_bytes());
+        let answer = late.read_answer();
+        assert_eq!(answer.status, 503, "{path}");
+        assert!(answer.header("Retry-After").is_some(), "{path}");
+    }
     assert_eq!(hear_close(&mut chatting).0, 1001);
     part(chatting);
     half.send(&request.as_bytes()[40..]);
@@ -159,14 +167,99 @@ fn a_peer_that_never_reads_nor_answers_is_left_behind_at_the_deadline() {
 }
 
 #[test]
+fn who_waits_to_be_accepted_when_it_stops_is_answered() {
+    for cores in ["1", "3"] {
+        let mut daemon = Daemon::start(&["--cores", cores]);
+        let mut waiting = Vec::new();
+        daemon.signal(Signal::SIGSTOP);
+        for _ in 0..60 {
+            let mut raw = daemon.raw();
+            raw.send(Raw::request("/topic", "").as_bytes());
+            waiting.push(raw);
+        }
+        daemon.signal(Signal::SIGTERM);
+        daemon.signal(Signal::SIGCONT);
+        for mut raw in waiting {
+            // Who was accepted before the signal was heard is told by a close.
+            match raw.read_head().status {
+                101 => assert_eq!(raw.expect_close().0, 1001),
+                status => assert_eq!(status, 503),
+            }
+        }
+        assert_eq!(daemon.wait().code(), Some(0));
+    }
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let mut daemon = Daemon::start(&["--drain-ms-max", "600000"]);
     // It would be waited for, for ten minutes.
     let _mute = daemon.raw_on("/topic");
     daemon.signal(Signal::SIGTERM);
     daemon.await_log("stopping", 1);
-    daemon.signal(Signal::SIGTERM);
-    assert_eq!(daemon.wait().code(), Some(1));
+    // One that comes right after the first says the same.
+    let status = loop {
+        daemon.signal(Signal::SIGTERM);
+        match daemon.has_ended() {
+            Some(status) => break status,
+            None => thread::sleep(Duration::from_millis(50)),
+        }
+    };
+    assert_eq!(status.code(), Some(1));
+    daemon.await_log("stopping at once", 1);
+}
+
+#[test]
+fn a_signal_that_comes_several_times_at_once_is_one() {
+    let mut daemon = Daemon::start(&[]);
+    let mut client = daemon.connect("/topic");
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGINT] {
+        daemon.signal(signal);
+    }
+    assert_eq!(hear_out(&mut client, 0), 0);
+    part(client);
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn the_end_of_its_terminal_is_the_end_of_a_daemon_without_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let file = folder.path().join("fanfare.toml");
+    std::fs::write(&file, "").unwrap();
+    for (options, ends) in [
+        ("", true),
+        (&format!("--config {}", file.display())[..], false),
+    ] {
+        std::fs::write(&log, "").unwrap();
+        let program = env!("CARGO_BIN_EXE_fanfare");
+        let line = format!(
+            "exec {program} --listen 127.0.0.1:0 --admin off --cores 1 {options} 2>{}",
+            log.display()
+        );
+        let mut terminal = Command::new("script")
+            .args(["--quiet", "--command", &line, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("util-linux is there");
+        let mut lines = BufReader::new(terminal.stdout.take().unwrap()).lines();
+        let said = lines.next().unwrap().unwrap();
+        assert!(said.contains("listening on"), "{said}");
+        let logs = |words: &str| std::fs::read_to_string(&log).unwrap().contains(words);
+        // It obeys signals when it has said that.
+        let children = format!("/proc/{0}/task/{0}/children", terminal.id());
+        let child = std::fs::read_to_string(children).unwrap();
+        let child = Pid::from_raw(child.trim().parse().unwrap());
+        terminal.kill().unwrap();
+        terminal.wait().unwrap();
+        if ends {
+            eventually("it has stopped", || logs("stopped"));
+        } else {
+            eventually("it has read its file again", || logs("settings read again"));
+            kill(child, Signal::SIGKILL).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -13,6 +13,8 @@ client.py hold HOST PORT COUNT       COUNT subscribers and one publisher; obeys
                                        closed      waits until all are closed
                                      and answers each with who is open, who has heard
                                      exactly what was published, and how others ended
+client.py fill HOST PORT COUNT BYTES publishes so many messages, and hears them all
+client.py history HOST PORT COUNT BYTES  comes later, and still hears them all
 client.py freeze TID                 stops one thread of a process for ever
 """
 import asyncio, base64, collections, ctypes, json, os, signal, socket, struct, sys, time
@@ -47,10 +49,12 @@ class Client:
         return self
 
     def send(self, payload, opcode=1):
-        """A message of up to 125 bytes."""
+        """A message of up to 65,535 bytes."""
         mask = os.urandom(4)
         masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
-        self.writer.write(bytes([0x80 | opcode, 0x80 | len(payload)]) + mask + masked)
+        short = len(payload) < 126
+        size = bytes([0x80 | len(payload)]) if short else struct.pack(">BH", 0x80 | 126, len(payload))
+        self.writer.write(bytes([0x80 | opcode]) + size + mask + masked)
 
     async def receive(self):
         """The next message; Closed with code and reason at the end."""
@@ -106,6 +110,25 @@ def stall(host, port):
     signal.pause()
 
 
+def numbered(count, size):
+    return [b"%d" % n + b"." * size for n in range(count)]
+
+
+async def fill(host, port, count, size):
+    client = await Client().connect(host, port, "/history?echo=true")
+    for message in numbered(count, size):
+        client.send(message)
+        assert await asyncio.wait_for(client.receive(), 10) == message
+    print(count)
+
+
+async def history(host, port, count, size):
+    client = await Client().connect(host, port, "/history?since=1")
+    for message in numbered(count, size):
+        assert await asyncio.wait_for(client.receive(), 10) == message, message[:10]
+    print(count)
+
+
 async def hold(host, port, count):
     ends, heard, fresh = collections.Counter(), [[] for _ in range(count)], asyncio.Event()
 
@@ -120,9 +143,13 @@ async def hold(host, port, count):
 
     clients = [await Client().connect(host, port, "/held") for _ in range(count)]
     listening = [asyncio.create_task(listen(*pair)) for pair in enumerate(clients)]
-    publisher = await Client().connect(host, port, "/held")
     heard.append([])
-    publishing = asyncio.create_task(listen(count, publisher))
+
+    async def join():
+        client = await Client().connect(host, port, "/held")
+        return client, asyncio.create_task(listen(count, client))
+
+    publisher, publishing = await join()
     print("ready", flush=True)
     loop, sent = asyncio.get_running_loop(), []
     hammering, numbers = [], []
@@ -136,7 +163,8 @@ async def hold(host, port, count):
 
     async def all_have(wanted):
         deadline = time.monotonic() + 20
-        while not ends and any(len(messages) < wanted for messages in heard[:count]):
+        missing = lambda place: len(heard[place]) < wanted and not listening[place].done()
+        while any(missing(place) for place in range(count)):
             fresh.clear()
             try:
                 await asyncio.wait_for(fresh.wait(), deadline - time.monotonic())
@@ -146,6 +174,8 @@ async def hold(host, port, count):
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         word, *rest = line.split()
         if word == "publish":
+            if publishing.done():
+                publisher, publishing = await join()
             for _ in range(int(rest[0])):
                 sent.append(b"%d" % len(sent))
                 publisher.send(sent[-1])
@@ -191,5 +221,5 @@ if __name__ == "__main__":
         stall(words[0], int(words[1]))
     else:
         host, port, *numbers = words
-        run = {"echo": echo, "hold": hold, "wait": wait}[command]
+        run = {"echo": echo, "hold": hold, "wait": wait, "fill": fill, "history": history}[command]
         asyncio.run(run(host, int(port), *map(int, numbers)))

@@ -8,7 +8,7 @@
 use prometheus_client::metrics::MetricType;
 
 use crate::hub::metrics::{Counter, Metrics, TURN_US_BOUNDS, TurnTimes};
-use crate::hub::{Hub, Mailbox};
+use crate::hub::{Hub, Lost, Mailbox};
 use crate::lines;
 use crate::protocol::http::Reject;
 use crate::protocol::reason::CloseReason;
@@ -246,6 +246,10 @@ fn trouble(hub: &Hub) -> Vec<Family> {
     let count = |counter: fn(&Metrics) -> &Counter| sum(hub, counter);
     let closes = CloseReason::all().map(|reason| reason.name());
     let rejects = Reject::ALL.iter().map(Reject::name);
+    let lost = Lost::ALL.map(|lost| Sample {
+        label: Some(("kind", lost.name().to_owned())),
+        value: hub.losses().get(lost),
+    });
     vec![
         family(
             "closes",
@@ -256,6 +260,11 @@ fn trouble(hub: &Hub) -> Vec<Family> {
             "rejects",
             "Requests that were refused, by reason",
             by_reason(hub, rejects, |m| &m.rejects),
+        ),
+        family(
+            "not_taken_over",
+            "What this process let go at its start, as it could not take it over from the one before, by kind",
+            Values::Counters(lost.into()),
         ),
         family(
             "short_writes",

@@ -240,7 +240,12 @@ fn markdown() -> String {
             let reasons: Vec<String> = reasons.map(|(_, name)| format!("`{name}`")).collect();
             writeln!(
                 page,
-                "\nReasons of `{}`: {}",
+                "\n{} of `{}`: {}",
+                if label(samples) == "`kind`" {
+                    "Kinds"
+                } else {
+                    "Reasons"
+                },
                 name(family),
                 reasons.join(", ")
             )

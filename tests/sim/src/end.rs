@@ -136,7 +136,7 @@ impl World {
             self.settle();
         }
         self.say(|| "the daemon stops".into());
-        self.hub.stop();
+        self.hub.stop(false);
         self.look();
         for core in 0..self.cores.len() {
             let newest = |world: &World| world.truths.iter().map(|t| t.next() - 1).collect();
