@@ -26,6 +26,10 @@ impl NullRing {
 }
 
 impl Ring for NullRing {
+    fn refusals(&self) -> u64 {
+        0
+    }
+
     fn attach(&mut self, _: u32, _: &impl AsRawFd) -> io::Result<()> {
         Ok(())
     }

@@ -67,9 +67,6 @@ impl Flags {
     pub(super) const SHUT_WRITE: u32 = 1 << 13;
     /// Both directions have been shut down.
     pub(super) const SHUT_BOTH: u32 = 1 << 14;
-    /// It reads history from the raw view, and moves to its own once it has
-    /// caught up.
-    pub(super) const CATCHING_UP: u32 = 1 << 15;
     /// It follows, or has followed, more than one topic.
     pub(super) const MANY: u32 = 1 << 16;
     /// Its first subscription stands in the ready-ring.
@@ -253,6 +250,8 @@ pub(super) struct Extra {
     pub(super) sending: Vec<Piece>,
     /// Subscriptions that end with the frame that is under way.
     pub(super) leaving: Vec<SubId>,
+    /// Subscriptions that have not begun: their history is being written.
+    pub(super) reaching: Vec<SubId>,
     pub(super) drain: Option<Drain>,
     /// When patience with a closing peer ends.
     pub(super) deadline_ms: Option<u64>,
@@ -277,6 +276,7 @@ impl Extra {
             || !self.own.is_empty()
             || !self.sending.is_empty()
             || !self.leaving.is_empty()
+            || !self.reaching.is_empty()
             || self.drain.is_some()
             || self.many.is_some()
     }

@@ -15,9 +15,9 @@ use super::conn::{Conn, Drain, Extra, Flags, Pause, Phase, Rate, Unpublished};
 use super::lane::After;
 use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
-use crate::hub::codec::view_of;
-use crate::log::{Segment, Topic, ViewKind};
+use crate::log::Topic;
 use crate::protocol::dialect::Dialect;
+use crate::protocol::encoding::Format;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::deflate::Inflater;
 use crate::protocol::ws::{Reader, SavedReader};
@@ -60,6 +60,8 @@ pub struct SavedConn {
 struct SavedSub {
     /// The topic's epoch.
     topic: u64,
+    /// What it reads, see [`Format::index`].
+    format: u8,
     /// It lies in the connection's record.
     first: bool,
     cursor: u64,
@@ -71,6 +73,8 @@ struct SavedSub {
     current: bool,
     /// It ends with that frame.
     leaving: bool,
+    /// It has not begun, and is to begin with this offset.
+    since: Option<u64>,
 }
 
 /// One entry of a lane, and what it waits for: one of the subscriptions, and a
@@ -82,6 +86,42 @@ impl SavedConn {
     pub fn topics(&self) -> impl Iterator<Item = u64> {
         self.subs.iter().map(|sub| sub.topic)
     }
+
+    /// One with something in every field.
+    #[cfg(test)]
+    pub(crate) fn sample() -> SavedConn {
+        SavedConn {
+            cookie: 1,
+            core: 2,
+            peer: ([192, 0, 2, 3], 4).into(),
+            dialect: 1,
+            flags: 5,
+            closing: true,
+            drain: Some((6, 7)),
+            deadline_in_ms: Some(8),
+            subs: vec![SavedSub {
+                topic: 9,
+                format: 10,
+                first: true,
+                cursor: 11,
+                own: vec![(12, 13)],
+                until: 14,
+                current: true,
+                leaving: true,
+                since: Some(15),
+            }],
+            window_bits: 16,
+            silent_ms: 17,
+            begun_ms: 18,
+            pings: 19,
+            lane: vec![(vec![20], Some((21, 22)))],
+            lane_begun: true,
+            unpublished: Some((true, vec![23])),
+            unread: vec![24],
+            reader: Reader::new().save(),
+            window: Some(vec![25]),
+        }
+    }
 }
 
 /// Flags that hold in any process.
@@ -91,15 +131,12 @@ const KEPT: u32 = Flags::MID_FRAME
     | Flags::COPIES
     | Flags::ENDED
     | Flags::PEER_CLOSED
-    | Flags::TAKEOVER
-    | Flags::CATCHING_UP;
+    | Flags::TAKEOVER;
 
 /// All that a frozen core holds, but for the sockets.
 pub struct SavedCore {
     /// Slot and connection; without a cookie yet.
     pub conns: Vec<(u32, SavedConn)>,
-    /// The segments that its subscribers of each topic still need.
-    pub held: Vec<(Arc<Topic>, ViewKind, Arc<Segment>)>,
 }
 
 impl<R: Ring> Reactor<R> {
@@ -186,13 +223,7 @@ impl State {
                 saved.push((slot, self.save_conn(slot, conn)));
             }
         }
-        let mut held = Vec::new();
-        for feed in self.feeds.iter() {
-            for segment in feed.window.iter() {
-                held.push((feed.topic.clone(), feed.kind, segment.clone()));
-            }
-        }
-        SavedCore { conns: saved, held }
+        SavedCore { conns: saved }
     }
 
     fn save_conn(&self, slot: u32, conn: &Conn) -> SavedConn {
@@ -240,16 +271,19 @@ impl State {
     fn save_sub(&self, slot: u32, conn: &Conn, id: SubId) -> SavedSub {
         let extra = conn.extra.as_deref();
         let sub = self.look_at_sub(id);
+        let feed = self.feeds.look_at(sub.feed);
         let own = extra.into_iter().flat_map(|extra| &extra.own);
         let own = own.filter(|(owner, _)| *owner == id);
         SavedSub {
-            topic: self.feeds.look_at(sub.feed).topic.epoch(),
+            topic: feed.topic.epoch(),
+            format: feed.format.index(),
             first: id.slot().is_some(),
             cursor: sub.cursor,
             own: own.map(|(_, own)| (own.start, own.end)).collect(),
             until: conn.drain().map_or(0, |drain| drain.until(id)),
             current: conn.current(slot) == id,
             leaving: extra.is_some_and(|extra| extra.leaving.contains(&id)),
+            since: self.reaches_for(id),
         }
     }
 
@@ -359,15 +393,14 @@ impl State {
             many.count += 1;
             self.subs.add(&mut many.list, slot)
         };
-        let kind = match conn.flags.any(Flags::CATCHING_UP) {
-            true => ViewKind::Raw,
-            false => view_of(conn.window_bits),
-        };
-        if conn.window_bits > 0 {
-            topic.add_inflating_reader(conn.window_bits);
-        }
-        let seat = self.feeds.resume(self.core, topic, kind, id, saved.cursor);
+        let format = Format::from_index(saved.format).ok_or("a format is unknown")?;
+        let seat = self
+            .feeds
+            .resume(self.core, topic, format, id, saved.cursor);
         self.take_seat(id, seat.ok_or("a cursor lies outside its log")?);
+        if let Some(since) = saved.since {
+            self.reach_back(id, since);
+        }
         let conn = self.conns.at(slot);
         if saved.current {
             conn.set_current(id);

@@ -3,7 +3,6 @@
 
 use std::net::Shutdown;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 
 use super::closing::How;
 use super::conn::{Conn, Flags, Phase, Piece};
@@ -100,10 +99,9 @@ impl<R: Ring> Reactor<R> {
         let more = feed.window.advance() - feed.round_end;
         feed.growing = more > 0;
         let topic = &feed.topic;
-        let passed = &topic.listener(*core, feed.kind).passed;
-        passed.store(feed.round_end, Ordering::SeqCst);
+        feed.interest[*core].pass(feed.round_end);
         let near = more <= settings.ahead_bytes_max as u64 / 2;
-        if near && topic.publisher_waits.load(Ordering::SeqCst) {
+        if near && topic.waiting.is_set() {
             hub.wake_publishers(topic);
         }
         feed.growing
@@ -136,8 +134,6 @@ impl<R: Ring> Reactor<R> {
                     cursor,
                     end,
                 );
-            } else if conn.flags.any(Flags::CATCHING_UP) {
-                self.state.change_view(slot);
             }
             return;
         }
@@ -164,12 +160,7 @@ impl<R: Ring> Reactor<R> {
                 self.push_out(slot);
             }
             Transmit::Nothing if conn.phase == Phase::Closing => self.go_on_closing(slot),
-            Transmit::Nothing => {
-                conn.tidy();
-                if !conn.flags.any(Flags::ATTENTION) && conn.flags.any(Flags::CATCHING_UP) {
-                    self.state.change_view(slot);
-                }
-            }
+            Transmit::Nothing => conn.tidy(),
         }
     }
 

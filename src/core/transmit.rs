@@ -137,7 +137,7 @@ impl Stand<'_> {
         }
         let window = &self.feeds.look_at(sub.feed).window;
         let extra = self.conn.extra.as_deref();
-        if extra.is_some_and(|extra| extra.leaving.contains(&id)) {
+        if extra.is_some_and(|extra| extra.leaving.contains(&id) || extra.reaching.contains(&id)) {
             return false;
         }
         let mut end = window.end();
@@ -233,6 +233,10 @@ impl Stand<'_> {
         let Some(drain) = self.conn.drain() else {
             return false;
         };
+        let extra = self.conn.extra.as_deref();
+        if extra.is_some_and(|extra| !extra.reaching.is_empty()) {
+            return false;
+        }
         let mut owed = drain.until.iter();
         owed.all(|(id, until)| {
             let sub = self.sub(*id);

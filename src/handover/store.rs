@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::rest::{carry_on, come_to_rest, memory_file, plain_sockets, write_down};
+use super::rest::{carry_on, come_to_rest, in_order, memory_file, plain_sockets, write_down};
 use super::state::{State, Topics};
 use crate::core::{Arrived, Remote};
 use crate::hub::Hub;
@@ -22,9 +22,10 @@ const STATE: &str = "fanfare-state";
 const CONNECTION: &str = "fanfare-conn";
 const LISTENER: &str = "fanfare-listener";
 const ADMIN: &str = "fanfare-admin";
+const LOG: &str = "fanfare-log";
 
 /// All names that are ours.
-pub const NAMES: [&str; 4] = [STATE, CONNECTION, LISTENER, ADMIN];
+pub const NAMES: [&str; 5] = [STATE, CONNECTION, LISTENER, ADMIN, LOG];
 
 /// The first descriptor that a service manager passes (sd_listen_fds(3)).
 const FIRST_FD: RawFd = 3;
@@ -50,6 +51,8 @@ pub struct Stored {
     pub admin: Vec<OwnedFd>,
     state: State,
     sockets: HashMap<u64, OwnedFd>,
+    /// The memory of the logs.
+    logs: Vec<OwnedFd>,
 }
 
 /// Takes what was passed. To be called once, early.
@@ -80,7 +83,7 @@ pub fn passed() -> Result<Passed, String> {
     }
     let mut take = |name| kept.remove(name).unwrap_or_default();
     let (states, listeners) = (take(STATE), take(LISTENER));
-    let (admin, sockets) = (take(ADMIN), take(CONNECTION));
+    let (admin, sockets, logs) = (take(ADMIN), take(CONNECTION), take(LOG));
     if let Some(file) = states.into_iter().next() {
         match read(file) {
             Ok(state) => {
@@ -89,6 +92,7 @@ pub fn passed() -> Result<Passed, String> {
                     listeners,
                     admin,
                     state,
+                    logs,
                     sockets: sockets.into_iter().filter_map(with_cookie).collect(),
                 });
             }
@@ -119,6 +123,7 @@ impl Stored {
         cores: Vec<mpsc::Sender<Arrived>>,
         seated: &mpsc::Receiver<Result<(), String>>,
     ) -> Result<usize, String> {
+        hub.arenas().inherit(in_order(self.logs, &self.state)?)?;
         for topic in &self.state.topics {
             hub.restore_topic(topic)?;
         }
@@ -146,6 +151,8 @@ impl Stored {
             let outcome = seated.recv_timeout(STEP_TIME);
             outcome.map_err(|_| "a core does not take its connections")??;
         }
+        // The process that had kept them is gone.
+        hub.arenas().own();
         Ok(count)
     }
 }
@@ -201,6 +208,10 @@ fn put_all_away(
     for part in admin.chunks(FILES_MAX) {
         keep(ADMIN, part)?;
     }
-    keep(STATE, &[memory_file(&write_down(hub, &saved))?])?;
+    let (state, logs) = write_down(hub, &saved)?;
+    for part in logs.chunks(FILES_MAX) {
+        keep(LOG, part)?;
+    }
+    keep(STATE, &[memory_file(&state)?])?;
     Ok(count)
 }

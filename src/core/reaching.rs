@@ -1,0 +1,122 @@
+//! Subscribers that want history which their view does not hold: it is written
+//! once for all, a bounded share in each turn. Meanwhile the subscriber stands at
+//! the view's end and is sent nothing of it.
+
+use super::closing::How;
+use super::reactor::State;
+use super::subs::SubId;
+use crate::log::{Reach, Reached, Start};
+use crate::protocol::reason::CloseReason;
+
+/// Bytes of history that are written in one round of a turn.
+const ROUND_BYTES_MAX: usize = 64 << 10;
+
+/// A subscription that is to begin further back.
+pub(super) struct Reaching {
+    pub(super) id: SubId,
+    /// The offset that it is to begin with.
+    pub(super) since: u64,
+    /// None while another core writes for the same view.
+    run: Option<Reach>,
+}
+
+impl State {
+    /// Has a subscription, which has just taken its seat, begin with `since`.
+    pub(super) fn reach_back(&mut self, id: SubId, since: u64) {
+        let slot = self.subs.owner(id);
+        self.conns.at(slot).attend().reaching.push(id);
+        self.reaching.push_back(Reaching {
+            id,
+            since,
+            run: None,
+        });
+    }
+
+    /// There is history to be written.
+    pub(super) fn is_reaching(&self) -> bool {
+        self.reaching.iter().any(|reaching| reaching.run.is_some())
+    }
+
+    /// From where on a subscription is to begin that has not begun.
+    pub(super) fn reaches_for(&self, id: SubId) -> Option<u64> {
+        let mut reaching = self.reaching.iter();
+        reaching.find_map(|reaching| (reaching.id == id).then_some(reaching.since))
+    }
+
+    /// Goes on with those that reach back.
+    pub(super) fn go_on_reaching(&mut self) {
+        for _ in 0..self.reaching.len() {
+            let mut reaching = self.reaching.pop_front().expect("counted");
+            let wrote = reaching.run.is_some();
+            match self.go_on_with(&mut reaching) {
+                Some(start) => self.begin_further_back(reaching.id, start),
+                None => self.reaching.push_back(reaching),
+            }
+            if wrote {
+                break;
+            }
+        }
+    }
+
+    fn go_on_with(&mut self, reaching: &mut Reaching) -> Option<Start> {
+        let feed = self.look_at_sub(reaching.id).feed;
+        let feed = self.feeds.look_at(feed);
+        let (topic, format) = (&feed.topic, feed.format);
+        let retention = self.hub.retention();
+        let Some(run) = &mut reaching.run else {
+            // Somebody else may have written it meanwhile.
+            let start = topic.start(format, Some(reaching.since), retention);
+            if start.is_err() {
+                reaching.run = topic.reach(format, reaching.since, retention);
+            }
+            return start.ok();
+        };
+        let mut encoder = self.codec.afresh(self.hub.effort());
+        match run.step(&mut encoder, ROUND_BYTES_MAX, retention) {
+            Reached::NotYet => None,
+            Reached::Done(start) => {
+                let topic = topic.clone();
+                reaching.run = None;
+                // Others may wait for it.
+                self.hub.announce(&topic, Some(self.core));
+                Some(start)
+            }
+        }
+    }
+
+    /// A subscription begins at last.
+    fn begin_further_back(&mut self, id: SubId, start: Start) {
+        let number = self.look_at_sub(id).feed;
+        self.feeds.at(number).reach_back(start.segments);
+        self.sub_mut(id).cursor = start.position;
+        let slot = self.subs.owner(id);
+        let conn = self.conns.at(slot);
+        if let Some(extra) = &mut conn.extra {
+            extra.reaching.retain(|reaching| *reaching != id);
+        }
+        self.make_ready(slot, id);
+        self.mark(slot);
+    }
+
+    /// A subscription ends, or is not to reach back any more.
+    pub(super) fn stop_reaching(&mut self, id: SubId) -> bool {
+        let before = self.reaching.len();
+        self.reaching.retain(|reaching| reaching.id != id);
+        let slot = self.subs.owner(id);
+        if let Some(extra) = &mut self.conns.at(slot).extra {
+            extra.reaching.retain(|reaching| *reaching != id);
+        }
+        self.reaching.len() < before
+    }
+
+    /// A subscriber has fallen behind before it has begun. True if it had not.
+    pub(super) fn cut_reaching(&mut self, id: SubId, reason: CloseReason) -> bool {
+        let reaching = self.stop_reaching(id);
+        if reaching {
+            // There is no telling it what it has missed of what it never began.
+            let slot = self.subs.owner(id);
+            self.close(slot, reason, How::AtOnce);
+        }
+        reaching
+    }
+}
