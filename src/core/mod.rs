@@ -28,4 +28,5 @@ pub use handover::{SavedConn, SavedCore};
 pub use reactor::{Arrival, Reactor};
 pub use remote::{Command, Installed, Remote};
 pub use rings::Rings;
-pub use thread::{Arrived, Core, Go, Inheritance, Listeners, Plan, slots};
+pub use rings::slots;
+pub use thread::{Arrived, Core, Go, Inheritance, Listeners, Plan};

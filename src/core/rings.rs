@@ -3,8 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::thread::slots;
-use crate::ring::{Abilities, Uring};
+use crate::ring::{Abilities, SLOTS_MAX, Uring};
 
 /// Requests of the acceptor between two calls of the kernel.
 const RUNTIME_ENTRIES: u32 = 512;
@@ -25,4 +24,12 @@ impl Rings {
             runtime: tokio_uring::Runtime::new(builder.entries(RUNTIME_ENTRIES))?,
         })
     }
+}
+
+/// Connections that one core can hold: each is an entry in its ring's file
+/// table, which is bounded like the descriptors of a process.
+pub fn slots() -> u32 {
+    use nix::sys::resource::{Resource, getrlimit};
+    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    files.min(u64::from(SLOTS_MAX)) as u32
 }

@@ -20,11 +20,11 @@ use super::handover::{SavedConn, SavedCore};
 use super::pinning::pin;
 use super::reactor::Reactor;
 use super::remote::{Command, Installed, Remote};
-use super::rings::Rings;
+use super::rings::{Rings, slots};
 use super::time::TICK;
 use crate::hub::{Hub, descriptors};
 use crate::log::Topic;
-use crate::ring::{Abilities, SLOTS_MAX, Source, Uring, Wake};
+use crate::ring::{Abilities, Source, Uring, Wake};
 
 /// One listening socket for each address.
 pub type Listeners = Vec<Socket>;
@@ -105,14 +105,6 @@ impl Core {
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the core's thread panicked")))
     }
-}
-
-/// Connections that one core can hold: each is an entry in its ring's file
-/// table, which is bounded like the descriptors of a process.
-pub fn slots() -> u32 {
-    use nix::sys::resource::{Resource, getrlimit};
-    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
-    files.min(u64::from(SLOTS_MAX)) as u32
 }
 
 fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
