@@ -106,8 +106,28 @@ fn soak_has_clients_leave_and_return() {
 
 #[test]
 fn ramp_finds_a_rate() {
-    let text = passes("ramp -n 4 --from 50 --to 200 --p99 10s --step 200ms");
-    assert!(text.contains("200 messages per second"), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("ramp.json");
+    let text = passes(&format!(
+        "ramp -n 4 --from 50 --to 200 --p99 10s --step 200ms --json {}",
+        json.display()
+    ));
+    // Which steps a busy machine holds is its affair: what is found is the best of them.
+    let phases = result(&json).phases;
+    let steps: Vec<_> = phases
+        .iter()
+        .filter_map(|step| Some((step.rate?, step)))
+        .collect();
+    let rates: Vec<f64> = steps.iter().map(|(rate, _)| *rate).collect();
+    assert_eq!(rates[0], 50.0);
+    let held = steps.iter().filter(|(rate, step)| {
+        step.published_per_second >= 0.97 * rate && step.latency.p99 <= 10_000_000_000
+    });
+    let found = match held.map(|(rate, _)| *rate).reduce(f64::max) {
+        Some(best) => format!("{best} messages per second"),
+        None => "none: even 50 per second misses the bound".to_owned(),
+    };
+    assert!(text.contains(&found), "{rates:?}, {found}: {text}");
 }
 
 #[test]
