@@ -137,7 +137,7 @@ impl<R: Ring> Reactor<R> {
                     end,
                 );
             } else if conn.flags.any(Flags::CATCHING_UP) {
-                self.state.change_view(slot);
+                self.state.go_on_in_own_view(slot);
             }
             return;
         }
@@ -167,7 +167,7 @@ impl<R: Ring> Reactor<R> {
             Transmit::Nothing => {
                 conn.tidy();
                 if !conn.flags.any(Flags::ATTENTION) && conn.flags.any(Flags::CATCHING_UP) {
-                    self.state.change_view(slot);
+                    self.state.go_on_in_own_view(slot);
                 }
             }
         }
@@ -321,6 +321,20 @@ fn send_run<R: Ring>(
 }
 
 impl State {
+    /// A reader of the raw view has come to its end, as far as this core knows it:
+    /// it goes on in its own.
+    fn go_on_in_own_view(&mut self, slot: u32) {
+        let conn = self.conns.at(slot);
+        let (cursor, number) = (conn.sub.cursor, conn.sub.feed);
+        // On a busy core there may be more by now. Own messages of the reader are,
+        // and its cursor has stepped over them.
+        if cursor < self.feeds.at(number).window.advance() {
+            self.mark(slot);
+        } else {
+            self.change_view(slot);
+        }
+    }
+
     /// Notes how far a send came of a connection that wants a closer look.
     fn account_sent(&mut self, slot: u32, run: bool, sent: u32) {
         let conn = self.conns.at(slot);

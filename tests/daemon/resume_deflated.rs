@@ -1,6 +1,9 @@
 //! A subscriber that comes back and takes compressed messages: it hears exactly
 //! what it was promised, in its own encoding from the first message on.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use tungstenite::Message;
 
 use crate::common::{Client, Daemon, Raw, hear, masked};
@@ -18,12 +21,17 @@ fn publish(publisher: &mut Client, listener: &mut Client, numbers: std::ops::Ran
     }
 }
 
-/// Resumes at `since`, with `first` in the packet of the request. Returns the
-/// offset that the answer promises.
-fn resume(daemon: &Daemon, path: &str, since: usize, first: &[u8]) -> (Raw, usize) {
+/// Asks to resume at `since`, with `first` in the packet of the request.
+fn ask(daemon: &Daemon, path: &str, since: usize, first: &[u8]) -> Raw {
     let mut raw = daemon.raw();
     let request = Raw::request(&format!("{path}?since={since}"), OFFER);
     raw.send(&[request.as_bytes(), first].concat());
+    raw
+}
+
+/// As [`ask`], and returns the offset that the answer promises as well.
+fn resume(daemon: &Daemon, path: &str, since: usize, first: &[u8]) -> (Raw, usize) {
+    let mut raw = ask(daemon, path, since, first);
     let answer = raw.read_head();
     assert_eq!(answer.status, 101);
     let offset = answer.header("Fanfare-Offset").unwrap().parse().unwrap();
@@ -45,6 +53,55 @@ fn what_it_says_with_its_request_it_does_not_hear() {
         for other in 1..3 {
             assert_eq!(hear_either(&mut resumed).0, text(other));
         }
+    }
+}
+
+#[test]
+fn a_core_that_is_busy_lets_nobody_hear_itself_either() {
+    const BEFORE: usize = 20;
+    let daemon = Daemon::start(&["--cores", "1"]);
+    // Each crowd is more than are sent to in one go, so that the turn of others is
+    // several rounds in coming.
+    let paths: Vec<_> = (0..6).map(|crowd| format!("/crowd{crowd}")).collect();
+    let crowds = paths
+        .iter()
+        .flat_map(|path| (0..260).map(|_| daemon.connect(path)));
+    let crowds: Vec<_> = crowds.collect();
+    let mut speakers: Vec<_> = paths.iter().map(|path| daemon.connect(path)).collect();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                for speaker in &mut speakers {
+                    speaker.send(Message::text("to all")).unwrap();
+                }
+            }
+        });
+        let _ends = End(&is_over);
+        for number in 0..40 {
+            let path = format!("/busy{number}");
+            let (mut publisher, mut listener) = (daemon.connect(&path), daemon.connect(&path));
+            publish(&mut publisher, &mut listener, 1..BEFORE + 1);
+            let own = "my own ".repeat(450);
+            let (mut resumed, first) = resume(&daemon, &path, 1, &masked(0x81, own.as_bytes()));
+            assert_eq!(first, 1);
+            assert_eq!(hear(&mut listener), own);
+            let mut publisher = publisher_of(publisher, &own);
+            publish(&mut publisher, &mut listener, BEFORE + 2..BEFORE + 4);
+            for expected in (1..=BEFORE).chain(BEFORE + 2..BEFORE + 4) {
+                assert_eq!(hear_either(&mut resumed).0, text(expected), "in {number}");
+            }
+        }
+    });
+    drop(crowds);
+}
+
+/// Sets a flag in the end, however that comes.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
