@@ -59,11 +59,12 @@ pub fn run(actions: Actions) -> ExitCode {
 }
 
 fn serve(matches: &ArgMatches, serve: fn(Settings, Reload) -> Result<(), String>) -> ExitCode {
-    let settings = match config::from_matches(matches) {
-        Ok(settings) => settings,
+    let loaded = match config::load(matches) {
+        Ok(loaded) => loaded,
         Err(error) => return fail(EXIT_USAGE, &error.to_string()),
     };
-    let (log, lines) = match logging::start(&settings) {
+    let settings = &loaded.settings;
+    let (log, lines) = match logging::start(settings) {
         Ok(started) => started,
         Err(sentence) => return fail(EXIT_FAILED, &sentence),
     };
@@ -71,10 +72,13 @@ fn serve(matches: &ArgMatches, serve: fn(Settings, Reload) -> Result<(), String>
     let matches = matches.clone();
     let reload = Reload {
         has_file: matches.get_one::<PathBuf>(config::CONFIG_OPTION).is_some(),
-        read: Box::new(move || config::from_matches(&matches)),
+        read: Box::new(move || config::load(&matches)),
         log: Box::new(log),
     };
-    let served = serve(settings, reload);
+    for sentence in loaded.unused() {
+        tracing::warn!("{sentence}");
+    }
+    let served = serve(loaded.settings, reload);
     // Whoever collects lines of JSON is to find no other ones between them.
     let is_told = is_json && tracing::enabled!(tracing::Level::ERROR);
     if let (Err(sentence), true) = (&served, is_told) {

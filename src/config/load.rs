@@ -106,16 +106,37 @@ pub fn options() -> Vec<Arg> {
     std::iter::once(config).chain(settings).collect()
 }
 
+/// Settings, and what the file says besides.
+#[derive(Debug)]
+pub struct Loaded {
+    pub settings: Settings,
+    /// Settings that the file has and the command line has otherwise.
+    pub overruled: Vec<&'static str>,
+}
+
 /// The settings that the command line asks for, with those of its `--config` file
 /// below them.
-pub fn from_matches(matches: &ArgMatches) -> Result<Settings, ConfigError> {
+pub fn load(matches: &ArgMatches) -> Result<Loaded, ConfigError> {
     let path = matches.get_one::<PathBuf>(CONFIG_OPTION);
     let mut loader = Loader::default();
     if let Some(path) = path {
         loader.lay_file(path);
     }
-    loader.lay_options(matches);
-    loader.finish(path.map(PathBuf::as_path))
+    let file = loader.settings.clone();
+    let overruled = loader.lay_options(matches);
+    let settings = loader.finish(path.map(PathBuf::as_path))?;
+    let overruled = overruled.into_iter();
+    Ok(Loaded {
+        overruled: overruled
+            .filter(|key| settings.differs(key, &file))
+            .collect(),
+        settings,
+    })
+}
+
+/// As [`load`], without what the file says besides.
+pub fn from_matches(matches: &ArgMatches) -> Result<Settings, ConfigError> {
+    load(matches).map(|loaded| loaded.settings)
 }
 
 /// As [`from_matches`], of a command that asks a daemon which runs already: where
@@ -138,6 +159,16 @@ pub fn check_file(path: &Path) -> Result<Settings, ConfigError> {
     let mut loader = Loader::default();
     loader.lay_file(path);
     loader.finish(Some(path))
+}
+
+impl Loaded {
+    /// A sentence for each setting of the file that another one stands in for.
+    pub fn unused(&self) -> impl Iterator<Item = String> {
+        self.overruled.iter().map(|key| {
+            let option = key.replace('_', "-");
+            format!("the file's {key} is not used: --{option} on the command line overrules it")
+        })
+    }
 }
 
 impl Settings {
@@ -195,13 +226,16 @@ impl Loader {
         }
     }
 
-    fn lay_options(&mut self, matches: &ArgMatches) {
+    /// Lays the options of the command line over what is there, and returns those
+    /// that the file had set.
+    fn lay_options(&mut self, matches: &ArgMatches) -> Vec<&'static str> {
+        let mut overruled = Vec::new();
         for row in TABLE {
             if matches.value_source(row.key) != Some(ValueSource::CommandLine) {
                 continue;
             }
             let words = matches.get_many::<String>(row.key).into_iter().flatten();
-            self.lines.remove(row.key);
+            overruled.extend(self.lines.remove(row.key).map(|_| row.key));
             if let Err(problem) = self.settings.set(row.key, &Given(words.cloned().collect())) {
                 self.faults.push(Fault::OnCommandLine {
                     key: row.key,
@@ -209,6 +243,7 @@ impl Loader {
                 });
             }
         }
+        overruled
     }
 
     fn finish(mut self, path: Option<&Path>) -> Result<Settings, ConfigError> {
@@ -317,6 +352,21 @@ mod tests {
             ["[::1]:2", "0.0.0.0:3"].map(|word| Place::parse(word).unwrap())
         );
         assert_eq!(settings.topics_max, 20_000);
+    }
+
+    #[test]
+    fn what_the_file_says_in_vain_is_named() {
+        let file = file("cores = 3\nlag_policy = \"skip\"\ntopics_max = 9\n");
+        let command = clap::Command::new("fanfare").no_binary_name(true);
+        let path = file.path().to_str().unwrap();
+        // The same value twice is no contradiction.
+        let words = ["--config", path, "--cores", "5", "--topics-max", "9"];
+        let loaded = super::load(&command.args(options()).get_matches_from(words)).unwrap();
+        assert_eq!(loaded.settings.cores, 5);
+        assert_eq!(
+            loaded.unused().collect::<Vec<_>>(),
+            ["the file's cores is not used: --cores on the command line overrules it"]
+        );
     }
 
     #[test]

@@ -29,7 +29,8 @@ use crate::protocol::http::{Hosts, Origins};
 
 pub use docs::{markdown, sample, summary};
 pub use load::{
-    CONFIG_OPTION, ConfigError, check_file, from_matches, of_running, options, token_in,
+    CONFIG_OPTION, ConfigError, Loaded, check_file, from_matches, load, of_running, options,
+    token_in,
 };
 pub use memory::{Memory, memory};
 pub use place::{Place, Roles};

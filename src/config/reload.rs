@@ -6,12 +6,12 @@
 
 use std::fmt;
 
-use super::{ConfigError, Effect, Settings, TABLE};
+use super::{ConfigError, Effect, Loaded, Settings, TABLE};
 
 /// How the daemon gets at its settings again.
 pub struct Reload {
     /// Reads the file that it was started with, under the same options.
-    pub read: Box<dyn Fn() -> Result<Settings, ConfigError> + Send>,
+    pub read: Box<dyn Fn() -> Result<Loaded, ConfigError> + Send>,
     /// Makes log lines follow the settings.
     pub log: Box<dyn Fn(&Settings) + Send>,
     /// There is a file; without one nothing can have changed.

@@ -124,10 +124,10 @@ fn ends_with_its_terminal() -> bool {
 fn reread(hub: &Hub, reload: &Reload) {
     match (reload.read)() {
         Ok(new) => {
-            let changes = hub.change(&new);
+            let changes = hub.change(&new.settings);
             (reload.log)(hub.settings());
             tracing::info!("settings read again: {changes}");
-            for sentence in hub.settings().unused() {
+            for sentence in hub.settings().unused().into_iter().chain(new.unused()) {
                 tracing::warn!("{sentence}");
             }
         }
@@ -144,7 +144,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::config::{self, Settings};
+    use crate::config::{self, Loaded, Settings};
 
     fn reload(text: &str) -> (Reload, mpsc::Receiver<String>, tempfile::NamedTempFile) {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -152,7 +152,12 @@ mod tests {
         let path = file.path().to_owned();
         let (levels, logged) = mpsc::channel();
         let reload = Reload {
-            read: Box::new(move || config::check_file(&path)),
+            read: Box::new(move || {
+                config::check_file(&path).map(|settings| Loaded {
+                    settings,
+                    overruled: Vec::new(),
+                })
+            }),
             log: Box::new(move |settings| levels.send(settings.log.clone()).unwrap()),
             has_file: true,
         };

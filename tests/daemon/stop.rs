@@ -263,6 +263,20 @@ fn the_end_of_its_terminal_is_the_end_of_a_daemon_without_a_file() {
 }
 
 #[test]
+fn a_reload_says_what_the_command_line_overrules() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "topics_max = 7\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let daemon = Daemon::start(&["--config", path, "--topics-max", "7"]);
+    let overruled = "the file's topics_max is not used: --topics-max on the command line";
+    assert_eq!(daemon.count_log(overruled), 0);
+    std::fs::write(&file, "topics_max = 8\nlag_policy = \"skip\"\n").unwrap();
+    daemon.signal(Signal::SIGHUP);
+    daemon.await_log("settings read again: applied lag_policy", 1);
+    daemon.await_log(overruled, 1);
+}
+
+#[test]
 fn an_idle_daemon_stops_without_delay_and_frees_its_port() {
     let mut daemon = Daemon::start(&["--drain-ms-max", "600000", "--cores", "4"]);
     let port = daemon.addresses[0];
