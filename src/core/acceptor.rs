@@ -3,12 +3,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{self, Shutdown, SocketAddr};
+use std::net::{self, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use socket2::Socket;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -18,24 +17,18 @@ use tokio_uring::net::TcpStream;
 use super::arriving;
 use super::complaints;
 use super::reactor::{Arrival, Reactor};
+use super::refusing::Asks;
 use crate::config::{Deflate, ProxyHeader};
 use crate::hub::metrics::Metrics;
 use crate::hub::{Hub, Mailbox};
 use crate::page;
 use crate::protocol::http::hosts::Via;
-use crate::protocol::http::{
-    Document, HeadLimits, HeadReader, Reject, Request, Terms, Upgrade, response, wants_head_only,
-};
+use crate::protocol::http::{Document, HeadLimits, HeadReader, Reject, Request, Upgrade};
 use crate::protocol::opening::{Opening, Settings, opening};
 use crate::protocol::proxy;
 use crate::protocol::ws::deflate;
 use crate::ring::{Source, Uring};
 
-/// How long a peer that has been refused may go on sending: closing on unread
-/// bytes would make the kernel take the answer back.
-const LINGER: Duration = Duration::from_millis(1000);
-/// Refused peers that are waited for at a time. Beyond: they are just closed.
-const LINGERING_MAX: usize = 512;
 /// After an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long new connections wait while those there hold all descriptors that they may.
@@ -48,7 +41,7 @@ const STEP_BACK: Duration = Duration::from_millis(2);
 /// How long somebody may take to ask who comes while the daemon stops.
 const STOPPING_TIME: Duration = Duration::from_millis(1000);
 /// The first read of a head; nearly all heads fit.
-const READ_BYTES: usize = 1024;
+pub(super) const READ_BYTES: usize = 1024;
 
 /// What the tasks of one core's acceptor share.
 pub(super) struct Acceptor {
@@ -71,8 +64,8 @@ struct Guest {
     peer: SocketAddr,
     named: bool,
     via: Via,
-    /// It has asked with HEAD.
-    head_only: bool,
+    /// How it asks, as far as is known.
+    asks: Asks,
     /// The reactor has it now, and lets it go in the end.
     adopted: bool,
 }
@@ -172,7 +165,9 @@ impl Acceptor {
     async fn receive(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {
         let admission = self.hub.admission();
         if let Err(refusal) = admission.enter(self.hub.settings()) {
-            return self.refuse(stream, peer, refusal.into(), false).await;
+            return self
+                .refuse(stream, peer, refusal.into(), Asks::default())
+                .await;
         }
         let via = match peer.ip() {
             ip if self.hub.settings().is_trusted_proxy(ip) => Via::Proxy,
@@ -184,7 +179,7 @@ impl Acceptor {
             peer,
             named: false,
             via,
-            head_only: false,
+            asks: Asks::default(),
             adopted: false,
         };
         let mut time = Duration::from_millis(self.hub.settings().handshake_ms_max);
@@ -192,14 +187,19 @@ impl Acceptor {
             time = time.min(STOPPING_TIME);
         }
         let read = timeout(time, self.read_request(&stream, &mut guest)).await;
-        let (peer, head_only) = (guest.peer, guest.head_only);
+        let (peer, asks) = (guest.peer, std::mem::take(&mut guest.asks));
         match read.unwrap_or(Err(Reject::Timeout)) {
             // The peer left before it had asked for anything.
             Ok(None) => {}
-            Err(reject) => self.refuse(stream, peer, reject, head_only).await,
+            // It has had its time to say how it asks.
+            Err(Reject::Timeout) => {
+                self.refuse(stream, peer, Reject::Timeout, asks.settled())
+                    .await;
+            }
+            Err(reject) => self.refuse(stream, peer, reject, asks).await,
             // Whatever it is: there is another server by then, or a next one here.
             Ok(Some(_)) if self.hub.is_stopping() => {
-                self.refuse(stream, peer, Reject::Draining, head_only).await;
+                self.refuse(stream, peer, Reject::Draining, asks).await;
             }
             Ok(Some((Opening::Answer(answer), _))) => {
                 self.metrics().pages.add(1);
@@ -208,7 +208,7 @@ impl Acceptor {
             Ok(Some((Opening::WebSocket(upgrade), rest))) => {
                 match self.adopt(&stream, peer, upgrade, rest) {
                     Ok(()) => guest.adopted = true,
-                    Err(reject) => self.refuse(stream, peer, reject, head_only).await,
+                    Err(reject) => self.refuse(stream, peer, reject, asks).await,
                 }
             }
         }
@@ -272,13 +272,14 @@ impl Acceptor {
                 match proxy::parse(&bytes) {
                     Ok(None) => continue,
                     Ok(Some((source, len))) => {
-                        guest.name(source.unwrap_or(guest.peer))?;
                         bytes.drain(..len);
+                        guest.asks = Asks::of(&bytes);
+                        guest.name(source.unwrap_or(guest.peer))?;
                     }
                     Err(proxy::NoHeader) => bare = true,
                 }
             }
-            guest.head_only = wants_head_only(&bytes);
+            guest.asks = Asks::of(&bytes);
             let parsed = head.parse(&bytes, limits);
             let Some((request, len)) = parsed.map_err(|reject| match bare {
                 true => Reject::ProxyHeader,
@@ -318,31 +319,7 @@ impl Acceptor {
         opened.inspect_err(|reject| complaints::of_request(&self.hub, guest.peer, request, *reject))
     }
 
-    async fn refuse(&self, stream: TcpStream, peer: SocketAddr, reject: Reject, head_only: bool) {
-        self.metrics().note_reject(reject);
-        tracing::debug!(%peer, reason = reject.name(), "request refused");
-        let retry_after_s = self.hub.settings().retry_after_s as u32;
-        let terms = Terms {
-            head_only,
-            now_s: self.hub.unix_s(),
-        };
-        let answer = response(reject, retry_after_s, terms);
-        self.answer(stream, answer).await;
-    }
-
-    /// Sends a whole answer and parts from the peer so that it arrives.
-    async fn answer(&self, stream: TcpStream, answer: Bytes) {
-        if self.lingering.get() < LINGERING_MAX {
-            self.lingering.set(self.lingering.get() + 1);
-            // A peer that takes neither the answer nor the hint is cut off.
-            let _ = timeout(LINGER, send_and_linger(&stream, answer)).await;
-            self.lingering.set(self.lingering.get() - 1);
-        }
-        // Ends a read or write that the time limit has left behind.
-        let _ = stream.shutdown(Shutdown::Both);
-    }
-
-    fn metrics(&self) -> &Metrics {
+    pub(super) fn metrics(&self) -> &Metrics {
         &self.hub.mailbox(self.core).metrics
     }
 }
@@ -359,20 +336,6 @@ fn page_at(path: &str, host: &str) -> Option<Document> {
         etag: Some(&asset.etag),
         headers,
     })
-}
-
-async fn send_and_linger(stream: &TcpStream, answer: Bytes) -> io::Result<()> {
-    let (sent, _) = stream.write_all(answer).await;
-    sent?;
-    stream.shutdown(Shutdown::Write)?;
-    let mut scrap = Vec::with_capacity(READ_BYTES);
-    loop {
-        let (read, buffer) = stream.read(scrap).await;
-        scrap = buffer;
-        if read? == 0 {
-            return Ok(());
-        }
-    }
 }
 
 /// A connection that failed before it was accepted (accept(2), "Error

@@ -15,6 +15,7 @@ mod outbound;
 mod pausing;
 mod pinning;
 mod reactor;
+mod refusing;
 mod remote;
 mod rings;
 mod slots;

@@ -1,6 +1,8 @@
 //! What a request becomes, and what whoever refuses it is told.
 
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
 
 use tungstenite::Message;
 
@@ -147,6 +149,44 @@ fn an_answer_to_head_has_no_body_though_it_is_a_refusal() {
         assert!(head.header("Date").unwrap().ends_with(" GMT"));
         assert!(head.header("Content-Length").is_some());
         raw.expect_end();
+    }
+}
+
+#[test]
+fn an_answer_to_head_has_no_body_though_it_was_refused_unread() {
+    let behind_proxy = [&LOOPBACK_PROXY[..], &["--proxy-header", "proxy-protocol"]].concat();
+    let full = ["--connections-max", "1"];
+    let full_for_one = ["--connections-per-address-max", "1"];
+    let proxied = "PROXY TCP4 192.0.2.7 127.0.0.1 81 80\r\n";
+    for (options, header) in [
+        (&full[..], ""),
+        (&full_for_one, ""),
+        (&[&full[..], &behind_proxy].concat(), proxied),
+        (&[&full_for_one[..], &behind_proxy].concat(), proxied),
+    ] {
+        let daemon = Daemon::start(options);
+        let mut only = daemon.raw();
+        only.send(format!("{header}{}", Raw::request("/topic", "")).as_bytes());
+        only.expect_upgrade();
+        // In one piece, and in two.
+        for cut in [0, header.len(), header.len() + 3] {
+            let request = format!("{header}HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let mut raw = daemon.raw();
+            raw.send(&request.as_bytes()[..cut]);
+            thread::sleep(Duration::from_millis(20));
+            raw.send(&request.as_bytes()[cut..]);
+            let head = raw.read_head();
+            assert_eq!(head.status, 503, "{options:?}, cut at {cut}");
+            assert_ne!(head.header("Content-Length"), Some("0"));
+            raw.expect_end();
+            let mut raw = daemon.raw();
+            raw.send(request.replacen("HEAD", "GET", 1).as_bytes());
+            assert_ne!(raw.read_answer().body, b"");
+        }
+        // Who says nothing is told as well, where no proxy is to say who that is.
+        if header.is_empty() {
+            assert_eq!(daemon.raw().read_answer().status, 503);
+        }
     }
 }
 

@@ -81,10 +81,12 @@ pub fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Option<(Request<'_>, us
 }
 
 /// Whether what has come so far is a HEAD request, be it right or not: an answer to one,
-/// and be it a refusal, has no body (RFC 9110 section 9.3.2).
-pub fn wants_head_only(bytes: &[u8]) -> bool {
-    let start = bytes.iter().position(|b| !matches!(b, b'\r' | b'\n'));
-    start.is_some_and(|start| bytes[start..].starts_with(b"HEAD "))
+/// and be it a refusal, has no body (RFC 9110 section 9.3.2). `None` while it may become one.
+pub fn wants_head_only(bytes: &[u8]) -> Option<bool> {
+    const METHOD: &[u8] = b"HEAD ";
+    let start = bytes.iter().position(|b| !matches!(b, b'\r' | b'\n'))?;
+    let begin = &bytes[start..bytes.len().min(start + METHOD.len())];
+    (begin.len() == METHOD.len() || !METHOD.starts_with(begin)).then_some(begin == METHOD)
 }
 
 /// Where the head ends, just behind its empty line; the search starts at `from`. Bare line

@@ -240,11 +240,16 @@ fn a_health_check_of_the_kind_that_haproxy_sends_is_read() {
 #[test]
 fn a_head_request_is_known_however_broken_it_is() {
     for (bytes, is_so) in [
-        ("HEAD / HTTP/1.1\r\n\r\n", true),
-        ("\r\nHEAD * nonsense", true),
-        ("HEADS / HTTP/1.1", false),
-        ("GET /HEAD ", false),
-        ("", false),
+        ("HEAD / HTTP/1.1\r\n\r\n", Some(true)),
+        ("\r\nHEAD * nonsense", Some(true)),
+        ("HEAD ", Some(true)),
+        ("HEADS / HTTP/1.1", Some(false)),
+        ("GET /HEAD ", Some(false)),
+        ("G", Some(false)),
+        ("\r\nHEAD", None),
+        ("H", None),
+        ("\r\n", None),
+        ("", None),
     ] {
         assert_eq!(wants_head_only(bytes.as_bytes()), is_so, "{bytes}");
     }
