@@ -3,15 +3,17 @@
 //!
 //! Called by `routes`; the hub publishes.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER,
+};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -22,6 +24,11 @@ use crate::protocol::ws::Opcode;
 
 /// A body that is not whole by then is given up.
 pub(super) const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// Of a body that is too long, so many times the longest message is read on,
+const REFUSED_MESSAGES_MAX: usize = 16;
+/// as long as there is no greater pause in it.
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// What has become of a message.
 #[derive(Serialize)]
@@ -89,9 +96,8 @@ fn opcode(headers: &HeaderMap) -> Result<Opcode, Refusal> {
     }
 }
 
-/// The whole body. One that is longer than `bytes_max` is not read to its end,
-/// one that says so is not read at all.
-async fn receive(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
+/// The whole body. Of one that is longer than `bytes_max` nothing is kept.
+async fn receive(headers: &HeaderMap, mut body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|len| len.to_str().ok());
@@ -99,11 +105,19 @@ async fn receive(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<By
         .and_then(|len| len.parse::<u64>().ok())
         .is_some_and(|len| len > bytes_max as u64)
     {
+        // Who asks first is told before any of it is sent.
+        if !headers.contains_key(EXPECT) {
+            discard(body, bytes_max).await;
+        }
         return Err(too_big(bytes_max));
     }
-    match timeout(BODY_TIME, to_bytes(body, bytes_max)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_over_limit(&error) => Err(too_big(bytes_max)),
+    let whole = Limited::new(&mut body, bytes_max).collect();
+    match timeout(BODY_TIME, whole).await {
+        Ok(Ok(bytes)) => Ok(bytes.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            discard(body, bytes_max).await;
+            Err(too_big(bytes_max))
+        }
         Ok(Err(_)) => {
             let sentence = "the request body cannot be read";
             Err(Refusal::new(StatusCode::BAD_REQUEST, sentence))
@@ -115,10 +129,21 @@ async fn receive(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<By
     }
 }
 
-fn is_over_limit(error: &axum::Error) -> bool {
-    error
-        .source()
-        .is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+/// Reads on, within bounds, what is not wanted. Most clients look for an answer only
+/// when all is sent, and were the connection closed before, they would see that
+/// instead.
+async fn discard(mut body: Body, bytes_max: usize) {
+    let mut left = REFUSED_MESSAGES_MAX * bytes_max;
+    let read = async {
+        while let Ok(Some(Ok(frame))) = timeout(REFUSED_PAUSE_MAX, body.frame()).await {
+            let len = frame.data_ref().map_or(0, Bytes::len);
+            if len > left {
+                return;
+            }
+            left -= len;
+        }
+    };
+    let _ = timeout(BODY_TIME, read).await;
 }
 
 fn too_big(bytes_max: usize) -> Refusal {

@@ -15,7 +15,8 @@ use crate::ring::{Errno, Ring};
 /// Goodbyes of one core at a time that are not worth spreading further: some
 /// thousand in a second are nobody's burden when they come back.
 const GOODBYES_MIN: usize = 256;
-/// How long a peer may take to part once it has been asked to.
+/// How long a peer may take to part once it has been asked to, counted from the
+/// last bytes that came of it. See [`State::await_rest`].
 const PARTING_MS_MAX: u64 = 2000;
 
 /// What a connection that is to be closed still gets.
@@ -85,8 +86,14 @@ impl State {
             How::AtOnce => unreachable!("that is no draining"),
         };
         let deadline_ms = self.patience_ms + patience_ms;
+        let now_ms = self.patience_ms as u32;
         let conn = self.conns.at(slot);
         conn.phase = Phase::Draining;
+        if reason != CloseReason::SlowMessage {
+            // From here on it tells since when the rest is awaited. Who was slow
+            // has had its time.
+            conn.begun_ms = now_ms;
+        }
         let extra = conn.attend();
         extra.deadline_ms = Some(deadline_ms);
         extra.drain = Some(Drain {
@@ -164,6 +171,28 @@ impl State {
             self.hub.uncompressed().note(peer.ip(), self.now_ms);
         }
         self.say_left(slot);
+    }
+
+    /// Bytes have come from a peer that is being closed. Over a slow line the rest
+    /// of a message that was refused by its first bytes is long under way, and most
+    /// clients look for an answer when it is sent: were they cut off before, they
+    /// would see a reset and not why. So the peer is waited for as long as bytes
+    /// come, though no longer than a message may take (`message_ms_max`), nor faster
+    /// than its rate allows.
+    pub(super) fn await_rest(&mut self, slot: u32, len: usize) {
+        let settings = self.hub.settings();
+        let (now_ms, patience_ms) = (self.now_ms, self.patience_ms);
+        let conn = self.conns.at(slot);
+        let (bytes_max, ms_max) = (settings.inbound_bytes_per_s_max, settings.message_ms_max);
+        let waited_ms = (patience_ms as u32).wrapping_sub(conn.begun_ms);
+        conn.rate.look_at_clock(now_ms);
+        let admitted = conn.rate.admit_bytes(len, bytes_max);
+        if conn.flags.any(Flags::PEER_CLOSED) || !admitted || u64::from(waited_ms) >= ms_max {
+            return;
+        }
+        if let Some(deadline_ms) = conn.extra.as_mut().and_then(|e| e.deadline_ms.as_mut()) {
+            *deadline_ms = (*deadline_ms).max(patience_ms + PARTING_MS_MAX);
+        }
     }
 
     /// The peer's close frame has come; `code` 0 is none.

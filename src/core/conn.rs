@@ -141,9 +141,9 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// Counts one message; false when it is one too many in this second.
+    /// Begins anew with each second.
     #[inline]
-    pub(super) fn admit_message(&mut self, now_ms: u64, messages_max: u64) -> bool {
+    pub(super) fn look_at_clock(&mut self, now_ms: u64) {
         let second = (now_ms / 1000) as u32;
         if second != self.second {
             *self = Rate {
@@ -151,12 +151,18 @@ impl Rate {
                 ..Rate::default()
             };
         }
+    }
+
+    /// Counts one message; false when it is one too many in this second.
+    #[inline]
+    pub(super) fn admit_message(&mut self, now_ms: u64, messages_max: u64) -> bool {
+        self.look_at_clock(now_ms);
         self.messages = self.messages.saturating_add(1);
         messages_max == 0 || u64::from(self.messages) <= messages_max
     }
 
-    /// Counts the bytes of the message that has just been counted; false when
-    /// they are too many for this second.
+    /// Counts bytes of the second that was looked at last; false when they are too
+    /// many for it.
     #[inline]
     pub(super) fn admit_bytes(&mut self, len: usize, bytes_max: u64) -> bool {
         let len = u32::try_from(len).unwrap_or(u32::MAX);
@@ -303,8 +309,8 @@ pub(super) struct Conn {
     pub(super) sub: Subscription,
     /// When it was last heard, by the core's patience, wrapping.
     pub(super) heard_ms: u32,
-    /// When the message began that it has sent a part of, likewise. Without
-    /// meaning while there is none.
+    /// When the message began that it has sent a part of, likewise; without meaning
+    /// while there is none. Once it is no longer open: when its close began.
     pub(super) begun_ms: u32,
     /// Since when its socket has taken nothing, likewise. Without meaning while
     /// it is not awaited.

@@ -24,9 +24,12 @@ impl State {
             return;
         }
         let conn = self.conns.at(slot);
-        if conn.phase == Phase::ShutDown {
-            return;
+        match conn.phase {
+            Phase::Open => {}
+            Phase::Draining | Phase::Closing => self.await_rest(slot, bytes.len()),
+            Phase::ShutDown => return,
         }
+        let conn = self.conns.at(slot);
         // The reader lends out what it holds while the rest of the state is at
         // work, so it leaves its place for that long.
         let mut reader = std::mem::take(&mut conn.reader);
@@ -64,9 +67,10 @@ impl State {
                 break;
             }
         }
-        if between {
+        let conn = self.conns.at(slot);
+        if between && conn.phase == Phase::Open {
             // What is unfinished now, if anything is, began in these bytes.
-            self.conns.at(slot).begun_ms = now_ms;
+            conn.begun_ms = now_ms;
         }
         let holds = reader.buffered_bytes();
         if held != holds && !self.hub.account_partial(held, holds) {

@@ -1,6 +1,8 @@
 //! What is refused, and what a bad client does to others: nothing.
 
 use std::io::{Read, Write};
+use std::thread;
+use std::time::Duration;
 
 use crate::client::{Answer, Daemon};
 
@@ -15,7 +17,7 @@ fn a_message_above_the_limit_is_refused_and_not_read() {
                 Content-Length: 99999999999999\r\nExpect: 100-continue\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
     Answer::read(&mut stream).refuses(413, "1024 bytes");
-    // Without a length it is read as far as the limit.
+    // Without a length it is read beyond the limit, but not for ever.
     let mut body = Vec::new();
     for _ in 0..100 {
         body.extend_from_slice(b"100\r\n");
@@ -28,6 +30,27 @@ fn a_message_above_the_limit_is_refused_and_not_read() {
         &body,
     );
     answer.refuses(413, "1024 bytes");
+}
+
+#[test]
+fn a_message_above_the_limit_may_be_sent_to_its_end_and_is_told_so() {
+    let daemon = Daemon::start(&["--message-bytes-max", "1KiB"]);
+    let piece = [b'x'; 1024];
+    let chunk = [&b"400\r\n"[..], &piece, b"\r\n"].concat();
+    for (field, piece, end) in [
+        ("Content-Length: 12288", &piece[..], &b""[..]),
+        ("Transfer-Encoding: chunked", &chunk, b"0\r\n\r\n"),
+    ] {
+        let mut stream = daemon.connect();
+        let head = format!("POST /topics/t/messages HTTP/1.1\r\nHost: [::1]\r\n{field}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        for _ in 0..12 {
+            stream.write_all(piece).expect("it is still read");
+            thread::sleep(Duration::from_millis(20));
+        }
+        stream.write_all(end).unwrap();
+        Answer::read(&mut stream).refuses(413, "1024 bytes");
+    }
 }
 
 #[test]

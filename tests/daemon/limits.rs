@@ -1,6 +1,8 @@
 //! Every limit, small: who goes beyond is told so, and others go on as before.
 
 use std::io::Write;
+use std::thread;
+use std::time::Duration;
 
 use tungstenite::Message;
 
@@ -116,6 +118,41 @@ fn a_message_of_message_bytes_max_arrives_and_a_longer_one_is_told_1009() {
     speaker.send(Message::text("m".repeat(1001))).unwrap();
     assert_eq!(hear_close(&mut speaker).0, 1009);
     daemon.await_reason("too_big");
+    witnesses.check();
+}
+
+/// What a message that is announced with a length of 1 MiB begins with.
+const LONG_HEADER: [u8; 14] = [0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 2, 3, 4];
+
+#[test]
+fn a_message_too_long_over_a_slow_line_may_be_sent_to_its_end_and_is_told_1009() {
+    let daemon = Daemon::start(&["--message-bytes-max", "1000"]);
+    let mut witnesses = Witnesses::new(&daemon, "/topic");
+    let mut slow = daemon.raw_on("/long");
+    slow.send(&LONG_HEADER);
+    daemon.await_reason("too_big");
+    // As most clients do, it looks for nothing before all is sent. That takes twice
+    // as long as a peer is waited for that sends nothing.
+    for _ in 0..16 {
+        slow.send(&[b'm'; 64 << 10]);
+        thread::sleep(Duration::from_millis(250));
+    }
+    let (code, reason) = slow.expect_close();
+    assert_eq!(code, 1009, "{reason}");
+    slow.send(&masked(0x88, &code.to_be_bytes()));
+    slow.expect_end();
+    witnesses.check();
+}
+
+#[test]
+fn a_message_too_long_is_not_waited_for_longer_than_message_ms_max() {
+    let daemon = Daemon::start(&["--message-bytes-max", "1000", "--message-ms-max", "1000"]);
+    let mut witnesses = Witnesses::new(&daemon, "/topic");
+    let mut endless = daemon.raw_on("/long");
+    endless.send(&LONG_HEADER);
+    eventually("it is cut off", || {
+        endless.stream.write_all(b"more").is_err()
+    });
     witnesses.check();
 }
 
