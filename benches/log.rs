@@ -3,13 +3,14 @@
 
 use std::convert::Infallible;
 use std::hint::black_box;
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use fanfare::log::{Bounds, Retention, Topic, ViewKind, Window};
+use fanfare::hub::codec::Codec;
+use fanfare::log::{Arenas, Bounds, Draft, Retention, Start, Topic, Window};
 use fanfare::mask;
-use fanfare::protocol::ws::Opcode;
+use fanfare::protocol::encoding::Format;
 
 use crate::cpu_time::CpuTime;
 
@@ -37,18 +38,35 @@ const RETENTION: Retention = Retention {
 };
 
 fn topic() -> Topic {
-    Topic::new("bench".into(), 1, 1, Arc::default())
+    Topic::new("bench".into(), 1, 1, Arenas::new())
+}
+
+/// Where a subscriber begins that wants what is new.
+fn begin(topic: &Topic) -> Start {
+    let start = topic.start(Format::Raw, None, &RETENTION);
+    start.expect("the end is in reach")
 }
 
 /// One message the way a core takes it in: unmasked into its place.
-fn publish(topic: &Topic, payload: &[u8]) -> u64 {
+fn publish(topic: &Topic, payload: &[u8]) {
+    let draft = Draft {
+        text: false,
+        len: payload.len(),
+        now_ms: 1,
+        offset: None,
+        extras: None,
+    };
+    let mut codec = Codec::default();
     loop {
-        let copied = topic.publish(Opcode::Binary, payload.len(), 1, &RETENTION, None, |room| {
+        let copied = topic.publish(&draft, &RETENTION, &mut codec.plain(), |room| {
             mask::copy_unmasked(room, payload, KEY);
             Ok::<_, Infallible>(())
         });
         match copied {
-            Ok(published) => break black_box(published.offset),
+            Ok(published) => {
+                black_box(published);
+                break;
+            }
             // Somebody who reads has been off the processor for long.
             Err(_) => std::thread::yield_now(),
         };
@@ -108,7 +126,7 @@ fn append_together(c: &mut Criterion<CpuTime>) {
             group.bench_function(BenchmarkId::from_parameter(publishers), |b| {
                 b.iter_custom(|iterations| {
                     race(publishers, iterations, |mine| {
-                        (0..mine).for_each(|_| _ = publish(&topic, &payload));
+                        (0..mine).for_each(|_| publish(&topic, &payload));
                     })
                 });
             });
@@ -127,7 +145,7 @@ fn follow_together(c: &mut Criterion<CpuTime>) {
         group.bench_function(BenchmarkId::from_parameter(publishers), |b| {
             b.iter_custom(|iterations| {
                 race(publishers, iterations, |mine| {
-                    let start = topic.start(ViewKind::Raw, None, &RETENTION);
+                    let start = begin(&topic);
                     let mut window = Window::new(start.segments);
                     let mut cursor = start.position;
                     for number in 0..mine {
@@ -156,12 +174,12 @@ fn advance(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("log/publish_and_advance");
     for burst in [1_u64, 16, 256] {
         let (topic, payload) = (topic(), [7; 64]);
-        let mut window = Window::new(topic.start(ViewKind::Raw, None, &RETENTION).segments);
+        let mut window = Window::new(begin(&topic).segments);
         let mut cursor = window.end();
         group.throughput(Throughput::Elements(burst));
         group.bench_function(BenchmarkId::from_parameter(burst), |b| {
             b.iter(|| {
-                (0..burst).for_each(|_| _ = publish(&topic, black_box(&payload)));
+                (0..burst).for_each(|_| publish(&topic, black_box(&payload)));
                 take_all(&mut window, &mut cursor);
             });
         });
@@ -172,8 +190,8 @@ fn advance(c: &mut Criterion<CpuTime>) {
 fn look(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("log/window");
     let topic = topic();
-    let mut window = Window::new(topic.start(ViewKind::Raw, None, &RETENTION).segments);
-    (0..4000).for_each(|_| _ = publish(&topic, &[7; 64]));
+    let mut window = Window::new(begin(&topic).segments);
+    (0..4000).for_each(|_| publish(&topic, &[7; 64]));
     let end = window.advance();
     let (start, last) = (window.start(), end - 66);
     group.bench_function("advance with nothing new", |b| b.iter(|| window.advance()));

@@ -1,7 +1,7 @@
 //! Fanfare: one message in, every WebSocket subscriber hears it.
 //!
 //! Who may know whom, from the bottom up: [`mask`], [`lines`] and [`protocol`] know nobody;
-//! [`log`] knows frame encoding; [`ring`] alone talks io_uring; [`core`] joins
+//! [`log`] knows encodings by one trait; [`ring`] alone talks io_uring; [`core`] joins
 //! them on one thread; [`admin`] talks to the cores through the [`hub`].
 
 pub mod admin;

@@ -1,18 +1,21 @@
 //! The log's publish and read protocol under every interleaving of its threads
 //! that the memory model allows.
 
-// The very file that the daemon is built from.
+// The very files that the daemon is built from.
 #[path = "../src/log/head.rs"]
 pub mod head;
+#[path = "../src/log/interest.rs"]
+pub mod interest;
 
-/// What the file finds beside itself: the model checker's atomics.
+/// What the files find beside themselves: the model checker's atomics.
 mod sync {
-    pub(super) use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    pub(super) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 }
 
 use std::sync::OnceLock;
 
-use head::{Head, Told};
+use head::{Extent, Head, Told};
+use interest::{Listener, Waiting};
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
@@ -29,7 +32,7 @@ struct Segment {
 impl Segment {
     fn new() -> Arc<Self> {
         Arc::new(Segment {
-            head: Head::new(),
+            head: Head::new(0, 0),
             bytes: Default::default(),
             link: UnsafeCell::new(()),
             next: OnceLock::new(),
@@ -39,7 +42,8 @@ impl Segment {
     /// Writes the byte at `at` and publishes it.
     fn append(&self, at: usize) {
         self.bytes[at].with_mut(|_| ());
-        self.head.publish(at as u32 + 1);
+        // A message of one byte each.
+        self.head.publish(at as u32 + 1, at as u32 + 1);
     }
 
     fn seal(&self, next: Arc<Segment>) {
@@ -50,7 +54,8 @@ impl Segment {
 
     /// How many bytes are published from here on, over the link as well.
     fn read(&self) -> u32 {
-        let (len, sealed) = self.head.load();
+        let Extent { len, count, sealed } = self.head.load();
+        assert_eq!(len, count, "both are of one moment");
         for byte in &self.bytes[..len as usize] {
             byte.with(|_| ());
         }
@@ -87,10 +92,10 @@ fn a_sealed_segment_is_final_and_leads_to_the_next() {
         let reader = {
             let segment = segment.clone();
             thread::spawn(move || {
-                let (len, sealed) = segment.head.load();
+                let first = segment.head.load();
                 let all = segment.read();
-                assert!(all >= len);
-                assert!(!sealed || (len == 2 && segment.head.load() == (2, true)));
+                assert!(all >= first.len);
+                assert!(!first.sealed || (first.len == 2 && segment.head.load() == first));
             })
         };
         segment.append(0);
@@ -170,4 +175,66 @@ fn no_growth_goes_untold_however_many_publish() {
     // All interleavings with up to three switches that nobody had to make.
     model.preemption_bound = Some(3);
     model.check(|| look_while_told(2, 1));
+}
+
+#[test]
+fn who_joins_while_somebody_publishes_sees_the_message_or_is_told() {
+    loom::model(|| {
+        let segment = Segment::new();
+        let listener = Arc::new(Listener::default());
+        let lock = Arc::new(Mutex::new(()));
+        let wake = Arc::new(Wake::default());
+        let publisher = {
+            let (segment, listener) = (segment.clone(), listener.clone());
+            let (lock, wake) = (lock.clone(), wake.clone());
+            thread::spawn(move || {
+                let locked = lock.lock().unwrap();
+                segment.append(0);
+                drop(locked);
+                if let Some(place) = listener.tell() {
+                    assert_eq!(place, 7, "the number comes before the count");
+                    wake.write();
+                }
+            })
+        };
+        listener.join(7);
+        // Where a subscriber begins is found under the topic's lock.
+        let locked = lock.lock().unwrap();
+        let mut seen = segment.read();
+        drop(locked);
+        while seen == 0 {
+            wake.wait();
+            listener.told.heard();
+            seen = segment.read();
+        }
+        publisher.join().unwrap();
+    });
+}
+
+#[test]
+fn a_publisher_that_waits_is_woken_by_the_core_that_catches_up() {
+    loom::model(|| {
+        let (listener, waiting) = (Arc::new(Listener::default()), Arc::new(Waiting::new()));
+        listener.join(0);
+        listener.pass(0);
+        let wake = Arc::new(Wake::default());
+        let core = {
+            let (listener, waiting, wake) = (listener.clone(), waiting.clone(), wake.clone());
+            thread::spawn(move || {
+                listener.pass(1);
+                if waiting.is_set() {
+                    waiting.clear();
+                    wake.write();
+                }
+            })
+        };
+        loop {
+            waiting.wait();
+            if listener.behind(1) == 0 {
+                break;
+            }
+            wake.wait();
+        }
+        core.join().unwrap();
+    });
 }

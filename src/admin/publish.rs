@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use super::reply::{Json, Refusal};
 use super::topics::{epoch, name_in};
 use crate::hub::{Hub, PublishError};
+use crate::log::Published;
 use crate::protocol::ws::Opcode;
 
 /// A body that is not whole by then is given up.
@@ -68,9 +69,13 @@ pub(super) async fn publish(
                     not_now(&hub, error.to_string())
                 }
             })?;
+    let Published::Committed(committed) = published else {
+        // Its keeper decides on its offset.
+        return Ok(StatusCode::ACCEPTED.into_response());
+    };
     let receipt = Json(Receipt {
         topic: topic.as_str(),
-        offset: published.offset,
+        offset: committed.offset,
         epoch: epoch(its_epoch),
     });
     Ok(receipt.into_response())

@@ -67,9 +67,6 @@ impl Flags {
     pub(super) const SHUT_WRITE: u32 = 1 << 13;
     /// Both directions have been shut down.
     pub(super) const SHUT_BOTH: u32 = 1 << 14;
-    /// It reads history from the raw view, and moves to its own once it has
-    /// caught up.
-    pub(super) const CATCHING_UP: u32 = 1 << 15;
     /// It follows, or has followed, more than one topic.
     pub(super) const MANY: u32 = 1 << 16;
     /// Its first subscription stands in the ready-ring.
@@ -259,6 +256,8 @@ pub(super) struct Extra {
     pub(super) sending: Vec<Piece>,
     /// Subscriptions that end with the frame that is under way.
     pub(super) leaving: Vec<SubId>,
+    /// Subscriptions that have not begun: their history is being written.
+    pub(super) reaching: Vec<SubId>,
     pub(super) drain: Option<Drain>,
     /// When patience with a closing peer ends.
     pub(super) deadline_ms: Option<u64>,
@@ -283,8 +282,22 @@ impl Extra {
             || !self.own.is_empty()
             || !self.sending.is_empty()
             || !self.leaving.is_empty()
+            || !self.reaching.is_empty()
             || self.drain.is_some()
             || self.many.is_some()
+    }
+
+    /// A subscription reads another view: `there` is the place in it of a position.
+    pub(super) fn move_positions(&mut self, id: SubId, there: impl Fn(u64) -> u64) {
+        for (_, own) in self.own.iter_mut().filter(|(of, _)| *of == id) {
+            *own = there(own.start)..there(own.end);
+        }
+        if let Some(drain) = &mut self.drain {
+            for (_, until) in drain.until.iter_mut().filter(|(of, _)| *of == id) {
+                *until = there(*until);
+            }
+        }
+        self.lane.move_positions(id, there);
     }
 
     /// Where the next own message of a subscription ahead of `position` begins,

@@ -4,18 +4,20 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use slab::Slab;
 
 use super::subs::SubId;
-use crate::log::{Retention, Start, Topic, ViewKind, Window};
+use crate::log::{Interest, OutOfReach, Retention, Segment, Start, Topic, Window};
+use crate::protocol::encoding::Format;
 
 /// A view of a topic with at least one subscriber on this core.
 pub(super) struct Feed {
     pub(super) topic: Arc<Topic>,
-    pub(super) kind: ViewKind,
+    pub(super) format: Format,
+    /// Keeps the view.
+    pub(super) interest: Interest,
     pub(super) window: Window,
     pub(super) subscribers: Vec<SubId>,
     /// The place where the round of fan-out under way goes on; 0 is none.
@@ -37,8 +39,6 @@ pub(super) enum Since {
     Now,
     /// At this offset, or at the oldest one there is.
     Offset(u64),
-    /// At this offset, or not at all.
-    Exactly(u64),
 }
 
 /// Where a subscriber begins.
@@ -50,6 +50,8 @@ pub(super) struct Seat {
     pub(super) cursor: u64,
     /// Of the first message it gets.
     pub(super) offset: u64,
+    /// The view does not reach back to that offset yet: it stands at the end.
+    pub(super) is_ahead: bool,
 }
 
 /// What follows from giving up a seat.
@@ -122,14 +124,12 @@ impl Feed {
         }
     }
 
-    /// How many bytes behind the newest message a subscriber at `cursor` keeps
-    /// in memory: none while it stands in the segment that is written to.
-    pub(super) fn pinned_bytes(&self, cursor: u64) -> u64 {
-        if self.window.is_in_tail(cursor) {
-            0
-        } else {
-            self.window.end() - cursor
-        }
+    /// Makes the window reach back to segments that lead to it.
+    pub(super) fn reach_back(&mut self, segments: Vec<Arc<Segment>>) {
+        self.window.reach_back(segments);
+        // Other messages may have lain at these positions before.
+        self.tally = Tally::default();
+        self.seam = None;
     }
 }
 
@@ -154,10 +154,6 @@ impl Feeds {
         &self.0[number as usize]
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Feed> {
-        self.0.iter().map(|(_, feed)| feed)
-    }
-
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Feed> {
         self.0.iter_mut().map(|(_, feed)| feed)
     }
@@ -167,25 +163,35 @@ impl Feeds {
         self.0.iter().map(|(number, _)| number as u32)
     }
 
-    /// Adds a subscriber to a view that has a reader. `None` only where it
-    /// cannot begin exactly where it wants to.
+    /// Adds a subscriber that wants to read `format`.
     pub(super) fn join(
         &mut self,
         core: usize,
         topic: Arc<Topic>,
-        kind: ViewKind,
+        format: Format,
         id: SubId,
         since: Since,
         retention: &Retention,
-    ) -> Option<Seat> {
-        self.seat(core, topic, kind, id, |topic| match since {
-            Since::Now => Some(topic.start(kind, None, retention)),
-            Since::Offset(offset) => Some(topic.start(kind, Some(offset), retention)),
-            Since::Exactly(offset) => {
-                let start = topic.start(kind, Some(offset), retention);
-                (start.offset == offset).then_some(start)
+    ) -> Seat {
+        let since = match since {
+            Since::Now => None,
+            Since::Offset(offset) => Some(offset),
+        };
+        let mut wanted = None;
+        let seat = self.seat(core, topic, format, id, |topic, format| {
+            match topic.start(format, since, retention) {
+                Ok(start) => Some(start),
+                Err(OutOfReach { offset, .. }) => {
+                    wanted = Some(offset);
+                    topic.start(format, None, retention).ok()
+                }
             }
-        })
+        });
+        let mut seat = seat.expect("any start will do");
+        if let Some(offset) = wanted {
+            (seat.offset, seat.is_ahead) = (offset, true);
+        }
+        seat
     }
 
     /// Adds a subscriber that stood at `cursor` in another process. `None` if
@@ -194,51 +200,62 @@ impl Feeds {
         &mut self,
         core: usize,
         topic: Arc<Topic>,
-        kind: ViewKind,
+        format: Format,
         id: SubId,
         cursor: u64,
     ) -> Option<Seat> {
-        self.seat(core, topic, kind, id, |topic| topic.resume(kind, cursor))
+        self.seat(core, topic, format, id, |topic, format| {
+            topic.resume(format, cursor)
+        })
+    }
+
+    /// Adds a subscriber that begins at a place in the view of `format`.
+    pub(super) fn sit(
+        &mut self,
+        core: usize,
+        topic: Arc<Topic>,
+        format: Format,
+        id: SubId,
+        start: Start,
+    ) -> Seat {
+        let seat = self.seat(core, topic, format, id, |_, _| Some(start));
+        seat.expect("there is a start")
     }
 
     fn seat(
         &mut self,
         core: usize,
         topic: Arc<Topic>,
-        kind: ViewKind,
+        format: Format,
         id: SubId,
-        start: impl FnOnce(&Topic) -> Option<Start>,
+        start: impl FnOnce(&Topic, Format) -> Option<Start>,
     ) -> Option<Seat> {
-        let listener = topic.listener(core, kind);
-        let known = listener.subscribers.load(Ordering::Relaxed) > 0;
+        let attached = topic.attach(format);
+        let (format, interest) = attached.expect("the raw view takes whom no other does");
+        let listener = &interest[core];
+        let known = listener.subscribers() > 0;
         let number = if known {
-            listener.place.load(Ordering::Relaxed) as usize
+            listener.place() as usize
         } else {
             self.0.vacant_key()
         };
-        // First the number, then a clean flag, then the count, then the look
-        // at the log: a publisher that comes behind the look finds all three.
-        listener.place.store(number as u32, Ordering::Release);
-        if !known {
-            listener.told.heard();
-            // Nobody waits for a core that has not looked yet.
-            listener.passed.store(u64::MAX, Ordering::Relaxed);
-        }
-        listener.subscribers.fetch_add(1, Ordering::AcqRel);
-        let Some(start) = start(&topic) else {
-            listener.subscribers.fetch_sub(1, Ordering::AcqRel);
+        // A publisher that comes behind the look at the log finds the core.
+        listener.join(number as u32);
+        let Some(start) = start(&topic, format) else {
+            listener.leave();
             return None;
         };
         if known {
             let feed = &mut self.0[number];
-            feed.window.reach_back(start.segments);
+            feed.reach_back(start.segments);
             feed.subscribers.push(id);
         } else {
             let window = Window::new(start.segments);
-            listener.passed.store(window.end(), Ordering::SeqCst);
+            listener.pass(window.end());
             let inserted = self.0.insert(Feed {
-                topic: topic.clone(),
-                kind,
+                topic,
+                format,
+                interest: interest.clone(),
                 window,
                 subscribers: vec![id],
                 next: 0,
@@ -255,6 +272,7 @@ impl Feeds {
             place: self.0[number].subscribers.len() as u32 - 1,
             cursor: start.position,
             offset: start.offset,
+            is_ahead: false,
         })
     }
 
@@ -265,8 +283,7 @@ impl Feeds {
         let removed = feed.subscribers.swap_remove(place);
         assert_eq!(removed, id, "a subscriber knows its place");
         let moved = feed.subscribers.get(place).copied();
-        let listener = feed.topic.listener(core, feed.kind);
-        listener.subscribers.fetch_sub(1, Ordering::AcqRel);
+        feed.interest[core].leave();
         if feed.subscribers.is_empty() {
             self.0.remove(number);
             return Left {

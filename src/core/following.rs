@@ -7,8 +7,8 @@ use super::conn::{Flags, Phase, Piece};
 use super::feeds::{Seat, Since};
 use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
-use crate::hub::codec::view_of;
-use crate::log::{Topic, ViewKind};
+use crate::hub::codec::format_of;
+use crate::log::Topic;
 use crate::ring::Ring;
 
 impl<R: Ring> Reactor<R> {
@@ -105,56 +105,25 @@ impl State {
 
     /// Seats a subscription, and returns the offset of the first message it gets.
     fn take_part(&mut self, slot: u32, id: SubId, topic: Arc<Topic>, since: Since) -> u64 {
-        let conn = self.conns.at(slot);
-        let own_view = view_of(conn.window_bits);
-        let first = id.slot().is_some();
-        // The deflated view may not reach back; the raw one does.
-        let kind = match since {
-            Since::Now => own_view,
-            Since::Offset(_) | Since::Exactly(_) => ViewKind::Raw,
-        };
-        if own_view == ViewKind::Deflated && (first || kind == own_view) {
-            topic.add_inflating_reader(conn.window_bits);
-        }
-        if kind != own_view && first {
-            conn.flags.set(Flags::CATCHING_UP);
-        }
+        let format = format_of(self.conns.at(slot).window_bits);
         let retention = self.hub.retention();
         let seat = self
             .feeds
-            .join(self.core, topic, kind, id, since, retention);
-        self.take_seat(id, seat.expect("any start will do"))
+            .join(self.core, topic, format, id, since, retention);
+        let (offset, is_ahead) = (seat.offset, seat.is_ahead);
+        self.take_seat(id, seat);
+        if is_ahead {
+            self.reach_back(id, offset);
+        }
+        offset
     }
 
-    pub(super) fn take_seat(&mut self, id: SubId, seat: Seat) -> u64 {
+    pub(super) fn take_seat(&mut self, id: SubId, seat: Seat) {
         *self.sub_mut(id) = Subscription {
             cursor: seat.cursor,
             feed: seat.feed,
             place: seat.place,
         };
-        seat.offset
-    }
-
-    /// A subscriber that has read all there is of the raw view goes on with
-    /// its own, from the next message on.
-    pub(super) fn change_view(&mut self, slot: u32) {
-        let conn = self.conns.at(slot);
-        let id = SubId::first(slot);
-        let (kind, old) = (view_of(conn.window_bits), conn.sub);
-        let feed = self.feeds.at(old.feed);
-        let topic = feed.topic.clone();
-        let next = feed.window.messages_before(old.cursor) + 1;
-        let since = Since::Exactly(next);
-        // The new seat first: leaving may be the end of the old view here.
-        let (core, retention) = (self.core, self.hub.retention());
-        let Some(seat) = self.feeds.join(core, topic, kind, id, since, retention) else {
-            return;
-        };
-        self.give_up_seat(id);
-        self.take_seat(id, seat);
-        self.conns.at(slot).flags.clear(Flags::CATCHING_UP);
-        let number = self.conns.at(slot).sub.feed;
-        self.grow(number);
     }
 
     /// Puts a subscription into its connection's ready-ring, if it has one.
@@ -174,16 +143,8 @@ impl State {
 
     /// A connection leaves one of its topics.
     pub(super) fn leave(&mut self, slot: u32, id: SubId) {
-        let sub = *self.look_at_sub(id);
-        let bits = self.conns.at(slot).window_bits;
-        let feed = self.feeds.look_at(sub.feed);
-        let inflates = bits > 0 && (id.slot().is_some() || feed.kind == ViewKind::Deflated);
-        let topic = inflates.then(|| feed.topic.clone());
+        self.stop_reaching(id);
         self.give_up_seat(id);
-        // The view may go with its last reader, so it comes second.
-        if let Some(topic) = topic {
-            topic.remove_inflating_reader(bits);
-        }
         let conn = self.conns.at(slot);
         if conn.current(slot) == id {
             conn.flags.clear(Flags::MID_FRAME);
@@ -213,7 +174,7 @@ impl State {
     }
 
     /// Takes a subscription from the subscribers of its feed.
-    fn give_up_seat(&mut self, id: SubId) {
+    pub(super) fn give_up_seat(&mut self, id: SubId) {
         let sub = self.sub_mut(id);
         let (feed, place) = (sub.feed, sub.place);
         sub.place = Subscription::NONE.place;

@@ -15,8 +15,9 @@ use super::conn::{Conn, Drain, Extra, Flags, Pause, Phase, Rate, Unpublished};
 use super::lane::After;
 use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
-use crate::log::{Segment, Topic, ViewKind};
+use crate::log::Topic;
 use crate::protocol::dialect::Dialect;
+use crate::protocol::encoding::Format;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::deflate::Inflater;
 use crate::protocol::ws::{Reader, SavedReader};
@@ -59,10 +60,10 @@ pub struct SavedConn {
 struct SavedSub {
     /// The topic's epoch.
     topic: u64,
+    /// What it reads, see [`Format::index`].
+    format: u8,
     /// It lies in the connection's record.
     first: bool,
-    /// It reads the raw view.
-    raw: bool,
     cursor: u64,
     /// Its own messages that it must not hear.
     own: Vec<(u64, u64)>,
@@ -72,16 +73,8 @@ struct SavedSub {
     current: bool,
     /// It ends with that frame.
     leaving: bool,
-}
-
-impl SavedSub {
-    fn kind(&self) -> ViewKind {
-        if self.raw {
-            ViewKind::Raw
-        } else {
-            ViewKind::Deflated
-        }
-    }
+    /// It has not begun, and is to begin with this offset.
+    since: Option<u64>,
 }
 
 /// One entry of a lane, and what it waits for: one of the subscriptions, and a
@@ -93,6 +86,42 @@ impl SavedConn {
     pub fn topics(&self) -> impl Iterator<Item = u64> {
         self.subs.iter().map(|sub| sub.topic)
     }
+
+    /// One with something in every field.
+    #[cfg(test)]
+    pub(crate) fn sample() -> SavedConn {
+        SavedConn {
+            cookie: 1,
+            core: 2,
+            peer: ([192, 0, 2, 3], 4).into(),
+            dialect: 1,
+            flags: 5,
+            closing: true,
+            drain: Some((6, 7)),
+            deadline_in_ms: Some(8),
+            subs: vec![SavedSub {
+                topic: 9,
+                format: 10,
+                first: true,
+                cursor: 11,
+                own: vec![(12, 13)],
+                until: 14,
+                current: true,
+                leaving: true,
+                since: Some(15),
+            }],
+            window_bits: 16,
+            silent_ms: 17,
+            begun_ms: 18,
+            pings: 19,
+            lane: vec![(vec![20], Some((21, 22)))],
+            lane_begun: true,
+            unpublished: Some((true, vec![23])),
+            unread: vec![24],
+            reader: Reader::new().save(),
+            window: Some(vec![25]),
+        }
+    }
 }
 
 /// Flags that hold in any process.
@@ -102,15 +131,12 @@ const KEPT: u32 = Flags::MID_FRAME
     | Flags::COPIES
     | Flags::ENDED
     | Flags::PEER_CLOSED
-    | Flags::TAKEOVER
-    | Flags::CATCHING_UP;
+    | Flags::TAKEOVER;
 
 /// All that a frozen core holds, but for the sockets.
 pub struct SavedCore {
     /// Slot and connection; without a cookie yet.
     pub conns: Vec<(u32, SavedConn)>,
-    /// The segments that its subscribers of each topic still need.
-    pub held: Vec<(Arc<Topic>, ViewKind, Arc<Segment>)>,
 }
 
 impl<R: Ring> Reactor<R> {
@@ -201,13 +227,7 @@ impl State {
                 saved.push((slot, self.save_conn(slot, conn)));
             }
         }
-        let mut held = Vec::new();
-        for feed in self.feeds.iter() {
-            for segment in feed.window.iter() {
-                held.push((feed.topic.clone(), feed.kind, segment.clone()));
-            }
-        }
-        SavedCore { conns: saved, held }
+        SavedCore { conns: saved }
     }
 
     fn save_conn(&self, slot: u32, conn: &Conn) -> SavedConn {
@@ -255,17 +275,19 @@ impl State {
     fn save_sub(&self, slot: u32, conn: &Conn, id: SubId) -> SavedSub {
         let extra = conn.extra.as_deref();
         let sub = self.look_at_sub(id);
+        let feed = self.feeds.look_at(sub.feed);
         let own = extra.into_iter().flat_map(|extra| &extra.own);
         let own = own.filter(|(owner, _)| *owner == id);
         SavedSub {
-            topic: self.feeds.look_at(sub.feed).topic.epoch(),
+            topic: feed.topic.epoch(),
+            format: feed.format.index(),
             first: id.slot().is_some(),
-            raw: self.feeds.look_at(sub.feed).kind == ViewKind::Raw,
             cursor: sub.cursor,
             own: own.map(|(_, own)| (own.start, own.end)).collect(),
             until: conn.drain().map_or(0, |drain| drain.until(id)),
             current: conn.current(slot) == id,
             leaving: extra.is_some_and(|extra| extra.leaving.contains(&id)),
+            since: self.reaches_for(id),
         }
     }
 
@@ -330,7 +352,8 @@ impl State {
         // All that can fail comes before anything is counted.
         for (sub, topic) in saved.subs.iter().zip(&topics) {
             let topic = topic.as_ref().ok_or("a topic of it is missing")?;
-            if topic.resume(sub.kind(), sub.cursor).is_none() {
+            let format = Format::from_index(sub.format).ok_or("a format is unknown")?;
+            if topic.resume(format, sub.cursor).is_none() {
                 return Err("its cursor lies outside a log".into());
             }
         }
@@ -382,12 +405,14 @@ impl State {
             many.count += 1;
             self.subs.add(&mut many.list, slot)
         };
-        let kind = saved.kind();
-        if conn.window_bits > 0 && (saved.first || kind == ViewKind::Deflated) {
-            topic.add_inflating_reader(conn.window_bits);
-        }
-        let seat = self.feeds.resume(self.core, topic, kind, id, saved.cursor);
+        let format = Format::from_index(saved.format).ok_or("a format is unknown")?;
+        let seat = self
+            .feeds
+            .resume(self.core, topic, format, id, saved.cursor);
         self.take_seat(id, seat.ok_or("a cursor lies outside its log")?);
+        if let Some(since) = saved.since {
+            self.reach_back(id, since);
+        }
         let conn = self.conns.at(slot);
         if saved.current {
             conn.set_current(id);

@@ -4,7 +4,7 @@ use super::closing::How;
 use super::conn::{Flags, Phase, Unpublished};
 use super::reactor::State;
 use super::subs::SubId;
-use crate::log::{AppendError, Published, ViewKind};
+use crate::log::{AppendError, Draft, Published};
 use crate::mask;
 use crate::protocol::dialect::{Command, Context, Dialect, Incoming};
 use crate::protocol::reason::CloseReason;
@@ -199,11 +199,11 @@ impl State {
     fn publish(&mut self, slot: u32, text: bool, payload: Payload<'_>) -> Result<(), CloseReason> {
         match self.try_publish(slot, text, payload) {
             Ok(published) => {
-                self.skip_own(slot, published);
+                self.skip_own(slot, &published);
                 Ok(())
             }
             Err(AppendError::Payload(fault)) => Err(CloseReason::Fault(fault)),
-            Err(AppendError::LogFull | AppendError::TotalFull) => {
+            Err(_) => {
                 let payload = plain(payload);
                 check_text(text, &payload).map_err(CloseReason::Fault)?;
                 self.await_room(slot, Unpublished { text, payload })
@@ -216,11 +216,11 @@ impl State {
         let payload = Payload::Whole(&message.payload);
         match self.try_publish(slot, message.text, payload) {
             Ok(published) => {
-                self.skip_own(slot, published);
+                self.skip_own(slot, &published);
                 true
             }
             Err(AppendError::Payload(fault)) => unreachable!("it has been checked: {fault}"),
-            Err(AppendError::LogFull | AppendError::TotalFull) => false,
+            Err(_) => false,
         }
     }
 
@@ -233,24 +233,25 @@ impl State {
         payload: Payload<'_>,
     ) -> Result<Published, AppendError<Fault>> {
         let number = self.conns.at(slot).sub.feed;
-        let opcode = if text { Opcode::Text } else { Opcode::Binary };
-        let published = match self.append(number, opcode, payload) {
+        let published = match self.append(number, text, payload) {
             Err(AppendError::TotalFull) if self.hub.make_room() => {
-                self.append(number, opcode, payload)
+                self.append(number, text, payload)
             }
             published => published,
         };
         match &published {
-            Ok(published) => {
-                self.published_bytes += published.raw.end - published.raw.start;
+            Ok(Published::Committed(committed)) => {
+                self.published_bytes += committed.raw.end - committed.raw.start;
                 self.grow_topic(number);
             }
+            // It comes with what its keeper has.
+            Ok(Published::Pending(_)) => {}
             Err(AppendError::LogFull) => {
                 let scope = self.feeds.at(number).topic.epoch();
                 self.hub.relief().ask(Some(scope), &self.hub);
             }
             Err(AppendError::TotalFull) => self.hub.relief().ask(None, &self.hub),
-            Err(AppendError::Payload(_)) => {}
+            Err(AppendError::Payload(_) | AppendError::NoMemory | AppendError::ExtrasTooBig) => {}
         }
         published
     }
@@ -258,19 +259,23 @@ impl State {
     fn append(
         &mut self,
         number: u32,
-        opcode: Opcode,
+        text: bool,
         payload: Payload<'_>,
     ) -> Result<Published, AppendError<Fault>> {
         let topic = &self.feeds.at(number).topic;
-        let text = opcode == Opcode::Text;
+        let draft = |len| Draft {
+            text,
+            len,
+            now_ms: self.hub.unix_ms(self.now_ms),
+            offset: None,
+            extras: None,
+        };
         match payload {
             // The common way: one pass from the receive buffer into the log.
-            Payload::Masked { bytes, key } if topic.window_bits().is_none() => topic.publish(
-                opcode,
-                bytes.len(),
-                self.now_ms,
+            Payload::Masked { bytes, key } if topic.formats().is_empty() => topic.publish(
+                &draft(bytes.len()),
                 self.hub.retention(),
-                None,
+                &mut self.codec.plain(),
                 |room| {
                     mask::copy_unmasked(room, bytes, key);
                     check_text(text, room)
@@ -282,28 +287,23 @@ impl State {
                 let checked = check_text(text, scratch.plain());
                 let published = checked
                     .map_err(AppendError::Payload)
-                    .and_then(|()| self.append(number, opcode, Payload::Whole(scratch.plain())));
+                    .and_then(|()| self.append(number, text, Payload::Whole(scratch.plain())));
                 self.codec.give_back(scratch);
                 published
             }
             Payload::Whole(bytes) => {
-                let settings = self.hub.settings();
-                let (level, bytes_min) =
-                    (settings.deflate_level as u32, settings.deflate_bytes_min);
-                let compressed = self.codec.deflate(topic, bytes, level, bytes_min);
-                if let Some(compressed) = &compressed {
-                    let saved = bytes.len() - compressed.payload.len();
-                    let readers = topic.subscribers(ViewKind::Deflated);
-                    let metrics = &self.hub.mailbox(self.core).metrics;
+                self.codec
+                    .prepare(topic.formats(), bytes, self.hub.effort());
+                let metrics = &self.hub.mailbox(self.core).metrics;
+                for (format, saved) in self.codec.saved_bytes() {
+                    let readers = topic.subscribers(|of| of == format);
                     metrics.deflated_messages.add(1);
-                    metrics.deflate_saved_bytes.add(saved as u64 * readers);
+                    metrics.deflate_saved_bytes.add(saved * readers);
                 }
                 topic.publish(
-                    opcode,
-                    bytes.len(),
-                    self.now_ms,
+                    &draft(bytes.len()),
                     self.hub.retention(),
-                    compressed,
+                    &mut self.codec.prepared(),
                     |room| {
                         room.copy_from_slice(bytes);
                         Ok(())
@@ -314,15 +314,20 @@ impl State {
     }
 
     /// The publisher does not hear itself: its cursor steps over the message.
-    fn skip_own(&mut self, slot: u32, published: Published) {
+    fn skip_own(&mut self, slot: u32, published: &Published) {
         let conn = self.conns.at(slot);
+        let Published::Committed(committed) = published else {
+            return;
+        };
         if conn.flags.any(Flags::ECHO) {
             return;
         }
-        let kind = self.feeds.at(conn.sub.feed).kind;
-        let range = published.range(kind);
+        let format = self.feeds.at(conn.sub.feed).format;
+        let range = committed.range(format).expect("it reads this view");
         let id = SubId::first(slot);
-        let reached = conn.sub.cursor == range.start && !conn.flags.any(Flags::BUSY);
+        let extra = conn.extra.as_ref();
+        let begun = extra.is_none_or(|extra| extra.reaching.is_empty());
+        let reached = conn.sub.cursor == range.start && !conn.flags.any(Flags::BUSY) && begun;
         let Some(extra) = conn.extra.as_mut().filter(|extra| !extra.own.is_empty()) else {
             if reached {
                 conn.sub.cursor = range.end;
@@ -402,9 +407,14 @@ impl State {
     /// Publishes a line of somebody who leaves, and returns where it ends in
     /// their log; 0 where there was no room for it, as they do not wait.
     fn say(&mut self, slot: u32, line: &str) -> u64 {
-        let kind = self.feeds.at(self.conns.at(slot).sub.feed).kind;
-        let said = self.try_publish(slot, true, Payload::Whole(line.as_bytes()));
-        said.map_or(0, |published| published.range(kind).end)
+        let format = self.feeds.at(self.conns.at(slot).sub.feed).format;
+        match self.try_publish(slot, true, Payload::Whole(line.as_bytes())) {
+            Ok(Published::Committed(committed)) => {
+                let range = committed.range(format);
+                range.expect("it reads this view").end
+            }
+            _ => 0,
+        }
     }
 }
 

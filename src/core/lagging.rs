@@ -62,12 +62,12 @@ impl State {
     pub(super) fn cut(&mut self, id: SubId, reason: CloseReason) {
         let slot = self.subs.owner(id);
         let sub = *self.look_at_sub(id);
-        let conn = self.conns.at(slot);
-        let feed = self.feeds.at(sub.feed);
-        let (cursor, end) = (sub.cursor, feed.window.end());
-        if cursor >= end {
+        let (cursor, end) = (sub.cursor, self.feeds.at(sub.feed).window.end());
+        if self.cut_reaching(id, reason) || cursor >= end {
             return;
         }
+        let conn = self.conns.at(slot);
+        let feed = self.feeds.at(sub.feed);
         let (boundary, missed_from) = feed.window.boundary(cursor);
         if boundary >= end {
             // It is in the newest message and has missed nothing, long as
@@ -90,8 +90,8 @@ impl State {
         let gap = Gap {
             epoch: feed.topic.epoch(),
             from: missed_from,
-            to: feed.window.messages_before(end),
-            missed: feed.window.messages_before(end) + 1 - missed_from,
+            to: feed.window.boundary(end).1 - 1,
+            missed: feed.window.messages_before(end) - feed.window.messages_before(boundary),
         };
         let skips = self.hub.settings().lag_policy == LagPolicy::Skip;
         let dialect = conn.dialect;
@@ -161,7 +161,7 @@ impl State {
                 let feed = self.feeds.look_at(sub.feed);
                 let counts = scope.is_none_or(|epoch| feed.topic.epoch() == epoch);
                 if counts {
-                    feed.pinned_bytes(sub.cursor)
+                    feed.window.pinned_bytes(sub.cursor)
                 } else {
                     0
                 }
@@ -182,7 +182,7 @@ impl State {
             let sub = *self.look_at_sub(id);
             let feed = self.feeds.look_at(sub.feed);
             let counts = scope.is_none_or(|epoch| feed.topic.epoch() == epoch);
-            if counts && feed.pinned_bytes(sub.cursor) > 0 {
+            if counts && feed.window.pinned_bytes(sub.cursor) > 0 {
                 feeds.push(sub.feed);
                 self.cut(id, CloseReason::Lag);
             }

@@ -124,6 +124,14 @@ impl Lane {
         self.entries.push_back(Entry { data, after });
     }
 
+    /// What waits for a position of a subscription waits for another one.
+    pub(super) fn move_positions(&mut self, id: SubId, there: impl Fn(u64) -> u64) {
+        let waiting = self.entries.iter_mut().filter_map(|e| e.after.as_mut());
+        for after in waiting.filter(|after| after.sub == id) {
+            after.position = there(after.position);
+        }
+    }
+
     /// Moves all entries that may go to the front, in their order, and says how
     /// many bytes they are from where the first one goes on. `passed` says
     /// whether a position has been reached.

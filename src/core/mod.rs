@@ -14,6 +14,7 @@ mod lane;
 mod outbound;
 mod pausing;
 mod pinning;
+mod reaching;
 mod reactor;
 mod refusing;
 mod remote;

@@ -3,7 +3,6 @@
 
 use std::net::Shutdown;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 
 use super::closing::How;
 use super::conn::{Conn, Flags, Phase, Piece};
@@ -100,10 +99,9 @@ impl<R: Ring> Reactor<R> {
         let more = feed.window.advance() - feed.round_end;
         feed.growing = more > 0;
         let topic = &feed.topic;
-        let passed = &topic.listener(*core, feed.kind).passed;
-        passed.store(feed.round_end, Ordering::SeqCst);
+        feed.interest[*core].pass(feed.round_end);
         let near = more <= settings.ahead_bytes_max as u64 / 2;
-        if near && topic.publisher_waits.load(Ordering::SeqCst) {
+        if near && topic.waiting.is_set() {
             hub.wake_publishers(topic);
         }
         feed.growing
@@ -136,8 +134,6 @@ impl<R: Ring> Reactor<R> {
                     cursor,
                     end,
                 );
-            } else if conn.flags.any(Flags::CATCHING_UP) {
-                self.state.go_on_in_own_view(slot);
             }
             return;
         }
@@ -164,12 +160,7 @@ impl<R: Ring> Reactor<R> {
                 self.push_out(slot);
             }
             Transmit::Nothing if conn.phase == Phase::Closing => self.go_on_closing(slot),
-            Transmit::Nothing => {
-                conn.tidy();
-                if !conn.flags.any(Flags::ATTENTION) && conn.flags.any(Flags::CATCHING_UP) {
-                    self.state.go_on_in_own_view(slot);
-                }
-            }
+            Transmit::Nothing => conn.tidy(),
         }
     }
 
@@ -321,20 +312,6 @@ fn send_run<R: Ring>(
 }
 
 impl State {
-    /// A reader of the raw view has come to its end, as far as this core knows it:
-    /// it goes on in its own.
-    fn go_on_in_own_view(&mut self, slot: u32) {
-        let conn = self.conns.at(slot);
-        let (cursor, number) = (conn.sub.cursor, conn.sub.feed);
-        // On a busy core there may be more by now. Own messages of the reader are,
-        // and its cursor has stepped over them.
-        if cursor < self.feeds.at(number).window.advance() {
-            self.mark(slot);
-        } else {
-            self.change_view(slot);
-        }
-    }
-
     /// Notes how far a send came of a connection that wants a closer look.
     fn account_sent(&mut self, slot: u32, run: bool, sent: u32) {
         let conn = self.conns.at(slot);

@@ -2,8 +2,6 @@
 //! reading, or without room in the log is read from no further until that has
 //! passed. TCP tells it so.
 
-use std::sync::atomic::Ordering;
-
 use super::conn::{OWN_MAX, Pause, Phase, Unpublished};
 use super::reactor::State;
 use crate::protocol::reason::CloseReason;
@@ -89,7 +87,7 @@ impl State {
                 let topic = &self.feeds.at(feed).topic;
                 // Before the look, so that a core that catches up after it sees
                 // that somebody waits.
-                topic.publisher_waits.store(true, Ordering::SeqCst);
+                topic.waiting.wait();
                 if self.is_ahead(slot, 2) {
                     self.paused.push(slot);
                     continue;

@@ -8,17 +8,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::conn::{Conn, Flags, Phase, Rate};
 use super::feeds::{Feeds, Since};
+use super::reaching::Reaching;
 use super::slots::Slots;
 use super::subs::{SubId, Subs, Subscription};
 use crate::hub::Hub;
 use crate::hub::codec::Codec;
 use crate::hub::metrics::Metrics;
-use crate::log::{Topic, ViewKind};
+use crate::log::Topic;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::http::{Reject, Subprotocol, Upgrade, answer};
 use crate::protocol::ws::Reader;
@@ -59,6 +59,8 @@ pub(super) struct State {
     pub(super) lagging: Vec<SubId>,
     /// Publishers that are not read from for now.
     pub(super) paused: Vec<u32>,
+    /// Subscriptions that have not begun.
+    pub(super) reaching: VecDeque<Reaching>,
     pub(super) codec: Codec,
     pub(super) now_ms: u64,
     /// The core's patience: its time, less what it could hear nobody in.
@@ -108,6 +110,7 @@ impl<R: Ring> Reactor<R> {
                 dirty: Vec::new(),
                 lagging: Vec::new(),
                 paused: Vec::new(),
+                reaching: VecDeque::new(),
                 codec: Codec::default(),
                 frozen: false,
                 mail: Vec::new(),
@@ -184,6 +187,7 @@ impl<R: Ring> Reactor<R> {
             if self.state.frozen {
                 self.part_with_ended();
             } else {
+                self.state.go_on_reaching();
                 self.fan_out();
                 self.flush();
             }
@@ -349,7 +353,7 @@ impl State {
     }
 
     fn has_work(&self) -> bool {
-        let to_send = !self.growing.is_empty() || !self.announce.is_empty();
+        let to_send = !self.growing.is_empty() || !self.announce.is_empty() || self.is_reaching();
         !self.dirty.is_empty() || (to_send && !self.frozen)
     }
 
@@ -412,7 +416,7 @@ impl State {
         for place in mail.drain(..) {
             // The topic may have gone since; another may have its number.
             if let Some(feed) = self.feeds.get_mut(place) {
-                feed.topic.listener(self.core, feed.kind).told.heard();
+                feed.interest[self.core].told.heard();
                 self.grow(place);
             }
         }
@@ -428,10 +432,14 @@ impl State {
             feed.announce = true;
             self.announce.push((number, topic.clone()));
         }
-        for kind in ViewKind::ALL {
-            let listener = topic.listener(self.core, kind);
-            if listener.subscribers.load(Ordering::Relaxed) > 0 {
-                self.grow(listener.place.load(Ordering::Relaxed));
+        if topic.formats().is_empty() {
+            // There is only the raw view.
+            return self.grow(number);
+        }
+        for interest in topic.interests() {
+            let listener = &interest[self.core];
+            if listener.subscribers() > 0 {
+                self.grow(listener.place());
             }
         }
     }

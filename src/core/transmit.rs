@@ -137,7 +137,7 @@ impl Stand<'_> {
         }
         let window = &self.feeds.look_at(sub.feed).window;
         let extra = self.conn.extra.as_deref();
-        if extra.is_some_and(|extra| extra.leaving.contains(&id)) {
+        if extra.is_some_and(|extra| extra.leaving.contains(&id) || extra.reaching.contains(&id)) {
             return false;
         }
         let mut end = window.end();
@@ -227,7 +227,7 @@ impl Stand<'_> {
                 Some(_) => &mut *first,
                 None => subs.get_mut(*id),
             };
-            if own.start > sub.cursor {
+            if own.start > sub.cursor || extra.reaching.contains(id) {
                 return true;
             }
             sub.cursor = sub.cursor.max(own.end);
@@ -240,6 +240,10 @@ impl Stand<'_> {
         let Some(drain) = self.conn.drain() else {
             return false;
         };
+        let extra = self.conn.extra.as_deref();
+        if extra.is_some_and(|extra| !extra.reaching.is_empty()) {
+            return false;
+        }
         let mut owed = drain.until.iter();
         owed.all(|(id, until)| {
             let sub = self.sub(*id);

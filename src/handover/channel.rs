@@ -34,7 +34,9 @@ pub(super) enum Message {
     Here(i32),
     /// From the successor: it could serve.
     Ready,
-    /// A file with the state comes along.
+    /// So many files with the memory of the logs come along.
+    Logs(u32),
+    /// A file with the state comes along, after all of the former.
     State,
     /// So many sockets come along.
     Sockets(u32),

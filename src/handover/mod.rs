@@ -9,7 +9,8 @@
 //!   hello, listening sockets     --->
 //!                                <---   ready
 //!   stops accepting, freezes
-//!   state (one memory file)      --->   builds topics
+//!   the logs' memory files       --->
+//!   state (one memory file)      --->   builds topics on them
 //!   sockets, 200 at a time       --->   seats connections, frozen
 //!                                <---   done
 //!   go, and ends                 --->   thaws, serves

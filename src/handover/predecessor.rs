@@ -129,8 +129,11 @@ fn converse(
     let hub = &from.hub;
     let silent_since = Instant::now();
     let cores = come_to_rest(hub, &from.cores)?;
-    let state = memory_file(&write_down(hub, &cores))?;
-    channel.send(&Message::State, &[state])?;
+    let (state, logs) = write_down(hub, &cores)?;
+    for part in logs.chunks(FILES_MAX) {
+        channel.send(&Message::Logs(part.len() as u32), part)?;
+    }
+    channel.send(&Message::State, &[memory_file(&state)?])?;
     send_sockets(&from.cores, channel, &cores)?;
     expect(&Message::Done, TAKE_TIME)?;
     (consent.let_go)(successor)?;

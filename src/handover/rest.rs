@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::fstat;
 
 use super::state::State;
 use crate::core::{Command, Remote, SavedCore};
 use crate::hub::Hub;
-use crate::log::{SavedTopic, Segment, Topic, ViewKind};
 
 /// How long handshakes that are under way may take to end.
 const HANDSHAKES_TIME: Duration = Duration::from_millis(250);
@@ -97,6 +97,7 @@ fn ask<T>(cores: &[Remote], command: fn(mpsc::Sender<T>) -> Command) -> Vec<mpsc
 
 /// Goes on as if nothing had been.
 pub(super) fn carry_on(hub: &Hub, cores: &[Remote]) {
+    hub.arenas().own();
     hub.set_frozen(false);
     for core in cores {
         core.send(Command::Thaw);
@@ -118,34 +119,41 @@ pub(super) fn plain_sockets(core: &Remote, slots: &[u32]) -> Result<Vec<OwnedFd>
     Ok(files)
 }
 
-/// The state of frozen cores, its connections in the order of `cores`.
-pub fn write_down(hub: &Hub, cores: &[SavedCore]) -> State {
-    State {
-        topics: save_topics(hub, cores),
+/// The state of frozen cores, its connections in the order of `cores`, and the
+/// files with the memory of the logs.
+///
+/// # Errors
+/// A sentence, when there are no more descriptors.
+pub fn write_down(hub: &Hub, cores: &[SavedCore]) -> Result<(State, Vec<OwnedFd>), String> {
+    let logs = hub.arenas().files()?;
+    let topics = hub.all_topics();
+    let state = State {
+        logs: logs.iter().map(inode).collect::<Result<_, _>>()?,
+        topics: topics.iter().map(|topic| topic.save()).collect(),
         conns: cores
             .iter()
             .flat_map(|core| core.conns.iter().map(|(_, conn)| conn.clone()))
             .collect(),
-    }
+    };
+    Ok((state, logs))
 }
 
-/// What readers hold of a topic's views.
-type Held = Vec<(ViewKind, Arc<Segment>)>;
+/// Puts the logs' files that were passed, in any order, in that of the state.
+pub(super) fn in_order(mut files: Vec<OwnedFd>, state: &State) -> Result<Vec<OwnedFd>, String> {
+    let mut ordered = Vec::with_capacity(state.logs.len());
+    for wanted in &state.logs {
+        let is_wanted = |file: &OwnedFd| inode(file).is_ok_and(|inode| inode == *wanted);
+        let at = files.iter().position(is_wanted);
+        let at = at.ok_or("a file of the logs is missing")?;
+        ordered.push(files.swap_remove(at));
+    }
+    Ok(ordered)
+}
 
-fn save_topics(hub: &Hub, cores: &[SavedCore]) -> Vec<SavedTopic> {
-    let mut held: HashMap<u64, (Arc<Topic>, Held)> = HashMap::new();
-    for topic in hub.all_topics() {
-        held.insert(topic.epoch(), (topic, Vec::new()));
-    }
-    for (topic, kind, segment) in cores.iter().flat_map(|core| &core.held) {
-        let entry = held
-            .entry(topic.epoch())
-            .or_insert_with(|| (topic.clone(), Vec::new()));
-        entry.1.push((*kind, segment.clone()));
-    }
-    let now_ms = hub.now_ms();
-    let save = |(topic, held): &(Arc<Topic>, Held)| topic.save(now_ms, held);
-    held.values().map(save).collect()
+/// What distinguishes files that live in memory alone.
+fn inode(file: &OwnedFd) -> Result<u64, String> {
+    let stat = fstat(file).map_err(|error| format!("cannot look at a file: {error}"))?;
+    Ok(stat.st_ino)
 }
 
 /// The state in a file that lives in memory alone.

@@ -11,13 +11,15 @@ use crate::log::{SavedTopic, Topic};
 
 /// Changes whenever the meaning of the bytes does. A successor refuses any
 /// other; it never guesses.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const MAGIC: &[u8; 8] = b"fanfare\n";
 
 /// Topics, and connections in the order in which their sockets follow.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct State {
+    /// Inode numbers of the files with the memory of the logs, in their order.
+    pub logs: Vec<u64>,
     pub topics: Vec<SavedTopic>,
     pub conns: Vec<SavedConn>,
 }
@@ -72,7 +74,76 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::path::Path;
+
     use super::*;
+    use crate::hub::codec::Codec;
+    use crate::log::{Arenas, Bounds, Draft, Retention};
+    use crate::protocol::encoding::{Extras, Format};
+
+    /// A state with something of everything.
+    fn sample() -> State {
+        let topic = Topic::new("t".into(), 7, 1, Arenas::new());
+        let reader = topic.attach(Format::Deflated(12));
+        let retention = Retention {
+            messages_max: 10,
+            bytes_max: 1 << 20,
+            age_ms_max: 1 << 20,
+            bounds: Bounds {
+                log_bytes_max: 1 << 20,
+                log_bytes_total_max: 1 << 20,
+            },
+        };
+        for number in 0..3 {
+            let draft = Draft {
+                text: true,
+                len: 300,
+                now_ms: 1_000 + number,
+                offset: None,
+                extras: (number == 1).then_some(Extras {
+                    event: Some("e"),
+                    ..Extras::default()
+                }),
+            };
+            let published =
+                topic.publish(&draft, &retention, &mut Codec::default().plain(), |room| {
+                    room.fill(b'x');
+                    Ok::<_, Infallible>(())
+                });
+            assert!(published.is_ok());
+        }
+        drop(reader);
+        State {
+            logs: vec![11, 12],
+            topics: vec![topic.save()],
+            conns: vec![SavedConn::sample()],
+        }
+    }
+
+    /// With `FANFARE_BLESS` set the file of a new version is written.
+    #[test]
+    fn the_bytes_of_a_version_never_change() {
+        let name = format!("tests/golden/state-{VERSION}.hex");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
+        let bytes = sample().encode();
+        let lines = bytes.chunks(32).map(|line| {
+            let hex: String = line.iter().map(|byte| format!("{byte:02x}")).collect();
+            hex + "\n"
+        });
+        let hex: String = lines.collect();
+        if std::env::var_os("FANFARE_BLESS").is_some() && !path.exists() {
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(&path, &hex).expect("the file is written");
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            golden == hex,
+            "the state is written otherwise than in {name}: raise VERSION, and run this test once \
+             with FANFARE_BLESS=1"
+        );
+        assert!(State::decode(&bytes).is_ok());
+    }
 
     #[test]
     fn another_version_is_refused_not_guessed() {

@@ -1,6 +1,7 @@
 //! A handover through the service manager, which keeps files for a service
 //! between its end and its next start (systemd's FDSTORE).
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::env;
 use std::fs::File;
@@ -9,7 +10,7 @@ use std::os::fd::{OwnedFd, RawFd};
 
 use socket2::SockRef;
 
-use super::rest::{carry_on, come_to_rest_with, memory_file, plain_sockets, write_down};
+use super::rest::{carry_on, come_to_rest_with, in_order, memory_file, plain_sockets, write_down};
 use super::seats::Seats;
 use super::state::{State, Topics};
 use crate::core::Remote;
@@ -21,9 +22,10 @@ const STATE: &str = "fanfare-state";
 const CONNECTION: &str = "fanfare-conn";
 const LISTENER: &str = "fanfare-listener";
 const ADMIN: &str = "fanfare-admin";
+const LOG: &str = "fanfare-log";
 
 /// All names that are ours.
-pub const NAMES: [&str; 4] = [STATE, CONNECTION, LISTENER, ADMIN];
+pub const NAMES: [&str; 5] = [STATE, CONNECTION, LISTENER, ADMIN, LOG];
 
 /// The first descriptor that a service manager passes (sd_listen_fds(3)).
 const FIRST_FD: RawFd = 3;
@@ -47,6 +49,8 @@ pub struct Stored {
     pub admin: Vec<OwnedFd>,
     state: State,
     sockets: HashMap<u64, OwnedFd>,
+    /// The memory of the logs.
+    logs: Vec<OwnedFd>,
 }
 
 /// Takes what was passed. To be called once, early.
@@ -77,8 +81,15 @@ pub fn passed() -> Result<Passed, String> {
     }
     let mut take = |name| kept.remove(name).unwrap_or_default();
     let state = take(STATE).into_iter().next();
-    passed.stored =
-        state.map(|state| Stored::new(state, take(LISTENER), take(ADMIN), take(CONNECTION)));
+    passed.stored = state.map(|state| {
+        Stored::new(
+            state,
+            take(LISTENER),
+            take(ADMIN),
+            take(CONNECTION),
+            take(LOG),
+        )
+    });
     Ok(passed)
 }
 
@@ -96,6 +107,7 @@ impl Stored {
         listeners: Vec<OwnedFd>,
         admin: Vec<OwnedFd>,
         sockets: Vec<OwnedFd>,
+        logs: Vec<OwnedFd>,
     ) -> Stored {
         let with_cookie = |file: OwnedFd| Some((SockRef::from(&file).cookie().ok()?, file));
         Stored {
@@ -107,6 +119,7 @@ impl Stored {
                 State::default()
             }),
             sockets: sockets.into_iter().filter_map(with_cookie).collect(),
+            logs,
         }
     }
 
@@ -116,7 +129,13 @@ impl Stored {
     ///
     /// # Errors
     /// A sentence, when a core is at its end.
-    pub fn take_over(self, hub: &Hub, mut seats: Seats) -> Result<usize, String> {
+    pub fn take_over(mut self, hub: &Hub, mut seats: Seats) -> Result<usize, String> {
+        let logs = std::mem::take(&mut self.logs);
+        let inherited = in_order(logs, &self.state).and_then(|logs| hub.arenas().inherit(logs));
+        if let Err(error) = inherited {
+            tracing::error!("all topics and connections are lost: {error}");
+            self.state = State::default();
+        }
         let mut lost = Lost::Topic.note(hub);
         for topic in &self.state.topics {
             if let Err(sentence) = hub.restore_topic(topic) {
@@ -144,6 +163,8 @@ impl Stored {
         for sentence in &refused {
             lost(sentence);
         }
+        // The process that had kept them is gone.
+        hub.arenas().own();
         Ok(given - refused.len())
     }
 }
@@ -179,9 +200,14 @@ pub fn put_away(
     keep: &Keep<'_>,
     settle: &dyn Fn(usize) -> Result<(), String>,
 ) -> Result<usize, String> {
-    let outcome = put_all_away(hub, cores, room, listeners, admin, keep).and_then(|count| {
-        let state = 1;
-        settle(count + listeners.len() + admin.len() + state)?;
+    let kept = Cell::new(0);
+    let count_kept = |name: &str, files: &[OwnedFd]| {
+        keep(name, files)?;
+        kept.set(kept.get() + files.len());
+        Ok(())
+    };
+    let outcome = put_all_away(hub, cores, room, listeners, admin, &count_kept).and_then(|count| {
+        settle(kept.get())?;
         Ok(count)
     });
     if outcome.is_err() {
@@ -218,7 +244,11 @@ fn put_all_away(
     for part in admin.chunks(FILES_MAX) {
         keep(ADMIN, part)?;
     }
-    keep(STATE, &[memory_file(&write_down(hub, &saved))?])?;
+    let (state, logs) = write_down(hub, &saved)?;
+    for part in logs.chunks(FILES_MAX) {
+        keep(LOG, part)?;
+    }
+    keep(STATE, &[memory_file(&state)?])?;
     Ok(count)
 }
 
@@ -314,8 +344,9 @@ mod tests {
             put_away(&self.hub, &self.remotes, room, &[], &[], &keep, &settle).unwrap();
             let mut kept = kept.into_inner();
             let sockets = kept.remove(CONNECTION).unwrap_or_default();
+            let logs = kept.remove(LOG).unwrap_or_default();
             let state = kept.remove(STATE).unwrap().remove(0);
-            Stored::new(state, Vec::new(), Vec::new(), sockets)
+            Stored::new(state, Vec::new(), Vec::new(), sockets, logs)
         }
     }
 
@@ -379,7 +410,8 @@ mod tests {
             assert_eq!(hear(stream), b"hello");
         }
         for stream in [&mut lost, &mut unknown] {
-            assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+            // Unlike a bare read, this goes on where a signal interrupts it.
+            assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
         }
         second.leave();
     }
@@ -395,7 +427,7 @@ mod tests {
         let (second, count) = take_over(stored, 2);
         assert_eq!(count, kept);
         let topic = second.hub.all_topics().remove(0);
-        assert_eq!(topic.subscribers(crate::log::ViewKind::Raw), kept as u64);
+        assert_eq!(topic.subscribers(|_| true), kept as u64);
         let mut hub_says = second.connect("/topic");
         hub_says.write_all(HELLO).unwrap();
         let mut told = 0;
@@ -424,12 +456,11 @@ mod tests {
         state.rewind().unwrap();
         state.write_all(b"FANFARE").unwrap();
         let sockets = stored.sockets.into_values().collect();
-        let stored = Stored::new(state.into(), Vec::new(), Vec::new(), sockets);
+        let stored = Stored::new(state.into(), Vec::new(), Vec::new(), sockets, Vec::new());
         let (second, count) = take_over(stored, 1);
         assert_eq!(count, 0);
         assert_eq!(second.hub.losses().get(Lost::Connection), 1);
         let mut rest = Vec::new();
-        // Unlike a bare read, this goes on where a signal interrupts it.
         assert_eq!(stream.read_to_end(&mut rest).unwrap(), 0);
         second.connect("/topic");
         second.leave();

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::channel::{Channel, Message};
 use super::predecessor::{DETACH, VARIABLE};
+use super::rest::in_order;
 use super::seats::Seats;
 use super::state::{State, Topics, VERSION};
 use crate::hub::Hub;
@@ -117,7 +118,8 @@ impl Successor {
     /// A sentence; the predecessor then goes on.
     pub fn take_over(&self, hub: &Hub, mut seats: Seats) -> Result<usize, String> {
         self.channel.send(&Message::Ready, &[])?;
-        let state = self.receive_state()?;
+        let (state, logs) = self.receive_state()?;
+        hub.arenas().inherit(logs)?;
         for topic in &state.topics {
             hub.restore_topic(topic)?;
         }
@@ -140,20 +142,33 @@ impl Successor {
         match self.channel.receive(STEP_TIME) {
             // A predecessor that goes on kills this process before it closes the
             // channel. So it has died, and nobody else has the connections now.
-            Ok(Some((Message::Go, _)) | None) => Ok(count),
+            Ok(Some((Message::Go, _)) | None) => {
+                hub.arenas().own();
+                Ok(count)
+            }
             Ok(Some((message, _))) => Err(format!("the predecessor said {message:?}")),
             Err(sentence) => Err(sentence),
         }
     }
 
-    fn receive_state(&self) -> Result<State, String> {
-        let (_, files) = self.next(|message| *message == Message::State)?;
+    /// The state, and the memory of its logs.
+    fn receive_state(&self) -> Result<(State, Vec<OwnedFd>), String> {
+        let mut logs = Vec::new();
+        let is_state = |message: &Message| matches!(message, Message::Logs(_) | Message::State);
+        let files = loop {
+            match self.next(is_state)? {
+                (Message::Logs(_), files) => logs.extend(files),
+                (_, files) => break files,
+            }
+        };
         let file = files.into_iter().next().ok_or("the state is missing")?;
         let mut file = File::from(file);
         let mut bytes = Vec::new();
         let read = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
         read.map_err(|error| format!("cannot read the state: {error}"))?;
-        State::decode(&bytes).map_err(|error| error.to_string())
+        let state = State::decode(&bytes).map_err(|error| error.to_string())?;
+        let logs = in_order(logs, &state)?;
+        Ok((state, logs))
     }
 
     fn next(&self, wanted: fn(&Message) -> bool) -> Result<(Message, Vec<OwnedFd>), String> {

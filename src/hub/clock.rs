@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Zoned};
@@ -14,32 +14,48 @@ const EARLIEST_MS: u64 = 100_000_000;
 /// The time of a hub and all its cores, in milliseconds.
 #[derive(Debug, Clone)]
 pub enum Clock {
-    /// The machine's, counted from its making.
-    Monotonic(Instant),
-    /// One that is set by hand, so that a run on it can be repeated exactly.
-    Manual(Arc<AtomicU64>),
+    /// The machine's, counted from its making, and the Unix time of that.
+    Monotonic(Instant, u64),
+    /// One that is set by hand, so that a run on it can be repeated exactly, and
+    /// the Unix time beside it.
+    Manual(Arc<AtomicU64>, Arc<AtomicU64>),
 }
 
 impl Clock {
     /// The machine's clock, beginning now.
     pub fn monotonic() -> Self {
-        Clock::Monotonic(Instant::now())
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let unix_ms = unix.map_or(0, |unix| unix.as_millis() as u64);
+        Clock::Monotonic(Instant::now(), unix_ms)
     }
 
     /// The present time.
     #[inline]
     pub fn now_ms(&self) -> u64 {
         match self {
-            Clock::Monotonic(_) => EARLIEST_MS + self.elapsed_ms(),
-            Clock::Manual(now_ms) => now_ms.load(Ordering::Relaxed),
+            Clock::Monotonic(..) => EARLIEST_MS + self.elapsed_ms(),
+            Clock::Manual(now_ms, _) => now_ms.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The Unix time of a moment of this clock, in milliseconds. It follows this
+    /// clock, so that no history goes because somebody sets the machine's.
+    #[inline]
+    pub fn unix_ms(&self, at_ms: u64) -> u64 {
+        match self {
+            Clock::Monotonic(_, unix_ms) => unix_ms + at_ms.saturating_sub(EARLIEST_MS),
+            Clock::Manual(now_ms, unix_ms) => {
+                let ago_ms = now_ms.load(Ordering::Relaxed).saturating_sub(at_ms);
+                unix_ms.load(Ordering::Relaxed).saturating_sub(ago_ms)
+            }
         }
     }
 
     /// Milliseconds since it was made.
     pub fn elapsed_ms(&self) -> u64 {
         match self {
-            Clock::Monotonic(began) => began.elapsed().as_millis() as u64,
-            Clock::Manual(_) => self.now_ms(),
+            Clock::Monotonic(began, _) => began.elapsed().as_millis() as u64,
+            Clock::Manual(..) => self.now_ms(),
         }
     }
 
@@ -47,17 +63,17 @@ impl Clock {
     pub fn unix_s(&self) -> u64 {
         match self {
             // Before 1970 a clock is wrong anyway.
-            Clock::Monotonic(_) => Timestamp::now().as_second().try_into().unwrap_or(0),
-            Clock::Manual(now_ms) => now_ms.load(Ordering::Relaxed) / 1000,
+            Clock::Monotonic(..) => Timestamp::now().as_second().try_into().unwrap_or(0),
+            Clock::Manual(now_ms, _) => now_ms.load(Ordering::Relaxed) / 1000,
         }
     }
 
     /// The time of day as people there have it, `HH:MM:SS`.
     pub fn time_of_day(&self) -> String {
         let now = match self {
-            Clock::Monotonic(_) => Zoned::now(),
+            Clock::Monotonic(..) => Zoned::now(),
             // All that is told apart by the clock has to be told by this one.
-            Clock::Manual(now_ms) => Timestamp::UNIX_EPOCH
+            Clock::Manual(now_ms, _) => Timestamp::UNIX_EPOCH
                 .saturating_add(SignedDuration::from_millis(
                     now_ms.load(Ordering::Relaxed) as i64
                 ))

@@ -1,20 +1,44 @@
-//! permessage-deflate on one core: a compressor and the memory that messages
-//! pass through on their way in or out. Made when first needed.
+//! How messages are written for subscribers, and read where they come
+//! compressed: the compressors of one core and the memory that messages pass
+//! through. Made when first needed.
 
-use crate::log::{Compressed, Topic, ViewKind};
 use crate::mask;
+use crate::protocol::encoding::{Encoding, Format, Formats, HEADER_BYTES_MAX, Message};
 use crate::protocol::ws::deflate::{Deflater, Inflater};
-use crate::protocol::ws::{Fault, Payload};
+use crate::protocol::ws::frame::{self, SERVER_HEADER_BYTES_MAX};
+use crate::protocol::ws::{Fault, Opcode, Payload};
 
 /// Scratch memory that is kept between messages; larger is given back.
 const KEPT_BYTES_MAX: usize = 1 << 20;
+/// Compressors that are kept, each for a window size of its own.
+const COMPRESSORS_MAX: usize = 2;
+
+const _: () = assert!(SERVER_HEADER_BYTES_MAX <= HEADER_BYTES_MAX);
+
+/// How hard is tried to compress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effort {
+    pub level: u32,
+    /// Shorter messages are left as they are.
+    pub bytes_min: usize,
+}
 
 /// Compresses and inflates for one thread, or one lock.
 #[derive(Default)]
 pub struct Codec {
-    deflater: Option<Deflater>,
+    /// The one used last comes first.
+    compressors: Vec<Compressor>,
     inflater: Option<Box<Inflater>>,
     scratch: Scratch,
+}
+
+/// A compressor, and what it last made.
+struct Compressor {
+    window_bits: u8,
+    deflater: Deflater,
+    compressed: Vec<u8>,
+    /// That is the message at hand.
+    is_ready: bool,
 }
 
 /// The bytes of one message, plain.
@@ -22,6 +46,22 @@ pub struct Codec {
 pub struct Scratch {
     masked: Vec<u8>,
     plain: Vec<u8>,
+}
+
+/// Writes messages in all formats.
+pub struct Encoder<'a> {
+    codec: &'a mut Codec,
+    how: How,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Nothing goes out compressed.
+    Plain,
+    /// What has been prepared goes out compressed.
+    Prepared,
+    /// Each message is compressed when it is written.
+    Afresh(Effort),
 }
 
 impl Codec {
@@ -53,26 +93,79 @@ impl Codec {
         inflater.inflate(bytes, message_bytes_max, &mut scratch.plain)
     }
 
-    /// The compressed form of `message` for the topic's deflated view, if it
-    /// has readers and the message is worth it.
-    pub fn deflate<'a>(
-        &'a mut self,
-        topic: &Topic,
-        message: &[u8],
-        level: u32,
-        bytes_min: usize,
-    ) -> Option<Compressed<'a>> {
-        let window_bits = topic.window_bits()?;
-        if message.len() < bytes_min {
-            return None;
+    /// Compresses `message` for those of `formats` that want it, so that it need
+    /// not be done while others wait. [`Codec::prepared`] writes it.
+    pub fn prepare(&mut self, formats: Formats, message: &[u8], effort: Effort) {
+        for compressor in &mut self.compressors {
+            compressor.is_ready = false;
         }
-        let deflater = self.deflater.get_or_insert_with(|| Deflater::new(level));
-        deflater.set_level(level);
-        let payload = deflater.deflate(message, window_bits)?;
-        Some(Compressed {
-            payload,
-            window_bits,
+        for format in formats.iter() {
+            if let Format::Deflated(window_bits) = format {
+                self.compress(window_bits, message, effort);
+            }
+        }
+    }
+
+    /// What each format has been prepared with, and how many bytes that saves.
+    pub fn saved_bytes(&self) -> impl Iterator<Item = (Format, u64)> {
+        let ready = self.compressors.iter().filter(|c| c.is_ready);
+        ready.map(|compressor| {
+            let saved = compressor.deflater.total_in() - compressor.compressed.len() as u64;
+            (Format::Deflated(compressor.window_bits), saved)
         })
+    }
+
+    /// Writes a message that nothing has been prepared for.
+    #[inline]
+    pub fn plain(&mut self) -> Encoder<'_> {
+        let (codec, how) = (self, How::Plain);
+        Encoder { codec, how }
+    }
+
+    /// Writes the message that has been prepared.
+    pub fn prepared(&mut self) -> Encoder<'_> {
+        let (codec, how) = (self, How::Prepared);
+        Encoder { codec, how }
+    }
+
+    /// Writes any messages, one after the other.
+    pub fn afresh(&mut self, effort: Effort) -> Encoder<'_> {
+        let (codec, how) = (self, How::Afresh(effort));
+        Encoder { codec, how }
+    }
+
+    fn compress(&mut self, window_bits: u8, message: &[u8], effort: Effort) {
+        let fits = |c: &Compressor| c.window_bits == window_bits;
+        let compressor = match self.compressors.iter().position(fits) {
+            Some(at) => self.compressors.remove(at),
+            None => {
+                self.compressors.truncate(COMPRESSORS_MAX - 1);
+                Compressor {
+                    window_bits,
+                    deflater: Deflater::new(effort.level),
+                    compressed: Vec::new(),
+                    is_ready: false,
+                }
+            }
+        };
+        self.compressors.insert(0, compressor);
+        let compressor = &mut self.compressors[0];
+        compressor.deflater.set_level(effort.level);
+        compressor.compressed.clear();
+        compressor.is_ready = false;
+        if message.len() < effort.bytes_min {
+            return;
+        }
+        if let Some(compressed) = compressor.deflater.deflate(message, window_bits) {
+            compressor.compressed.extend_from_slice(compressed);
+            compressor.is_ready = true;
+        }
+    }
+
+    fn ready(&self, window_bits: u8) -> Option<&[u8]> {
+        let mut ready = self.compressors.iter().filter(|c| c.is_ready);
+        let compressor = ready.find(|c| c.window_bits == window_bits)?;
+        Some(&compressor.compressed)
     }
 
     /// Lends the scratch memory out; to be given back.
@@ -90,6 +183,48 @@ impl Codec {
     }
 }
 
+impl Encoder<'_> {
+    /// The payload that goes out, and whether it is compressed.
+    fn payload<'a>(&'a self, format: Format, message: &Message<'a>) -> (&'a [u8], bool) {
+        let ready = match (format, self.how) {
+            (Format::Raw, _) | (_, How::Plain) => None,
+            (Format::Deflated(window_bits), _) => self.codec.ready(window_bits),
+        };
+        (ready.unwrap_or(message.payload), ready.is_some())
+    }
+}
+
+impl Encoding for Encoder<'_> {
+    #[inline]
+    fn header(&self, text: bool, len: usize, out: &mut [u8; HEADER_BYTES_MAX]) -> usize {
+        let out = out.first_chunk_mut().expect("it is long enough");
+        frame::encode(out, opcode(text), false, len)
+    }
+
+    fn bound(&mut self, format: Format, message: &Message<'_>) -> usize {
+        if let (How::Afresh(effort), Format::Deflated(window_bits)) = (self.how, format) {
+            self.codec.compress(window_bits, message.payload, effort);
+        }
+        frame::encoded_len(self.payload(format, message).0.len())
+    }
+
+    fn write(&mut self, format: Format, message: &Message<'_>, out: &mut [u8]) -> usize {
+        let (payload, compressed) = self.payload(format, message);
+        let mut header = [0; SERVER_HEADER_BYTES_MAX];
+        let header_len =
+            frame::encode(&mut header, opcode(message.text), compressed, payload.len());
+        let len = header_len + payload.len();
+        out[..header_len].copy_from_slice(&header[..header_len]);
+        out[header_len..len].copy_from_slice(payload);
+        len
+    }
+}
+
+#[inline]
+fn opcode(text: bool) -> Opcode {
+    if text { Opcode::Text } else { Opcode::Binary }
+}
+
 impl Scratch {
     /// The plain bytes of a message that came as it is.
     pub fn unmask(&mut self, bytes: &[u8], key: [u8; 4]) {
@@ -102,35 +237,99 @@ impl Scratch {
     }
 }
 
-/// Which view a connection with this agreement reads.
-pub fn view_of(window_bits: u8) -> ViewKind {
-    if window_bits == 0 {
-        ViewKind::Raw
-    } else {
-        ViewKind::Deflated
+/// What a connection with this agreement wants to read.
+pub fn format_of(window_bits: u8) -> Format {
+    match window_bits {
+        0 => Format::Raw,
+        bits => Format::Deflated(bits),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::protocol::ws::deflate::WINDOW_BITS_MAX;
+
+    const EFFORT: Effort = Effort {
+        level: 1,
+        bytes_min: 16,
+    };
+
+    fn written(mut encoder: Encoder<'_>, format: Format, payload: &[u8]) -> Vec<u8> {
+        let message = Message {
+            topic: "t",
+            epoch: 1,
+            offset: 1,
+            time_ms: 1,
+            text: true,
+            payload,
+            extras: None,
+        };
+        let mut out = vec![0; encoder.bound(format, &message)];
+        let len = encoder.write(format, &message, &mut out);
+        assert_eq!(len, out.len(), "the bound is exact");
+        out
+    }
+
+    #[test]
+    fn what_was_prepared_goes_out_compressed_and_nothing_else_does() {
+        let mut codec = Codec::default();
+        let (nine, fifteen) = (Format::Deflated(9), Format::Deflated(15));
+        let mut formats = Formats::default();
+        formats.insert(nine);
+        let message = b"once more, once more, once more, once more";
+        codec.prepare(formats, message, EFFORT);
+        assert_eq!(codec.saved_bytes().count(), 1);
+        let compressed = written(codec.prepared(), nine, message);
+        assert_eq!(compressed[0], 0xC1);
+        assert!(compressed.len() < message.len());
+        // Its reader has come since.
+        let plain = written(codec.prepared(), fifteen, message);
+        assert_eq!(plain, [&[0x81, message.len() as u8][..], message].concat());
+        // Nor does a message for which nothing has been prepared.
+        assert_eq!(written(codec.plain(), nine, b"another")[2..], *b"another");
+        // What is too short, or does not shrink, goes as it is.
+        codec.prepare(formats, b"short", EFFORT);
+        assert_eq!(written(codec.prepared(), nine, b"short")[0], 0x81);
+        assert_eq!(codec.saved_bytes().count(), 0);
+    }
 
     #[test]
     fn a_changed_level_holds_from_the_next_message_on() {
-        let topic = Topic::new("t".into(), 1, 1, Arc::default());
-        topic.add_inflating_reader(WINDOW_BITS_MAX);
         let words = (0..4000).map(|n| format!("word {} of {} ", n % 613, n % 97));
         let message: String = words.collect();
         let mut codec = Codec::default();
         let mut len = |level| {
-            let compressed = codec.deflate(&topic, message.as_bytes(), level, 0);
-            compressed.expect("it is shorter").payload.len()
+            let effort = Effort {
+                level,
+                bytes_min: 0,
+            };
+            written(
+                codec.afresh(effort),
+                Format::Deflated(15),
+                message.as_bytes(),
+            )
+            .len()
         };
         let (fast, small) = (len(1), len(9));
         assert!(small < fast, "{small} is not less than {fast}");
         assert_eq!(len(1), fast);
+    }
+
+    #[test]
+    fn afresh_each_message_is_compressed_on_the_spot() {
+        let mut codec = Codec::default();
+        for number in 0..5u8 {
+            let message = [number; 100];
+            for bits in [9, 12, 15] {
+                let format = Format::Deflated(bits);
+                let bytes = written(codec.afresh(EFFORT), format, &message);
+                assert_eq!(bytes[0], 0xC1);
+                let mut plain = Vec::new();
+                let mut inflater = Inflater::default();
+                inflater.inflate(&bytes[2..], 1000, &mut plain).unwrap();
+                assert_eq!(plain, message);
+            }
+        }
+        assert_eq!(codec.compressors.len(), COMPRESSORS_MAX);
     }
 }

@@ -1,4 +1,6 @@
 use super::*;
+use crate::protocol::topic::TopicName;
+use crate::protocol::ws::Opcode;
 
 fn hub(topics_max: usize) -> (Arc<Hub>, Arc<AtomicU64>) {
     let now_ms = Arc::new(AtomicU64::new(1_000_000));
@@ -7,7 +9,7 @@ fn hub(topics_max: usize) -> (Arc<Hub>, Arc<AtomicU64>) {
         topics_max,
         ..Settings::default()
     };
-    let hub = Hub::with_clock(settings, Clock::Manual(now_ms.clone())).unwrap();
+    let hub = Hub::with_clock(settings, Clock::Manual(now_ms.clone(), now_ms.clone())).unwrap();
     (hub, now_ms)
 }
 

@@ -1,44 +1,62 @@
-//! The publish and read protocol of one segment: a single atomic word.
+//! The publish and read protocol of one segment, and how a core is told.
 //!
 //! It stands alone, on whatever `sync` its parent names, so that the model
 //! checker in `tests/log_model.rs` runs this very file.
 
-use super::sync::{AtomicBool, AtomicU32, Ordering};
+use super::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// Set once the writer has moved on: nothing follows in this segment, and the
 /// next one is linked.
-const SEALED: u32 = 1 << 31;
+const SEALED: u64 = 1 << 31;
+const LEN: u64 = SEALED - 1;
 
-/// How many bytes of a segment are published, and whether that is final.
+/// What is published of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Bytes from the front.
+    pub len: u32,
+    /// Messages.
+    pub count: u32,
+    /// That is final.
+    pub sealed: bool,
+}
+
+/// How much of a segment is published, and whether that is final: one word.
 #[derive(Debug, Default)]
-pub struct Head(AtomicU32);
+pub struct Head(AtomicU64);
 
 impl Head {
-    pub fn new() -> Self {
-        Head(AtomicU32::new(0))
+    pub fn new(len: u32, count: u32) -> Self {
+        assert!(u64::from(len) <= LEN);
+        Head(AtomicU64::new(u64::from(count) << 32 | u64::from(len)))
     }
 
-    /// What a reader may read: the published length, and whether it is final.
-    /// One acquire load; everything below the length is visible after it.
+    /// What a reader may read. One acquire load; all bytes below the length and
+    /// the slots of all messages are visible after it.
     #[inline]
-    pub fn load(&self) -> (u32, bool) {
+    pub fn load(&self) -> Extent {
         let word = self.0.load(Ordering::Acquire);
-        (word & !SEALED, word & SEALED != 0)
+        Extent {
+            len: (word & LEN) as u32,
+            count: (word >> 32) as u32,
+            sealed: word & SEALED != 0,
+        }
     }
 
-    /// Publishes everything below `len`. Only the writer calls this, under the
-    /// topic's lock, after it wrote the bytes.
+    /// Publishes everything below `len` as `count` messages. Only the writer
+    /// calls this, under the topic's lock, after it wrote the bytes and slots.
     #[inline]
-    pub fn publish(&self, len: u32) {
-        assert!(len < SEALED);
-        self.0.store(len, Ordering::Release);
+    pub fn publish(&self, len: u32, count: u32) {
+        assert!(u64::from(len) <= LEN);
+        let word = u64::from(count) << 32 | u64::from(len);
+        self.0.store(word, Ordering::Release);
     }
 
     /// Ends the segment. The next one must be linked before, as a reader
     /// follows the link as soon as it sees this.
     pub fn seal(&self) {
-        let len = self.0.load(Ordering::Relaxed);
-        self.0.store(len | SEALED, Ordering::Release);
+        let word = self.0.load(Ordering::Relaxed);
+        self.0.store(word | SEALED, Ordering::Release);
     }
 }
 

@@ -1,21 +1,37 @@
-//! The broadcast log: one copy of every message, read by all cores at once.
+//! The broadcast log: one copy of every message for each format in use, read by
+//! all cores at once.
 //!
-//! A [`Topic`] gives each message its offset and appends its frame to a
-//! [`view::View`], a chain of [`segment::Segment`]s. Each core reads through a
-//! [`Window`]; a subscriber is no more than a position in it.
+//! A [`Topic`] gives each message its offset and appends it to its views, each
+//! a chain of segments in the memory of the [`Arenas`]. Each core reads a view
+//! through a [`Window`]; a subscriber is no more than a position in it.
+//!
+//! The log knows no protocol: how a message is written is the matter of an
+//! [`crate::protocol::encoding::Encoding`]. It wakes nobody: whom to tell stands
+//! in the [`Interest`] of each view. The hub and the cores call it.
 
+mod arena;
+mod budget;
 pub mod head;
+pub mod interest;
+mod memory;
+mod reach;
+mod retention;
 mod saved;
-pub mod segment;
+mod segment;
+mod sequencer;
 mod sync;
-pub mod topic;
-pub mod view;
-pub mod window;
+mod topic;
+mod view;
+mod window;
 
+pub use arena::Arenas;
+pub use reach::{Reach, Reached};
+pub use retention::{AppendError, Bounds, Retention, log_bytes_min};
 pub use saved::SavedTopic;
-pub use segment::Segment;
-pub use topic::{Compressed, Published, Retention, Start, Summary, Topic, ViewKind};
-pub use view::{AppendError, Bounds};
+pub use segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SLOT_BYTES, Segment};
+pub use sequencer::{Committed, Draft, Published, Ticket};
+pub use topic::{OutOfReach, Start, Summary, Topic};
+pub use view::Interest;
 pub use window::{Slice, Window};
 
 #[cfg(test)]

@@ -1,15 +1,18 @@
-//! A topic on its way into another process: its order, its history, and what
-//! slow readers still need of its logs, at the positions where it lies.
+//! A topic on its way into another process: its order, and where its segments
+//! lie in the arenas, which go there as files. No message is copied.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use serde::{Deserialize, Serialize};
 
-use super::segment::{Budget, Segment};
-use super::topic::{Age, Deflated, Topic, ViewKind};
+use super::arena::{Arenas, Place};
+use super::budget::Budget;
+use super::head::Extent;
+use super::segment::{Base, Segment};
+use super::sequencer::Sequencer;
+use super::topic::{Topic, VIEWS_MAX};
 use super::view::View;
+use crate::protocol::encoding::Format;
 
 /// All of a topic but its subscribers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,162 +20,229 @@ pub struct SavedTopic {
     pub name: String,
     epoch: u64,
     next_offset: u64,
+    time_ms: u64,
     floor: u64,
-    /// How old the messages from an offset on are at most, in milliseconds.
-    ages: Vec<(u64, u64)>,
-    raw: SavedView,
-    deflated: Option<SavedView>,
+    /// Raw first.
+    views: Vec<SavedView>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SavedView {
-    /// Position of the first byte.
+    /// See [`Format::index`].
+    format: u8,
+    /// Where the next segment begins, if there is none.
+    base: SavedBase,
+    segments: Vec<SavedSegment>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SavedBase {
     start: u64,
+    before: u64,
     first_offset: u64,
-    /// Whole frames, back to back.
-    bytes: Vec<u8>,
+    time_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SavedSegment {
+    base: SavedBase,
+    len: u32,
+    count: u32,
+    /// None where the segment only marks a place.
+    place: Option<Place>,
+    /// The rare parts, and how much of their piece is used.
+    side: Option<(Place, u32)>,
+}
+
+impl From<Base> for SavedBase {
+    fn from(base: Base) -> Self {
+        let Base {
+            start,
+            before,
+            first_offset,
+            time_ms,
+        } = base;
+        SavedBase {
+            start,
+            before,
+            first_offset,
+            time_ms,
+        }
+    }
+}
+
+impl From<SavedBase> for Base {
+    fn from(base: SavedBase) -> Self {
+        Base {
+            start: base.start,
+            before: base.before,
+            first_offset: base.first_offset,
+            time_ms: base.time_ms,
+        }
+    }
 }
 
 impl SavedView {
-    /// All from the oldest segment on that `view` or one of its readers holds. The
-    /// links between segments lead from there to the tail; nobody need hold those in
-    /// the middle. A segment without messages begins where the next one does, so its
-    /// place alone does not tell it from that one.
-    fn new<'a>(view: &'a View, held: impl Iterator<Item = &'a Arc<Segment>>) -> Self {
-        let segments = view.segments().chain(held);
-        let oldest = segments.min_by_key(|segment| segment.start());
-        let oldest = oldest.expect("a view has a segment");
-        let chain = std::iter::successors(Some(oldest), |segment| segment.next());
+    /// From the oldest segment that is there for anybody, by the links to the
+    /// one that is written to.
+    fn new(view: &View, next_offset: u64, time_ms: u64) -> Self {
+        let mut segments = Vec::new();
+        let mut at = view.oldest_alive();
+        while let Some(segment) = at {
+            segments.push(SavedSegment::new(&segment));
+            at = segment.next().cloned();
+        }
         SavedView {
-            start: oldest.start(),
-            first_offset: oldest.first_offset(),
-            bytes: chain.flat_map(|s| s.published()).copied().collect(),
+            format: view.format.index(),
+            base: view.next_base(next_offset, time_ms).into(),
+            segments,
         }
     }
 
-    fn restore(&self, budget: Arc<Budget>) -> Option<View> {
-        View::restore(self.start, self.first_offset, &self.bytes, budget)
+    /// The view that was saved; `None` if there can be none like it.
+    fn restore(&self, budget: &Arc<Budget>) -> Option<View> {
+        let format = Format::from_index(self.format)?;
+        let mut view = View::at(format, self.base.into());
+        for saved in &self.segments {
+            let segment = saved.restore(budget)?;
+            let base = segment.base();
+            let follows = view.tail().is_none_or(|tail| {
+                let (slots, before) = (tail.slots(), tail.base());
+                let last = slots.count();
+                let time_ms = match last.checked_sub(1) {
+                    Some(last) => slots.time_of(last),
+                    None => before.time_ms,
+                };
+                base.start == view.head()
+                    && base.before == view.count()
+                    && base.first_offset >= slots.next_offset(last)
+                    && base.time_ms >= time_ms
+            });
+            if !follows {
+                return None;
+            }
+            view.push_saved(segment);
+        }
+        let ends = self.segments.is_empty()
+            || (view.head() == self.base.start && view.count() == self.base.before);
+        ends.then_some(view)
+    }
+
+    /// The offset and time that come next behind all that is held, at least.
+    fn next(&self, view: &View) -> (u64, u64) {
+        let Some(tail) = view.tail() else {
+            return (self.base.first_offset, self.base.time_ms);
+        };
+        let slots = tail.slots();
+        match slots.count().checked_sub(1) {
+            Some(last) => (slots.next_offset(last + 1), slots.time_of(last)),
+            None => (tail.first_offset(), tail.base().time_ms),
+        }
+    }
+}
+
+impl SavedSegment {
+    fn new(segment: &Segment) -> Self {
+        let extent = segment.extent();
+        let (piece, side) = segment.pieces();
+        SavedSegment {
+            base: segment.base().into(),
+            len: extent.len,
+            count: extent.count,
+            place: piece.map(|piece| piece.place()),
+            side: side.map(|(piece, used)| (piece.place(), used)),
+        }
+    }
+
+    fn restore(&self, budget: &Arc<Budget>) -> Option<Segment> {
+        let base: Base = self.base.into();
+        let fits = base.start.checked_add(u64::from(self.len)).is_some()
+            && base.before.checked_add(u64::from(self.count)).is_some()
+            && base.first_offset < u64::MAX - u64::from(u32::MAX)
+            && base.time_ms < u64::MAX - u64::from(u32::MAX)
+            && self.len < 1 << 31;
+        if !fits {
+            return None;
+        }
+        let Some(place) = self.place else {
+            let empty = self.len == 0 && self.count == 0 && self.side.is_none();
+            return empty.then(|| Segment::mark(base, budget.clone()));
+        };
+        let extent = Extent {
+            len: self.len,
+            count: self.count,
+            sealed: false,
+        };
+        let piece = budget.claim(place)?;
+        let side = match self.side {
+            None => None,
+            Some((place, used)) => match budget.claim(place) {
+                Some(side) => Some((side, used)),
+                None => {
+                    budget.give_back(piece);
+                    return None;
+                }
+            },
+        };
+        Segment::adopt(base, piece, extent, side, budget.clone())
     }
 }
 
 impl Topic {
-    /// The topic as it stands; `held` are the segments that readers of its
-    /// views hold. Nobody publishes meanwhile.
-    pub fn save(&self, now_ms: u64, held: &[(ViewKind, Arc<Segment>)]) -> SavedTopic {
+    /// The topic as it stands. Nobody publishes meanwhile, or reads what was
+    /// not held before.
+    pub fn save(&self) -> SavedTopic {
         let sequencer = self.lock();
-        let of = |wanted: ViewKind| {
-            let mine = move |(kind, _): &&(ViewKind, Arc<Segment>)| *kind == wanted;
-            held.iter().filter(mine).map(|(_, segment)| segment)
-        };
-        let deflated = sequencer.deflated.as_ref();
+        let (next, time_ms) = (sequencer.next_offset, sequencer.time_ms);
         SavedTopic {
             name: self.name().to_string(),
             epoch: self.epoch(),
-            next_offset: sequencer.next_offset,
+            next_offset: next,
+            time_ms,
             floor: sequencer.floor,
-            ages: sequencer
-                .ages
-                .iter()
-                .map(|age| (now_ms - age.at_ms, age.offset))
+            views: sequencer
+                .views()
+                .map(|view| SavedView::new(view, next, time_ms))
                 .collect(),
-            raw: SavedView::new(&sequencer.raw, of(ViewKind::Raw)),
-            deflated: deflated.map(|d| SavedView::new(&d.view, of(ViewKind::Deflated))),
         }
     }
 
-    /// The topic that was saved; `None` if there can be none like it. Its
-    /// deflated view waits for the readers that are to follow.
-    pub fn restore(
-        saved: &SavedTopic,
-        now_ms: u64,
-        cores: usize,
-        total_bytes: Arc<AtomicU64>,
-    ) -> Option<Topic> {
-        let mut topic = Topic::new(saved.name.as_str().into(), saved.epoch, cores, total_bytes);
-        let sequencer = topic.sequencer_mut();
-        let budget = Budget::new(sequencer.raw.budget().total().clone());
-        sequencer.next_offset = saved.next_offset;
-        sequencer.floor = saved.floor;
-        sequencer.raw = saved.raw.restore(budget.clone())?;
-        if let Some(deflated) = &saved.deflated {
-            sequencer.deflated = Some(Deflated::new(deflated.restore(budget)?));
-        }
-        let age = |(age_ms, offset): &(u64, u64)| Age {
-            at_ms: now_ms.saturating_sub(*age_ms),
-            offset: *offset,
-        };
-        sequencer.ages = saved.ages.iter().map(age).collect::<VecDeque<_>>();
-        sequencer.newest_ms = sequencer.ages.back().map_or(0, |age| age.at_ms);
-        let head = sequencer.raw.head();
-        let fits = sequencer.raw.offset_at(head) == saved.next_offset
-            && (1..=saved.next_offset).contains(&saved.floor);
-        fits.then_some(topic)
+    /// The topic that was saved, whose segments lie in `arenas`; `None` if there
+    /// can be none like it. Its views wait for the readers that are to follow.
+    pub fn restore(saved: &SavedTopic, cores: usize, arenas: Arc<Arenas>) -> Option<Topic> {
+        let topic = Topic::new(saved.name.as_str().into(), saved.epoch, cores, arenas);
+        let mut sequencer = topic.lock();
+        sequencer.restore(saved)?;
+        topic.note_formats(&sequencer);
+        drop(sequencer);
+        Some(topic)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use super::*;
-    use crate::log::{Bounds, Retention};
-    use crate::protocol::ws::Opcode;
-
-    const RETENTION: Retention = Retention {
-        messages_max: 60,
-        bytes_max: 1 << 20,
-        age_ms_max: 1_000_000,
-        bounds: Bounds {
-            log_bytes_max: 4 << 20,
-            log_bytes_total_max: 16 << 20,
-        },
-    };
-
-    fn publish(topic: &Topic, len: usize) {
-        let write = |room: &mut [u8]| {
-            room.fill(len as u8);
-            Ok::<_, Infallible>(())
-        };
-        topic
-            .publish(Opcode::Binary, len, 1, &RETENTION, None, write)
-            .unwrap();
-    }
-
-    fn again(saved: &SavedTopic) -> Topic {
-        Topic::restore(saved, 1, 2, Arc::default()).expect("it was saved like that")
-    }
-
-    #[test]
-    fn a_topic_is_saved_and_restored_any_number_of_times() {
-        let mut random = fastrand::Rng::with_seed(10);
-        for _ in 0..200 {
-            let mut topic = Topic::new("t".into(), 5, 2, Arc::default());
-            if random.bool() {
-                topic.add_inflating_reader(15);
+impl Sequencer {
+    fn restore(&mut self, saved: &SavedTopic) -> Option<()> {
+        self.next_offset = saved.next_offset;
+        self.time_ms = saved.time_ms;
+        self.floor = saved.floor;
+        let mut views = Vec::new();
+        for saved_view in &saved.views {
+            let view = saved_view.restore(&self.budget)?;
+            let (next, time_ms) = saved_view.next(&view);
+            let fits = next <= saved.next_offset
+                && time_ms <= saved.time_ms
+                && views.iter().all(|other: &View| other.format != view.format);
+            if !fits {
+                return None;
             }
-            for time in 0..5 {
-                // Often none, so that the same history is saved again.
-                for _ in 0..random.usize(..20) * usize::from(random.bool()) {
-                    let large = random.usize(..20_000);
-                    publish(&topic, random.usize(..=large));
-                }
-                let saved = topic.save(1, &[]);
-                topic = again(&saved);
-                assert_eq!(topic.save(1, &[]), saved, "time {time}");
-            }
+            views.push(view);
         }
-    }
-
-    #[test]
-    fn a_reader_far_back_has_all_up_to_the_tail_saved() {
-        let topic = Topic::new("t".into(), 5, 2, Arc::default());
-        let first = topic.start(ViewKind::Raw, None, &RETENTION).segments;
-        let held = [(ViewKind::Raw, first[0].clone())];
-        for _ in 0..2000 {
-            publish(&topic, 1000);
+        let floor_fits = (1..=saved.next_offset).contains(&saved.floor);
+        if !floor_fits || views.is_empty() || views.len() > VIEWS_MAX {
+            return None;
         }
-        let restored = again(&topic.save(1, &held));
-        let start = restored.resume(ViewKind::Raw, 0).expect("it is all there");
-        assert_eq!(start.offset, 1);
+        let raw = views.remove(0);
+        self.raw = (raw.format == Format::Raw).then_some(raw)?;
+        self.others = views;
+        Some(())
     }
 }

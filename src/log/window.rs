@@ -8,7 +8,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::segment::Segment;
-use crate::protocol::ws::frame;
 
 /// A run of a log's bytes that lies in one piece of memory.
 #[derive(Debug, Clone)]
@@ -45,6 +44,7 @@ impl Pane {
     }
 
     /// Takes note of what has been published since.
+    #[inline]
     fn look(&mut self) {
         if self.segment.published().len() > self.seen.len() {
             self.seen = Rc::new(Bytes::from_owner(Owner(self.segment.clone())));
@@ -109,11 +109,10 @@ impl Window {
     /// Makes the window reach back to `segments`, which are consecutive and
     /// overlap it or end where it starts.
     pub fn reach_back(&mut self, segments: Vec<Arc<Segment>>) {
-        let start = self.start();
-        for segment in segments.into_iter().rev() {
-            if segment.start() < start {
-                self.panes.push_front(Pane::new(segment));
-            }
+        let first = self.panes[0].segment.clone();
+        let is_older = |s: &Arc<Segment>| s.start() < first.start() && !Arc::ptr_eq(s, &first);
+        for segment in segments.into_iter().rev().filter(is_older) {
+            self.panes.push_front(Pane::new(segment));
         }
     }
 
@@ -124,20 +123,17 @@ impl Window {
         }
     }
 
-    /// The segments that are held, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Segment>> {
-        self.panes.iter().map(|pane| &pane.segment)
-    }
-
-    /// Whether a position lies in the newest segment, which is held anyway.
-    pub fn is_in_tail(&self, position: u64) -> bool {
-        let tail = self.panes.back().expect("a window has a pane");
-        position >= tail.segment.start()
-    }
-
     /// How many segments are held.
     pub fn segments(&self) -> usize {
         self.panes.len()
+    }
+
+    /// Bytes of memory that who stands at `position` keeps from being used
+    /// again: the segment that is written to is there anyway.
+    pub fn pinned_bytes(&self, position: u64) -> u64 {
+        let held = self.panes.iter().rev().skip(1);
+        let held = held.take_while(|pane| pane.end() > position);
+        held.map(|pane| pane.segment.capacity() as u64).sum()
     }
 
     /// The longest run from `position` towards `end` that lies in one segment.
@@ -166,49 +162,30 @@ impl Window {
         &self.panes[after - 1]
     }
 
-    /// The first frame boundary at or after `position`, and the offset of the
-    /// message that starts there.
+    /// The first boundary between messages at or after `position`, and the
+    /// offset that is wanted next there.
     pub fn boundary(&self, position: u64) -> (u64, u64) {
-        walk_to_position(&self.pane(position).segment, position)
+        let segment = &self.pane(position).segment;
+        let slots = segment.slots();
+        let at = (position - segment.start()) as u32;
+        let ended = slots.ended_by(at);
+        let mut boundary = slots.start_of(ended);
+        if boundary < at && ended < slots.count() {
+            boundary = slots.get(ended).end;
+        }
+        let boundary = segment.start() + u64::from(boundary);
+        // Where the segment ends, messages of no bytes may begin the next one.
+        let segment = &self.pane(boundary).segment;
+        let slots = segment.slots();
+        let ended = slots.ended_by((boundary - segment.start()) as u32);
+        (boundary, slots.next_offset(ended))
     }
 
-    /// How many messages of the topic end at or before `position`.
+    /// How many messages of the view end at or before `position`, from some
+    /// number on: only the difference of two answers says something.
     pub fn messages_before(&self, position: u64) -> u64 {
-        let (boundary, offset) = self.boundary(position);
-        // Offsets begin at 1; of a message that is cut, nothing has ended.
-        offset - 1 - u64::from(boundary > position)
+        let segment = &self.pane(position).segment;
+        let at = (position - segment.start()) as u32;
+        segment.base().before + u64::from(segment.slots().ended_by(at))
     }
-}
-
-/// Walks the frames of `segment` to the first boundary at or after `position`.
-/// Returns it with the offset of the message that starts there.
-pub(super) fn walk_to_position(segment: &Segment, position: u64) -> (u64, u64) {
-    let bytes = segment.published();
-    let wanted = ((position - segment.start()) as usize).min(bytes.len());
-    let (mut at, mut messages) = segment.landmark(wanted as u32);
-    while (at as usize) < wanted {
-        at += frame_len(&bytes[at as usize..]);
-        messages += 1;
-    }
-    (
-        segment.start() + u64::from(at),
-        segment.first_offset() + u64::from(messages),
-    )
-}
-
-/// The position of message `offset` in `segment`, or its end if it is not yet
-/// there.
-pub(super) fn walk_to_offset(segment: &Segment, offset: u64) -> u64 {
-    let bytes = segment.published();
-    let wanted = (offset - segment.first_offset()) as u32;
-    let (mut at, mut messages) = segment.landmark_of_message(wanted);
-    while messages < wanted && (at as usize) < bytes.len() {
-        at += frame_len(&bytes[at as usize..]);
-        messages += 1;
-    }
-    segment.start() + u64::from(at)
-}
-
-fn frame_len(bytes: &[u8]) -> u32 {
-    frame::server_frame_len(bytes).expect("the log holds whole frames") as u32
 }

@@ -7,6 +7,7 @@
 
 pub mod chat;
 pub mod dialect;
+pub mod encoding;
 pub mod http;
 pub mod opening;
 pub mod proxy;

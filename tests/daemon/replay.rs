@@ -3,7 +3,7 @@
 use tungstenite::Message;
 use tungstenite::handshake::client::Response;
 
-use crate::common::{Client, Daemon, eventually, hear};
+use crate::common::{Client, Daemon, Raw, eventually, hear, masked};
 
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     response.headers()[name].to_str().unwrap()
@@ -185,4 +185,72 @@ fn who_knows_another_history_hears_all_there_is_and_is_told_so() {
     assert_eq!((&told[..], &offset[..]), ("expired", "5"));
     let (_, response) = daemon.open("/r", &[]).unwrap();
     assert!(response.headers().get("Fanfare-Resume").is_none());
+}
+
+/// A message that compresses.
+fn wide(number: u64) -> String {
+    format!("{number:06} ").repeat(100)
+}
+
+fn inflated(first: u8, payload: &[u8]) -> String {
+    assert_eq!(first, 0xC1, "it is compressed");
+    let mut inflate = flate2::Decompress::new(false);
+    let mut text = Vec::with_capacity(1 << 16);
+    let whole = [payload, &[0, 0, 0xff, 0xff]].concat();
+    let flush = flate2::FlushDecompress::Sync;
+    inflate.decompress_vec(&whole, &mut text, flush).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+/// The next message; a slow run has pings between.
+fn read_message(raw: &mut Raw) -> (u8, Vec<u8>) {
+    loop {
+        let (first, payload) = raw.read_frame().unwrap();
+        if first != 0x89 {
+            return (first, payload);
+        }
+    }
+}
+
+#[test]
+fn who_resumes_with_compression_has_it_from_its_offset_on_and_not_its_own_messages() {
+    let daemon = Daemon::start(&["--cores", "2", "--retain-bytes-max", "8MiB"]);
+    let mut publisher = daemon.connect("/deep");
+    let mut listener = daemon.connect("/deep");
+    for number in 1..=3000 {
+        publisher.send(Message::text(wide(number))).unwrap();
+        assert_eq!(hear(&mut listener), wide(number));
+    }
+    // Several at once want the same history, each from another offset on.
+    let mut resumed: Vec<Raw> = Vec::new();
+    for since in [2101u64, 2500, 2900, 3000] {
+        let mut raw = daemon.raw();
+        let lines = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+        let request = Raw::request(&format!("/deep?since={since}"), lines);
+        // What it says at once is not for itself.
+        let own = masked(0x81, &format!("own {since}").into_bytes());
+        raw.send(&[request.as_bytes(), &own].concat());
+        let answer = raw.read_head();
+        assert_eq!(answer.header("Fanfare-Offset").unwrap(), since.to_string());
+        resumed.push(raw);
+    }
+    for (raw, since) in resumed.iter_mut().zip([2101u64, 2500, 2900, 3000]) {
+        for number in since..=3000 {
+            let (first, payload) = read_message(raw);
+            assert_eq!(inflated(first, &payload), wide(number));
+        }
+    }
+    publisher.send(Message::text(wide(9000))).unwrap();
+    for (raw, since) in resumed.iter_mut().zip([2101u64, 2500, 2900, 3000]) {
+        // The others' own messages come as they are: they are short.
+        loop {
+            let (first, payload) = read_message(raw);
+            if first == 0xC1 {
+                assert_eq!(inflated(first, &payload), wide(9000));
+                break;
+            }
+            let text = String::from_utf8(payload).unwrap();
+            assert!(text.starts_with("own ") && text != format!("own {since}"));
+        }
+    }
 }

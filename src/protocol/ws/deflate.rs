@@ -157,6 +157,11 @@ impl Deflater {
         }
     }
 
+    /// Length of the message that was compressed last.
+    pub fn total_in(&self) -> u64 {
+        self.compress.total_in()
+    }
+
     /// The payload of a frame with RSV1 that stands for `message`, if it is
     /// shorter. It refers back at most 2^`window_bits` bytes.
     pub fn deflate(&mut self, message: &[u8], window_bits: u8) -> Option<&[u8]> {

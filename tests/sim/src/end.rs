@@ -1,6 +1,6 @@
 //! What must hold when all has gone quiet, and when all is over.
 
-use fanfare::log::ViewKind;
+use fanfare::protocol::encoding::Format;
 
 use crate::client::{Client, Fate};
 use crate::world::{Outcome, World};
@@ -109,17 +109,17 @@ impl World {
                 continue;
             };
             let mut explained = 0;
-            for kind in ViewKind::ALL {
-                if kind == ViewKind::Raw || topic.window_bits().is_some() {
-                    let history = topic.start(kind, Some(0), retention).segments;
-                    explained += history.iter().map(|s| s.capacity()).sum::<usize>();
-                    // The byte limit may lie in the segment before the first
-                    // message: an ordinary one, or one long message's.
-                    let ordinary = retention.bounds.log_bytes_max as usize / 8;
-                    explained += ordinary
-                        .max(history[0].capacity())
-                        .max(truth.frame_bytes_max);
-                }
+            for format in std::iter::once(Format::Raw).chain(topic.formats().iter()) {
+                let begin = |since| topic.start(format, since, retention);
+                let all = begin(Some(0)).or_else(|later| begin(Some(later.first_held)));
+                let history = all.expect("from there on it is held").segments;
+                explained += history.iter().map(|s| s.capacity()).sum::<usize>();
+                // The byte limit may lie in the segment before the first
+                // message: an ordinary one, or one long message's.
+                let ordinary = retention.bounds.log_bytes_max as usize / 8;
+                explained += ordinary
+                    .max(history[0].capacity())
+                    .max(truth.frame_bytes_max + 4096);
             }
             let held = topic.summary(retention).log_bytes;
             assert!(

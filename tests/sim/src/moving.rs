@@ -29,6 +29,7 @@ impl World {
         };
         if let Err(why) = handed_over {
             self.say(|| format!("the old daemon goes on: {why}"));
+            self.hub.arenas().own();
             self.hub.set_frozen(false);
             for core in &mut self.cores {
                 core.reactor.thaw();
@@ -88,9 +89,10 @@ impl World {
         if self.rng.bool() {
             settings.cores = self.rng.usize(1..=3);
         }
-        let state = write_down(&self.hub, saved);
+        let (state, logs) = write_down(&self.hub, saved).expect("there are descriptors");
         let state = State::decode(&state.encode()).expect("it is as it was written");
-        let (hub, hub_ms) = new_hub(&mut self.rng, &settings);
+        let (hub, hub_ms) = new_hub(&mut self.rng, &settings, &self.now_ms);
+        hub.arenas().inherit(logs).expect("they are from a log");
         for topic in &state.topics {
             hub.restore_topic(topic)
                 .expect("what was saved makes sense");
@@ -121,6 +123,7 @@ impl World {
         let old: Range<usize> = sides.clone().min().expect("a core")..first;
         self.cores = cores;
         (self.hub, self.hub_ms) = (hub, hub_ms);
+        self.hub.arenas().own();
         self.kernel.borrow_mut().end_process(old, &sockets);
         for client in &mut self.clients {
             let place = self.kernel.borrow().place(client.socket);

@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use fanfare::log::{Topic, ViewKind, Window};
+use fanfare::log::{Topic, Window};
+use fanfare::protocol::encoding::Format;
 
 use crate::codec::server_frame;
 
@@ -65,7 +66,8 @@ impl Truth {
 
     /// Begins to watch again.
     pub(crate) fn watch(&mut self, topic: Arc<Topic>) {
-        let start = topic.start(ViewKind::Raw, Some(self.next()), &EVERYTHING);
+        let start = topic.start(Format::Raw, Some(self.next()), &EVERYTHING);
+        let start = start.expect("all that the raw view has is in its reach");
         assert_eq!(start.position, self.head, "the log has moved");
         assert_eq!(start.offset, self.next(), "offsets have moved");
         self.watch = Some((topic, Window::new(start.segments)));

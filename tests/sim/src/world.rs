@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fanfare::config::{Deflate, Settings};
 use fanfare::core::{Arrival, Reactor};
 use fanfare::hub::{Clock, Hub, PublishError};
+use fanfare::log::Published;
 use fanfare::protocol::http::{HeadLimits, negotiate, parse};
 use fanfare::protocol::topic::TopicName;
 use fanfare::protocol::ws::Opcode;
@@ -91,7 +92,7 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
 impl World {
     fn new(mut rng: Rng, plan: Plan, trace: bool) -> Self {
         let now_ms = Arc::new(AtomicU64::new(1));
-        let (hub, hub_ms) = new_hub(&mut rng, &plan.settings);
+        let (hub, hub_ms) = new_hub(&mut rng, &plan.settings, &now_ms);
         let kernel = Kernel::new(rng.fork(), plan.faults.clone(), now_ms.clone());
         let mut cores: Vec<_> = (0..plan.settings.cores)
             .map(|core| CoreRun::new(core, &hub, &kernel, plan.slots))
@@ -587,6 +588,9 @@ impl World {
         let next = self.truths[truth].next();
         self.look();
         assert_eq!(epoch, self.truths[truth].epoch);
+        let Published::Committed(published) = published else {
+            panic!("memory keeps at once");
+        };
         assert_eq!(published.offset, next);
         let message = self.truths[truth].message(next).expect("published");
         assert_eq!((message.opcode, &message.payload), (2, &payload));
@@ -641,14 +645,18 @@ fn first_offset(since: Option<u64>, retained: u64, next: u64) -> u64 {
 
 /// A daemon's hub, and its clock. That may stand anywhere, also where its low
 /// half is about to begin anew.
-pub(crate) fn new_hub(rng: &mut Rng, settings: &Settings) -> (Arc<Hub>, Arc<AtomicU64>) {
+pub(crate) fn new_hub(
+    rng: &mut Rng,
+    settings: &Settings,
+    now_ms: &Arc<AtomicU64>,
+) -> (Arc<Hub>, Arc<AtomicU64>) {
     let begin_ms = [
         EARLIEST_MS,
         (1 << 32) - 5_000,
         rng.u64(EARLIEST_MS..1 << 40),
     ];
     let hub_ms = Arc::new(AtomicU64::new(begin_ms[rng.usize(..3)]));
-    let clock = Clock::Manual(hub_ms.clone());
+    let clock = Clock::Manual(hub_ms.clone(), now_ms.clone());
     let hub = Hub::with_clock(settings.clone(), clock).expect("eventfds are to be had");
     (hub, hub_ms)
 }

@@ -121,7 +121,7 @@ impl Play {
             ..Settings::default()
         };
         let now_ms = Arc::new(AtomicU64::new(1));
-        let hub = Hub::with_clock(settings, Clock::Manual(now_ms.clone()));
+        let hub = Hub::with_clock(settings, Clock::Manual(now_ms.clone(), now_ms.clone()));
         let hub = hub.expect("an eventfd is to be had");
         let kernel = Kernel::new(Rng::with_seed(seed), faults, now_ms.clone());
         let ring = FakeRing::new(&kernel, 4);

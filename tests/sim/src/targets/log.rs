@@ -3,17 +3,45 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use fanfare::log::topic::Compressed;
-use fanfare::log::{AppendError, Bounds, Retention, Topic, ViewKind, Window};
-use fanfare::protocol::ws::Opcode;
+use fanfare::log::{
+    AppendError, Arenas, Bounds, Draft, Interest, Published, Reached, Retention, Topic, Window,
+};
+use fanfare::protocol::encoding::{Encoding, Format, HEADER_BYTES_MAX, Message as Said};
 
 use super::split;
 
 const AGE_MS_MAX: u64 = 1280;
-/// Notes of age are that coarse: a hundred and twenty-eighth.
-const AGE_STEP_MS: u64 = AGE_MS_MAX / 128;
+const DEFLATED: Format = Format::Deflated(10);
+
+/// Writes half of what has an even length as if it were compressed.
+struct Halves;
+
+impl Encoding for Halves {
+    fn header(&self, text: bool, len: usize, out: &mut [u8; HEADER_BYTES_MAX]) -> usize {
+        let frame = frame(0x82 - u8::from(text), &vec![0; len]);
+        let header_len = frame.len() - len;
+        out[..header_len].copy_from_slice(&frame[..header_len]);
+        header_len
+    }
+
+    fn bound(&mut self, _: Format, message: &Said<'_>) -> usize {
+        message.payload.len() + 10
+    }
+
+    fn write(&mut self, _: Format, message: &Said<'_>, out: &mut [u8]) -> usize {
+        let frame = deflated(message.payload);
+        out[..frame.len()].copy_from_slice(&frame);
+        frame.len()
+    }
+}
+
+fn deflated(payload: &[u8]) -> Vec<u8> {
+    match payload.len() {
+        len if len.is_multiple_of(2) => frame(0xC2, &payload[..len / 2]),
+        _ => frame(0x82, payload),
+    }
+}
 
 /// Bytes 0 to 2 choose the limits, each pair behind them is a deed.
 pub fn log(data: &[u8]) {
@@ -28,40 +56,36 @@ pub fn log(data: &[u8]) {
             log_bytes_total_max: 32 << 20,
         },
     };
-    let total = Arc::new(AtomicU64::new(0));
+    let arenas = Arenas::new();
     let mut play = Play {
-        topic: Topic::new("t".into(), 1, 1, total.clone()),
+        topic: Arc::new(Topic::new("t".into(), 1, 1, arenas.clone())),
         retention,
         now_ms: 1,
         messages: Vec::new(),
         kept_from: 1,
         readers: Vec::new(),
-        deflating: false,
+        deflating: None,
     };
     for deed in deeds.chunks_exact(2) {
         play.act(deed[0], deed[1]);
     }
     play.readers.clear();
     drop(play);
-    assert_eq!(
-        total.load(Ordering::Relaxed),
-        0,
-        "a log that is gone holds nothing"
-    );
+    assert_eq!(arenas.held_bytes(), 0, "a log that is gone holds nothing");
 }
 
 struct Message {
     at_ms: u64,
     /// Whole frames, in each view.
     raw: Vec<u8>,
-    deflated: Option<Vec<u8>>,
+    deflated: Vec<u8>,
     /// Where the raw one lies.
     start: u64,
 }
 
 /// A core's window, and one cursor in it.
 struct Reader {
-    kind: ViewKind,
+    format: Format,
     window: Window,
     cursor: u64,
     /// Offset of the next message it reads.
@@ -69,7 +93,7 @@ struct Reader {
 }
 
 struct Play {
-    topic: Topic,
+    topic: Arc<Topic>,
     retention: Retention,
     now_ms: u64,
     messages: Vec<Message>,
@@ -77,7 +101,8 @@ struct Play {
     /// never comes back.
     kept_from: u64,
     readers: Vec<Reader>,
-    deflating: bool,
+    /// Keeps the other view.
+    deflating: Option<Interest>,
 }
 
 impl Play {
@@ -99,8 +124,7 @@ impl Play {
             _ => self.deflate(how),
         }
         let held = self.topic.summary(&self.retention).log_bytes;
-        // A fresh segment replaces a view's history when it is empty.
-        let max = self.retention.bounds.log_bytes_max + 2 * 2048;
+        let max = self.retention.bounds.log_bytes_max;
         assert!(held <= max, "{held} bytes held");
     }
 
@@ -117,42 +141,46 @@ impl Play {
         let payload: Vec<u8> = (0..len)
             .map(|at| (at + self.messages.len()) as u8)
             .collect();
-        let shorter = &payload[..len / 2];
-        let compressed = (self.deflating && len.is_multiple_of(2)).then_some(Compressed {
-            payload: shorter,
-            window_bits: 10,
-        });
         let published = self.topic.publish(
-            Opcode::Binary,
-            len,
-            self.now_ms,
+            &self.draft(len, false),
             &self.retention,
-            compressed,
+            &mut Halves,
             |room| {
                 room.copy_from_slice(&payload);
                 Ok::<_, Infallible>(())
             },
         );
         let published = match published {
-            Ok(published) => published,
+            Ok(Published::Committed(committed)) => committed,
+            Ok(Published::Pending(_)) => panic!("memory keeps at once"),
             Err(AppendError::Payload(never)) => match never {},
             Err(full) => return self.check_full(full, len),
         };
         let raw = frame(0x82, &payload);
-        let deflated = self.deflating.then(|| match compressed {
-            Some(_) => frame(0xC2, shorter),
-            None => raw.clone(),
-        });
         let start = self.head();
         assert_eq!(published.offset, self.next());
         assert_eq!(published.raw, start..start + raw.len() as u64);
-        assert_eq!(published.deflated.is_some(), self.deflating);
+        let deflated = deflated(&payload);
+        if self.deflating.is_some() {
+            let range = published.range(DEFLATED).expect("it has a reader");
+            assert_eq!(range.end - range.start, deflated.len() as u64);
+        }
         self.messages.push(Message {
             at_ms: self.now_ms,
             raw,
             deflated,
             start,
         });
+    }
+
+    fn draft(&self, len: usize, text: bool) -> Draft<'static> {
+        Draft {
+            text,
+            len,
+            now_ms: self.now_ms,
+            offset: None,
+            extras: None,
+        }
     }
 
     /// A log is full only if readers keep what it holds.
@@ -170,17 +198,13 @@ impl Play {
 
     /// A message that turns out to be bad leaves nothing behind.
     fn fail(&mut self, len: usize) {
-        let outcome = self.topic.publish(
-            Opcode::Text,
-            len,
-            self.now_ms,
-            &self.retention,
-            None,
-            |room| {
+        let draft = self.draft(len, true);
+        let outcome = self
+            .topic
+            .publish(&draft, &self.retention, &mut Halves, |room| {
                 room.fill(0xEE);
                 Err("bad")
-            },
-        );
+            });
         assert!(outcome.is_err());
     }
 
@@ -190,7 +214,7 @@ impl Play {
         let by_messages = next.saturating_sub(self.retention.messages_max).max(1);
         let oldest = self.head().saturating_sub(self.retention.bytes_max);
         let by_bytes = 1 + self.messages.partition_point(|m| m.start < oldest) as u64;
-        let oldest_ms = self.now_ms.saturating_sub(AGE_MS_MAX + 2 * AGE_STEP_MS);
+        let oldest_ms = self.now_ms.saturating_sub(AGE_MS_MAX);
         let by_age = 1 + self.messages.partition_point(|m| m.at_ms < oldest_ms) as u64;
         let exact = by_messages.max(by_bytes);
         (exact, exact.max(by_age))
@@ -220,30 +244,44 @@ impl Play {
         if self.readers.len() == 6 {
             return;
         }
-        let kind = if self.deflating && how.is_multiple_of(2) {
-            ViewKind::Deflated
+        let format = if self.deflating.is_some() && how.is_multiple_of(2) {
+            DEFLATED
         } else {
-            ViewKind::Raw
+            Format::Raw
         };
         let since = (!how.is_multiple_of(3)).then(|| u64::from(how / 3).min(self.next() + 1));
-        let start = self.topic.start(kind, since, &self.retention);
         let (exact, _) = self.floors();
+        let asked_at = self.next();
+        let (format, start) = match self.topic.start(format, since, &self.retention) {
+            Ok(start) => (format, start),
+            Err(later) => {
+                let run = self.topic.reach(format, later.offset);
+                let mut run = run.expect("nobody else reaches back");
+                loop {
+                    match run.step(&mut Halves, 300, &self.retention.bounds) {
+                        Reached::Done(format, start) => break (format, start),
+                        Reached::NotYet => self.publish(usize::from(how)),
+                    }
+                }
+            }
+        };
         let next = self.next();
         match since {
             None => assert_eq!(start.offset, next),
             Some(since) => {
-                assert!(start.offset >= since.min(next));
-                assert!(start.offset >= exact.min(next));
+                // An offset still to come is one of another history.
+                assert!(start.offset >= since || since > asked_at);
+                assert!(start.offset >= exact.min(asked_at));
                 assert!(start.offset <= next);
             }
         }
         let wanted = |m: &Message| m.start;
-        if kind == ViewKind::Raw {
+        if format == Format::Raw {
             let position = self.messages.get(start.offset as usize - 1).map(wanted);
             assert_eq!(start.position, position.unwrap_or(self.head()));
         }
         self.readers.push(Reader {
-            kind,
+            format,
             window: Window::new(start.segments),
             cursor: start.position,
             next: start.offset,
@@ -269,17 +307,18 @@ impl Play {
         let (mut at, mut offset) = (from, reader.next);
         let mut skip = 0;
         let (boundary, behind) = reader.window.boundary(from);
+        let first = behind - u64::from(boundary > from);
         if boundary > from {
             // It stands inside the message before.
             offset = behind - 1;
-            let whole = frame_of(&self.messages, reader.kind, offset).len() as u64;
+            let whole = frame_of(&self.messages, reader.format, offset).len() as u64;
             skip = whole - (boundary - from);
             at -= skip;
         } else {
             assert_eq!(behind, offset, "the offset at a boundary");
         }
         while at < until && offset < self.messages.len() as u64 + 1 {
-            let frame = frame_of(&self.messages, reader.kind, offset);
+            let frame = frame_of(&self.messages, reader.format, offset);
             wanted.extend(frame);
             at += frame.len() as u64;
             if at <= until {
@@ -288,33 +327,31 @@ impl Play {
         }
         let wanted = &wanted[skip as usize..];
         assert!(wanted.len() >= read.len() && read == wanted[..read.len()]);
+        let read = reader.window.messages_before(until) - reader.window.messages_before(from);
+        // The one that it stands inside of is read with its end.
+        assert_eq!(read, offset - first);
         reader.next = offset;
-        assert_eq!(reader.window.messages_before(until), offset - 1);
         reader.window.release(until);
         self.readers.rotate_left(1);
     }
 
     fn deflate(&mut self, how: u8) {
-        if !self.deflating {
-            self.deflating = true;
-            self.topic.add_inflating_reader(10);
+        if self.deflating.is_none() {
+            let (format, interest) = self.topic.attach(DEFLATED).expect("there is room");
+            assert_eq!(format, DEFLATED);
+            self.deflating = Some(interest);
         } else if how.is_multiple_of(3) {
-            self.deflating = false;
-            self.topic.remove_inflating_reader(10);
-            // The view is gone, and with it its readers' interest.
-            self.readers.retain(|reader| reader.kind == ViewKind::Raw);
-            for message in &mut self.messages {
-                message.deflated = None;
-            }
+            self.deflating = None;
+            self.readers.retain(|reader| reader.format == Format::Raw);
         }
     }
 }
 
-fn frame_of(messages: &[Message], kind: ViewKind, offset: u64) -> &[u8] {
+fn frame_of(messages: &[Message], format: Format, offset: u64) -> &[u8] {
     let message = &messages[offset as usize - 1];
-    match kind {
-        ViewKind::Raw => &message.raw,
-        ViewKind::Deflated => message.deflated.as_ref().expect("it was deflated"),
+    match format {
+        Format::Raw => &message.raw,
+        Format::Deflated(_) => &message.deflated,
     }
 }
 

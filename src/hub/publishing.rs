@@ -1,0 +1,115 @@
+//! Publishing from outside the cores, and telling cores of what is new.
+
+use std::convert::Infallible;
+use std::sync::atomic::Ordering;
+
+use super::Hub;
+use super::codec::Effort;
+use super::topics::TopicsFull;
+use crate::log::{AppendError, Draft, Published, Topic};
+use crate::protocol::topic::TopicName;
+use crate::protocol::ws::Opcode;
+
+/// Why a message could not be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    #[error("{0}")]
+    Topics(#[from] TopicsFull),
+    #[error("the message is larger than this server accepts")]
+    TooBig,
+    #[error("the memory for this topic's log is used up")]
+    LogFull,
+    #[error("a newer fanfare is taking over: try again at once")]
+    HandingOver,
+}
+
+impl Hub {
+    /// How hard messages are compressed.
+    pub fn effort(&self) -> Effort {
+        let settings = self.settings();
+        Effort {
+            level: settings.deflate_level as u32,
+            bytes_min: settings.deflate_bytes_min,
+        }
+    }
+
+    /// Publishes one message from outside the cores and wakes those that serve
+    /// the topic. Text must be valid UTF-8.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub fn publish(
+        &self,
+        name: &TopicName,
+        opcode: Opcode,
+        payload: &[u8],
+    ) -> Result<(Published, u64), PublishError> {
+        if payload.len() > self.settings().message_bytes_max {
+            return Err(PublishError::TooBig);
+        }
+        if self.frozen.load(Ordering::Acquire) {
+            return Err(PublishError::HandingOver);
+        }
+        let topic = self.topic(name)?;
+        let mut codec = self.codec.lock().expect("nothing panics inside the lock");
+        codec.prepare(topic.formats(), payload, self.effort());
+        let draft = Draft {
+            text: opcode == Opcode::Text,
+            len: payload.len(),
+            now_ms: self.unix_ms(self.now_ms()),
+            offset: None,
+            extras: None,
+        };
+        let mut publish = || {
+            let write = |room: &mut [u8]| {
+                room.copy_from_slice(payload);
+                Ok::<_, Infallible>(())
+            };
+            topic.publish(&draft, self.retention(), &mut codec.prepared(), write)
+        };
+        let published = match publish() {
+            Err(AppendError::TotalFull) if self.make_room() => publish(),
+            published => published,
+        };
+        let published = published.map_err(|error| match error {
+            AppendError::Payload(never) => match never {},
+            AppendError::LogFull
+            | AppendError::TotalFull
+            | AppendError::NoMemory
+            | AppendError::ExtrasTooBig => PublishError::LogFull,
+        })?;
+        self.announce(&topic, None);
+        self.posted.fetch_add(1, Ordering::Relaxed);
+        Ok((published, topic.epoch()))
+    }
+
+    /// Messages published by others than subscribers.
+    pub fn posted(&self) -> u64 {
+        self.posted.load(Ordering::Relaxed)
+    }
+
+    /// Tells the cores that serve `topic`, but for `except`, that it has grown.
+    pub fn announce(&self, topic: &Topic, except: Option<usize>) {
+        for interest in topic.interests() {
+            for (core, listener) in interest.iter().enumerate() {
+                if Some(core) != except
+                    && let Some(place) = listener.tell()
+                {
+                    self.cores[core].post(place);
+                }
+            }
+        }
+    }
+
+    /// Wakes the cores on which a publisher may wait for others to catch up.
+    pub fn wake_publishers(&self, topic: &Topic) {
+        topic.waiting.clear();
+        for interest in topic.interests() {
+            for (core, listener) in interest.iter().enumerate() {
+                if listener.subscribers() > 0 {
+                    self.cores[core].wake();
+                }
+            }
+        }
+    }
+}
