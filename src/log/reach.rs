@@ -131,7 +131,11 @@ impl Reach {
     /// `None` if there is none.
     fn write_next(&mut self, encoder: &mut impl Encoding, bounds: &Bounds) -> Option<usize> {
         let raw = loop {
-            let raw = self.raw.front()?.clone();
+            let Some(raw) = self.raw.front().cloned() else {
+                // There may be offsets of no message up to where the view begins.
+                self.written = self.written.max(self.until);
+                return None;
+            };
             if self.number < raw.slots().count() {
                 break raw;
             }
@@ -145,6 +149,7 @@ impl Reach {
         let offset = slots.offset_of(number);
         if offset >= self.until {
             self.raw.clear();
+            self.written = self.written.max(self.until);
             return None;
         }
         self.number += 1;

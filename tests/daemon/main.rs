@@ -25,3 +25,4 @@ mod replay;
 mod resume_deflated;
 mod saved_logs;
 mod stop;
+mod views;

@@ -130,3 +130,16 @@ fn publisher_of(mut publisher: Client, said: &str) -> Client {
     assert_eq!(hear(&mut publisher), said);
     publisher
 }
+
+#[test]
+fn all_that_is_worth_it_comes_compressed() {
+    let daemon = Daemon::start(&[]);
+    let (mut publisher, mut listener) = (daemon.connect("/own-way"), daemon.connect("/own-way"));
+    publish(&mut publisher, &mut listener, 1..51);
+    let (mut resumed, first) = resume(&daemon, "/own-way", 11, &[]);
+    assert_eq!(first, 11);
+    publish(&mut publisher, &mut listener, 51..101);
+    for number in 11..101 {
+        assert_eq!(hear_either(&mut resumed), (text(number), true));
+    }
+}

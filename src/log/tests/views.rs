@@ -230,12 +230,11 @@ fn where_there_is_no_room_for_history_once_more_it_is_read_from_the_raw_view() {
         .flat_map(|n| frame_of(&numbered(n)))
         .collect();
     assert!(read(&mut window, start.position) == wanted);
+    let end = window.end();
+    drop(window);
     // Places are the same in both.
     let live = topic.start(SMALL, None, &retention).unwrap();
-    assert_eq!(
-        topic.translate(SMALL, live.position, Format::Raw),
-        window.end()
-    );
+    assert_eq!(topic.translate(SMALL, live.position, Format::Raw), end);
     publish_numbered(&topic, 7, &retention);
     let position = |format| {
         topic

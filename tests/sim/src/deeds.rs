@@ -77,7 +77,7 @@ impl Client {
         let len = match rng.u8(..) {
             0..=150 => rng.usize(..100),
             151..=180 => rng.usize(100..140),
-            181..=250 => rng.usize(..2000),
+            181..=240 => rng.usize(..2000),
             _ => rng.usize(..message_bytes_max),
         };
         // A chat line is longer than what was said.

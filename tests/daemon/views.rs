@@ -1,0 +1,72 @@
+//! Plain and compressed readers of one topic: its log has room for both.
+
+use tungstenite::Message;
+
+use crate::common::{Client, Daemon, Raw};
+use crate::deflated::OFFER;
+
+/// Bytes that do not shrink, different for each number.
+fn noise(number: usize, len: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(number as u64);
+    std::iter::repeat_with(|| random.u8(..)).take(len).collect()
+}
+
+/// Publishes messages of `len` bytes, no faster than `listener` takes them.
+fn publish(
+    publisher: &mut Client,
+    listener: &mut Client,
+    numbers: std::ops::Range<usize>,
+    len: usize,
+) {
+    for number in numbers {
+        let payload = noise(number, len);
+        publisher.send(Message::binary(payload.clone())).unwrap();
+        let heard = listener.read().expect("a message comes");
+        assert!(heard == Message::binary(payload), "{number}");
+    }
+}
+
+/// Subscribes to compressed messages.
+fn deflating(mut raw: Raw, path: &str) -> Raw {
+    raw.send(Raw::request(path, OFFER).as_bytes());
+    raw.expect_upgrade();
+    raw
+}
+
+#[test]
+fn stalled_readers_of_both_kinds_are_cut_off_and_the_publisher_goes_on() {
+    let daemon = Daemon::start(&[]);
+    let mut publisher = daemon.connect("/both");
+    let mut listener = daemon.connect("/both");
+    let mut plain = Raw::new(daemon.narrow_stream());
+    plain.shake_hands("/both");
+    let _deflating = deflating(Raw::new(daemon.narrow_stream()), "/both");
+    publish(&mut publisher, &mut listener, 0..1000, 32 << 10);
+    daemon.await_log("reason=\"lag\"", 2);
+    assert_eq!(daemon.counter("fanfare_closes_total", "log_full"), 0);
+}
+
+#[test]
+fn a_compressed_reader_that_joins_a_full_log_finds_room() {
+    let daemon = Daemon::start(&[
+        "--log-bytes-max",
+        "256KiB",
+        "--retain-bytes-max",
+        "256KiB",
+        "--retain-messages-max",
+        "1000000",
+        "--lag-bytes-max",
+        "64KiB",
+        "--message-bytes-max",
+        "32KiB",
+    ]);
+    let mut publisher = daemon.connect("/late");
+    let mut listener = daemon.connect("/late");
+    publish(&mut publisher, &mut listener, 0..210, 1024);
+    let mut late = deflating(daemon.raw(), "/late");
+    publish(&mut publisher, &mut listener, 210..1000, 1024);
+    for number in 210..1000 {
+        let heard = late.read_frame();
+        assert!(heard == Some((0x82, noise(number, 1024))), "{number}");
+    }
+}
