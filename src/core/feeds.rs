@@ -50,8 +50,9 @@ pub(super) struct Seat {
     pub(super) cursor: u64,
     /// Of the first message it gets.
     pub(super) offset: u64,
-    /// The view does not reach back to that offset yet: it stands at the end.
-    pub(super) is_ahead: bool,
+    /// Where that lies in the raw view, as its own does not reach back to it yet: it
+    /// stands at the end.
+    pub(super) raw: Option<Start>,
 }
 
 /// What follows from giving up a seat.
@@ -181,15 +182,15 @@ impl Feeds {
         let seat = self.seat(core, topic, format, id, |topic, format| {
             match topic.start(format, since, retention) {
                 Ok(start) => Some(start),
-                Err(OutOfReach { offset, .. }) => {
-                    wanted = Some(offset);
+                Err(OutOfReach(raw)) => {
+                    wanted = Some(raw);
                     topic.start(format, None, retention).ok()
                 }
             }
         });
         let mut seat = seat.expect("any start will do");
-        if let Some(offset) = wanted {
-            (seat.offset, seat.is_ahead) = (offset, true);
+        if let Some(raw) = wanted {
+            (seat.offset, seat.raw) = (raw.offset, Some(raw));
         }
         seat
     }
@@ -272,7 +273,7 @@ impl Feeds {
             place: self.0[number].subscribers.len() as u32 - 1,
             cursor: start.position,
             offset: start.offset,
-            is_ahead: false,
+            raw: None,
         })
     }
 

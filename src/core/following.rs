@@ -107,13 +107,13 @@ impl State {
     fn take_part(&mut self, slot: u32, id: SubId, topic: Arc<Topic>, since: Since) -> u64 {
         let format = format_of(self.conns.at(slot).window_bits);
         let retention = self.hub.retention();
-        let seat = self
+        let mut seat = self
             .feeds
             .join(self.core, topic, format, id, since, retention);
-        let (offset, is_ahead) = (seat.offset, seat.is_ahead);
+        let (offset, raw) = (seat.offset, seat.raw.take());
         self.take_seat(id, seat);
-        if is_ahead {
-            self.reach_back(id, offset);
+        if let Some(raw) = raw {
+            self.reach_back(id, raw);
         }
         offset
     }

@@ -406,12 +406,15 @@ impl State {
             self.subs.add(&mut many.list, slot)
         };
         let format = Format::from_index(saved.format).ok_or("a format is unknown")?;
+        let raw = saved
+            .since
+            .map(|since| topic.start_held(Format::Raw, since));
         let seat = self
             .feeds
             .resume(self.core, topic, format, id, saved.cursor);
         self.take_seat(id, seat.ok_or("a cursor lies outside its log")?);
-        if let Some(since) = saved.since {
-            self.reach_back(id, since);
+        if let Some(raw) = raw {
+            self.reach_back(id, raw);
         }
         let conn = self.conns.at(slot);
         if saved.current {

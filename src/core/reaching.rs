@@ -3,12 +3,9 @@
 //! the view's end and is sent nothing of it.
 
 use super::closing::How;
-use super::conn::Phase;
 use super::reactor::State;
 use super::subs::SubId;
-use crate::config::LagPolicy;
 use crate::log::{Reach, Reached, Start};
-use crate::protocol::dialect::Gap;
 use crate::protocol::encoding::Format;
 use crate::protocol::reason::CloseReason;
 
@@ -18,22 +15,19 @@ const ROUND_BYTES_MAX: usize = 64 << 10;
 /// A subscription that is to begin further back.
 pub(super) struct Reaching {
     pub(super) id: SubId,
-    /// The offset that it is to begin with, as it was told.
-    pub(super) since: u64,
+    /// Where it is to begin, in the raw view: keeps what it was told that it gets.
+    raw: Start,
     /// None while another core writes for the same view.
     run: Option<Reach>,
 }
 
 impl State {
-    /// Has a subscription, which has just taken its seat, begin with `since`.
-    pub(super) fn reach_back(&mut self, id: SubId, since: u64) {
+    /// Has a subscription, which has just taken its seat, begin with what lies at `raw`
+    /// in the raw view.
+    pub(super) fn reach_back(&mut self, id: SubId, raw: Start) {
         let slot = self.subs.owner(id);
         self.conns.at(slot).attend().reaching.push(id);
-        self.reaching.push_back(Reaching {
-            id,
-            since,
-            run: None,
-        });
+        self.reaching.push_back(Reaching { id, raw, run: None });
     }
 
     /// There is history to be written.
@@ -44,7 +38,7 @@ impl State {
     /// From where on a subscription is to begin that has not begun.
     pub(super) fn reaches_for(&self, id: SubId) -> Option<u64> {
         let mut reaching = self.reaching.iter();
-        reaching.find_map(|reaching| (reaching.id == id).then_some(reaching.since))
+        reaching.find_map(|reaching| (reaching.id == id).then_some(reaching.raw.offset))
     }
 
     /// Goes on with those that reach back.
@@ -53,7 +47,7 @@ impl State {
             let mut reaching = self.reaching.pop_front().expect("counted");
             let wrote = reaching.run.is_some();
             match self.go_on_with(&mut reaching) {
-                Some((format, start)) => self.begin_further_back(&reaching, format, start),
+                Some(start) => self.begin_further_back(reaching, start),
                 None => self.reaching.push_back(reaching),
             }
             if wrote {
@@ -62,50 +56,48 @@ impl State {
         }
     }
 
-    fn go_on_with(&mut self, reaching: &mut Reaching) -> Option<(Format, Start)> {
+    fn go_on_with(&mut self, reaching: &mut Reaching) -> Option<Start> {
         let feed = self.look_at_sub(reaching.id).feed;
         let feed = self.feeds.look_at(feed);
         let (topic, format) = (&feed.topic, feed.format);
         let Some(run) = &mut reaching.run else {
             // Somebody else may have written it meanwhile.
-            let start = topic.start_as_told(format, reaching.since);
-            if start.is_none() {
-                reaching.run = topic.reach(format, reaching.since);
+            let start = topic.start_held(format, reaching.raw.offset);
+            if start.offset == reaching.raw.offset {
+                return Some(start);
             }
-            return start;
+            reaching.run = topic.reach(format, &reaching.raw);
+            return None;
         };
         let mut encoder = self.codec.afresh(self.hub.effort());
         let bounds = &self.hub.retention().bounds;
         match run.step(&mut encoder, ROUND_BYTES_MAX, bounds) {
             Reached::NotYet => None,
-            Reached::Done(format, start) => {
+            Reached::Done(start) => {
                 let topic = topic.clone();
                 reaching.run = None;
                 // Others may wait for it.
                 self.hub.announce(&topic, Some(self.core));
-                Some((format, start))
+                Some(start)
             }
         }
     }
 
     /// A subscription begins at last.
-    fn begin_further_back(&mut self, reaching: &Reaching, format: Format, start: Start) {
-        let (id, offset) = (reaching.id, start.offset);
+    fn begin_further_back(&mut self, reaching: Reaching, start: Start) {
+        let Reaching { id, raw, .. } = reaching;
         let feed = self.look_at_sub(id).feed;
-        if self.feeds.look_at(feed).format == format {
+        if start.offset > raw.offset {
+            // There was no room to write it once more. It may come as it is.
+            self.change_view(id, Format::Raw, raw);
+        } else {
             self.feeds.at(feed).reach_back(start.segments);
             self.sub_mut(id).cursor = start.position;
-        } else {
-            self.change_view(id, format, start);
         }
         let slot = self.subs.owner(id);
         self.begins(slot, id);
         self.make_ready(slot, id);
         self.mark(slot);
-        if offset > reaching.since {
-            // What it was told that it gets has gone meanwhile.
-            self.tell_missed(slot, id, reaching.since, offset);
-        }
     }
 
     /// A subscription that has not begun reads another view of its topic.
@@ -120,28 +112,6 @@ impl State {
         self.give_up_seat(id);
         let seat = self.feeds.sit(self.core, topic, format, id, start);
         self.take_seat(id, seat);
-    }
-
-    fn tell_missed(&mut self, slot: u32, id: SubId, from: u64, next: u64) {
-        let feed = self.look_at_sub(id).feed;
-        let gap = Gap {
-            epoch: self.feeds.look_at(feed).topic.epoch(),
-            from,
-            to: next - 1,
-            missed: next - from,
-        };
-        let conn = self.conns.at(slot);
-        if conn.phase != Phase::Open {
-            return;
-        }
-        if self.hub.settings().lag_policy == LagPolicy::Skip {
-            let notice = conn.dialect.gap(&gap);
-            conn.attend().lane.push_last(&notice);
-            self.metrics().lag_skips.add(1);
-            self.metrics().lag_missed.add(gap.missed);
-        } else {
-            self.close(slot, CloseReason::Lag, How::AtOnce);
-        }
     }
 
     fn begins(&mut self, slot: u32, id: SubId) {

@@ -12,7 +12,7 @@ use super::segment::{Base, Entry, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SLOT_BYT
 use super::segment::{Segment, WriterLock};
 use super::sequencer::Sequencer;
 use super::topic::{Start, Topic};
-use super::view::{Interest, View};
+use super::view::Interest;
 use crate::protocol::encoding::{Encoding, Format, Message};
 
 /// What a step has led to.
@@ -20,9 +20,9 @@ use crate::protocol::encoding::{Encoding, Format, Message};
 pub enum Reached {
     /// There is more to do.
     NotYet,
-    /// The subscriber begins here: in the view, which reaches back now, or in the raw
-    /// one if there was no room for more.
-    Done(Format, Start),
+    /// The view reaches back, and the subscriber begins here: later than it wanted
+    /// if there was no room.
+    Done(Start),
 }
 
 /// A run that makes a view reach back. Dropped before it is done it leaves
@@ -35,9 +35,9 @@ pub struct Reach {
     _interest: Interest,
     /// What the subscriber wants.
     since: u64,
-    /// What is still to be written, oldest first.
-    raw: VecDeque<Arc<Segment>>,
-    /// The message of the first of them that comes next.
+    /// What is being read, which leads to all that follows.
+    raw: Arc<Segment>,
+    /// The message of it that comes next.
     number: u32,
     /// All before this offset, from where the run began, has been written.
     written: u64,
@@ -56,12 +56,12 @@ struct Built {
 }
 
 impl Topic {
-    /// Begins to make a view reach back to `since`, which [`Topic::start`] has said
-    /// can be had. `None` while somebody else does so.
+    /// Begins to make a view reach back to what a subscriber wants that could begin
+    /// at `raw` in the raw view. `None` while somebody else does so.
     ///
     /// # Panics
     /// If nobody is attached to the view.
-    pub fn reach(self: &Arc<Self>, format: Format, since: u64) -> Option<Reach> {
+    pub fn reach(self: &Arc<Self>, format: Format, raw: &Start) -> Option<Reach> {
         let mut sequencer = self.lock();
         let budget = sequencer.budget.clone();
         let view = sequencer.view_mut(format).expect("somebody is attached");
@@ -72,39 +72,26 @@ impl Topic {
         view.take_back();
         let until = view.first_offset();
         let interest = view.interest.clone().expect("somebody is attached");
-        let mut reach = Reach {
+        // By whole segments: what comes before in the first one is as likely to be
+        // wanted as the rest.
+        let first = raw.segments[0].clone();
+        Some(Reach {
             topic: self.clone(),
             format,
             _interest: interest,
-            since,
-            raw: VecDeque::new(),
+            since: raw.offset,
+            written: first.first_offset(),
+            raw: first,
             number: 0,
-            written: 0,
             until,
             built: VecDeque::new(),
             budget,
             ended: false,
-        };
-        reach.look_for(since.min(until), &sequencer.raw);
-        // By whole segments: what comes before `since` in the first one is as
-        // likely to be wanted as the rest.
-        let first = reach.raw.front();
-        reach.written = first.map_or(until, |segment| segment.first_offset());
-        Some(reach)
+        })
     }
 }
 
 impl Reach {
-    /// What is to be written from `offset` on, up to where the view begins.
-    fn look_for(&mut self, offset: u64, raw: &View) {
-        if offset < self.until && !raw.segments().is_empty() {
-            let (_, segments) = raw.locate(offset);
-            let wanted = |segment: &Arc<Segment>| segment.first_offset() < self.until;
-            self.raw = segments.into_iter().filter(wanted).collect();
-            self.number = 0;
-        }
-    }
-
     /// Writes about `bytes_max` bytes of history, at least one message of it,
     /// or ends the run.
     pub fn step(
@@ -119,7 +106,7 @@ impl Reach {
             match self.write_next(encoder, bounds) {
                 Some(len) => bytes += len,
                 None => match self.end() {
-                    Some((format, start)) => return Reached::Done(format, start),
+                    Some(start) => return Reached::Done(start),
                     None => continue,
                 },
             }
@@ -130,28 +117,25 @@ impl Reach {
     /// Writes the next message and returns how long it is, its slot included;
     /// `None` if there is none.
     fn write_next(&mut self, encoder: &mut impl Encoding, bounds: &Bounds) -> Option<usize> {
-        let raw = loop {
-            let Some(raw) = self.raw.front().cloned() else {
-                // There may be offsets of no message up to where the view begins.
-                self.written = self.written.max(self.until);
-                return None;
-            };
-            if self.number < raw.slots().count() {
-                break raw;
+        while self.number >= self.raw.slots().count() {
+            // Sealed first: what is sealed grows no more.
+            let sealed = self.raw.end().1;
+            if !sealed || self.number < self.raw.slots().count() {
+                break;
             }
-            // The segment that is written to has no more for now; what comes
-            // into it later comes into the view too.
-            self.raw.pop_front();
+            self.raw = self.raw.next().expect("linked before sealed").clone();
             self.number = 0;
-        };
+        }
+        let raw = self.raw.clone();
         let (slots, number) = (raw.slots(), self.number);
-        let slot = slots.get(number);
-        let offset = slots.offset_of(number);
-        if offset >= self.until {
-            self.raw.clear();
+        // What comes into the segment that is written to comes into the view too.
+        let offset = (number < slots.count()).then(|| slots.offset_of(number));
+        let Some(offset) = offset.filter(|offset| *offset < self.until) else {
+            // There may be offsets of no message up to where the view begins.
             self.written = self.written.max(self.until);
             return None;
-        }
+        };
+        let slot = slots.get(number);
         self.number += 1;
         let payload = slots.payload(number);
         if offset < self.written {
@@ -236,23 +220,14 @@ impl Reach {
 
     /// Puts what has been written before the view's history, unless the view
     /// has meanwhile given up what should follow: then that comes next.
-    fn end(&mut self) -> Option<(Format, Start)> {
+    fn end(&mut self) -> Option<Start> {
         let topic = self.topic.clone();
         let mut sequencer = topic.lock();
         let view = sequencer.view_mut(self.format).expect("it has a reader");
         view.take_back();
         self.until = view.first_offset();
         if self.written < self.until {
-            let raw = &sequencer.raw;
-            if raw.first_offset() <= self.written {
-                self.look_for(self.written, raw);
-                if !self.raw.is_empty() {
-                    return None;
-                }
-            } else {
-                // The raw view has given it up as well.
-                self.built.clear();
-            }
+            return None;
         }
         self.ended = true;
         let Sequencer {
@@ -265,7 +240,8 @@ impl Reach {
         view.reaching = false;
         view.mark(next_offset, time_ms, &self.budget);
         view.prepend(join(built, &view.segments()[0]));
-        Some(sequencer.start_near(self.format, self.since))
+        let offset = self.since.max(view.first_offset());
+        Some(sequencer.start_at(self.format, offset.min(next_offset)))
     }
 }
 

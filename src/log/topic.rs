@@ -28,15 +28,10 @@ pub struct Start {
     pub segments: Vec<Arc<Segment>>,
 }
 
-/// The view does not hold what is wanted but it can be had: see
-/// [`Topic::reach`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutOfReach {
-    /// Of the first message that can be had.
-    pub offset: u64,
-    /// No message that the view does hold has a smaller offset.
-    pub first_held: u64,
-}
+/// The view does not hold what is wanted but it can be had, as the raw view holds it:
+/// here is its place in that. See [`Topic::reach`].
+#[derive(Debug)]
+pub struct OutOfReach(pub Start);
 
 /// The state of a topic for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,26 +167,22 @@ impl Topic {
             None => next,
         };
         let view = sequencer.view(format).expect("somebody is attached");
-        let first_held = view.first_offset().min(next);
-        if offset < first_held {
-            return Err(OutOfReach { offset, first_held });
+        if offset < view.first_offset().min(next) {
+            return Err(OutOfReach(sequencer.start_at(Format::Raw, offset)));
         }
         Ok(sequencer.start_at(format, offset))
     }
 
-    /// Where a subscriber begins that was told it begins at `since`, though that may
-    /// be beyond what is retained by now: in which view, and where. `None` if the
-    /// view does not reach back so far, and can.
+    /// The start in a view at `offset` or the first behind it that the view holds, though
+    /// it may be older than what is to be retained.
     ///
     /// # Panics
     /// If nobody is attached to the view.
-    pub fn start_as_told(&self, format: Format, since: u64) -> Option<(Format, Start)> {
+    pub fn start_held(&self, format: Format, offset: u64) -> Start {
         let mut sequencer = self.lock();
         let view = sequencer.view(format).expect("somebody is attached");
-        let first_held = view.first_offset().min(sequencer.next_offset);
-        let raw = &sequencer.raw;
-        let reaches = since < first_held && raw.first_offset() < first_held;
-        (!reaches).then(|| sequencer.start_near(format, since))
+        let offset = offset.max(view.first_offset()).min(sequencer.next_offset);
+        sequencer.start_at(format, offset)
     }
 
     /// The place in the view `to` of what lies at a position of the view `from`.
@@ -303,24 +294,6 @@ impl Sequencer {
         self.others.reserve_exact(1);
         self.others.push(view);
         Some(format)
-    }
-
-    /// The start of a subscriber that wants to begin with `since`, in the view of
-    /// `format` if that reaches back at least as far as the raw one.
-    pub(super) fn start_near(&mut self, format: Format, since: u64) -> (Format, Start) {
-        let next = self.next_offset;
-        let first = |format| {
-            self.view(format)
-                .map_or(next, |v| v.first_offset().min(next))
-        };
-        let (held, held_raw) = (first(format), first(Format::Raw));
-        let better = since < held && held_raw < held && format.understands(Format::Raw);
-        let (format, held) = match better {
-            true => (Format::Raw, held_raw),
-            false => (format, held),
-        };
-        let start = self.start_at(format, since.min(next).max(held));
-        (format, start)
     }
 
     /// The start of a subscriber that begins with `offset`, which the view

@@ -169,11 +169,12 @@ fn reach(
     since: u64,
     retention: &Retention,
     mut between: impl FnMut(),
-) -> (Format, Start) {
-    let mut run = topic.reach(format, since).expect("nobody else");
+) -> Start {
+    let raw = topic.start_held(Format::Raw, since);
+    let mut run = topic.reach(format, &raw).expect("nobody else");
     loop {
         match run.step(&mut Plain, 1000, &retention.bounds) {
-            Reached::Done(format, start) => break (format, start),
+            Reached::Done(start) => break start,
             Reached::NotYet => between(),
         }
     }

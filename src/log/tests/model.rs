@@ -175,12 +175,15 @@ impl Play {
         let retention = self.retention;
         let (format, start) = match topic.start(format, since, &retention) {
             Ok(start) => (format, start),
-            Err(OutOfReach { offset, .. }) => {
-                let mut run = topic.reach(format, offset).unwrap();
+            Err(OutOfReach(raw)) => {
+                let mut run = topic.reach(format, &raw).unwrap();
                 let step = self.random.usize(1..5000);
                 loop {
                     match run.step(&mut Plain, step, &retention.bounds) {
-                        Reached::Done(format, start) => break (format, start),
+                        Reached::Done(start) if start.offset == raw.offset => {
+                            break (format, start);
+                        }
+                        Reached::Done(_) => break (Format::Raw, raw),
                         Reached::NotYet if self.random.u8(..50) == 0 => return,
                         Reached::NotYet => self.publish(),
                     }

@@ -525,10 +525,17 @@ impl Client {
                 view.settings.inbound_messages_per_s_max > 0
             }
             (Some(1008), r) if r.starts_with("control flood:") => {
-                self.pings.iter().map(|(p, _)| p.len() + 2).sum::<usize>() > 60_000
+                let pongs: usize = self.pings.iter().map(|(ping, _)| ping.len() + 2).sum();
+                // The rest of a frame in the midst of which it was skipped waits with them.
+                let rest = match view.settings.lag_policy {
+                    LagPolicy::Skip => view.settings.message_bytes_max,
+                    LagPolicy::Close => 0,
+                };
+                pongs + rest > 60_000
             }
             (Some(1013), "lag: too far behind the topic") => self.is_behind(socket, view),
-            (Some(1013), r) if r.contains("partial messages") => {
+            // A message that waits for room is one that has come in part.
+            (Some(1013), r) if r.contains("partial messages") || r.contains("log is used up") => {
                 view.settings.partial_bytes_max < 1 << 20
             }
             (Some(code), _) => {

@@ -110,9 +110,7 @@ impl World {
             };
             let mut explained = 0;
             for format in std::iter::once(Format::Raw).chain(topic.formats().iter()) {
-                let begin = |since| topic.start(format, since, retention);
-                let all = begin(Some(0)).or_else(|later| begin(Some(later.first_held)));
-                let history = all.expect("from there on it is held").segments;
+                let history = topic.start_held(format, 0).segments;
                 explained += history.iter().map(|s| s.capacity()).sum::<usize>();
                 // The byte limit may lie in the segment before the first
                 // message: an ordinary one, or one long message's.

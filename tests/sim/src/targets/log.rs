@@ -255,11 +255,14 @@ impl Play {
         let (format, start) = match self.topic.start(format, since, &self.retention) {
             Ok(start) => (format, start),
             Err(later) => {
-                let run = self.topic.reach(format, later.offset);
+                let run = self.topic.reach(format, &later.0);
                 let mut run = run.expect("nobody else reaches back");
                 loop {
                     match run.step(&mut Halves, 300, &self.retention.bounds) {
-                        Reached::Done(format, start) => break (format, start),
+                        Reached::Done(start) if start.offset == later.0.offset => {
+                            break (format, start);
+                        }
+                        Reached::Done(_) => break (Format::Raw, later.0),
                         Reached::NotYet => self.publish(usize::from(how)),
                     }
                 }
