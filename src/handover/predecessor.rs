@@ -64,7 +64,8 @@ pub fn hand_over(from: &Predecessor, consent: &Consent<'_>) -> Result<Pid, Strin
     if let Err(sentence) = outcome {
         // In this order. The end of the channel tells a successor that this process
         // is gone and all is its own; and while it lives, this one must not go on.
-        end(successor, &channel);
+        // What it says itself is the better reason.
+        let sentence = end(successor, &channel).unwrap_or(sentence);
         drop(channel);
         carry_on(&from.hub, &from.cores);
         return Err(sentence);
@@ -102,17 +103,26 @@ fn meet(channel: &Channel, mut child: Child, consent: &Consent<'_>) -> Result<Pi
 
 /// Nothing is left for a successor to do that has failed. Returns when it has ended:
 /// it is nobody's child here, but the channel ends with it, as it alone has the
-/// other end.
-fn end(successor: Pid, channel: &Channel) {
+/// other end. Returns why it failed, if it has said so.
+fn end(successor: Pid, channel: &Channel) -> Option<String> {
     match kill(successor, Signal::SIGKILL) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(error) => tracing::error!(%successor, %error, "cannot end the successor"),
     }
     let deadline = Instant::now() + END_TIME;
+    let mut said = None;
     // What it said before, and that it broke off, comes first.
-    while !matches!(channel.receive(END_TIME), Ok(None)) {
+    loop {
+        match channel.receive(END_TIME) {
+            Ok(None) => return said,
+            Ok(Some((Message::Failed(sentence), _))) => {
+                said = Some(format!("the successor says: {sentence}"));
+            }
+            Ok(Some(_)) | Err(_) => {}
+        }
         if Instant::now() >= deadline {
-            return tracing::error!(%successor, "the successor does not end though it was killed");
+            tracing::error!(%successor, "the successor does not end though it was killed");
+            return said;
         }
     }
 }

@@ -461,7 +461,8 @@ mod tests {
                     _ => random.usize(1..(2 << 20)),
                 };
                 let piece = arenas.take(round(len)).unwrap();
-                let aligned = piece.len() < PAGE_BYTES || piece.bytes() as usize % PAGE_BYTES == 0;
+                let aligned =
+                    piece.len() < PAGE_BYTES || (piece.bytes() as usize).is_multiple_of(PAGE_BYTES);
                 assert!(aligned, "pages are whole");
                 write(&piece, step as u8);
                 held.push((piece, step as u8));

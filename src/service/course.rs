@@ -118,10 +118,11 @@ impl Course {
                 Ok(successor)
             }
             Err(sentence) => {
-                tracing::error!("handover failed, going on as before: {sentence}");
                 let mut stage = self.stage();
                 let before = std::mem::replace(&mut *stage, Stage::Serving);
                 drop(stage);
+                // Who reads this may ask again at once.
+                tracing::error!("handover failed, going on as before: {sentence}");
                 match before {
                     Stage::HandingOver {
                         stop: Some((signal, _)),
