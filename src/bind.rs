@@ -49,10 +49,19 @@ impl BindError {
 /// Those of `bind`, for [`BindError::tcp`].
 pub fn claim(address: SocketAddr, others: &[Place]) -> io::Result<SocketAddr> {
     let place = Place::from(address);
-    if others.iter().any(|other| other.overlaps(&place)) {
+    let ours = others.iter().any(|other| other.overlaps(&place));
+    // Whether the machine has the address is to be found out all the same.
+    let port = if ours { 0 } else { address.port() };
+    let (socket, is_here) = bound(SocketAddr::new(address.ip(), port), false)?;
+    if !is_here {
+        tracing::warn!(
+            "this machine does not have that address yet: {address} is served once it has"
+        );
+    }
+    if ours {
         return Ok(address);
     }
-    let bound = tcp(address, false)?.local_addr()?;
+    let bound = socket.local_addr()?;
     Ok(bound.as_socket().expect("it is an IP address"))
 }
 
@@ -65,6 +74,11 @@ pub fn claim(address: SocketAddr, others: &[Place]) -> io::Result<SocketAddr> {
 /// # Errors
 /// Those of `bind`, for [`BindError::tcp`].
 pub fn tcp(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    bound(address, shared).map(|(socket, _)| socket)
+}
+
+/// The socket, and whether the machine has its address by now.
+fn bound(address: SocketAddr, shared: bool) -> io::Result<(Socket, bool)> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -80,20 +94,15 @@ pub fn tcp(address: SocketAddr, shared: bool) -> io::Result<Socket> {
             if error.kind() == io::ErrorKind::AddrNotAvailable
                 && env::var_os("NOTIFY_SOCKET").is_some() =>
         {
-            if !shared {
-                tracing::warn!(
-                    "this machine does not have that address yet: {address} is served once it has"
-                );
-            }
             match address {
                 SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
                 SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
             }
             socket.bind(&address.into())?;
+            Ok((socket, false))
         }
-        bound => bound?,
+        bound => bound.map(|()| (socket, true)),
     }
-    Ok(socket)
 }
 
 fn explain_tcp(error: &io::Error, option: &str) -> String {
