@@ -19,8 +19,9 @@ use crate::protocol::proxy;
 /// bytes would make the kernel take the answer back.
 const LINGER: Duration = Duration::from_millis(1000);
 /// How long one that is refused unread may take to say how it asks. Then it is
-/// answered whatever it wants.
-const ASKING_TIME: Duration = Duration::from_millis(500);
+/// answered whatever it wants: silent peers shall not take up the patience that
+/// others are owed.
+const ASKING_TIME: Duration = Duration::from_millis(200);
 /// Refused peers that are waited for at a time. Beyond: they are just closed.
 const LINGERING_MAX: usize = 512;
 

@@ -74,6 +74,8 @@ def silent_handshakes(daemon, scale):
     until(daemon, "all of them waiting", lambda figures: figures["handshakes_in_flight"] == most)
     for _ in range(more):
         sock = dial(daemon.port)
+        # Who says nothing is told as well, a little later.
+        sock.sendall(b"GET / HTTP/1.1\r\n")
         status, headers, _ = read_head(sock)
         assert status == 503 and "retry-after" in headers, f"{status} {headers}"
         sock.close()
