@@ -37,6 +37,20 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
 
     // The log must still hold what the slowest allowed subscriber has yet to be sent.
     let log_bytes_min = lag_bytes_max.saturating_add(message_bytes_max);
+    // And the longest message in each format that a topic's readers may ask for: as it
+    // is, compressed with two windows, and as a chat's line.
+    let views_bytes_min = message_bytes_max.saturating_mul(4);
+    require(
+        log_bytes_max >= views_bytes_min,
+        &["log_bytes_max", "message_bytes_max"],
+        &|| {
+            format!(
+                "log_bytes_max ({}) must be at least four times message_bytes_max ({})",
+                size(log_bytes_max),
+                size(views_bytes_min)
+            )
+        },
+    );
     require(
         log_bytes_max >= log_bytes_min,
         &["log_bytes_max", "lag_bytes_max", "message_bytes_max"],
@@ -176,6 +190,13 @@ mod tests {
 
     #[test]
     fn each_pair_of_limits_is_checked() {
+        assert_eq!(
+            sentences(|settings| {
+                settings.message_bytes_max = 5 << 20;
+                settings.partial_bytes_max = 5 << 20;
+            }),
+            ["log_bytes_max (16 MiB) must be at least four times message_bytes_max (20 MiB)"]
+        );
         assert_eq!(
             sentences(|settings| settings.ping_interval_ms = settings.idle_ms_max),
             ["ping_interval_ms (120000) must be less than idle_ms_max (120000)"]

@@ -212,6 +212,8 @@ pub(super) struct Pause {
 
 /// A message that waits for room in the log.
 pub(super) struct Unpublished {
+    /// Since when it waits, by the core's patience.
+    pub(super) since_ms: u64,
     pub(super) text: bool,
     pub(super) payload: Vec<u8>,
 }

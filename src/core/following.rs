@@ -7,7 +7,6 @@ use super::conn::{Flags, Phase, Piece};
 use super::feeds::{Seat, Since};
 use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
-use crate::hub::codec::format_of;
 use crate::log::Topic;
 use crate::ring::Ring;
 
@@ -105,7 +104,8 @@ impl State {
 
     /// Seats a subscription, and returns the offset of the first message it gets.
     fn take_part(&mut self, slot: u32, id: SubId, topic: Arc<Topic>, since: Since) -> u64 {
-        let format = format_of(self.conns.at(slot).window_bits);
+        let conn = self.conns.at(slot);
+        let format = conn.dialect.format(conn.window_bits);
         let retention = self.hub.retention();
         let mut seat = self
             .feeds

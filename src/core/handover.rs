@@ -315,9 +315,11 @@ impl State {
             (false, None) => Phase::Open,
         };
         let pause = (saved.unpublished.is_some() || !saved.unread.is_empty()).then(|| Pause {
-            unpublished: saved
-                .unpublished
-                .map(|(text, payload)| Unpublished { text, payload }),
+            unpublished: saved.unpublished.map(|(text, payload)| Unpublished {
+                since_ms: self.patience_ms,
+                text,
+                payload,
+            }),
             unread: saved.unread,
             ..Pause::default()
         });

@@ -7,6 +7,7 @@ use super::subs::SubId;
 use crate::log::{AppendError, Draft, Published};
 use crate::mask;
 use crate::protocol::dialect::{Command, Context, Dialect, Incoming};
+use crate::protocol::encoding::Extras;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::deflate::Inflater;
 use crate::protocol::ws::frame::{self, CONTROL_BYTES_MAX};
@@ -206,7 +207,15 @@ impl State {
             Err(_) => {
                 let payload = plain(payload);
                 check_text(text, &payload).map_err(CloseReason::Fault)?;
-                self.await_room(slot, Unpublished { text, payload })
+                let since_ms = self.patience_ms;
+                self.await_room(
+                    slot,
+                    Unpublished {
+                        since_ms,
+                        text,
+                        payload,
+                    },
+                )
             }
         }
     }
@@ -232,10 +241,11 @@ impl State {
         text: bool,
         payload: Payload<'_>,
     ) -> Result<Published, AppendError<Fault>> {
-        let number = self.conns.at(slot).sub.feed;
-        let published = match self.append(number, text, payload) {
+        let conn = self.conns.at(slot);
+        let (number, extras) = (conn.sub.feed, conn.dialect.extras());
+        let published = match self.append(number, text, payload, extras) {
             Err(AppendError::TotalFull) if self.hub.make_room() => {
-                self.append(number, text, payload)
+                self.append(number, text, payload, extras)
             }
             published => published,
         };
@@ -261,6 +271,7 @@ impl State {
         number: u32,
         text: bool,
         payload: Payload<'_>,
+        extras: Option<Extras<'_>>,
     ) -> Result<Published, AppendError<Fault>> {
         let topic = &self.feeds.at(number).topic;
         let draft = |len| Draft {
@@ -268,7 +279,7 @@ impl State {
             len,
             now_ms: self.hub.unix_ms(self.now_ms),
             offset: None,
-            extras: None,
+            extras,
         };
         match payload {
             // The common way: one pass from the receive buffer into the log.
@@ -285,9 +296,9 @@ impl State {
                 let mut scratch = self.codec.lend();
                 scratch.unmask(bytes, key);
                 let checked = check_text(text, scratch.plain());
-                let published = checked
-                    .map_err(AppendError::Payload)
-                    .and_then(|()| self.append(number, text, Payload::Whole(scratch.plain())));
+                let published = checked.map_err(AppendError::Payload).and_then(|()| {
+                    self.append(number, text, Payload::Whole(scratch.plain()), extras)
+                });
                 self.codec.give_back(scratch);
                 published
             }

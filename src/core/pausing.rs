@@ -106,10 +106,16 @@ impl State {
             return true;
         };
         if phase == Phase::Open && !self.publish_again(slot, &message) {
-            self.grant_patience(slot);
-            let pause = self.conns.at(slot).pause().expect("it is paused");
-            pause.unpublished = Some(message);
-            return false;
+            // Readers that kept memory have had their time, and been cut: what does not
+            // fit by now never will.
+            let waited_ms = self.patience_ms - message.since_ms;
+            if waited_ms <= self.hub.settings().stall_ms_max.saturating_mul(2) {
+                self.grant_patience(slot);
+                let pause = self.conns.at(slot).pause().expect("it is paused");
+                pause.unpublished = Some(message);
+                return false;
+            }
+            self.stop_reading(slot, CloseReason::LogFull);
         }
         self.hub.account_partial(message.payload.len(), 0);
         true

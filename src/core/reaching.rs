@@ -3,9 +3,12 @@
 //! the view's end and is sent nothing of it.
 
 use super::closing::How;
+use super::conn::Phase;
 use super::reactor::State;
 use super::subs::SubId;
+use crate::config::LagPolicy;
 use crate::log::{Reach, Reached, Start};
+use crate::protocol::dialect::Gap;
 use crate::protocol::encoding::Format;
 use crate::protocol::reason::CloseReason;
 
@@ -86,18 +89,47 @@ impl State {
     /// A subscription begins at last.
     fn begin_further_back(&mut self, reaching: Reaching, start: Start) {
         let Reaching { id, raw, .. } = reaching;
-        let feed = self.look_at_sub(id).feed;
-        if start.offset > raw.offset {
-            // There was no room to write it once more. It may come as it is.
+        let (slot, feed) = (self.subs.owner(id), self.look_at_sub(id).feed);
+        // There may have been no room to write it once more.
+        let missed = start.offset > raw.offset;
+        let as_it_is = missed && self.feeds.at(feed).format.understands(Format::Raw);
+        let offset = start.offset;
+        self.begins(slot, id);
+        if as_it_is {
             self.change_view(id, Format::Raw, raw);
         } else {
             self.feeds.at(feed).reach_back(start.segments);
             self.sub_mut(id).cursor = start.position;
+            if missed {
+                self.tell_missed(slot, id, raw.offset, offset);
+            }
         }
-        let slot = self.subs.owner(id);
-        self.begins(slot, id);
         self.make_ready(slot, id);
         self.mark(slot);
+    }
+
+    /// By its topic's policy a subscriber is told that it does not get all that it was
+    /// to begin with, or closed.
+    fn tell_missed(&mut self, slot: u32, id: SubId, from: u64, next: u64) {
+        let feed = self.look_at_sub(id).feed;
+        let gap = Gap {
+            epoch: self.feeds.look_at(feed).topic.epoch(),
+            from,
+            to: next - 1,
+            missed: next - from,
+        };
+        let conn = self.conns.at(slot);
+        if conn.phase != Phase::Open {
+            return;
+        }
+        if self.hub.settings().lag_policy == LagPolicy::Skip {
+            let notice = conn.dialect.gap(&gap);
+            conn.attend().lane.push_last(&notice);
+            self.metrics().lag_skips.add(1);
+            self.metrics().lag_missed.add(gap.missed);
+        } else {
+            self.close(slot, CloseReason::Lag, How::AtOnce);
+        }
     }
 
     /// A subscription that has not begun reads another view of its topic.

@@ -3,6 +3,7 @@
 //! through. Made when first needed.
 
 use crate::mask;
+use crate::protocol::chat;
 use crate::protocol::encoding::{Encoding, Format, Formats, HEADER_BYTES_MAX, Message};
 use crate::protocol::ws::deflate::{Deflater, Inflater};
 use crate::protocol::ws::frame::{self, SERVER_HEADER_BYTES_MAX};
@@ -187,7 +188,7 @@ impl Encoder<'_> {
     /// The payload that goes out, and whether it is compressed.
     fn payload<'a>(&'a self, format: Format, message: &Message<'a>) -> (&'a [u8], bool) {
         let ready = match (format, self.how) {
-            (Format::Raw, _) | (_, How::Plain) => None,
+            (Format::Raw | Format::Lines, _) | (_, How::Plain) => None,
             (Format::Deflated(window_bits), _) => self.codec.ready(window_bits),
         };
         (ready.unwrap_or(message.payload), ready.is_some())
@@ -205,11 +206,22 @@ impl Encoding for Encoder<'_> {
         if let (How::Afresh(effort), Format::Deflated(window_bits)) = (self.how, format) {
             self.codec.compress(window_bits, message.payload, effort);
         }
-        frame::encoded_len(self.payload(format, message).0.len())
+        let mark = if is_foreign(format, message) {
+            chat::MARK.len()
+        } else {
+            0
+        };
+        frame::encoded_len(mark + self.payload(format, message).0.len())
     }
 
     fn write(&mut self, format: Format, message: &Message<'_>, out: &mut [u8]) -> usize {
-        let (payload, compressed) = self.payload(format, message);
+        let (mut payload, compressed) = self.payload(format, message);
+        let marked;
+        if is_foreign(format, message) {
+            let text = simdutf8::basic::from_utf8(payload).expect("it was checked as text");
+            marked = chat::marked(text);
+            payload = marked.as_bytes();
+        }
         let mut header = [0; SERVER_HEADER_BYTES_MAX];
         let header_len =
             frame::encode(&mut header, opcode(message.text), compressed, payload.len());
@@ -218,6 +230,12 @@ impl Encoding for Encoder<'_> {
         out[header_len..len].copy_from_slice(payload);
         len
     }
+}
+
+/// It is text in the view of a chat, of whose lines it is none.
+fn is_foreign(format: Format, message: &Message<'_>) -> bool {
+    let tags = message.extras.map_or("", |extras| extras.tags);
+    format == Format::Lines && message.text && tags != chat::TAGS
 }
 
 #[inline]
@@ -234,14 +252,6 @@ impl Scratch {
 
     pub fn plain(&self) -> &[u8] {
         &self.plain
-    }
-}
-
-/// What a connection with this agreement wants to read.
-pub fn format_of(window_bits: u8) -> Format {
-    match window_bits {
-        0 => Format::Raw,
-        bits => Format::Deflated(bits),
     }
 }
 

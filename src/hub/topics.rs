@@ -9,6 +9,9 @@ use super::quiet::{self, Quiet};
 use crate::log::{SavedTopic, Summary, Topic};
 use crate::protocol::topic::TopicName;
 
+/// What a message's own segment has beyond the message, at most.
+const SEGMENT_OVERHEAD: usize = 8 << 10;
+
 /// The number of topics has reached `topics_max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there are as many topics as this server keeps")]
@@ -120,7 +123,7 @@ impl Hub {
 
     /// Gives up history where all logs together have reached their limit: that of
     /// the topics which hold most, down to an even share, until an eighth of the
-    /// limit is free or there is no history left. False if nothing has come of
+    /// limit is free, and room for the longest message, or there is no history left. False if nothing has come of
     /// it: then readers that lag hold all there is.
     pub fn make_room(&self) -> bool {
         let mut sheds = self.sheds.lock().expect("nothing panics inside the lock");
@@ -152,8 +155,11 @@ impl Hub {
     }
 
     fn log_bytes_wanted(&self) -> u64 {
-        let max = self.settings().log_bytes_total_max;
-        (max - max / 8) as u64
+        let settings = self.settings();
+        let max = settings.log_bytes_total_max;
+        // What it is made for has to fit, however long.
+        let room = (max / 8).max(settings.message_bytes_max + SEGMENT_OVERHEAD);
+        max.saturating_sub(room) as u64
     }
 
     /// How often history was given up early to make room.

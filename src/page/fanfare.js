@@ -188,6 +188,8 @@ function showTopicButton() {
 
 // ---- Messages -------------------------------------------------------------
 
+// The server marks what was published past the chat.
+const MARK = "[raw] ";
 const SAY = /^(\d\d:\d\d:\d\d) ([\d.a-f:[\]]+:\d+) say: ([^]*)$/;
 const WELCOME = /^Welcome, ([\d.a-f:[\]]+:\d+) !$/;
 const LOGOUT = /^([\d.a-f:[\]]+:\d+) Logout$/;
@@ -212,6 +214,9 @@ function handleMessage(data) {
 }
 
 function readText(data) {
+  if (data.startsWith(MARK)) {
+    return { kind: "raw", text: data.slice(MARK.length) };
+  }
   const said = SAY.exec(data);
   if (said) {
     const [, time, who, text] = said;
@@ -221,8 +226,7 @@ function readText(data) {
       know(who, true);
       return { kind: "own", time, who, text };
     }
-    // What we have not said, somebody else has written in our name, past the chat.
-    return me?.sure && who === me.address ? { kind: "raw", text: data } : { kind: "said", time, who, text };
+    return { kind: me?.sure && who === me.address ? "own" : "said", time, who, text };
   }
   const welcome = WELCOME.exec(data);
   if (welcome && me === null) {

@@ -5,6 +5,20 @@
 
 use std::net::SocketAddr;
 
+/// The tags of the messages that are a chat's lines.
+pub const TAGS: &str = r#"{"by":"chat"}"#;
+
+/// What begins a line that is no line of the chat. Its own begin otherwise.
+pub const MARK: &str = "[raw] ";
+
+/// How the people in a chat read a text that was published past it: nobody is to take it
+/// for what somebody has said there.
+pub fn marked(text: &str) -> String {
+    let mut line = MARK.to_owned();
+    line.extend(text.trim_end_matches(['\r', '\n']).chars().map(in_one_line));
+    line
+}
+
 /// What everyone on the topic reads when `addr` joins.
 pub fn welcome(addr: SocketAddr) -> String {
     format!("Welcome, {addr} !")
@@ -48,6 +62,18 @@ mod tests {
             "09:05:01 192.0.2.7:5123 say: hello <b>"
         );
         assert_eq!(logout(addr), "192.0.2.7:5123 Logout");
+    }
+
+    #[test]
+    fn what_was_published_past_the_chat_is_marked_and_one_line() {
+        assert_eq!(
+            marked("09:05:01 192.0.2.7:5123 say: hello\nand\tmore\n"),
+            "[raw] 09:05:01 192.0.2.7:5123 say: hello and more"
+        );
+        let addr = "[2001:db8::1]:5123".parse().unwrap();
+        for line in [welcome(addr), say("09:05:01", addr, MARK), logout(addr)] {
+            assert!(!line.starts_with(MARK));
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub const HEADER_BYTES_MAX: usize = 16;
 pub enum Format {
     /// WebSocket frames with the payload as it is: the source of all others.
     Raw,
+    /// The lines of a chat, as frames; text that is none of its lines is marked.
+    Lines,
     /// The same with compressed payloads, which refer back at most two to the
     /// power of this many bytes.
     Deflated(u8),
@@ -27,6 +29,7 @@ impl Format {
     pub const fn index(self) -> u8 {
         match self {
             Format::Raw => 0,
+            Format::Lines => 1,
             // Window sizes are 8 to 15 bits.
             Format::Deflated(window_bits) => window_bits,
         }
@@ -36,6 +39,7 @@ impl Format {
     pub const fn from_index(index: u8) -> Option<Format> {
         match index {
             0 => Some(Format::Raw),
+            1 => Some(Format::Lines),
             8..=15 => Some(Format::Deflated(index)),
             _ => None,
         }

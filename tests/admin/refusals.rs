@@ -127,12 +127,12 @@ fn a_topic_or_a_log_without_room_is_for_later() {
 }
 
 #[test]
-fn a_full_log_memory_is_for_later() {
+fn the_history_of_others_makes_room_for_a_long_message() {
     let daemon = Daemon::start(&[
         "--message-bytes-max",
-        "32KiB",
+        "16KiB",
         "--lag-bytes-max",
-        "32KiB",
+        "16KiB",
         "--log-bytes-max",
         "64KiB",
         "--log-bytes-total-max",
@@ -140,15 +140,10 @@ fn a_full_log_memory_is_for_later() {
         "--retain-bytes-max",
         "64KiB",
     ]);
-    let message = [b'x'; 32 << 10];
-    let mut topics = 0..100;
-    let answer = topics.find_map(|topic| {
-        let answer = daemon.post(&topic.to_string(), &message);
-        (answer.status != 200).then_some(answer)
-    });
-    let answer = answer.expect("100 logs of 32 KiB do not fit into 64 KiB");
-    answer.refuses(503, "memory");
-    assert_eq!(answer.field("retry-after"), Some("2"));
+    let message = [b'x'; 16 << 10];
+    for topic in 0..100 {
+        assert_eq!(daemon.post(&topic.to_string(), &message).status, 200);
+    }
 }
 
 #[test]

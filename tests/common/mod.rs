@@ -189,10 +189,18 @@ impl Daemon {
 
     /// Asks the admin listener; returns the status line and the body.
     pub(crate) fn ask(&self, request: &str) -> (String, String) {
+        self.ask_with(request, b"")
+    }
+
+    /// The same with a body of any bytes.
+    pub(crate) fn ask_with(&self, request: &str, body: &[u8]) -> (String, String) {
         let mut stream = UnixStream::connect(&self.socket).expect("it listens");
-        let lines = "Host: localhost\r\nConnection: close\r\nContent-Length: 0\r\n";
-        let request = format!("{request} HTTP/1.1\r\n{lines}\r\n");
-        stream.write_all(request.as_bytes()).expect("it reads");
+        let lines = "Host: localhost\r\nConnection: close\r\n\
+            Content-Type: application/octet-stream\r\n";
+        let len = body.len();
+        let head = format!("{request} HTTP/1.1\r\n{lines}Content-Length: {len}\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("it reads");
+        stream.write_all(body).expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");

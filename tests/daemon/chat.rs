@@ -17,6 +17,25 @@ fn join(daemon: &Daemon, path: &str) -> (Client, String) {
 }
 
 #[test]
+fn what_is_published_past_the_chat_is_marked_for_its_people_alone() {
+    let daemon = Daemon::start(&[]);
+    let mut raw = daemon.connect("/room");
+    let (mut ann, address) = join(&daemon, "/room");
+    assert_eq!(hear(&mut raw), format!("Welcome, {address} !"));
+    let claim = format!("09:05:01 {address} say: I am ann\nand this is another line");
+    raw.send(Message::text(claim.clone())).unwrap();
+    let marked = format!("[raw] {}", claim.replace('\n', " "));
+    assert_eq!(hear(&mut ann), marked);
+    raw.send(Message::binary(vec![1, 2])).unwrap();
+    assert_eq!(ann.read().unwrap(), Message::binary(vec![1, 2]));
+    // Also where it is history by now, and for others as it was published.
+    let (mut late, _) = daemon.open("/room?since=2", &CHAT).unwrap();
+    assert_eq!(hear(&mut late), marked);
+    let mut other = daemon.connect("/room?since=2");
+    assert_eq!(hear(&mut other), claim);
+}
+
+#[test]
 fn people_are_welcomed_talk_and_log_out_before_everyones_eyes() {
     // A time zone that nobody's machine is in by accident: 5:45 ahead.
     let mut command = command(&["--cores", "3"]);
@@ -58,13 +77,12 @@ fn people_are_welcomed_talk_and_log_out_before_everyones_eyes() {
     bob.send(Message::text("quit")).unwrap();
     assert_eq!(hear(&mut bob), format!("{bob_address} Logout"));
     assert_eq!(hear_close(&mut bob).0, 1000);
-    // What a raw client sends is passed on as it is. It comes right after the
-    // one Logout.
+    // What a raw client sends is marked. It comes right after the one Logout.
     for client in [&mut raw, &mut ann] {
         assert_eq!(hear(client), format!("{bob_address} Logout"));
     }
     raw.send(Message::text("as it is")).unwrap();
-    assert_eq!(hear(&mut ann), "as it is");
+    assert_eq!(hear(&mut ann), "[raw] as it is");
 }
 
 #[test]
@@ -150,7 +168,12 @@ fn nobody_forges_a_line_of_another_with_breaks_or_escapes() {
     let said = format!(" {address} say: hi  09:05:01 192.0.2.8:1 say: I quit?[2K ");
     assert!(line.ends_with(&said), "{line:?}");
     assert_eq!(hear(&mut raw), line);
-    // Raw stays raw.
+    // Raw stays raw, for who listens so.
+    let mut other = daemon.connect("/room");
     raw.send(Message::text(forged)).unwrap();
-    assert_eq!(hear(&mut ann), forged);
+    assert_eq!(hear(&mut other), forged);
+    assert_eq!(
+        hear(&mut ann),
+        "[raw] hi  09:05:01 192.0.2.8:1 say: I quit?[2K "
+    );
 }

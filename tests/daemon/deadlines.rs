@@ -37,6 +37,8 @@ fn who_takes_a_long_message_slowly_is_not_idle() {
     let daemon = Daemon::start(&[
         "--message-bytes-max",
         "8MiB",
+        "--log-bytes-max",
+        "32MiB",
         "--idle-ms-max",
         "2000",
         "--ping-interval-ms",

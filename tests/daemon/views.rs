@@ -2,7 +2,7 @@
 
 use tungstenite::Message;
 
-use crate::common::{Client, Daemon, Raw};
+use crate::common::{Client, Daemon, Raw, hear_close};
 use crate::deflated::OFFER;
 
 /// Bytes that do not shrink, different for each number.
@@ -68,5 +68,49 @@ fn a_compressed_reader_that_joins_a_full_log_finds_room() {
         publish(&mut publisher, &mut listener, number..number + 1, 1024);
         let heard = late.read_frame();
         assert!(heard == Some((0x82, noise(number, 1024))), "{number}");
+    }
+}
+
+#[test]
+fn a_message_that_can_never_fit_is_refused_once_readers_have_had_their_time() {
+    let daemon = Daemon::start(&[
+        "--log-bytes-max",
+        "1MiB",
+        "--retain-bytes-max",
+        "1MiB",
+        "--message-bytes-max",
+        "256KiB",
+        "--lag-bytes-max",
+        "256KiB",
+        "--stall-ms-max",
+        "500",
+    ]);
+    // With what belongs to each message, four of the longest are more than the log.
+    let small = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n";
+    let chat = "Sec-WebSocket-Protocol: chat\r\n";
+    let mut readers = [chat, OFFER, small].map(|lines| {
+        let mut raw = daemon.raw();
+        raw.send(Raw::request("/never", lines).as_bytes());
+        raw.expect_upgrade();
+        raw
+    });
+    let mut listener = daemon.connect("/never");
+    let mut publisher = daemon.connect("/never");
+    let long = noise(1, 256 << 10);
+    let (status, body) = daemon.ask_with("POST /topics/never/messages", &long);
+    assert!(
+        status.contains("503") && body.contains("memory"),
+        "{status} {body}"
+    );
+    publisher.send(Message::binary(long)).unwrap();
+    assert_eq!(hear_close(&mut publisher).0, 1013);
+    assert_eq!(daemon.counter("fanfare_closes_total", "log_full"), 1);
+    daemon
+        .connect("/never")
+        .send(Message::binary(vec![7]))
+        .unwrap();
+    assert_eq!(listener.read().unwrap(), Message::binary(vec![7]));
+    for reader in &mut readers[1..] {
+        assert_eq!(reader.read_frame(), Some((0x82, vec![7])));
     }
 }

@@ -3,8 +3,17 @@
 use super::{Command, Context, Incoming};
 use crate::mask;
 use crate::protocol::chat;
+use crate::protocol::encoding::Extras;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::{Fault, Payload};
+
+/// Tells the chat's lines from others.
+pub(super) fn extras() -> Extras<'static> {
+    Extras {
+        tags: chat::TAGS,
+        ..Extras::default()
+    }
+}
 
 pub(super) fn entered(context: &Context<'_>) -> String {
     chat::welcome(context.peer)

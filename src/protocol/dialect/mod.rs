@@ -8,6 +8,7 @@ mod raw;
 
 use std::net::SocketAddr;
 
+use super::encoding::{Extras, Format};
 use super::reason::CloseReason;
 use super::ws::Payload;
 
@@ -75,6 +76,25 @@ impl Dialect {
     /// What stands for the dialect outside this process.
     pub fn number(self) -> u8 {
         self as u8
+    }
+
+    /// What a peer reads with which compression was agreed on, up to two to the power
+    /// of `window_bits` bytes back, or none if that is 0.
+    pub fn format(self, window_bits: u8) -> Format {
+        match (self, window_bits) {
+            // Its lines are short.
+            (Dialect::Chat, _) => Format::Lines,
+            (Dialect::Raw, 0) => Format::Raw,
+            (Dialect::Raw, bits) => Format::Deflated(bits),
+        }
+    }
+
+    /// What goes with all that a peer publishes.
+    pub fn extras(self) -> Option<Extras<'static>> {
+        match self {
+            Dialect::Raw => None,
+            Dialect::Chat => Some(chat::extras()),
+        }
     }
 
     /// A publisher hears its own messages, whatever it asked for.

@@ -13,6 +13,7 @@ use crate::inflate::inflate;
 use crate::kernel::Socket;
 use crate::plan::LATE_MS_MAX;
 use crate::truth::{By, Message, Truth};
+use crate::world::marked;
 
 /// How a client is.
 #[derive(Debug, Clone, Copy)]
@@ -355,10 +356,17 @@ impl Client {
                 follow.next = stepped;
             }
             let next = view.truths[follow.truth].message(follow.next);
-            let is_next = |m: &Message| m.opcode == opcode && m.payload == payload;
+            let lines = self.chat;
+            let is_next = |m: &Message| {
+                m.opcode == opcode
+                    && match lines && opcode == 1 && !m.by.is_line() {
+                        true => payload == marked(&m.payload).as_bytes(),
+                        false => payload == m.payload,
+                    }
+            };
             if let Some(message) = next.filter(|message| is_next(message)) {
                 follow.next += 1;
-                return widest && long && message.by == By::Admin;
+                return widest && long && message.by == By::Admin && !lines;
             }
             if at == 0 {
                 follow.next = before;
@@ -398,7 +406,9 @@ impl Client {
         // It may since have been sent the rest of the frame that it was in.
         let began = follow.next.saturating_sub(1).max(follow.first);
         let truth = &view.truths[follow.truth];
-        let behind = truth.head - truth.position(began);
+        // A chat reads what is none of its lines with a mark, in a frame with a longer header.
+        let marked = if self.chat { truth.next() - began } else { 0 };
+        let behind = truth.head - truth.position(began) + 8 * marked;
         behind > view.settings.lag_bytes_max as u64
             || (behind > 0 && (view.tight || self.stalls(socket, view)))
     }

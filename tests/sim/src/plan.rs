@@ -74,7 +74,9 @@ impl Plan {
         let mut log_bytes_max = (lag_bytes_max + message_bytes_max) * 8 + (256 << 10);
         let mut log_bytes_total_max = log_bytes_max * topics.max(4) * 2;
         if tight {
-            log_bytes_max = (lag_bytes_max + message_bytes_max) * 2 + (64 << 10);
+            // Each format has the segment that is written to, and needs another one.
+            let views = 8 * (message_bytes_max + 4096);
+            log_bytes_max = views.max((lag_bytes_max + message_bytes_max) * 2 + (64 << 10));
             log_bytes_total_max = log_bytes_max * pick(rng, &[1, 2]) + topics * 8 * 2048;
         }
         let (ping_interval_ms, idle_ms_max) =

@@ -29,6 +29,13 @@ pub(crate) enum By {
     Unknown,
 }
 
+impl By {
+    /// It is a line of a chat.
+    pub(crate) fn is_line(self) -> bool {
+        matches!(self, By::Said { .. } | By::Welcome(_) | By::Logout(_))
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) start: u64,

@@ -667,6 +667,14 @@ const EARLIEST_MS: u64 = 100_000_000;
 /// Client `n` has this port and `n` more.
 const FIRST_PORT: u16 = 1000;
 
+/// What a chat shows of a text that is none of its lines.
+pub(crate) fn marked(payload: &[u8]) -> String {
+    format!(
+        "[raw] {}",
+        as_shown(std::str::from_utf8(payload).expect("it is text"))
+    )
+}
+
 /// What a chat shows of a text, sign by sign. The clients say no signs beyond these.
 fn as_shown(text: &str) -> String {
     let mut shown = String::new();

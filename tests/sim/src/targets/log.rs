@@ -354,7 +354,7 @@ fn frame_of(messages: &[Message], format: Format, offset: u64) -> &[u8] {
     let message = &messages[offset as usize - 1];
     match format {
         Format::Raw => &message.raw,
-        Format::Deflated(_) => &message.deflated,
+        _ => &message.deflated,
     }
 }
 
