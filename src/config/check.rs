@@ -4,7 +4,7 @@
 //! The range of a single setting stands in the table and is checked in `value`.
 //! Called by `load` once all values are there.
 
-use super::value::Size;
+use super::kind::Size;
 use super::{Place, ProxyHeader, Settings};
 
 /// Two settings that contradict each other.

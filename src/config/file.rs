@@ -6,8 +6,9 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::load::Fault;
-use super::value::{Given, nearest};
+use super::fault::Fault;
+use super::nearest::nearest;
+use super::value::Given;
 use super::{Kind, Row, Settings, TABLE};
 
 /// One setting as the file gives it.

@@ -6,13 +6,13 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, ValueHint};
 use thiserror::Error;
 
+use super::fault::Fault;
 use super::value::Given;
 use super::{Kind, Settings, TABLE, check, file};
 
@@ -23,45 +23,6 @@ pub const CONFIG_OPTION: &str = "config";
 #[derive(Debug, Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigError(Vec<Fault>);
-
-/// One thing that is wrong.
-#[derive(Debug, Error)]
-pub(super) enum Fault {
-    #[error("cannot read {}: {cause}", path.display())]
-    Unreadable { path: PathBuf, cause: io::Error },
-    #[error("{}, line {line}: not valid TOML: {problem}", path.display())]
-    Syntax {
-        path: PathBuf,
-        line: usize,
-        problem: String,
-    },
-    #[error("{}, line {line}: there is no setting {key:?}: {advice}", path.display())]
-    Unknown {
-        path: PathBuf,
-        line: usize,
-        key: String,
-        advice: String,
-    },
-    #[error("{}, line {line}: {key}: {problem}", path.display())]
-    InFile {
-        path: PathBuf,
-        line: usize,
-        key: &'static str,
-        problem: String,
-    },
-    #[error("--{}: {problem}", key.replace('_', "-"))]
-    OnCommandLine { key: &'static str, problem: String },
-    #[error("{}, line {line}: {sentence}", path.display())]
-    ConflictInFile {
-        path: PathBuf,
-        line: usize,
-        sentence: String,
-    },
-    #[error("{sentence}")]
-    Conflict { sentence: String },
-    #[error("the token file {} is empty: it must hold the token that admin requests bear", path.display())]
-    EmptyToken { path: PathBuf },
-}
 
 /// The options of the command line: one for each setting, and `--config`.
 pub fn options() -> Vec<Arg> {
@@ -281,27 +242,6 @@ impl Loader {
         }
         self.faults.sort_by_key(Fault::line);
         Err(ConfigError(self.faults))
-    }
-}
-
-impl Fault {
-    /// The setting whose value has been refused.
-    fn key(&self) -> Option<&'static str> {
-        match self {
-            Fault::InFile { key, .. } => Some(key),
-            Fault::OnCommandLine { key, .. } => Some(key),
-            _ => None,
-        }
-    }
-
-    fn line(&self) -> usize {
-        match self {
-            Fault::Syntax { line, .. }
-            | Fault::Unknown { line, .. }
-            | Fault::InFile { line, .. }
-            | Fault::ConflictInFile { line, .. } => *line,
-            _ => 0,
-        }
     }
 }
 

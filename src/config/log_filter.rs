@@ -4,7 +4,7 @@
 //! name of a part; it then logs everything of that part and nothing of all others.
 //! So the words are checked here, before the library sees them. Called by `value`.
 
-use super::value::nearest;
+use super::nearest::nearest;
 
 pub(super) const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// What people write for them.

@@ -10,10 +10,13 @@
 
 mod check;
 mod docs;
+mod fault;
 mod file;
+mod kind;
 mod load;
 mod log_filter;
 mod memory;
+mod nearest;
 mod place;
 mod reload;
 mod units;
@@ -28,6 +31,7 @@ use ipnet::IpNet;
 use crate::protocol::http::{Hosts, Origins};
 
 pub use docs::{markdown, sample, summary};
+pub use kind::{Kind, MemoryShare, Size};
 pub use load::{
     CONFIG_OPTION, ConfigError, Loaded, check_file, from_matches, load, of_running, options,
     token_in,
@@ -35,9 +39,10 @@ pub use load::{
 pub use memory::{Memory, memory};
 pub use place::{Place, Roles};
 pub use reload::{Changes, Reload};
-pub use value::{Deflate, Kind, LagPolicy, LogFormat, MemoryShare, ProxyHeader, Size, Zerocopy};
+pub use value::{Deflate, LagPolicy, LogFormat, ProxyHeader, Zerocopy};
 
-use value::{Given, Kind::*, Value};
+use kind::Kind::*;
+use value::{Given, Value};
 
 /// What the table knows about one setting.
 #[derive(Debug)]

@@ -7,7 +7,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::value::{Given, Kind, Value};
+use super::kind::Kind;
+use super::value::{Given, Value};
 
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! Only words for a message come from here. Called by `value` when it refuses a
 //! number.
 
-use super::value::{Kind, Size};
+use super::kind::{Kind, Size};
 
 const SIZES: [(&str, u32); 14] = [
     ("b", 0),

@@ -15,9 +15,9 @@ use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
 use super::arriving;
+use super::asking::Asks;
 use super::complaints;
 use super::reactor::{Arrival, Reactor};
-use super::refusing::Asks;
 use crate::config::{Deflate, ProxyHeader};
 use crate::hub::metrics::Metrics;
 use crate::hub::{Hub, Mailbox};

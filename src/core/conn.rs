@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::lane::Lane;
 use super::subs::{List, SubId, Subs, Subscription};
+use crate::log::{Reach, Start};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::Reader;
@@ -244,6 +245,15 @@ pub(super) struct Many {
     pub(super) ready: VecDeque<SubId>,
     /// The one whose frame has been begun, or whose run is being sent.
     pub(super) current: Option<SubId>,
+}
+
+/// A subscription that is to begin further back.
+pub(super) struct Reaching {
+    pub(super) id: SubId,
+    /// Where it is to begin, in the raw view: keeps what it was told that it gets.
+    pub(super) raw: Start,
+    /// None while another core writes for the same view.
+    pub(super) run: Option<Reach>,
 }
 
 /// What only few connections have at a time.

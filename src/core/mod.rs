@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod arriving;
+mod asking;
 mod closing;
 mod complaints;
 mod conn;

@@ -3,26 +3,17 @@
 //! the view's end and is sent nothing of it.
 
 use super::closing::How;
-use super::conn::Phase;
+use super::conn::{Phase, Reaching};
 use super::reactor::State;
 use super::subs::SubId;
 use crate::config::LagPolicy;
-use crate::log::{Reach, Reached, Start};
+use crate::log::{Reached, Start};
 use crate::protocol::dialect::Gap;
 use crate::protocol::encoding::Format;
 use crate::protocol::reason::CloseReason;
 
 /// Bytes of history that are written in one round of a turn.
 const ROUND_BYTES_MAX: usize = 64 << 10;
-
-/// A subscription that is to begin further back.
-pub(super) struct Reaching {
-    pub(super) id: SubId,
-    /// Where it is to begin, in the raw view: keeps what it was told that it gets.
-    raw: Start,
-    /// None while another core writes for the same view.
-    run: Option<Reach>,
-}
 
 impl State {
     /// Has a subscription, which has just taken its seat, begin with what lies at `raw`

@@ -10,9 +10,8 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::conn::{Conn, Flags, Phase, Rate};
+use super::conn::{Conn, Flags, Phase, Rate, Reaching};
 use super::feeds::{Feeds, Since};
-use super::reaching::Reaching;
 use super::slots::Slots;
 use super::subs::{SubId, Subs, Subscription};
 use crate::hub::Hub;

@@ -11,6 +11,7 @@ use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
 use super::acceptor::{Acceptor, READ_BYTES};
+use super::asking::Asks;
 use crate::config::ProxyHeader;
 use crate::protocol::http::{Reject, Terms, response, wants_head_only};
 use crate::protocol::proxy;
@@ -24,38 +25,6 @@ const LINGER: Duration = Duration::from_millis(1000);
 const ASKING_TIME: Duration = Duration::from_millis(200);
 /// Refused peers that are waited for at a time. Beyond: they are just closed.
 const LINGERING_MAX: usize = 512;
-
-/// How a request asks, as far as it has been read: an answer to `HEAD` has no body.
-#[derive(Debug)]
-pub(super) enum Asks {
-    WithHead(bool),
-    /// What has come does not tell yet.
-    Unread(Vec<u8>),
-}
-
-impl Default for Asks {
-    fn default() -> Self {
-        Asks::Unread(Vec::new())
-    }
-}
-
-impl Asks {
-    /// What the first bytes of a request tell.
-    pub(super) fn of(bytes: &[u8]) -> Self {
-        match wants_head_only(bytes) {
-            Some(head_only) => Asks::WithHead(head_only),
-            None => Asks::Unread(bytes.to_vec()),
-        }
-    }
-
-    /// Nothing more is read to find out.
-    pub(super) fn settled(self) -> Self {
-        match self {
-            Asks::Unread(_) => Asks::WithHead(false),
-            known => known,
-        }
-    }
-}
 
 impl Acceptor {
     /// Refuses a request. Where it is not known whether that asks with `HEAD`, as

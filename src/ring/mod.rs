@@ -3,6 +3,7 @@
 
 mod buffers;
 mod entering;
+mod entry;
 pub mod passing;
 mod probe;
 mod renewal;

@@ -14,6 +14,7 @@ use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 
 use super::buffers::{Buffers, GROUP};
 use super::entering::{Handed, Refusals, hand_over};
+use super::entry::{SEND_FLAGS, result};
 use super::renewal::Renewal;
 use super::token::{Kind, pack, unpack};
 use super::zero_copy::{Send, ZeroCopy};
@@ -38,8 +39,6 @@ const _: () = assert!(2 * SLOTS_MAX + BUFFERS_MAX + 2 * SQ_ENTRIES <= CQ_ENTRIES
 /// that the acceptor's runtime has.
 pub(super) const RING_BYTES: usize =
     SQ_ENTRIES as usize * 64 + CQ_ENTRIES as usize * 16 + (256 << 10);
-
-pub(super) const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
 /// Who has called a request off, as its token says.
 const BY_THE_CALLER: usize = 0;
@@ -496,11 +495,6 @@ fn received(entry: &cqueue::Entry) -> Event {
         Err(Errno::ENOBUFS) => Event::NoBuffers,
         Err(error) => Event::Ended(Some(error)),
     }
-}
-
-#[inline]
-pub(super) fn result(value: i32) -> Result<u32, Errno> {
-    u32::try_from(value).map_err(|_| Errno::from_raw(-value))
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ use io_uring::{EnterFlags, IoUring, Submitter, cqueue, opcode, squeue};
 use slab::Slab;
 
 use super::entering::{Handed, hand_over};
+use super::entry::{SEND_FLAGS, result};
 use super::token::{HELD_MAX, Kind, pack, unpack};
-use super::uring::{SEND_FLAGS, result};
 use super::{Abilities, Completion, Errno, Event};
 
 /// Sends on their way at a time; what is beyond is copied.

@@ -141,11 +141,14 @@ fn a_proxy_on_a_unix_socket_may_name_its_client() {
     let header = ["--proxy-header", "x-forwarded-for"];
     let _daemon = Daemon::start(&[&options[..], &header].concat());
     let chat = ("Sec-WebSocket-Protocol", "chat");
-    let welcome = |fields: &[_]| text(&mut connect(&path, "/", &[&[chat][..], fields].concat()));
-    let named = welcome(&[("X-Forwarded-For", "6.6.6.6, 192.0.2.7")]);
+    // A topic for each, or the next one might hear how the one before goes.
+    let welcome = |topic: &str, fields: &[_]| {
+        text(&mut connect(&path, topic, &[&[chat][..], fields].concat()))
+    };
+    let named = welcome("/named", &[("X-Forwarded-For", "6.6.6.6, 192.0.2.7")]);
     assert!(named.starts_with("Welcome, 192.0.2.7:"), "{named}");
     // Who is not named is told from the next one all the same.
-    let (one, other) = (welcome(&[]), welcome(&[]));
+    let (one, other) = (welcome("/one", &[]), welcome("/other", &[]));
     assert!(one.starts_with("Welcome, 127.0.0.1:"), "{one}");
     assert_ne!(one, other);
 }

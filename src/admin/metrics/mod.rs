@@ -4,6 +4,7 @@
 //! Which figures there are is in `families` and `process`. Called by `routes`.
 
 mod families;
+mod family;
 mod process;
 
 use std::fmt;
@@ -19,7 +20,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::registry::Registry;
 
-use self::families::{Family, Sample, Values};
+use self::family::{Family, Sample, Values};
 use self::process::Process;
 use crate::hub::Hub;
 

@@ -14,7 +14,7 @@ use nix::sys::time::TimeVal;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
 
-use super::families::{Family, Unit, Values, plain};
+use super::family::{Family, Unit, Values, plain};
 
 /// Begins every name.
 const PREFIX: &str = "process";

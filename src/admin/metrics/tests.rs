@@ -181,8 +181,8 @@ fn both_formats_are_well_formed() {
 /// A family's name as in the older format.
 fn name(family: &Family) -> String {
     let unit = match family.unit {
-        Some(families::Unit::Bytes) => "_bytes",
-        Some(families::Unit::Seconds) => "_seconds",
+        Some(family::Unit::Bytes) => "_bytes",
+        Some(family::Unit::Seconds) => "_seconds",
         None => "",
     };
     let total = match family.values {

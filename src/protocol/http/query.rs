@@ -1,11 +1,7 @@
 //! What the query of an opening asks for.
 
-use super::reject::{Reject, Word};
+use super::reject::{KEYS, Reject, Word};
 use crate::protocol::topic::TopicName;
-
-/// Every key that means something. Others are refused: a misspelt `since` would otherwise
-/// lose messages without a word.
-pub(super) const KEYS: [&str; 3] = ["echo", "since", "topic"];
 
 /// A key this many slips away from a known one is taken for a misspelling of it.
 const SLIPS_MAX: usize = 2;

@@ -6,6 +6,10 @@
 
 use std::fmt;
 
+/// Every key that means something. Others are refused: a misspelt `since` would otherwise
+/// lose messages without a word.
+pub(super) const KEYS: [&str; 3] = ["echo", "since", "topic"];
+
 /// One cause each; [`response`](super::response()) makes the answer that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Reject {
@@ -283,7 +287,7 @@ fn unknown_key(key: &Word, near: &Option<&str>) -> String {
         Some(near) => format!("the query key \"{key}\" is unknown here: did you mean \"{near}\"?"),
         // It may be a secret that is meant for somebody else.
         None => {
-            let known = super::query::KEYS.join(", ");
+            let known = KEYS.join(", ");
             format!("the query has a key that is unknown here: there are {known}")
         }
     }

@@ -1,0 +1,66 @@
+//! One thing that is wrong with the settings, said so that it can be mended.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// One thing that is wrong.
+#[derive(Debug, Error)]
+pub(super) enum Fault {
+    #[error("cannot read {}: {cause}", path.display())]
+    Unreadable { path: PathBuf, cause: io::Error },
+    #[error("{}, line {line}: not valid TOML: {problem}", path.display())]
+    Syntax {
+        path: PathBuf,
+        line: usize,
+        problem: String,
+    },
+    #[error("{}, line {line}: there is no setting {key:?}: {advice}", path.display())]
+    Unknown {
+        path: PathBuf,
+        line: usize,
+        key: String,
+        advice: String,
+    },
+    #[error("{}, line {line}: {key}: {problem}", path.display())]
+    InFile {
+        path: PathBuf,
+        line: usize,
+        key: &'static str,
+        problem: String,
+    },
+    #[error("--{}: {problem}", key.replace('_', "-"))]
+    OnCommandLine { key: &'static str, problem: String },
+    #[error("{}, line {line}: {sentence}", path.display())]
+    ConflictInFile {
+        path: PathBuf,
+        line: usize,
+        sentence: String,
+    },
+    #[error("{sentence}")]
+    Conflict { sentence: String },
+    #[error("the token file {} is empty: it must hold the token that admin requests bear", path.display())]
+    EmptyToken { path: PathBuf },
+}
+
+impl Fault {
+    /// The setting whose value has been refused.
+    pub(super) fn key(&self) -> Option<&'static str> {
+        match self {
+            Fault::InFile { key, .. } => Some(key),
+            Fault::OnCommandLine { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
+    pub(super) fn line(&self) -> usize {
+        match self {
+            Fault::Syntax { line, .. }
+            | Fault::Unknown { line, .. }
+            | Fault::InFile { line, .. }
+            | Fault::ConflictInFile { line, .. } => *line,
+            _ => 0,
+        }
+    }
+}
