@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::ring::{Abilities, SLOTS_MAX, Uring};
+use crate::ring::{Abilities, SLOTS_MAX, Uring, patiently};
 
 /// Requests of the acceptor between two calls of the kernel.
 const RUNTIME_ENTRIES: u32 = 512;
@@ -19,9 +19,10 @@ impl Rings {
     /// What the kernel refuses, such as memory beyond what may be locked.
     pub fn make(buffers: u16, wake: BorrowedFd<'_>, abilities: Abilities) -> io::Result<Rings> {
         let mut builder = tokio_uring::builder();
+        let builder = builder.entries(RUNTIME_ENTRIES);
         Ok(Rings {
             reactor: Uring::new(slots(), buffers, wake, abilities)?,
-            runtime: tokio_uring::Runtime::new(builder.entries(RUNTIME_ENTRIES))?,
+            runtime: patiently(|| tokio_uring::Runtime::new(builder))?,
         })
     }
 }

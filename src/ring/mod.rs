@@ -5,6 +5,7 @@ mod buffers;
 mod entering;
 mod entry;
 pub mod passing;
+mod patience;
 mod probe;
 mod renewal;
 mod token;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 pub use nix::errno::Errno;
 
 pub use buffers::BUFFER_BYTES;
+pub use patience::patiently;
 pub use probe::{Abilities, Feature, LockedMemory, Probe, Unsupported};
 pub use uring::Uring;
 pub use wake::{Source, Wake};

@@ -7,6 +7,7 @@ use std::io;
 use io_uring::{IoUring, opcode, squeue};
 use nix::sys::resource::{Resource, getrlimit};
 
+use super::patience::patiently;
 use super::uring::RING_BYTES;
 
 /// Entries of a ring that shows what the kernel knows. It takes one page, so
@@ -110,23 +111,28 @@ impl Probe {
     /// # Errors
     /// The first thing that is missing, with its cure.
     pub fn run() -> Result<Probe, Unsupported> {
-        let plain = IoUring::new(SMALLEST).map_err(|error| refused(&error))?;
+        let plain = patiently(|| IoUring::new(SMALLEST)).map_err(|error| refused(&error))?;
         let mut known = io_uring::Probe::new();
         plain
             .submitter()
             .register_probe(&mut known)
             .map_err(|error| refused(&error))?;
         drop(plain);
-        let deferred = IoUring::<squeue::Entry>::builder()
+        let mut builder = IoUring::<squeue::Entry>::builder();
+        builder
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_taskrun_flag()
-            .setup_submit_all()
-            .build(SMALLEST);
-        let has = |code: u8| known.is_supported(code);
+            .setup_submit_all();
         // Provided buffer rings came with 5.19 and multishot receive with 6.0;
         // deferred task work, which is newer, vouches for both.
-        let deferred = deferred.is_ok();
+        let deferred = match patiently(|| builder.build(SMALLEST)) {
+            Ok(_) => true,
+            // A kernel that does not know a flag.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => false,
+            Err(error) => return Err(refused(&error)),
+        };
+        let has = |code: u8| known.is_supported(code);
         let needed = |name, since, present| Feature {
             name,
             since,

@@ -15,6 +15,7 @@ use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use super::buffers::{Buffers, GROUP};
 use super::entering::{Handed, Refusals, hand_over};
 use super::entry::{SEND_FLAGS, result};
+use super::patience::patiently;
 use super::renewal::Renewal;
 use super::token::{Kind, pack, unpack};
 use super::zero_copy::{Send, ZeroCopy};
@@ -82,7 +83,8 @@ impl Uring {
         abilities: Abilities,
     ) -> io::Result<Self> {
         assert!(slots <= SLOTS_MAX);
-        let ring = IoUring::builder()
+        let mut builder = IoUring::builder();
+        builder
             // One thread submits: the kernel takes no lock.
             .setup_single_issuer()
             // Completions are worked off inside `enter`, not by interrupting
@@ -92,8 +94,8 @@ impl Uring {
             .setup_taskrun_flag()
             // One bad request does not hold up the ones behind it.
             .setup_submit_all()
-            .setup_cqsize(CQ_ENTRIES)
-            .build(SQ_ENTRIES)?;
+            .setup_cqsize(CQ_ENTRIES);
+        let ring = patiently(|| builder.build(SQ_ENTRIES))?;
         let submitter = ring.submitter();
         submitter.register_files_sparse(slots)?;
         let buffers = Buffers::register(&submitter, buffers)?;

@@ -20,6 +20,7 @@ use slab::Slab;
 
 use super::entering::{Handed, hand_over};
 use super::entry::{SEND_FLAGS, result};
+use super::patience::patiently;
 use super::token::{HELD_MAX, Kind, pack, unpack};
 use super::{Abilities, Completion, Errno, Event};
 
@@ -84,15 +85,16 @@ impl ZeroCopy {
     /// # Errors
     /// Those of `io_uring_setup` and `io_uring_register`.
     pub(super) fn new(wake: BorrowedFd<'_>, abilities: Abilities) -> io::Result<Self> {
-        let ring = IoUring::builder()
+        let mut builder = IoUring::builder();
+        builder
             .setup_single_issuer()
             // Not deferred task work: a loan to such a ring takes a further
             // round through the kernel.
             .setup_coop_taskrun()
             .setup_taskrun_flag()
             .setup_submit_all()
-            .setup_cqsize(CQ_ENTRIES)
-            .build(PLACES as u32)?;
+            .setup_cqsize(CQ_ENTRIES);
+        let ring = patiently(|| builder.build(PLACES as u32))?;
         let submitter = ring.submitter();
         submitter.register_files_sparse(PLACES as u32)?;
         submitter.register_eventfd(wake.as_raw_fd())?;
