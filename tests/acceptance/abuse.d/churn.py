@@ -1,8 +1,9 @@
 """Connections that come and go, in all the ways there are of going."""
 
 import multiprocessing
+import time
 
-from attacks import until
+from attacks import PATIENCE_S, until
 from peer import CLOSE, TEXT, Peer, dial, frame, request
 
 PROCESSES = 2
@@ -20,7 +21,7 @@ def connection_churn(daemon, scale):
     churn(daemon.port, WARM_UP)
     before = rest(daemon, calm)
     churn(daemon.port, count)
-    after = rest(daemon, calm)
+    after = rest(daemon, before["descriptors"])
     said = "; ".join(f"{name} {before[name]:,} → {after[name]:,}" for name in before)
     for name in before:
         if name == "RSS bytes":
@@ -34,12 +35,16 @@ connection_churn.options = "--cores 2"
 
 
 def rest(daemon, calm):
-    """Waits until all have gone but the witness's two, and their descriptors, which
-    are closed a moment later; what is held then."""
+    """Waits until all have gone but the witness's two; what is held then. Descriptors
+    are closed a moment later, that of the one who asked for the metrics as well."""
     gone = lambda figures: figures["connections"] == 2 and figures["handshakes_in_flight"] == 0 and figures["topics"] == 1
-    figures = until(daemon, "all of them gone", lambda figures: gone(figures) and daemon.descriptors() <= calm)
+    figures = until(daemon, "all of them gone", gone)
+    deadline = time.monotonic() + PATIENCE_S
+    while (descriptors := daemon.descriptors()) > calm:
+        assert time.monotonic() < deadline, f"{descriptors} descriptors are left, of {calm} before"
+        time.sleep(0.05)
     seen = {name: int(figures[name]) for name in ("connections", "handshakes_in_flight", "topics", "partial_bytes")}
-    return {"RSS bytes": daemon.rss_bytes(), "descriptors": daemon.descriptors(), **seen}
+    return {"RSS bytes": daemon.rss_bytes(), "descriptors": descriptors, **seen}
 
 
 def churn(port, count):
