@@ -11,6 +11,7 @@
 
 mod arena;
 mod budget;
+mod gaps;
 pub mod head;
 pub mod interest;
 mod memory;
@@ -26,7 +27,7 @@ mod window;
 
 pub use arena::Arenas;
 pub use reach::{Reach, Reached};
-pub use retention::{AppendError, Bounds, Retention, log_bytes_min};
+pub use retention::{AppendError, Bounds, Retention};
 pub use saved::SavedTopic;
 pub use segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SLOT_BYTES, Segment};
 pub use sequencer::{Committed, Draft, Published, Ticket};
