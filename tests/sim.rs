@@ -93,6 +93,11 @@ fn a_seed_replays_exactly() {
     }
 }
 
+#[test]
+fn a_core_on_which_a_message_waits_for_room_comes_to_rest() {
+    fanfare_sim::waiting::comes_to_rest();
+}
+
 fn add(total: &mut Outcome, more: &Outcome) {
     total.steps += more.steps;
     total.messages += more.messages;

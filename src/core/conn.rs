@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::lane::Lane;
 use super::subs::{List, SubId, Subs, Subscription};
-use crate::log::{Reach, Start};
+use crate::log::{Lack, Reach, Start};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::Reader;
@@ -215,6 +215,10 @@ pub(super) struct Pause {
 pub(super) struct Unpublished {
     /// Since when it waits, by the core's patience.
     pub(super) since_ms: u64,
+    /// When room was last looked for, likewise.
+    pub(super) looked_ms: u64,
+    /// What there was no room for; unknown where it has come from another process.
+    pub(super) lack: Option<Lack>,
     pub(super) text: bool,
     pub(super) payload: Vec<u8>,
 }

@@ -144,7 +144,7 @@ impl<R: Ring> Reactor<R> {
     pub fn freeze(&mut self) {
         self.state.frozen = true;
         // What has been taken from a socket is this process's to publish.
-        self.state.resume_paused();
+        self.state.resume_if_room(true);
         let slots: Vec<u32> = self.state.conns.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             let flags = self.state.conns.at(slot).flags;
@@ -317,6 +317,8 @@ impl State {
         let pause = (saved.unpublished.is_some() || !saved.unread.is_empty()).then(|| Pause {
             unpublished: saved.unpublished.map(|(text, payload)| Unpublished {
                 since_ms: self.patience_ms,
+                looked_ms: 0,
+                lack: None,
                 text,
                 payload,
             }),

@@ -4,7 +4,7 @@ use super::closing::How;
 use super::conn::{Flags, Phase, Unpublished};
 use super::reactor::State;
 use super::subs::SubId;
-use crate::log::{AppendError, Draft, Published};
+use crate::log::{AppendError, Draft, Lack, Published};
 use crate::mask;
 use crate::protocol::dialect::{Command, Context, Dialect, Incoming};
 use crate::protocol::encoding::Extras;
@@ -203,38 +203,48 @@ impl State {
                 self.skip_own(slot, &published);
                 Ok(())
             }
-            Err(AppendError::Payload(fault)) => Err(CloseReason::Fault(fault)),
-            Err(_) => {
+            Err(error) => {
+                let lack = lack(error)?;
                 let payload = plain(payload);
                 check_text(text, &payload).map_err(CloseReason::Fault)?;
-                let since_ms = self.patience_ms;
-                self.await_room(
-                    slot,
-                    Unpublished {
-                        since_ms,
-                        text,
-                        payload,
-                    },
-                )
+                self.await_room(slot, text, payload, lack)
             }
         }
     }
 
-    /// Publishes once more what has waited for room; false if it still has to.
-    pub(super) fn publish_again(&mut self, slot: u32, message: &Unpublished) -> bool {
+    /// Publishes once more what has waited for room, if there is room now. Returns
+    /// what it lacks if it still has to wait.
+    ///
+    /// # Errors
+    /// It can never be published.
+    pub(super) fn publish_again(
+        &mut self,
+        slot: u32,
+        message: &Unpublished,
+    ) -> Result<Option<Lack>, CloseReason> {
+        let number = self.conns.at(slot).sub.feed;
+        if let Some(lack) = message.lack {
+            // As long as this fails, nothing is encoded.
+            let bounds = self.hub.retention().bounds;
+            let reserved = self.seek_room(number, |state| {
+                state.feeds.at(number).topic.reserve(&lack, &bounds)
+            });
+            if reserved.is_err() {
+                return Ok(Some(lack));
+            }
+        }
+        self.metrics().room_tries.add(1);
         let payload = Payload::Whole(&message.payload);
         match self.try_publish(slot, message.text, payload) {
             Ok(published) => {
                 self.skip_own(slot, &published);
-                true
+                Ok(None)
             }
-            Err(AppendError::Payload(fault)) => unreachable!("it has been checked: {fault}"),
-            Err(_) => false,
+            Err(error) => lack(error).map(Some),
         }
     }
 
-    /// Appends a message to a connection's topic and has it fanned out. Where all
-    /// logs are full, history makes room; where nothing does, relief is asked for.
+    /// Appends a message to a connection's topic and has it fanned out.
     fn try_publish(
         &mut self,
         slot: u32,
@@ -243,27 +253,35 @@ impl State {
     ) -> Result<Published, AppendError<Fault>> {
         let conn = self.conns.at(slot);
         let (number, extras) = (conn.sub.feed, conn.dialect.extras());
-        let published = match self.append(number, text, payload, extras) {
-            Err(AppendError::TotalFull) if self.hub.make_room() => {
-                self.append(number, text, payload, extras)
-            }
-            published => published,
+        let published = self.seek_room(number, |state| state.append(number, text, payload, extras));
+        // What is pending comes with what its keeper has.
+        if let Ok(Published::Committed(committed)) = &published {
+            self.published_bytes += committed.raw.end - committed.raw.start;
+            self.grow_topic(number);
+        }
+        published
+    }
+
+    /// Does what needs room in a feed's topic. Where all logs are full, history makes
+    /// room; where nothing does, relief is asked for.
+    fn seek_room<T>(
+        &mut self,
+        number: u32,
+        mut attempt: impl FnMut(&mut Self) -> Result<T, AppendError<Fault>>,
+    ) -> Result<T, AppendError<Fault>> {
+        let outcome = match attempt(self) {
+            Err(AppendError::TotalFull(_)) if self.hub.make_room() => attempt(self),
+            outcome => outcome,
         };
-        match &published {
-            Ok(Published::Committed(committed)) => {
-                self.published_bytes += committed.raw.end - committed.raw.start;
-                self.grow_topic(number);
-            }
-            // It comes with what its keeper has.
-            Ok(Published::Pending(_)) => {}
-            Err(AppendError::LogFull) => {
+        match &outcome {
+            Err(AppendError::LogFull(_)) => {
                 let scope = self.feeds.at(number).topic.epoch();
                 self.hub.relief().ask(Some(scope), &self.hub);
             }
-            Err(AppendError::TotalFull) => self.hub.relief().ask(None, &self.hub),
-            Err(AppendError::Payload(_) | AppendError::NoMemory | AppendError::ExtrasTooBig) => {}
+            Err(AppendError::TotalFull(_)) => self.hub.relief().ask(None, &self.hub),
+            _ => {}
         }
-        published
+        outcome
     }
 
     fn append(
@@ -305,13 +323,7 @@ impl State {
             Payload::Whole(bytes) => {
                 self.codec
                     .prepare(topic.formats(), bytes, self.hub.effort());
-                let metrics = &self.hub.mailbox(self.core).metrics;
-                for (format, saved) in self.codec.saved_bytes() {
-                    let readers = topic.subscribers(|of| of == format);
-                    metrics.deflated_messages.add(1);
-                    metrics.deflate_saved_bytes.add(saved * readers);
-                }
-                topic.publish(
+                let published = topic.publish(
                     &draft(bytes.len()),
                     self.hub.retention(),
                     &mut self.codec.prepared(),
@@ -319,7 +331,14 @@ impl State {
                         room.copy_from_slice(bytes);
                         Ok(())
                     },
-                )
+                )?;
+                let metrics = &self.hub.mailbox(self.core).metrics;
+                for (format, saved) in self.codec.saved_bytes() {
+                    let readers = topic.subscribers(|of| of == format);
+                    metrics.deflated_messages.add(1);
+                    metrics.deflate_saved_bytes.add(saved * readers);
+                }
+                Ok(published)
             }
         }
     }
@@ -429,6 +448,18 @@ impl State {
     }
 }
 
+/// What there was no room for yet, or why the publisher is to be closed, where there
+/// never will be.
+fn lack(error: AppendError<Fault>) -> Result<Lack, CloseReason> {
+    match error {
+        AppendError::LogFull(lack) | AppendError::TotalFull(lack) | AppendError::NoMemory(lack) => {
+            Ok(lack)
+        }
+        AppendError::Payload(fault) => Err(CloseReason::Fault(fault)),
+        AppendError::ExtrasTooBig => Err(CloseReason::Fault(Fault::TooBig)),
+    }
+}
+
 /// What is published as text is UTF-8.
 fn check_text(text: bool, bytes: &[u8]) -> Result<(), Fault> {
     if text && simdutf8::basic::from_utf8(bytes).is_err() {
@@ -445,5 +476,23 @@ fn plain(payload: Payload<'_>) -> Vec<u8> {
             plain
         }
         Payload::Whole(bytes) => bytes.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_can_never_be_appended_does_not_wait_for_room() {
+        let refused = |error| lack(error).expect_err("it does not wait");
+        assert_eq!(
+            refused(AppendError::ExtrasTooBig),
+            CloseReason::Fault(Fault::TooBig)
+        );
+        assert_eq!(
+            refused(AppendError::Payload(Fault::Utf8)),
+            CloseReason::Fault(Fault::Utf8)
+        );
     }
 }

@@ -143,11 +143,12 @@ impl State {
             relief.report(self.core, worst.map_or(0, |(_, bytes)| bytes), &hub);
         }
         if let Some(scope) = relief.chosen(self.core) {
+            let before = hub.log_bytes();
             if let Some((slot, _)) = self.worst_pinner(scope) {
                 self.free_memory_of(slot, scope);
             }
             self.metrics().reliefs.add(1);
-            relief.done(&hub);
+            relief.done(hub.log_bytes() < before, &hub);
         }
     }
 

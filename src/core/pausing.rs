@@ -3,9 +3,19 @@
 //! passed. TCP tells it so.
 
 use super::conn::{OWN_MAX, Pause, Phase, Unpublished};
-use super::reactor::State;
+use super::reactor::{Reactor, State};
+use super::time::ROOM_LOOK;
+use crate::log::Lack;
 use crate::protocol::reason::CloseReason;
-use crate::ring::BUFFER_BYTES;
+use crate::ring::{BUFFER_BYTES, Ring};
+
+impl<R: Ring> Reactor<R> {
+    /// Some message waits for room: a turn is to be taken after [`ROOM_LOOK`], if not
+    /// before.
+    pub(super) fn awaits_room(&self) -> bool {
+        self.state.awaits_room
+    }
+}
 
 impl State {
     /// Pauses a publisher that has just been read from, if it is ahead.
@@ -35,19 +45,30 @@ impl State {
     pub(super) fn await_room(
         &mut self,
         slot: u32,
-        message: Unpublished,
+        text: bool,
+        payload: Vec<u8>,
+        lack: Lack,
     ) -> Result<(), CloseReason> {
-        let len = message.payload.len();
+        let len = payload.len();
         if !self.hub.account_partial(0, len) {
             self.hub.account_partial(len, 0);
             return Err(CloseReason::LogFull);
         }
+        let now_ms = self.patience_ms;
         let pause = match self.conns.at(slot).pause() {
             Some(_) => self.conns.at(slot).pause().expect("just seen"),
             None => self.pause(slot),
         };
         assert!(pause.unpublished.is_none(), "it is read no further");
-        pause.unpublished = Some(message);
+        pause.unpublished = Some(Unpublished {
+            since_ms: now_ms,
+            looked_ms: now_ms,
+            lack: Some(lack),
+            text,
+            payload,
+        });
+        self.awaits_room = true;
+        self.metrics().room_waits.add(1);
         Ok(())
     }
 
@@ -68,8 +89,18 @@ impl State {
         true
     }
 
-    /// Goes on with the publishers that have been caught up with.
+    /// Goes on with the publishers that have been caught up with, or have room.
     pub(super) fn resume_paused(&mut self) {
+        if self.paused.is_empty() {
+            return;
+        }
+        let relieved = self.hub.relief().has_helped(&mut self.help_seen);
+        self.resume_if_room(relieved);
+    }
+
+    /// The same. Room is looked for now and then, or for all who wait for it.
+    pub(super) fn resume_if_room(&mut self, for_all: bool) {
+        self.awaits_room = false;
         for slot in std::mem::take(&mut self.paused) {
             let Some(conn) = self.conns.get_mut(slot) else {
                 continue;
@@ -77,7 +108,8 @@ impl State {
             if conn.pause().is_none() {
                 continue;
             }
-            if !self.find_room(slot) {
+            if !self.find_room(slot, for_all) {
+                self.awaits_room = true;
                 self.paused.push(slot);
                 continue;
             }
@@ -98,24 +130,43 @@ impl State {
     }
 
     /// Publishes what waits for room, if anything does; false if it has to wait on.
-    fn find_room(&mut self, slot: u32) -> bool {
+    fn find_room(&mut self, slot: u32, now: bool) -> bool {
+        let patience_ms = self.patience_ms;
         let conn = self.conns.at(slot);
         let phase = conn.phase;
         let pause = conn.pause().expect("it is paused");
-        let Some(message) = pause.unpublished.take() else {
+        let Some(mut message) = pause.unpublished.take() else {
             return true;
         };
-        if phase == Phase::Open && !self.publish_again(slot, &message) {
-            // Readers that kept memory have had their time, and been cut: what does not
-            // fit by now never will.
-            let waited_ms = self.patience_ms - message.since_ms;
-            if waited_ms <= self.hub.settings().stall_ms_max.saturating_mul(2) {
+        if phase != Phase::Open {
+            self.hub.account_partial(message.payload.len(), 0);
+            return true;
+        }
+        // A look may take all topics' history, and wakes all cores.
+        let due = now || patience_ms - message.looked_ms >= ROOM_LOOK.as_millis() as u64;
+        let outcome = if due {
+            self.publish_again(slot, &message)
+        } else {
+            Ok(message.lack)
+        };
+        // Readers that kept memory have had their time, and been cut: what does not
+        // fit by now never will.
+        let waited_ms = patience_ms - message.since_ms;
+        let waits_on = waited_ms <= self.hub.settings().stall_ms_max.saturating_mul(2);
+        match outcome {
+            Ok(Some(lack)) if waits_on => {
+                message.lack = Some(lack);
+                if due {
+                    message.looked_ms = patience_ms;
+                }
                 self.grant_patience(slot);
                 let pause = self.conns.at(slot).pause().expect("it is paused");
                 pause.unpublished = Some(message);
                 return false;
             }
-            self.stop_reading(slot, CloseReason::LogFull);
+            Ok(Some(_)) => self.stop_reading(slot, CloseReason::LogFull),
+            Ok(None) => {}
+            Err(reason) => self.stop_reading(slot, reason),
         }
         self.hub.account_partial(message.payload.len(), 0);
         true

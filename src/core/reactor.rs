@@ -72,6 +72,10 @@ pub(super) struct State {
     pub(super) published_bytes: u64,
     /// How far changes of the hub's relief have been seen.
     relief_seen: u64,
+    /// How often relief had helped when room was last looked for.
+    pub(super) help_seen: u64,
+    /// Some publisher waits for room in a log.
+    pub(super) awaits_room: bool,
     /// Nothing is asked of the ring: the connections are about to move.
     pub(super) frozen: bool,
     mail: Vec<u32>,
@@ -100,6 +104,8 @@ impl<R: Ring> Reactor<R> {
                 furthest: 0,
                 published_bytes: 0,
                 relief_seen: 0,
+                help_seen: 0,
+                awaits_room: false,
                 hub,
                 conns: Slots::new(slots),
                 feeds: Feeds::default(),

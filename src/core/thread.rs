@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use socket2::Socket;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::acceptor::Acceptor;
 use super::handover::{SavedConn, SavedCore};
@@ -21,7 +21,7 @@ use super::pinning::pin;
 use super::reactor::Reactor;
 use super::remote::{Command, Installed, Remote};
 use super::rings::{Rings, slots};
-use super::time::TICK;
+use super::time::{ROOM_LOOK, TICK};
 use crate::hub::{Hub, descriptors};
 use crate::log::Topic;
 use crate::ring::{Abilities, Source, Uring, Wake};
@@ -181,7 +181,7 @@ async fn serve(
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut deadline = None;
     let mut moving = Moving::default();
-    let mut closing = false;
+    let (mut closing, mut awaits_room) = (false, false);
     acceptor.reactor.borrow_mut().start();
     loop {
         let mut ticked = false;
@@ -190,6 +190,7 @@ async fn serve(
             woken = wake.wait() => woken?,
             () = acceptor.nudge.notified() => {}
             _ = tick.tick() => ticked = true,
+            () = sleep(ROOM_LOOK), if awaits_room => {}
         }
         let mut reactor = acceptor.reactor.borrow_mut();
         for command in remote.take() {
@@ -252,6 +253,7 @@ async fn serve(
             // only when it is about to wait.
             hub.mailbox(core).wake();
         }
+        awaits_room = reactor.awaits_room();
         moving.reply(&mut reactor, acceptor.guests.get());
         let Some(deadline) = deadline else { continue };
         let is_late = deadline <= Instant::now();

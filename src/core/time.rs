@@ -5,6 +5,10 @@ use std::time::Duration;
 /// How often a core's connections and its part in stopping are looked at.
 pub(super) const TICK: Duration = Duration::from_millis(250);
 
+/// How often room in the log is looked for while a message waits for it, if no reader
+/// that kept memory has been cut meanwhile. A look wakes all cores, so it is not taken with every turn.
+pub(super) const ROOM_LOOK: Duration = Duration::from_millis(50);
+
 /// A part of `whole` that differs as much as can be between neighbouring numbers.
 pub(super) fn share_of(whole: u64, number: u64) -> u64 {
     /// 2^64 over the golden ratio: its multiples spread evenly.

@@ -82,6 +82,11 @@ pub struct Metrics {
     pub refusals: Counter,
     /// Publishers that were read from no further until others had caught up.
     pub pauses: Counter,
+    /// Messages that had to wait for room in a log.
+    pub room_waits: Counter,
+    /// Times that one of those was encoded and published, or found that another of its
+    /// topic's views still lacked room.
+    pub room_tries: Counter,
     /// Subscribers moved on to the newest message, by policy.
     pub lag_skips: Counter,
     /// Messages they missed by that.
@@ -120,6 +125,8 @@ impl Default for Metrics {
             accept_pauses: Counter::default(),
             refusals: Counter::default(),
             pauses: Counter::default(),
+            room_waits: Counter::default(),
+            room_tries: Counter::default(),
             lag_skips: Counter::default(),
             lag_missed: Counter::default(),
             reliefs: Counter::default(),

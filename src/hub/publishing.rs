@@ -68,15 +68,15 @@ impl Hub {
             topic.publish(&draft, self.retention(), &mut codec.prepared(), write)
         };
         let published = match publish() {
-            Err(AppendError::TotalFull) if self.make_room() => publish(),
+            Err(AppendError::TotalFull(_)) if self.make_room() => publish(),
             published => published,
         };
         let published = published.map_err(|error| match error {
             AppendError::Payload(never) => match never {},
-            AppendError::LogFull
-            | AppendError::TotalFull
-            | AppendError::NoMemory
-            | AppendError::ExtrasTooBig => PublishError::LogFull,
+            AppendError::ExtrasTooBig => PublishError::TooBig,
+            AppendError::LogFull(_) | AppendError::TotalFull(_) | AppendError::NoMemory(_) => {
+                PublishError::LogFull
+            }
         })?;
         self.announce(&topic, None);
         self.posted.fetch_add(1, Ordering::Relaxed);

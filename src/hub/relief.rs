@@ -12,6 +12,8 @@ use super::Hub;
 pub struct Relief {
     /// How often anything has changed in `round`; cores look at this first.
     changes: AtomicU64,
+    /// Rounds by which memory came free.
+    helps: AtomicU64,
     round: Mutex<Option<Round>>,
 }
 
@@ -43,8 +45,12 @@ impl Relief {
 
     /// Something has changed since a core last looked, which keeps `seen`.
     pub fn has_changed(&self, seen: &mut u64) -> bool {
-        let changes = self.changes.load(Ordering::Acquire);
-        std::mem::replace(seen, changes) != changes
+        has_grown(&self.changes, seen)
+    }
+
+    /// Rounds have made room since a core last asked, which keeps `seen`.
+    pub fn has_helped(&self, seen: &mut u64) -> bool {
+        has_grown(&self.helps, seen)
     }
 
     /// What the round under way is about, if this core has not reported yet.
@@ -85,13 +91,53 @@ impl Relief {
         (round.chosen == Some(core)).then_some(round.scope)
     }
 
-    /// The chosen core has acted: those who wait for room may try again.
-    pub fn done(&self, hub: &Hub) {
+    /// The chosen core has acted. If memory came free, those who wait for room may look
+    /// again; if none did, they must not at once, or round would follow round for nothing.
+    pub fn done(&self, freed: bool, hub: &Hub) {
         *self.lock() = None;
-        hub.wake_all();
+        if freed {
+            self.helps.fetch_add(1, Ordering::Release);
+            hub.wake_all();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Round>> {
         self.round.lock().expect("nothing panics inside the lock")
+    }
+}
+
+fn has_grown(count: &AtomicU64, seen: &mut u64) -> bool {
+    let count = count.load(Ordering::Acquire);
+    std::mem::replace(seen, count) != count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    #[test]
+    fn only_a_round_that_freed_memory_counts_as_help() {
+        let settings = Settings {
+            cores: 2,
+            ..Settings::default()
+        };
+        let hub = Hub::new(settings).unwrap();
+        let relief = hub.relief();
+        let (mut changes, mut helps) = (0, 0);
+        for freed in [false, true, false] {
+            relief.ask(Some(7), &hub);
+            // One round at a time.
+            relief.ask(None, &hub);
+            assert!(relief.has_changed(&mut changes));
+            assert_eq!(relief.asks(0), Some(Some(7)));
+            relief.report(0, 10, &hub);
+            assert_eq!(relief.asks(0), None);
+            relief.report(1, 20, &hub);
+            assert_eq!((relief.chosen(0), relief.chosen(1)), (None, Some(Some(7))));
+            relief.done(freed, &hub);
+            assert_eq!(relief.has_helped(&mut helps), freed);
+            assert_eq!(relief.chosen(1), None);
+        }
     }
 }

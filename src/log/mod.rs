@@ -27,7 +27,7 @@ mod window;
 
 pub use arena::Arenas;
 pub use reach::{Reach, Reached};
-pub use retention::{AppendError, Bounds, Retention};
+pub use retention::{AppendError, Bounds, Lack, Retention};
 pub use saved::SavedTopic;
 pub use segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SLOT_BYTES, Segment};
 pub use sequencer::{Committed, Draft, Published, Ticket};

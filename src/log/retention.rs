@@ -2,6 +2,7 @@
 //! limits promise together.
 
 use super::segment::SEGMENT_BYTES_MAX;
+use crate::protocol::encoding::Format;
 
 /// What a topic keeps for subscribers that return, and how much it may hold.
 #[derive(Debug, Clone, Copy)]
@@ -35,16 +36,28 @@ pub enum AppendError<E> {
     Payload(E),
     /// The topic holds as much as it may, because cores still read from it.
     #[error("the topic's log is full")]
-    LogFull,
+    LogFull(Lack),
     /// All topics together hold as much as they may.
     #[error("the memory for logs is used up")]
-    TotalFull,
+    TotalFull(Lack),
     /// The limits allow it, the system does not.
     #[error("the system gives no memory for logs")]
-    NoMemory,
-    /// The rare parts together are longer than `EXTRAS_BYTES_MAX`.
+    NoMemory(Lack),
+    /// The rare parts together are longer than `EXTRAS_BYTES_MAX`, so that there
+    /// will never be room for them.
     #[error("the message's event, info and tags are too long")]
     ExtrasTooBig,
+}
+
+/// What there was no room for: a message in one of its topic's views. See
+/// [`super::Topic::reserve`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lack {
+    pub(super) format: Format,
+    /// Bytes of the message in that view, at most.
+    pub(super) len: usize,
+    /// Bytes of its rare parts there.
+    pub(super) rare_len: usize,
 }
 
 impl Bounds {

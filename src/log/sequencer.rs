@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::arena;
 use super::budget::Budget;
-use super::retention::{AppendError, Bounds, Retention};
+use super::retention::{AppendError, Bounds, Lack, Retention};
 use super::segment::{Entry, SEGMENT_BYTES_MIN, SLOT_BYTES, Segment};
 use super::view::View;
 use crate::protocol::encoding::{
@@ -200,6 +200,32 @@ impl Sequencer {
             .collect()
     }
 
+    /// Makes room for what a message lacked in one view; nothing is lacking where the
+    /// view has gone.
+    pub(super) fn reserve_for<E>(
+        &mut self,
+        lack: &Lack,
+        bounds: &Bounds,
+    ) -> Result<(), AppendError<E>> {
+        let other = match lack.format {
+            Format::Raw => None,
+            format => match self.others.iter().position(|view| view.format == format) {
+                None => return Ok(()),
+                place => place,
+            },
+        };
+        let rare = vec![0; lack.rare_len];
+        let entry = Entry {
+            len: lack.len,
+            header_len: 0,
+            text: false,
+            offset: self.next_offset,
+            time_ms: self.time_ms,
+            rare: &rare,
+        };
+        self.reserve(other, &entry, bounds)
+    }
+
     /// Makes room for `entry` in the raw view, or in another one.
     fn reserve<E>(
         &mut self,
@@ -207,18 +233,27 @@ impl Sequencer {
         entry: &Entry<'_>,
         bounds: &Bounds,
     ) -> Result<(), AppendError<E>> {
+        let lack = Lack {
+            format: self.place(other).format,
+            len: entry.len,
+            rare_len: entry.rare.len(),
+        };
         let tail = self.place(other).tail();
         if !tail.is_some_and(|tail| tail.fits(entry)) {
             let capacity = tail.map_or(0, |tail| tail.capacity());
             let least = arena::round(entry.len + SLOT_BYTES);
             let grown = bounds.grown(capacity, self.budget.total_bytes());
             let grown = arena::round(grown.max(least).max(SEGMENT_BYTES_MIN));
-            let len = match self.make_room::<E>(grown, bounds) {
+            let len = match self.make_room(grown, bounds) {
                 Ok(()) => grown,
                 // There may be room for this message, if not for many.
-                Err(_) => self.make_room(least, bounds).map(|()| least)?,
+                Err(_) => {
+                    let made = self.make_room(least, bounds);
+                    made.map_err(|full| full.without(lack))?;
+                    least
+                }
             };
-            let piece = self.budget.take(len).ok_or(AppendError::NoMemory)?;
+            let piece = self.budget.take(len).ok_or(AppendError::NoMemory(lack))?;
             let view = self.place(other);
             let base = view.next_base(entry.offset, entry.time_ms);
             let segment = Segment::new(base, piece, self.budget.clone());
@@ -233,8 +268,9 @@ impl Sequencer {
         }
         let tail = self.place(other).tail().expect("there is one now");
         if let Some(len) = tail.side_wanted(entry.rare.len()) {
-            self.make_room(len, bounds)?;
-            let piece = self.budget.take(len).ok_or(AppendError::NoMemory)?;
+            let made = self.make_room(len, bounds);
+            made.map_err(|full| full.without(lack))?;
+            let piece = self.budget.take(len).ok_or(AppendError::NoMemory(lack))?;
             self.place_mut(other).add_side(piece);
         }
         Ok(())
@@ -253,16 +289,16 @@ impl Sequencer {
     }
 
     /// Gives up history, only as much as it takes, until `len` more bytes fit.
-    fn make_room<E>(&mut self, len: usize, bounds: &Bounds) -> Result<(), AppendError<E>> {
+    fn make_room(&mut self, len: usize, bounds: &Bounds) -> Result<(), Full> {
         let len = len as u64;
         while self.budget.log_bytes() + len > bounds.log_bytes_max {
             if !self.give_up_oldest() {
-                return Err(AppendError::LogFull);
+                return Err(Full::Log);
             }
         }
         while self.budget.total_bytes() + len > bounds.log_bytes_total_max {
             if !self.give_up_oldest() {
-                return Err(AppendError::TotalFull);
+                return Err(Full::Total);
             }
         }
         Ok(())
@@ -352,6 +388,21 @@ impl Sequencer {
                 .for_each(|view| view.empty(next, time_ms, &budget));
         }
         empty
+    }
+}
+
+/// Which limit leaves no room.
+enum Full {
+    Log,
+    Total,
+}
+
+impl Full {
+    fn without<E>(self, lack: Lack) -> AppendError<E> {
+        match self {
+            Full::Log => AppendError::LogFull(lack),
+            Full::Total => AppendError::TotalFull(lack),
+        }
     }
 }
 

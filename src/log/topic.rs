@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::arena::Arenas;
 use super::budget::Budget;
 use super::interest::Waiting;
-use super::retention::{AppendError, Retention};
+use super::retention::{AppendError, Bounds, Lack, Retention};
 use super::segment::Segment;
 use super::sequencer::{Draft, Published, Sequencer};
 use super::view::{Interest, View};
@@ -140,6 +140,15 @@ impl Topic {
         sequencer
             .publish(&self.name, self.epoch, draft, retention, encoder, write)
             .map(Published::Committed)
+    }
+
+    /// Makes room for what a message lacked, as the message itself would, but has
+    /// nothing encoded. Who publishes that message at once finds the room.
+    ///
+    /// # Errors
+    /// There is no room yet.
+    pub fn reserve<E>(&self, lack: &Lack, bounds: &Bounds) -> Result<(), AppendError<E>> {
+        self.lock().reserve_for(lack, bounds)
     }
 
     /// Where a subscriber begins that wants all from offset `since` on, or all

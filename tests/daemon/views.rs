@@ -105,6 +105,10 @@ fn a_message_that_can_never_fit_is_refused_once_readers_have_had_their_time() {
     publisher.send(Message::binary(long)).unwrap();
     assert_eq!(hear_close(&mut publisher).0, 1013);
     assert_eq!(daemon.counter("fanfare_closes_total", "log_full"), 1);
+    // It was encoded again at most once for each view that it turned out to lack room in.
+    assert_eq!(daemon.metric("fanfare_room_waits_total"), 1);
+    let tries = daemon.metric("fanfare_room_tries_total");
+    assert!(tries <= 4, "{tries} tries");
     daemon
         .connect("/never")
         .send(Message::binary(vec![7]))

@@ -247,6 +247,16 @@ fn trouble(hub: &Hub) -> Vec<Family> {
             "Publishers that were ahead by ahead_bytes_max and read from no further for a while",
             count(|m| &m.pauses),
         ),
+        family(
+            "room_waits",
+            "Messages that waited for room, as readers kept what the log may hold",
+            count(|m| &m.room_waits),
+        ),
+        family(
+            "room_tries",
+            "Times that one of them was encoded anew, as room had come in the view that had lacked it",
+            count(|m| &m.room_tries),
+        ),
     ]
 }
 

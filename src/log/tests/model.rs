@@ -127,7 +127,7 @@ impl Play {
                     extras_len: draft.extras.map_or(0, |extras| extras.encoded_len()),
                 });
             }
-            Err(AppendError::LogFull | AppendError::TotalFull) => {
+            Err(AppendError::LogFull(_) | AppendError::TotalFull(_)) => {
                 // Only readers can keep it full.
                 assert!(!self.readers.is_empty(), "nobody reads");
             }

@@ -16,6 +16,7 @@ pub mod plan;
 pub mod ring;
 pub mod targets;
 mod truth;
+pub mod waiting;
 pub mod world;
 
 pub use codec::{ServerFrame, client_frame, server_frame};
