@@ -51,7 +51,7 @@ complete -c fanfare -n "__fish_fanfare_needs_command" -l inbound-messages-per-s-
 complete -c fanfare -n "__fish_fanfare_needs_command" -l inbound-bytes-per-s-max -d 'Bytes per second from one connection; 0 is no limit [default: 1GiB] [allowed: 0 to 1 TiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l deflate-level -d 'From 1, fast, to 9, small [default: 4] [allowed: 1 to 9]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l deflate-bytes-min -d 'Messages below this size go out as they are [default: 256] [allowed: 0 to 1 GiB]' -r -f
-complete -c fanfare -n "__fish_fanfare_needs_command" -l topics-max -d 'Topics that exist at one time [default: 20000] [allowed: 1 to 10000000]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l topics-max -d 'Topics that exist at one time [default: 200000] [allowed: 1 to 10000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l log-bytes-max -d 'Size of the log of one topic [default: 16MiB] [allowed: 64 KiB to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l ahead-bytes-max -d 'How far publishers may be ahead of any core; then they are read from no further for a while [default: 1MiB] [allowed: 1 KiB to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l retain-messages-max -d 'Messages that a topic keeps for those who come back [default: 1000] [allowed: 0 to 100000000]' -r -f
@@ -130,7 +130,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l inbound-bytes-
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l deflate -d 'permessage-deflate; takeover lets clients refer to earlier messages, at 32 KiB each [default: on] [allowed: on, takeover, off]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l deflate-level -d 'From 1, fast, to 9, small [default: 4] [allowed: 1 to 9]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l deflate-bytes-min -d 'Messages below this size go out as they are [default: 256] [allowed: 0 to 1 GiB]' -r -f
-complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l topics-max -d 'Topics that exist at one time [default: 20000] [allowed: 1 to 10000000]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l topics-max -d 'Topics that exist at one time [default: 200000] [allowed: 1 to 10000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l log-bytes-max -d 'Size of the log of one topic [default: 16MiB] [allowed: 64 KiB to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l log-bytes-total-max -d 'Size of the logs of all topics together [default: auto] [allowed: 64 KiB to 1 TiB, or auto for 1 GiB, but at most 1/4 of the memory that the process may use]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l ahead-bytes-max -d 'How far publishers may be ahead of any core; then they are read from no further for a while [default: 1MiB] [allowed: 1 KiB to 16 GiB]' -r -f
@@ -167,7 +167,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l inbound-messag
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l inbound-bytes-per-s-max -d 'Bytes per second from one connection; 0 is no limit [default: 1GiB] [allowed: 0 to 1 TiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l deflate-level -d 'From 1, fast, to 9, small [default: 4] [allowed: 1 to 9]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l deflate-bytes-min -d 'Messages below this size go out as they are [default: 256] [allowed: 0 to 1 GiB]' -r -f
-complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l topics-max -d 'Topics that exist at one time [default: 20000] [allowed: 1 to 10000000]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l topics-max -d 'Topics that exist at one time [default: 200000] [allowed: 1 to 10000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l log-bytes-max -d 'Size of the log of one topic [default: 16MiB] [allowed: 64 KiB to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l ahead-bytes-max -d 'How far publishers may be ahead of any core; then they are read from no further for a while [default: 1MiB] [allowed: 1 KiB to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l retain-messages-max -d 'Messages that a topic keeps for those who come back [default: 1000] [allowed: 0 to 100000000]' -r -f
@@ -229,7 +229,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l inbound-mess
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l inbound-bytes-per-s-max -d 'Bytes per second from one connection; 0 is no limit [default: 1GiB] [allowed: 0 to 1 TiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l deflate-level -d 'From 1, fast, to 9, small [default: 4] [allowed: 1 to 9]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l deflate-bytes-min -d 'Messages below this size go out as they are [default: 256] [allowed: 0 to 1 GiB]' -r -f
-complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l topics-max -d 'Topics that exist at one time [default: 20000] [allowed: 1 to 10000000]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l topics-max -d 'Topics that exist at one time [default: 200000] [allowed: 1 to 10000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l log-bytes-max -d 'Size of the log of one topic [default: 16MiB] [allowed: 64 KiB to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l ahead-bytes-max -d 'How far publishers may be ahead of any core; then they are read from no further for a while [default: 1MiB] [allowed: 1 KiB to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l retain-messages-max -d 'Messages that a topic keeps for those who come back [default: 1000] [allowed: 0 to 100000000]' -r -f

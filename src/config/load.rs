@@ -291,7 +291,7 @@ mod tests {
             settings.listen,
             ["[::1]:2", "0.0.0.0:3"].map(|word| Place::parse(word).unwrap())
         );
-        assert_eq!(settings.topics_max, 20_000);
+        assert_eq!(settings.topics_max, 200_000);
     }
 
     #[test]

@@ -239,7 +239,7 @@ settings! {
             "Messages below this size go out as they are";
     }
     "Topics" {
-        topics_max: usize = "20000", Count(1, 10_000_000), Reload,
+        topics_max: usize = "200000", Count(1, 10_000_000), Reload,
             "Topics that exist at one time";
         log_bytes_max: usize = "16MiB", Bytes(64 * KIB, 16 * GIB), Reload,
             "Size of the log of one topic";

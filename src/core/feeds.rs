@@ -21,7 +21,7 @@ pub(super) struct Feed {
     pub(super) window: Window,
     pub(super) subscribers: Vec<SubId>,
     /// The place where the round of fan-out under way goes on; 0 is none.
-    pub(super) next: usize,
+    pub(super) next: u32,
     /// Where the log ended when that round began.
     pub(super) round_end: u64,
     /// It is in the queue of feeds to be fanned out.
@@ -75,19 +75,25 @@ struct Seam {
 #[derive(Default)]
 struct Tally {
     from: u64,
-    to: u64,
-    messages: u64,
+    len: u32,
+    messages: u32,
 }
 
 impl Feed {
-    /// Messages that end between two positions.
+    /// Messages that end between two positions, which are one send apart at most.
     #[inline]
     pub(super) fn messages_between(&mut self, from: u64, to: u64) -> u64 {
-        if (self.tally.from, self.tally.to) != (from, to) {
+        let len = (to - from) as u32;
+        if (self.tally.from, self.tally.len) != (from, len) {
             let messages = self.window.messages_before(to) - self.window.messages_before(from);
-            self.tally = Tally { from, to, messages };
+            let messages = messages as u32;
+            self.tally = Tally {
+                from,
+                len,
+                messages,
+            };
         }
-        self.tally.messages
+        u64::from(self.tally.messages)
     }
 
     /// A short run of the log over the end of a segment, in one piece: one copy
@@ -292,8 +298,8 @@ impl Feeds {
                 missed: false,
             };
         }
-        let missed = place < feed.next;
-        feed.next = feed.next.min(feed.subscribers.len());
+        let missed = place < feed.next as usize;
+        feed.next = feed.next.min(feed.subscribers.len() as u32);
         Left { moved, missed }
     }
 }

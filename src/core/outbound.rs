@@ -68,8 +68,8 @@ impl<R: Ring> Reactor<R> {
                 *budget -= 1;
             }
         };
-        while *budget > 0 && feed.next < feed.subscribers.len() {
-            let id = feed.subscribers[feed.next];
+        while *budget > 0 && (feed.next as usize) < feed.subscribers.len() {
+            let id = feed.subscribers[feed.next as usize];
             feed.next += 1;
             let slot = subs.owner(id);
             let conn = conns.at(slot);
@@ -92,7 +92,7 @@ impl<R: Ring> Reactor<R> {
                 *budget -= 1;
             }
         }
-        if feed.next < feed.subscribers.len() {
+        if (feed.next as usize) < feed.subscribers.len() {
             return true;
         }
         feed.next = 0;

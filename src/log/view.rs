@@ -29,7 +29,7 @@ pub(super) struct View {
     segments: VecDeque<Arc<Segment>>,
     /// Older ones, which are gone unless a reader holds them. Each leads to the
     /// next, so those that are alive are the last ones.
-    given_up: VecDeque<Weak<Segment>>,
+    given_up: Vec<Weak<Segment>>,
     /// What the next segment would begin with, while there is none.
     base: Base,
     pub(super) interest: Option<Interest>,
@@ -58,7 +58,7 @@ impl View {
         View {
             format,
             segments: VecDeque::new(),
-            given_up: VecDeque::new(),
+            given_up: Vec::new(),
             base,
             interest: None,
             idle_since_ms: None,
@@ -123,6 +123,10 @@ impl View {
         if let Some(tail) = self.tail() {
             tail.link(segment.clone());
         }
+        if self.segments.is_empty() {
+            // Most topics stay with the place where their first segment will begin.
+            self.segments.reserve_exact(1);
+        }
         self.segments.push_back(segment);
     }
 
@@ -172,14 +176,11 @@ impl View {
     }
 
     fn note_given_up(&mut self, segment: &Arc<Segment>) {
-        while let Some(oldest) = self.given_up.front() {
-            if oldest.strong_count() > 0 {
-                break;
-            }
-            self.given_up.pop_front();
-        }
+        let is_gone = |segment: &Weak<Segment>| segment.strong_count() == 0;
+        let gone = self.given_up.partition_point(is_gone);
+        self.given_up.drain(..gone);
         if Arc::strong_count(segment) > 1 {
-            self.given_up.push_back(Arc::downgrade(segment));
+            self.given_up.push(Arc::downgrade(segment));
         }
     }
 
@@ -193,7 +194,7 @@ impl View {
     /// Takes segments back into the history that readers still hold: no others
     /// may be put in their place.
     pub(super) fn take_back(&mut self) {
-        while let Some(segment) = self.given_up.pop_back().and_then(|s| s.upgrade()) {
+        while let Some(segment) = self.given_up.pop().and_then(|s| s.upgrade()) {
             self.segments.push_front(segment);
         }
         self.given_up.clear();

@@ -37,7 +37,7 @@ impl Pane {
     fn new(segment: Arc<Segment>) -> Self {
         let mut pane = Pane {
             segment,
-            seen: Rc::new(Bytes::new()),
+            seen: NOTHING.with(Rc::clone),
         };
         pane.look();
         pane
@@ -54,6 +54,11 @@ impl Pane {
     fn end(&self) -> u64 {
         self.segment.start() + self.seen.len() as u64
     }
+}
+
+thread_local! {
+    /// What is seen of a segment without messages: most topics have none yet.
+    static NOTHING: Rc<Bytes> = Rc::default();
 }
 
 struct Owner(Arc<Segment>);
