@@ -10,13 +10,22 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use fanfare::config::Settings;
 use fanfare::core::{Arrival, Reactor};
 use fanfare::hub::Hub;
-use fanfare::protocol::http::{HeadLimits, Origins, negotiate, parse};
+use fanfare::protocol::http::{HeadLimits, Origins, Upgrade, negotiate, parse};
 use fanfare::protocol::topic::TopicName;
 use fanfare::protocol::ws::Opcode;
 use fanfare::ring::SLOTS_MAX;
 
 use crate::cpu_time::CpuTime;
 use crate::null_ring::NullRing;
+
+/// An agreed handshake, as a client without wishes has it.
+pub(crate) fn upgrade() -> Upgrade {
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let (request, _) = parse(request, HeadLimits::default()).unwrap().unwrap();
+    negotiate(&request, &Origins::any(), None).expect("a handshake")
+}
 
 /// The daemon's cores with their subscribers, all turned by one thread.
 struct World {
@@ -55,16 +64,11 @@ impl World {
     }
 
     fn join(&mut self, number: u32) {
-        let request = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
-            Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        let (request, _) = parse(request, HeadLimits::default()).unwrap().unwrap();
-        let upgrade = negotiate(&request, &Origins::any(), None).expect("a handshake");
         let name = &self.names[number as usize % self.names.len()];
         let core = number as usize % self.reactors.len();
         let arrival = Arrival {
             peer: ([127, 0, 0, 1], 1).into(),
-            upgrade,
+            upgrade: upgrade(),
             topic: self.hub.topic(name).expect("room for it"),
             rest: Vec::new(),
         };

@@ -13,6 +13,7 @@ mod fanout;
 mod frame;
 mod handshake;
 mod log;
+mod many;
 mod mask;
 mod null_ring;
 mod reader;
@@ -36,6 +37,7 @@ fn main() {
     handshake::bench(&mut criterion);
     log::bench(&mut criterion);
     fanout::bench(&mut criterion);
+    many::bench(&mut criterion);
     deflate::bench(&mut criterion);
     criterion.final_summary();
     summary::print(began);
