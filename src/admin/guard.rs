@@ -160,6 +160,7 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::http::hosts::samples::{FOREIGN, LOCAL};
     use axum::response::IntoResponse;
 
     const ALL: Roles = Roles {
@@ -233,28 +234,10 @@ mod tests {
     fn a_rebound_name_is_refused_where_no_token_protects() {
         let host = |guard: &Guard, host: &str| status(guard, "/topics", &[("host", host)]);
         let plain = guard(None, "127.0.0.1:1", ALL);
-        for local in [
-            "127.0.0.1:8001",
-            "127.0.0.1",
-            "[::1]:8001",
-            "[::1]",
-            "localhost:8001",
-            "LocalHost",
-            "fanfare.localhost:1",
-        ] {
+        for local in LOCAL {
             assert_eq!(host(&plain, local), 200, "{local}");
         }
-        for foreign in [
-            "evil.example:8001",
-            "evil.example",
-            "localhost.evil.example",
-            "127.0.0.1.evil.example",
-            "",
-            ":8001",
-            "[evil]:1",
-            "[127.0.0.1]:1",
-            "::1",
-        ] {
+        for foreign in FOREIGN {
             assert_eq!(host(&plain, foreign), 403, "{foreign}");
         }
         assert_eq!(status(&plain, "/topics", &[]), 200);

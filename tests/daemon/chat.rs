@@ -113,13 +113,17 @@ fn whoever_vanishes_or_closes_logs_out_once_wherever_the_others_are() {
 #[test]
 fn a_line_end_behind_quit_does_not_matter_and_other_words_do() {
     let daemon = Daemon::start(&[]);
-    for (word, quits) in [
+    for (place, (word, quits)) in [
         ("quit\n", true),
         ("quit\r\n", true),
         ("Quit", false),
         (" quit", false),
-    ] {
-        let (mut client, address) = join(&daemon, "/q");
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // In a room of its own, where it does not hear the one before it go.
+        let (mut client, address) = join(&daemon, &format!("/q{place}"));
         client.send(Message::text(word)).unwrap();
         let line = hear(&mut client);
         if quits {

@@ -119,44 +119,47 @@ fn compression_goes_on_with_its_window() {
     assert!(bytes.len() < long.len() / 4);
 }
 
-#[test]
-fn under_load_nothing_is_lost_nor_heard_twice() {
-    const EACH: u32 = 30_000;
-    let mut daemon = Daemon::start(&[]);
+/// Two publish `each` messages, forty hear them all, once and in order; in the middle of
+/// it, by the reckoning of one more, `event` happens three times.
+fn under_load(daemon: &mut Daemon, each: u32, mut event: impl FnMut(&mut Daemon, usize)) {
     let mut publishers = [daemon.connect("/load"), daemon.connect("/load")];
     let mut ears: Vec<Client> = (0..40).map(|_| daemon.connect("/load")).collect();
     let mut gauge = daemon.connect("/load");
     thread::scope(|scope| {
         for (name, publisher) in ["a", "b"].into_iter().zip(&mut publishers) {
             scope.spawn(move || {
-                for n in 0..EACH {
+                for n in 0..each {
                     let text = format!("{name} {n}");
                     publisher.send(Message::text(text)).unwrap();
                 }
             });
         }
-        let hear_all = |ear: &mut Client| {
-            let mut next = [0; 2];
-            while next != [EACH; 2] {
-                let text = hear(ear);
-                let (name, n) = text.split_once(' ').unwrap();
-                let next = &mut next[usize::from(name == "b")];
-                assert_eq!(n.parse(), Ok(*next));
-                *next += 1;
-            }
-        };
         for ear in &mut ears {
-            scope.spawn(move || hear_all(ear));
+            scope.spawn(move || {
+                let mut next = [0; 2];
+                while next != [each; 2] {
+                    let text = hear(ear);
+                    let (name, n) = text.split_once(' ').unwrap();
+                    let next = &mut next[usize::from(name == "b")];
+                    assert_eq!(n.parse(), Ok(*next));
+                    *next += 1;
+                }
+            });
         }
-        // In the middle of it, by the reckoning of one more.
         for time in 1..=3 {
-            for _ in 0..2000 {
+            for _ in 0..each / 15 {
                 hear(&mut gauge);
             }
-            daemon.hand_over(time);
+            event(daemon, time);
         }
         drop(gauge);
     });
+}
+
+#[test]
+fn under_load_nothing_is_lost_nor_heard_twice() {
+    let mut daemon = Daemon::start(&[]);
+    under_load(&mut daemon, 30_000, |daemon, time| daemon.hand_over(time));
 }
 
 #[test]
@@ -292,48 +295,18 @@ fn a_release_behind_a_link_is_looked_up_anew_each_time() {
 
 #[test]
 fn a_successor_that_fails_late_leaves_every_message_to_its_predecessor() {
-    const EACH: u32 = 20_000;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fanfare");
-    let daemon = Daemon::start_as(program(folder.path()));
-    let mut publishers = [daemon.connect("/load"), daemon.connect("/load")];
-    let mut ears: Vec<Client> = (0..40).map(|_| daemon.connect("/load")).collect();
+    let mut daemon = Daemon::start_as(program(folder.path()));
     // It has too few files for all that it is sent.
     let real = env!("CARGO_BIN_EXE_fanfare");
     replace(
         &path,
         &format!("#!/bin/sh\nulimit -n 30\nexec {real} \"$@\"\n"),
     );
-    let mut gauge = daemon.connect("/load");
-    thread::scope(|scope| {
-        for (name, publisher) in ["a", "b"].into_iter().zip(&mut publishers) {
-            scope.spawn(move || {
-                for n in 0..EACH {
-                    let text = format!("{name} {n}");
-                    publisher.send(Message::text(text)).unwrap();
-                }
-            });
-        }
-        for ear in &mut ears {
-            scope.spawn(move || {
-                let mut next = [0; 2];
-                while next != [EACH; 2] {
-                    let text = hear(ear);
-                    let (name, n) = text.split_once(' ').unwrap();
-                    let next = &mut next[usize::from(name == "b")];
-                    assert_eq!(n.parse(), Ok(*next));
-                    *next += 1;
-                }
-            });
-        }
-        for time in 1..=3 {
-            for _ in 0..1000 {
-                hear(&mut gauge);
-            }
-            daemon.signal(Signal::SIGUSR2);
-            daemon.await_log("handover failed, going on as before", time);
-        }
-        drop(gauge);
+    under_load(&mut daemon, 20_000, |daemon, time| {
+        daemon.signal(Signal::SIGUSR2);
+        daemon.await_log("handover failed, going on as before", time);
     });
     // Nor has it taken away what it was only lent.
     let (status, _) = daemon.ask("GET /healthz");

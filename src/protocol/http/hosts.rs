@@ -117,15 +117,11 @@ fn parse_rule(entry: &str) -> Result<Rule, HostError> {
     })
 }
 
+/// Names to try what asks [`is_local_name`] with.
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hosts(list: &[&str]) -> Hosts {
-        Hosts::from_list(list).unwrap()
-    }
-
-    const LOCAL: [&str; 7] = [
+pub(crate) mod samples {
+    /// Nobody can point them elsewhere.
+    pub(crate) const LOCAL: [&str; 7] = [
         "127.0.0.1:8001",
         "127.0.0.1",
         "[::1]:8001",
@@ -134,7 +130,7 @@ mod tests {
         "LocalHost",
         "fanfare.localhost:1",
     ];
-    const FOREIGN: [&str; 12] = [
+    pub(crate) const FOREIGN: [&str; 12] = [
         "evil.example:8001",
         "evil.example",
         "localhost.evil.example",
@@ -148,6 +144,16 @@ mod tests {
         "::1",
         "evil.example, localhost",
     ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples::{FOREIGN, LOCAL};
+    use super::*;
+
+    fn hosts(list: &[&str]) -> Hosts {
+        Hosts::from_list(list).unwrap()
+    }
 
     #[test]
     fn nobody_can_point_a_local_name_elsewhere() {
