@@ -15,6 +15,7 @@ mod lane;
 mod outbound;
 mod pausing;
 mod pinning;
+mod publishing;
 mod reaching;
 mod reactor;
 mod refusing;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use super::arena;
 use super::budget::Budget;
 use super::retention::Bounds;
-use super::segment::{Base, Entry, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SLOT_BYTES};
-use super::segment::{Segment, WriterLock};
+use super::segment::{Entry, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Segment};
 use super::sequencer::Sequencer;
+use super::side::WriterLock;
+use super::slots::{Base, SLOT_BYTES, Slot};
 use super::topic::{Start, Topic};
 use super::view::Interest;
 use crate::protocol::encoding::{Encoding, Format, Message};
@@ -148,7 +149,7 @@ impl Reach {
             epoch: topic.epoch(),
             offset,
             time_ms: slots.time_of(number),
-            text: slot.flags & super::segment::Slot::TEXT != 0,
+            text: slot.flags & Slot::TEXT != 0,
             payload,
             extras: slots.extras(number),
         };

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::arena;
 use super::budget::Budget;
 use super::retention::{AppendError, Bounds, Lack, Retention};
-use super::segment::{Entry, SEGMENT_BYTES_MIN, SLOT_BYTES, Segment};
+use super::segment::{Entry, SEGMENT_BYTES_MIN, Segment};
+use super::slots::SLOT_BYTES;
 use super::view::View;
 use crate::protocol::encoding::{
     EXTRAS_BYTES_MAX, Encoding, Extras, Format, HEADER_BYTES_MAX, Message,

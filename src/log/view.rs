@@ -7,7 +7,9 @@ use std::sync::{Arc, Weak};
 use super::arena::Piece;
 use super::budget::Budget;
 use super::interest::Listener;
-use super::segment::{Base, Entry, Segment, WriterLock};
+use super::segment::{Entry, Segment};
+use super::side::WriterLock;
+use super::slots::Base;
 use crate::protocol::encoding::Format;
 
 /// Each core's interest in a view. Who holds it keeps the view.

@@ -1,5 +1,7 @@
 //! The real ring.
 
+mod requests;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
@@ -12,9 +14,9 @@ use bytes::Bytes;
 use io_uring::types::{CancelBuilder, Fixed, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 
-use super::buffers::{Buffers, GROUP};
+use super::buffers::Buffers;
 use super::entering::{Handed, Refusals, hand_over};
-use super::entry::{SEND_FLAGS, result};
+use super::entry::result;
 use super::patience::patiently;
 use super::renewal::Renewal;
 use super::token::{Kind, pack, unpack};
@@ -132,94 +134,6 @@ impl Uring {
             Ok(()) => true,
         };
         matches!(handed_over, Ok(Handed::Over)) && ended
-    }
-
-    /// By token, which the kernel looks up; by file it would search all.
-    fn cancel(&mut self, kind: Kind, slot: u32, by: usize) {
-        let entry = opcode::AsyncCancel::new(pack(kind, 0, slot))
-            .build()
-            .user_data(pack(Kind::Cancel, by, slot));
-        self.push(&entry);
-    }
-
-    /// Asks for what may take long to be answered.
-    #[inline]
-    fn wait_for(&mut self, kind: Kind, slot: u32) {
-        if let Some(renewal) = &mut self.renewal {
-            renewal.asked(kind, slot);
-        }
-        let entry = match kind {
-            Kind::Writable => opcode::PollAdd::new(Fixed(slot), libc::POLLOUT as u32).build(),
-            _ => opcode::RecvMulti::new(Fixed(slot), GROUP).build(),
-        };
-        self.push(&entry.user_data(pack(kind, 0, slot)));
-    }
-
-    /// Calls that off, for whoever has asked for it.
-    fn call_off(&mut self, kind: Kind, slot: u32) {
-        if let Some(renewal) = &mut self.renewal {
-            renewal.called_off(kind, slot);
-        }
-        self.cancel(kind, slot, BY_THE_CALLER);
-    }
-
-    #[inline]
-    fn push(&mut self, entry: &squeue::Entry) {
-        if !self.waiting.is_empty() || !self.place(entry) {
-            self.push_later(entry);
-        }
-    }
-
-    /// Puts a request into the queue, if it has room.
-    #[inline]
-    fn place(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: what an entry points to is kept by `sends`, `zero_copy` or
-        // `buffers` until its completion is seen, or for good where the ring
-        // is dropped before (see the destructor); `NOWHERE` is static.
-        unsafe { self.ring.submission().push(entry) }.is_ok()
-    }
-
-    /// The queue is full. An error is left to `enter`, which meets it again.
-    #[cold]
-    fn push_later(&mut self, entry: &squeue::Entry) {
-        let handed_over = self.waiting.is_empty()
-            && matches!(
-                hand_over(&mut self.ring, EnterFlags::empty()),
-                Ok(Handed::Over)
-            );
-        if !handed_over || !self.place(entry) {
-            self.waiting.push_back(entry.clone());
-        }
-    }
-
-    fn send_copied(&mut self, send: Send) {
-        let Send {
-            slot,
-            bytes,
-            from,
-            len,
-        } = send;
-        let run = &bytes[from as usize..(from + len) as usize];
-        let entry = opcode::Send::new(Fixed(slot), run.as_ptr(), len)
-            .flags(SEND_FLAGS)
-            .build()
-            .user_data(pack(Kind::Send, 0, slot));
-        let before = self.sends[slot as usize].replace(bytes);
-        assert!(before.is_none(), "one send at a time");
-        self.push(&entry);
-    }
-
-    /// Sends without a copy, if that can be tried.
-    fn send_uncopied(&mut self, send: Send) {
-        let zero_copy = self.zero_copy.as_mut();
-        let zero_copy = zero_copy.filter(|_| !self.copies[send.slot as usize]);
-        let Some(zero_copy) = zero_copy else {
-            return self.send_copied(send);
-        };
-        match zero_copy.borrow(send) {
-            Ok(loan) => self.push(&loan),
-            Err(send) => self.send_copied(send),
-        }
     }
 
     /// Hands over what is queued on the main ring, and what had no room there.

@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::super::budget::Budget;
-use super::super::segment::Base;
+use super::super::slots::Base;
 use super::*;
 
 #[test]

@@ -1,8 +1,7 @@
-//! The simulated kernel: sockets as bounded queues of bytes, and what each core
-//! has asked of its ring and not been told yet.
+//! The simulated kernel: what it makes of all that cores ask of their rings, for the
+//! sockets (`socket`) of which each core has some (`side`).
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use fanfare::ring::{Completion, Errno, Event, Mode};
 use fastrand::Rng;
+
+use crate::side::{Held, Pending, Request, Side, Slot};
+use crate::socket::Socket;
 
 /// How hard the kernel makes it, most in 256ths.
 #[derive(Debug, Clone)]
@@ -41,131 +43,6 @@ pub struct Faults {
 /// True `n` times in 256.
 pub(crate) fn chance(rng: &mut Rng, n: u8) -> bool {
     n > 0 && rng.u8(..) < n
-}
-
-/// One TCP connection.
-#[derive(Debug, Default)]
-pub struct Socket {
-    /// From the client, not yet received.
-    pub inbound: VecDeque<u8>,
-    pub inbound_max: usize,
-    /// To the client, not yet read by it.
-    pub outbound: VecDeque<u8>,
-    pub outbound_max: usize,
-    /// The client will send no more.
-    pub client_fin: bool,
-    /// The server will send no more.
-    pub server_fin: bool,
-    /// The server has let go of it.
-    pub server_closed: bool,
-    /// Dead for both sides.
-    pub reset: bool,
-    /// Chance killed it, neither side did.
-    pub died: bool,
-    /// Bytes that the server has received, sent, and the client has read.
-    pub delivered: u64,
-    pub accepted: u64,
-    pub taken: u64,
-    /// When bytes were last delivered.
-    pub delivered_ms: u64,
-    /// How many bytes had been delivered, and when, each time some were.
-    pub deliveries: Vec<(u64, u64)>,
-    /// The longest time between two deliveries.
-    pub silent_ms_max: u64,
-    /// When bytes were last accepted from the server, and the longest time
-    /// between that happening twice.
-    pub accepted_ms: u64,
-    pub stalled_ms_max: u64,
-    /// Where in what the client sends its pings end; the second is what the
-    /// server had sent or was sending when it received that byte.
-    pub marks: VecDeque<(u64, Option<u64>)>,
-    /// Where its server side is.
-    place: Option<(usize, u32)>,
-}
-
-impl Socket {
-    pub fn readable(&self) -> bool {
-        !self.inbound.is_empty() || self.client_fin || self.reset
-    }
-
-    /// The server closes its last descriptor.
-    fn let_go(&mut self) {
-        // Closing with unread bytes resets (RFC 9293 section 3.10.7.1).
-        self.reset |= !self.inbound.is_empty();
-        (self.server_fin, self.server_closed) = (true, true);
-        self.place = None;
-    }
-
-    fn writable(&self) -> bool {
-        self.reset || self.server_fin || self.outbound.len() < self.outbound_max
-    }
-}
-
-/// What a core has asked for.
-pub(crate) enum Request {
-    Receive,
-    Send {
-        bytes: Rc<Bytes>,
-        from: u32,
-        len: u32,
-        mode: Mode,
-    },
-    Poll,
-    Shutdown(Shutdown),
-    Reset,
-    CancelReceive,
-    CancelPoll,
-    Close,
-}
-
-/// What has been asked of one slot and is not answered.
-#[derive(Default)]
-pub(crate) struct Slot {
-    pub(crate) socket: Option<usize>,
-    pub(crate) receiving: bool,
-    pub(crate) polling: bool,
-    /// Bytes of the send under way that may still be accepted.
-    pub(crate) sending: Option<u32>,
-    shutting: u32,
-    pub(crate) shut_write: bool,
-    pub(crate) shut_both: bool,
-    closing: bool,
-}
-
-/// Done or decided, and not yet told.
-enum Pending {
-    Sent {
-        result: Result<u32, Errno>,
-        held: Option<Held>,
-    },
-    Shutdown(Shutdown),
-    Reset,
-    Close,
-}
-
-/// Bytes of a zero-copy send.
-struct Held {
-    slot: u32,
-    socket: usize,
-    /// The socket's `accepted` behind them.
-    end: u64,
-    bytes: Rc<Bytes>,
-    from: u32,
-    len: u32,
-    sum: u64,
-    copied: bool,
-}
-
-/// One core's side of the kernel.
-#[derive(Default)]
-pub(crate) struct Side {
-    pub(crate) slots: Vec<Slot>,
-    pending: Vec<(u32, Pending)>,
-    pub(crate) ready: Vec<Completion>,
-    held: Vec<Held>,
-    pub(crate) muted: bool,
-    /// The core has been woken.
-    pub(crate) signal: bool,
 }
 
 /// All sockets and all cores' rings.
@@ -453,8 +330,7 @@ impl Kernel {
                 continue;
             }
             let held = side.held.remove(at);
-            let piece = &held.bytes[held.from as usize..(held.from + held.len) as usize];
-            assert_eq!(sum(piece), held.sum, "bytes under way have changed");
+            assert_eq!(sum(held.run()), held.sum, "bytes under way have changed");
             side.ready.push(Completion {
                 slot: held.slot,
                 event: Event::Released {
@@ -573,44 +449,6 @@ impl Kernel {
         );
         let texts: String = texts.collect();
         format!("{pending} pending, {held} held{texts}")
-    }
-
-    /// Checks what a core may ask of a slot.
-    pub(crate) fn check(&mut self, core: usize, slot: u32, request: &Request) {
-        let record = &mut self.sides[core].slots[slot as usize];
-        assert!(record.socket.is_some(), "slot {slot} is empty");
-        assert!(!record.closing, "slot {slot} is being closed");
-        match request {
-            Request::Receive => assert!(!record.receiving, "a receive is armed already"),
-            Request::Send {
-                bytes, from, len, ..
-            } => {
-                assert!(
-                    record.sending.is_none(),
-                    "one send at a time for slot {slot}"
-                );
-                assert!(!record.polling, "a send while readiness is awaited");
-                assert!(!record.shut_write, "a send behind the end of sending");
-                assert!(*len > 0, "an empty send");
-                assert!(u64::from(*from) + u64::from(*len) <= bytes.len() as u64);
-                record.sending = Some(*len);
-            }
-            Request::Reset => {
-                assert!(!record.shut_both, "it is shut already");
-                (record.shut_write, record.shut_both) = (true, true);
-            }
-            Request::CancelReceive | Request::CancelPoll => {}
-            Request::Poll => assert!(!record.polling, "readiness is awaited already"),
-            Request::Shutdown(how) => {
-                record.shut_write = true;
-                assert!(!record.shut_both, "it is shut already");
-                record.shut_both |= *how == Shutdown::Both;
-            }
-            Request::Close => {
-                let busy = record.receiving || record.polling || record.sending.is_some();
-                assert!(!busy && record.shutting == 0, "a close while it is in use");
-            }
-        }
     }
 }
 

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use fanfare::ring::{Completion, Errno, Event, Mode, Ring};
 
-use crate::kernel::{Request, SharedKernel, chance};
+use crate::kernel::{SharedKernel, chance};
+use crate::side::Request;
 
 /// A simulated socket in the place of a descriptor.
 pub struct Handle(pub usize);
@@ -58,7 +59,9 @@ impl FakeRing {
     }
 
     fn push(&mut self, slot: u32, request: Request) {
-        self.kernel.borrow_mut().check(self.core, slot, &request);
+        let mut kernel = self.kernel.borrow_mut();
+        kernel.side(self.core).slots[slot as usize].check(slot, &request);
+        drop(kernel);
         if self.queue.len() == self.requests_max {
             self.hand_over();
         }

@@ -173,3 +173,24 @@ fn read_tag(payload: &[u8]) -> Option<(u32, u32)> {
     let (id, n) = tag.strip_prefix('m')?.split_once('.')?;
     Some((id.parse().ok()?, n.parse().ok()?))
 }
+
+/// What a chat shows of a text that is none of its lines.
+pub(crate) fn marked(payload: &[u8]) -> String {
+    format!(
+        "[raw] {}",
+        as_shown(std::str::from_utf8(payload).expect("it is text"))
+    )
+}
+
+/// What a chat shows of a text, sign by sign. The clients say no signs beyond these.
+pub(crate) fn as_shown(text: &str) -> String {
+    let mut shown = String::new();
+    for sign in text.trim_end_matches(['\r', '\n']).chars() {
+        shown.push(match u32::from(sign) {
+            9..=13 => ' ',
+            0..=31 | 127 => '?',
+            _ => sign,
+        });
+    }
+    shown
+}

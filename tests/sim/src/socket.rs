@@ -1,0 +1,61 @@
+//! A simulated TCP connection: two bounded queues of bytes, and what has happened to it.
+
+use std::collections::VecDeque;
+
+/// One TCP connection.
+#[derive(Debug, Default)]
+pub struct Socket {
+    /// From the client, not yet received.
+    pub inbound: VecDeque<u8>,
+    pub inbound_max: usize,
+    /// To the client, not yet read by it.
+    pub outbound: VecDeque<u8>,
+    pub outbound_max: usize,
+    /// The client will send no more.
+    pub client_fin: bool,
+    /// The server will send no more.
+    pub server_fin: bool,
+    /// The server has let go of it.
+    pub server_closed: bool,
+    /// Dead for both sides.
+    pub reset: bool,
+    /// Chance killed it, neither side did.
+    pub died: bool,
+    /// Bytes that the server has received, sent, and the client has read.
+    pub delivered: u64,
+    pub accepted: u64,
+    pub taken: u64,
+    /// When bytes were last delivered.
+    pub delivered_ms: u64,
+    /// How many bytes had been delivered, and when, each time some were.
+    pub deliveries: Vec<(u64, u64)>,
+    /// The longest time between two deliveries.
+    pub silent_ms_max: u64,
+    /// When bytes were last accepted from the server, and the longest time
+    /// between that happening twice.
+    pub accepted_ms: u64,
+    pub stalled_ms_max: u64,
+    /// Where in what the client sends its pings end; the second is what the
+    /// server had sent or was sending when it received that byte.
+    pub marks: VecDeque<(u64, Option<u64>)>,
+    /// Where its server side is.
+    pub(crate) place: Option<(usize, u32)>,
+}
+
+impl Socket {
+    pub fn readable(&self) -> bool {
+        !self.inbound.is_empty() || self.client_fin || self.reset
+    }
+
+    /// The server closes its last descriptor.
+    pub(crate) fn let_go(&mut self) {
+        // Closing with unread bytes resets (RFC 9293 section 3.10.7.1).
+        self.reset |= !self.inbound.is_empty();
+        (self.server_fin, self.server_closed) = (true, true);
+        self.place = None;
+    }
+
+    pub(crate) fn writable(&self) -> bool {
+        self.reset || self.server_fin || self.outbound.len() < self.outbound_max
+    }
+}
