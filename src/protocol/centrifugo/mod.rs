@@ -1,0 +1,61 @@
+//! The codec of Centrifugo's client protocol, in both of its codings: the bytes of
+//! a message become commands ([`decode`]), replies and pushes become bytes.
+//!
+//! It says what is written, never whether it may be: it knows no connection, no
+//! rights and no order. How payloads look to whom stands in `payload`.
+//!
+//! Messages and field numbers are those of `definitions/client.proto` of
+//! centrifugal/protocol. What belongs to subscriptions to maps and shared polls, to
+//! deltas, filters and compression by dictionary is neither kept nor written.
+
+mod json;
+mod json_in;
+mod json_out;
+mod payload;
+mod protobuf_in;
+mod protobuf_out;
+mod push;
+mod reply;
+mod request;
+mod sink;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use push::{publication, publication_bound, write_publication};
+pub use reply::{ClientInfo, ConnectResult, Error, Publication, Push, Reply, SubscribeResult};
+pub use request::{BadRequest, COMMANDS_MAX, Coding, Command, Connect, Data, Request, Subscribe};
+pub use view::{decode_info, encode_info};
+
+/// Reads the commands of one WebSocket message, in order. There is one at least;
+/// if one cannot be read, none counts, and the connection is closed with 3501.
+pub fn decode(coding: Coding, message: &[u8]) -> Result<Vec<Request>, BadRequest> {
+    match coding {
+        Coding::Json => json_in::decode(message),
+        Coding::Protobuf => protobuf_in::decode(message),
+    }
+}
+
+/// Appends the reply to the command with that id.
+pub fn write_reply(coding: Coding, id: u32, reply: &Reply<'_>, out: &mut Vec<u8>) {
+    match coding {
+        Coding::Json => json_out::reply(out, id, reply),
+        Coding::Protobuf => protobuf_out::reply(out, id, reply),
+    }
+}
+
+/// Appends a push.
+pub fn write_push(coding: Coding, push: &Push<'_>, out: &mut Vec<u8>) {
+    match coding {
+        Coding::Json => json_out::push(out, push),
+        Coding::Protobuf => protobuf_out::push(out, push),
+    }
+}
+
+/// What the server sends to hear whether a client is there.
+pub const fn ping(coding: Coding) -> &'static [u8] {
+    match coding {
+        Coding::Json => b"{}",
+        Coding::Protobuf => b"\0",
+    }
+}
