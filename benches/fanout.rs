@@ -69,7 +69,7 @@ impl World {
         let arrival = Arrival {
             peer: ([127, 0, 0, 1], 1).into(),
             upgrade: upgrade(),
-            topic: self.hub.topic(name).expect("room for it"),
+            topic: Some(self.hub.topic(name).expect("room for it")),
             rest: Vec::new(),
         };
         let socket = File::open("/dev/null").expect("it is there");

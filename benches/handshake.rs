@@ -39,7 +39,7 @@ fn fanfare(request: &[u8], origins: &Origins) -> Vec<u8> {
     };
     let (request, _) = parse(request, HeadLimits::default()).unwrap().unwrap();
     let upgrade = negotiate(&request, origins, Some(policy)).unwrap();
-    answer(&upgrade, 0x1234_5678_9abc_def0, 17)
+    answer(&upgrade, Some((0x1234_5678_9abc_def0, 17)))
 }
 
 fn sockudo(request: &[u8]) -> bytes::Bytes {

@@ -71,7 +71,7 @@ impl World {
             let arrival = Arrival {
                 peer,
                 upgrade: upgrade(),
-                topic: self.topic(0),
+                topic: Some(self.topic(0)),
                 rest: Vec::new(),
             };
             assert!(self.reactor.adopt(&server, arrival).is_ok());

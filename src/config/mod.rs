@@ -39,7 +39,7 @@ pub use load::{
 pub use memory::{Memory, memory};
 pub use place::{Place, Roles};
 pub use reload::{Changes, Reload};
-pub use value::{Deflate, LagPolicy, LogFormat, ProxyHeader, Zerocopy};
+pub use value::{Deflate, LagPolicy, LogFormat, ProxyHeader, Switch, Zerocopy};
 
 use kind::Kind::*;
 use value::{Given, Value};
@@ -218,6 +218,12 @@ settings! {
         retry_after_s: u64 = "2", Seconds(1, 3600), Reload,
             "Seconds in the Retry-After header of a 503 answer";
     }
+    "Protocols" {
+        centrifugo: Switch = "on", Choice(&["on", "off"]), Reload,
+            "Centrifugo's client protocol on /connection/websocket";
+        topics_per_connection_max: usize = "128", Count(1, 1_000_000), Reload,
+            "Topics that one connection may follow, where its protocol knows more than one";
+    }
     "Messages" {
         message_bytes_max: usize = "1MiB", Bytes(1, 64 * MIB), Reload,
             "Size of one message; beyond it the connection is closed with 1009";
@@ -261,6 +267,11 @@ settings! {
 }
 
 impl Settings {
+    /// The longest silence before a ping: nobody is idle who was not asked in time.
+    pub fn ping_ms(&self) -> u64 {
+        self.ping_interval_ms.min(self.idle_ms_max / 2).max(1)
+    }
+
     /// The addresses beside the public ones, and what each is for.
     pub fn back_places(&self) -> Vec<(Place, Roles)> {
         let mut places: Vec<(Place, Roles)> = Vec::new();

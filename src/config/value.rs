@@ -177,6 +177,8 @@ choices! {
     Zerocopy { "auto" => Auto, "always" => Always, "never" => Never }
     /// What happens to a subscriber further behind than `lag_bytes_max`.
     LagPolicy { "close" => Close, "skip" => Skip }
+    /// Whether something is done.
+    Switch { "on" => On, "off" => Off }
     /// Whether permessage-deflate is spoken, and how.
     Deflate { "on" => On, "takeover" => Takeover, "off" => Off }
     /// How a trusted proxy tells a client's address.

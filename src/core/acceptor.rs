@@ -18,7 +18,7 @@ use super::arriving;
 use super::asking::Asks;
 use super::complaints;
 use super::reactor::{Arrival, Reactor};
-use crate::config::{Deflate, ProxyHeader};
+use crate::config::{Deflate, ProxyHeader, Switch};
 use crate::hub::metrics::Metrics;
 use crate::hub::{Hub, Mailbox};
 use crate::page;
@@ -224,10 +224,10 @@ impl Acceptor {
         if self.hub.is_stopping() {
             return Err(Reject::Draining);
         }
-        let topic = self.hub.topic(&upgrade.topic);
+        let topic = upgrade.topic.as_ref().map(|name| self.hub.topic(name));
         let arrival = Arrival {
             peer,
-            topic: topic.map_err(|_| Reject::TopicsMax)?,
+            topic: topic.transpose().map_err(|_| Reject::TopicsMax)?,
             upgrade,
             rest,
         };
@@ -312,6 +312,7 @@ impl Acceptor {
             hosts: self.hub.hosts(),
             via: guest.via,
             is_named: guest.named,
+            centrifugo: self.hub.settings().centrifugo == Switch::On,
             deflate,
             documents: page_at,
         };

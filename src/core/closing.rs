@@ -61,7 +61,8 @@ impl State {
             return self.shut_down(slot);
         }
         if open {
-            self.drain(slot, reason, reason.code(), how, PARTING_MS_MAX);
+            let code = self.conns.at(slot).dialect.code(reason);
+            self.drain(slot, reason, code, how, PARTING_MS_MAX);
         }
     }
 
@@ -171,6 +172,7 @@ impl State {
             self.hub.uncompressed().note(peer.ip(), self.now_ms);
         }
         self.say_left(slot);
+        self.end_session(slot);
     }
 
     /// Bytes have come from a peer that is being closed. Over a slow line the rest
@@ -248,7 +250,8 @@ impl State {
         for slot in everyone.into_iter().take(share) {
             // Nobody is told that one has left: the room itself is closing.
             self.conns.at(slot).flags.clear(Flags::PRESENT);
-            let (reason, code) = (CloseReason::Drain, CloseReason::Drain.code());
+            let reason = CloseReason::Drain;
+            let code = self.conns.at(slot).dialect.code(reason);
             self.drain(slot, reason, code, How::Owed, patience_ms);
         }
     }

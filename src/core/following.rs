@@ -21,7 +21,6 @@ impl<R: Ring> Reactor<R> {
     /// offset on. Returns the offset of the first message that it gets; `None` if
     /// it follows the topic already.
     pub fn subscribe(&mut self, slot: u32, topic: Arc<Topic>, since: Option<u64>) -> Option<u64> {
-        let since = since.map_or(Since::Now, Since::Offset);
         self.state.subscribe(slot, topic, since)
     }
 
@@ -38,7 +37,14 @@ impl State {
         self.take_part(slot, SubId::first(slot), topic, since)
     }
 
-    fn subscribe(&mut self, slot: u32, topic: Arc<Topic>, since: Since) -> Option<u64> {
+    /// See [`Reactor::subscribe`].
+    pub(super) fn subscribe(
+        &mut self,
+        slot: u32,
+        topic: Arc<Topic>,
+        since: Option<u64>,
+    ) -> Option<u64> {
+        let since = since.map_or(Since::Now, Since::Offset);
         if self.find(slot, &topic).is_some() {
             return None;
         }
@@ -60,7 +66,8 @@ impl State {
         Some(offset)
     }
 
-    fn unsubscribe(&mut self, slot: u32, topic: &Arc<Topic>) -> bool {
+    /// See [`Reactor::unsubscribe`].
+    pub(super) fn unsubscribe(&mut self, slot: u32, topic: &Arc<Topic>) -> bool {
         let Some(id) = self.find(slot, topic) else {
             return false;
         };
@@ -187,6 +194,10 @@ impl State {
                 self.mark(owner);
             }
         }
+    }
+
+    pub(super) fn follows(&self, slot: u32, topic: &Arc<Topic>) -> bool {
+        self.find(slot, topic).is_some()
     }
 
     /// A connection's subscription to a topic. One that only waits for the end of

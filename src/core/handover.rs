@@ -17,6 +17,7 @@ use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
 use crate::log::Topic;
 use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::centrifugo::Session;
 use crate::protocol::encoding::Format;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::deflate::Inflater;
@@ -53,6 +54,8 @@ pub struct SavedConn {
     reader: SavedReader,
     /// The client's window, if it keeps one.
     window: Option<Vec<u8>>,
+    /// What is known of its client, where its dialect has sessions.
+    session: Option<Session>,
 }
 
 /// One subscription, written down.
@@ -120,6 +123,7 @@ impl SavedConn {
             unread: vec![24],
             reader: Reader::new().save(),
             window: Some(vec![25]),
+            session: Some(Session::new(26)),
         }
     }
 }
@@ -269,6 +273,7 @@ impl State {
             unread: pause.map_or_else(Vec::new, |pause| pause.unread.clone()),
             reader: conn.reader.save(),
             window: extra.and_then(|extra| Some(extra.inflater.as_ref()?.window().to_vec())),
+            session: self.talks.get(&slot).map(|talk| talk.session.clone()),
         }
     }
 
@@ -297,6 +302,12 @@ impl State {
         topics: Vec<Option<Arc<Topic>>>,
     ) -> Result<u32, String> {
         let reader = Reader::restore(saved.reader).ok_or("its reader's state makes no sense")?;
+        let dialect = Dialect::from_number(saved.dialect).ok_or("a dialect is unknown")?;
+        if saved.session.is_some()
+            != (dialect.coding().is_some() && saved.drain.is_none() && !saved.closing)
+        {
+            return Err("its session does not go with its dialect".into());
+        }
         let drain = match saved.drain {
             None => None,
             Some((reason, code)) => Some(Drain {
@@ -347,7 +358,7 @@ impl State {
             unreleased: 0,
             peer: saved.peer.into(),
             phase,
-            dialect: Dialect::from_number(saved.dialect).ok_or("a dialect is unknown")?,
+            dialect,
             pings: saved.pings,
             window_bits: saved.window_bits,
             reader,
@@ -369,6 +380,9 @@ impl State {
         self.hub.admission().resume(saved.peer.ip());
         if paused {
             self.paused.push(slot);
+        }
+        if let Some(session) = saved.session {
+            self.resume_session(slot, session);
         }
         let mut ids = Vec::with_capacity(saved.subs.len());
         for (sub, topic) in saved.subs.into_iter().zip(topics) {

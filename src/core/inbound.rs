@@ -183,6 +183,7 @@ impl State {
         match dialect.handle_message(&context, message)? {
             Command::Publish(Incoming { text, payload }) => self.publish(slot, text, payload),
             Command::Say(line) => self.publish(slot, true, Payload::Whole(line.as_bytes())),
+            Command::Converse(message) => self.converse(slot, message.payload),
             Command::SayAndLeave(line) => {
                 self.conns.at(slot).flags.clear(Flags::PRESENT);
                 let end = self.say(slot, &line);

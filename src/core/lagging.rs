@@ -87,6 +87,7 @@ impl State {
             // nor of any behind it, and would be full for its publishers.
             return self.close(slot, reason, How::AtOnce);
         }
+        let topic = feed.topic.name().clone();
         let gap = Gap {
             epoch: feed.topic.epoch(),
             from: missed_from,
@@ -113,12 +114,9 @@ impl State {
             // It is behind what it does not want to hear.
             return self.leave(slot, id);
         }
-        if skips && conn.phase == Phase::Open {
-            conn.attend().lane.push_last(&dialect.gap(&gap));
+        if (skips || dialect.ends_at_gap()) && conn.phase == Phase::Open {
             self.sub_mut(id).cursor = end;
-            self.metrics().lag_skips.add(1);
-            self.metrics().lag_missed.add(gap.missed);
-            return;
+            return self.tell_gap(id, &topic, &gap);
         }
         self.close(slot, reason, How::NextBoundary);
         let conn = self.conns.at(slot);
@@ -131,6 +129,20 @@ impl State {
                 self.begin_closing(slot);
             }
         }
+    }
+
+    /// Tells a subscriber of a gap, and counts it. In some dialects its subscription ends
+    /// with that.
+    pub(super) fn tell_gap(&mut self, id: SubId, topic: &str, gap: &Gap) {
+        let slot = self.subs.owner(id);
+        let conn = self.conns.at(slot);
+        let dialect = conn.dialect;
+        conn.attend().lane.push_last(&dialect.gap(topic, gap));
+        if dialect.ends_at_gap() {
+            self.leave(slot, id);
+        }
+        self.metrics().lag_skips.add(1);
+        self.metrics().lag_missed.add(gap.missed);
     }
 
     /// Takes part in looking for the subscriber that keeps most memory, when

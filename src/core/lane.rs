@@ -65,6 +65,11 @@ impl Lane {
         self.own_bytes
     }
 
+    /// All bytes that have not been sent.
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.bytes().len()).sum()
+    }
+
     /// Adds bytes that may go at once.
     ///
     /// # Errors

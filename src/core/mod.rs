@@ -6,6 +6,7 @@ mod asking;
 mod closing;
 mod complaints;
 mod conn;
+mod conversing;
 mod feeds;
 mod following;
 mod handover;

@@ -121,6 +121,9 @@ impl<R: Ring> Reactor<R> {
             return;
         }
         if !conn.flags.any(Flags::ATTENTION) && conn.phase == Phase::Open {
+            if !conn.sub.is_seated() {
+                return;
+            }
             let cursor = conn.sub.cursor;
             let feed = feeds.at(conn.sub.feed);
             let end = feed.window.end();

@@ -115,11 +115,10 @@ impl State {
             }
             let conn = self.conns.at(slot);
             if conn.phase == Phase::Open && !self.frozen {
-                let feed = conn.sub.feed;
-                let topic = &self.feeds.at(feed).topic;
+                let topic = self.paced_topic(slot);
                 // Before the look, so that a core that catches up after it sees
                 // that somebody waits.
-                topic.waiting.wait();
+                topic.inspect(|topic| topic.waiting.wait());
                 if self.is_ahead(slot, 2) {
                     self.paused.push(slot);
                     continue;
@@ -188,12 +187,14 @@ impl State {
 
     /// A publisher is further ahead than one part in `parts` of what it may be.
     fn is_ahead(&mut self, slot: u32, parts: usize) -> bool {
-        let conn = self.conns.at(slot);
-        let topic = &self.feeds.at(conn.sub.feed).topic;
-        if topic.ahead_bytes() > (self.hub.settings().ahead_bytes_max / parts) as u64 {
+        let ahead = self
+            .paced_topic(slot)
+            .map_or(0, |topic| topic.ahead_bytes());
+        if ahead > (self.hub.settings().ahead_bytes_max / parts) as u64 {
             self.grant_patience(slot);
             return true;
         }
+        let conn = self.conns.at(slot);
         let own = conn.extra.as_ref().map_or(0, |extra| extra.own.len());
         own > OWN_MAX / parts
     }

@@ -5,7 +5,7 @@ use super::closing::How;
 use super::conn::{Flags, Unpublished};
 use super::reactor::State;
 use super::subs::SubId;
-use crate::log::{AppendError, Draft, Lack, Published};
+use crate::log::{AppendError, Draft, Lack, Published, Topic};
 use crate::mask;
 use crate::protocol::dialect::{Context, Dialect};
 use crate::protocol::encoding::Extras;
@@ -49,9 +49,8 @@ impl State {
         if let Some(lack) = message.lack {
             // As long as this fails, nothing is encoded.
             let bounds = self.hub.retention().bounds;
-            let reserved = self.seek_room(number, |state| {
-                state.feeds.at(number).topic.reserve(&lack, &bounds)
-            });
+            let topic = self.feeds.at(number).topic.clone();
+            let reserved = self.seek_room(&topic, |_| topic.reserve(&lack, &bounds));
             if reserved.is_err() {
                 return Ok(Some(lack));
             }
@@ -76,7 +75,8 @@ impl State {
     ) -> Result<Published, AppendError<Fault>> {
         let conn = self.conns.at(slot);
         let (number, extras) = (conn.sub.feed, conn.dialect.extras());
-        let published = self.seek_room(number, |state| state.append(number, text, payload, extras));
+        let topic = self.feeds.at(number).topic.clone();
+        let published = self.seek_room(&topic, |state| state.append(&topic, text, payload, extras));
         // What is pending comes with what its keeper has.
         if let Ok(Published::Committed(committed)) = &published {
             self.published_bytes += committed.raw.end - committed.raw.start;
@@ -85,11 +85,11 @@ impl State {
         published
     }
 
-    /// Does what needs room in a feed's topic. Where all logs are full, history makes
+    /// Does what needs room in a topic. Where all logs are full, history makes
     /// room; where nothing does, relief is asked for.
-    fn seek_room<T>(
+    pub(super) fn seek_room<T>(
         &mut self,
-        number: u32,
+        topic: &Topic,
         mut attempt: impl FnMut(&mut Self) -> Result<T, AppendError<Fault>>,
     ) -> Result<T, AppendError<Fault>> {
         let outcome = match attempt(self) {
@@ -98,8 +98,7 @@ impl State {
         };
         match &outcome {
             Err(AppendError::LogFull(_)) => {
-                let scope = self.feeds.at(number).topic.epoch();
-                self.hub.relief().ask(Some(scope), &self.hub);
+                self.hub.relief().ask(Some(topic.epoch()), &self.hub);
             }
             Err(AppendError::TotalFull(_)) => self.hub.relief().ask(None, &self.hub),
             _ => {}
@@ -107,14 +106,13 @@ impl State {
         outcome
     }
 
-    fn append(
+    pub(super) fn append(
         &mut self,
-        number: u32,
+        topic: &Topic,
         text: bool,
         payload: Payload<'_>,
         extras: Option<Extras<'_>>,
     ) -> Result<Published, AppendError<Fault>> {
-        let topic = &self.feeds.at(number).topic;
         let draft = |len| Draft {
             text,
             len,
@@ -138,7 +136,7 @@ impl State {
                 scratch.unmask(bytes, key);
                 let checked = check_text(text, scratch.plain());
                 let published = checked.map_err(AppendError::Payload).and_then(|()| {
-                    self.append(number, text, Payload::Whole(scratch.plain()), extras)
+                    self.append(topic, text, Payload::Whole(scratch.plain()), extras)
                 });
                 self.codec.give_back(scratch);
                 published
@@ -271,7 +269,7 @@ pub(super) fn check_text(text: bool, bytes: &[u8]) -> Result<(), Fault> {
     Ok(())
 }
 
-fn plain(payload: Payload<'_>) -> Vec<u8> {
+pub(super) fn plain(payload: Payload<'_>) -> Vec<u8> {
     match payload {
         Payload::Masked { bytes, key } => {
             let mut plain = bytes.to_vec();

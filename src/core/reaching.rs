@@ -95,7 +95,9 @@ impl State {
                 self.tell_missed(slot, id, raw.offset, offset);
             }
         }
-        self.make_ready(slot, id);
+        if self.look_at_sub(id).is_seated() {
+            self.make_ready(slot, id);
+        }
         self.mark(slot);
     }
 
@@ -103,8 +105,9 @@ impl State {
     /// to begin with, or closed.
     fn tell_missed(&mut self, slot: u32, id: SubId, from: u64, next: u64) {
         let feed = self.look_at_sub(id).feed;
+        let topic = self.feeds.look_at(feed).topic.clone();
         let gap = Gap {
-            epoch: self.feeds.look_at(feed).topic.epoch(),
+            epoch: topic.epoch(),
             from,
             to: next - 1,
             missed: next - from,
@@ -113,11 +116,9 @@ impl State {
         if conn.phase != Phase::Open {
             return;
         }
-        if self.hub.settings().lag_policy == LagPolicy::Skip {
-            let notice = conn.dialect.gap(&gap);
-            conn.attend().lane.push_last(&notice);
-            self.metrics().lag_skips.add(1);
-            self.metrics().lag_missed.add(gap.missed);
+        let skips = self.hub.settings().lag_policy == LagPolicy::Skip;
+        if skips || conn.dialect.ends_at_gap() {
+            self.tell_gap(id, topic.name(), &gap);
         } else {
             self.close(slot, CloseReason::Lag, How::AtOnce);
         }

@@ -3,7 +3,7 @@
 //! A turn lets the kernel deliver, notes every completion as a fact, then acts:
 //! grown topics are fanned out, and connections that need it are looked at.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::conn::{Conn, Flags, Phase, Rate, Reaching};
+use super::conversing::Talk;
 use super::feeds::{Feeds, Since};
 use super::slots::Slots;
 use super::subs::{SubId, Subs, Subscription};
@@ -18,8 +19,7 @@ use crate::hub::Hub;
 use crate::hub::codec::Codec;
 use crate::hub::metrics::Metrics;
 use crate::log::Topic;
-use crate::protocol::dialect::Dialect;
-use crate::protocol::http::{Reject, Subprotocol, Upgrade, answer};
+use crate::protocol::http::{Reject, Upgrade, answer};
 use crate::protocol::ws::Reader;
 use crate::ring::{Completion, Event, Ring};
 
@@ -61,6 +61,10 @@ pub(super) struct State {
     /// Subscriptions that have not begun.
     pub(super) reaching: VecDeque<Reaching>,
     pub(super) codec: Codec,
+    /// What is known of clients whose dialect has sessions, by slot.
+    pub(super) talks: HashMap<u32, Talk>,
+    /// Those of them who have not said who they are, and when they came, oldest first.
+    pub(super) strangers: VecDeque<(u32, u64)>,
     pub(super) now_ms: u64,
     /// The core's patience: its time, less what it could hear nobody in.
     pub(super) patience_ms: u64,
@@ -85,7 +89,8 @@ pub(super) struct State {
 pub struct Arrival {
     pub peer: SocketAddr,
     pub upgrade: Upgrade,
-    pub topic: Arc<Topic>,
+    /// What it follows from the beginning.
+    pub topic: Option<Arc<Topic>>,
     /// What came behind the head.
     pub rest: Vec<u8>,
 }
@@ -117,6 +122,8 @@ impl<R: Ring> Reactor<R> {
                 paused: Vec::new(),
                 reaching: VecDeque::new(),
                 codec: Codec::default(),
+                talks: HashMap::new(),
+                strangers: VecDeque::new(),
                 frozen: false,
                 mail: Vec::new(),
             },
@@ -364,10 +371,7 @@ impl State {
 
     /// Makes the record of a new connection. There is room for it.
     fn seat(&mut self, peer: SocketAddr, upgrade: &Upgrade) -> u32 {
-        let dialect = match upgrade.subprotocol {
-            Some(Subprotocol::Chat) => Dialect::Chat,
-            None => Dialect::Raw,
-        };
+        let dialect = upgrade.dialect;
         let mut flags = Flags::default();
         if upgrade.echo || dialect.hears_itself() {
             flags.set(Flags::ECHO);
@@ -402,11 +406,14 @@ impl State {
     }
 
     /// Subscribes a seated connection and greets it.
-    fn enter(&mut self, slot: u32, topic: Arc<Topic>, upgrade: &Upgrade) {
-        let epoch = topic.epoch();
+    fn enter(&mut self, slot: u32, topic: Option<Arc<Topic>>, upgrade: &Upgrade) {
         let since = upgrade.since.map_or(Since::Now, Since::Offset);
-        let offset = self.subscribe_first(slot, topic, since);
-        let answer = answer(upgrade, epoch, offset);
+        let begins = topic.map(|topic| {
+            let epoch = topic.epoch();
+            (epoch, self.subscribe_first(slot, topic, since))
+        });
+        self.begin_session(slot);
+        let answer = answer(upgrade, begins);
         self.conns.at(slot).attend().lane.push_last(&answer);
         let metrics = self.metrics();
         metrics.handshakes.add(1);

@@ -9,7 +9,6 @@ use super::reactor::{Reactor, State};
 use super::time::{TICK, share_of};
 use crate::config::Settings;
 use crate::protocol::reason::CloseReason;
-use crate::protocol::ws::Opcode;
 use crate::ring::Ring;
 
 /// What is longer between two looks at the clock is a gap that everyone is granted.
@@ -49,8 +48,7 @@ impl Timer {
             return None;
         }
         let (silent_ms, idle_ms_max) = (since(conn.heard_ms), settings.idle_ms_max);
-        // Nobody is idle who was not asked in time.
-        let ping_ms = settings.ping_interval_ms.min(idle_ms_max / 2).max(1);
+        let ping_ms = settings.ping_ms();
         let early_ms = share_of(ping_ms / PING_SPREAD, u64::from(slot));
         let asked = conn.pings > 0;
         if conn.flags.any(Flags::AWAITING) && since(conn.stalled_ms) >= settings.stall_ms_max {
@@ -114,20 +112,14 @@ impl State {
                 self.metrics().lag_bytes.set(furthest);
             }
         }
+        self.close_stale();
         for (slot, timer) in due {
             match timer {
                 Timer::Deadline => self.shut_down(slot),
                 Timer::Stall => self.cut_stalled(slot),
                 Timer::Idle => self.close(slot, CloseReason::Idle, How::NextBoundary),
                 Timer::Message => self.stop_reading(slot, CloseReason::SlowMessage),
-                Timer::Ping => {
-                    let conn = self.conns.at(slot);
-                    conn.pings = conn.pings.saturating_add(1);
-                    self.metrics().pings.add(1);
-                    if let Err(reason) = self.push_control(slot, Opcode::Ping, &[]) {
-                        self.close(slot, reason, How::NextBoundary);
-                    }
-                }
+                Timer::Ping => self.ask(slot),
             }
         }
     }

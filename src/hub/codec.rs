@@ -3,6 +3,7 @@
 //! through. Made when first needed.
 
 use crate::mask;
+use crate::protocol::centrifugo::{Coding, alone, publication_bound, write_publication};
 use crate::protocol::chat;
 use crate::protocol::encoding::{Encoding, Format, Formats, HEADER_BYTES_MAX, Message};
 use crate::protocol::ws::deflate::{Deflater, Inflater};
@@ -188,8 +189,9 @@ impl Encoder<'_> {
     /// The payload that goes out, and whether it is compressed.
     fn payload<'a>(&'a self, format: Format, message: &Message<'a>) -> (&'a [u8], bool) {
         let ready = match (format, self.how) {
-            (Format::Raw | Format::Lines, _) | (_, How::Plain) => None,
+            (_, How::Plain) => None,
             (Format::Deflated(window_bits), _) => self.codec.ready(window_bits),
+            _ => None,
         };
         (ready.unwrap_or(message.payload), ready.is_some())
     }
@@ -203,6 +205,9 @@ impl Encoding for Encoder<'_> {
     }
 
     fn bound(&mut self, format: Format, message: &Message<'_>) -> usize {
+        if let Some(coding) = coding(format) {
+            return SERVER_HEADER_BYTES_MAX + publication_bound(coding, message);
+        }
         if let (How::Afresh(effort), Format::Deflated(window_bits)) = (self.how, format) {
             self.codec.compress(window_bits, message.payload, effort);
         }
@@ -215,6 +220,9 @@ impl Encoding for Encoder<'_> {
     }
 
     fn write(&mut self, format: Format, message: &Message<'_>, out: &mut [u8]) -> usize {
+        if let Some(coding) = coding(format) {
+            return write_push(coding, message, out);
+        }
         let (mut payload, compressed) = self.payload(format, message);
         let marked;
         if is_foreign(format, message) {
@@ -230,6 +238,27 @@ impl Encoding for Encoder<'_> {
         out[header_len..len].copy_from_slice(payload);
         len
     }
+}
+
+/// How messages are written in formats of Centrifugo's client protocol.
+fn coding(format: Format) -> Option<Coding> {
+    match format {
+        Format::CentrifugoJson => Some(Coding::Json),
+        Format::CentrifugoProtobuf => Some(Coding::Protobuf),
+        Format::Raw | Format::Lines | Format::Deflated(_) => None,
+    }
+}
+
+/// Writes a push, and then the header before it, as its length is known only then.
+fn write_push(coding: Coding, message: &Message<'_>, out: &mut [u8]) -> usize {
+    let room = SERVER_HEADER_BYTES_MAX.min(out.len());
+    let end = room + write_publication(coding, message, &mut out[room..]);
+    let len = alone(coding, &out[room..end]).len();
+    let mut header = [0; SERVER_HEADER_BYTES_MAX];
+    let header_len = frame::encode(&mut header, opcode(coding == Coding::Json), false, len);
+    out.copy_within(room..room + len, header_len);
+    out[..header_len].copy_from_slice(&header[..header_len]);
+    header_len + len
 }
 
 /// It is text in the view of a chat, of whose lines it is none.

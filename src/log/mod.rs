@@ -13,6 +13,7 @@ mod arena;
 mod budget;
 mod gaps;
 pub mod head;
+mod history;
 pub mod interest;
 mod memory;
 mod reach;
@@ -28,6 +29,7 @@ mod view;
 mod window;
 
 pub use arena::Arenas;
+pub use history::Range;
 pub use reach::{Reach, Reached};
 pub use retention::{AppendError, Bounds, Lack, Retention};
 pub use saved::SavedTopic;

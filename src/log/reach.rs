@@ -11,10 +11,10 @@ use super::retention::Bounds;
 use super::segment::{Entry, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Segment};
 use super::sequencer::Sequencer;
 use super::side::WriterLock;
-use super::slots::{Base, SLOT_BYTES, Slot};
+use super::slots::{Base, SLOT_BYTES};
 use super::topic::{Start, Topic};
 use super::view::Interest;
-use crate::protocol::encoding::{Encoding, Format, Message};
+use crate::protocol::encoding::{Encoding, Format};
 
 /// What a step has led to.
 #[derive(Debug)]
@@ -136,7 +136,6 @@ impl Reach {
             self.written = self.written.max(self.until);
             return None;
         };
-        let slot = slots.get(number);
         self.number += 1;
         let payload = slots.payload(number);
         if offset < self.written {
@@ -144,15 +143,7 @@ impl Reach {
             return Some(SLOT_BYTES);
         }
         let topic = self.topic.clone();
-        let message = Message {
-            topic: topic.name(),
-            epoch: topic.epoch(),
-            offset,
-            time_ms: slots.time_of(number),
-            text: slot.flags & Slot::TEXT != 0,
-            payload,
-            extras: slots.extras(number),
-        };
+        let message = topic.message(&slots, number);
         let bound = encoder.bound(self.format, &message);
         let entry = |len| Entry {
             len,

@@ -15,7 +15,11 @@ pub enum Format {
     Raw,
     /// The lines of a chat, as frames; text that is none of its lines is marked.
     Lines,
-    /// The same with compressed payloads, which refer back at most two to the
+    /// Pushes of Centrifugo's client protocol, as frames with JSON.
+    CentrifugoJson,
+    /// The same with Protobuf.
+    CentrifugoProtobuf,
+    /// Raw messages with compressed payloads, which refer back at most two to the
     /// power of this many bytes.
     Deflated(u8),
 }
@@ -30,6 +34,8 @@ impl Format {
         match self {
             Format::Raw => 0,
             Format::Lines => 1,
+            Format::CentrifugoJson => 2,
+            Format::CentrifugoProtobuf => 3,
             // Window sizes are 8 to 15 bits.
             Format::Deflated(window_bits) => window_bits,
         }
@@ -40,6 +46,8 @@ impl Format {
         match index {
             0 => Some(Format::Raw),
             1 => Some(Format::Lines),
+            2 => Some(Format::CentrifugoJson),
+            3 => Some(Format::CentrifugoProtobuf),
             8..=15 => Some(Format::Deflated(index)),
             _ => None,
         }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::http::hosts::Via;
 use super::http::{
-    Document, Hosts, Method, Origins, Reject, Request, Terms, Upgrade, is_upgrade, negotiate,
-    options_response,
+    CENTRIFUGO_PATH, Document, Hosts, Method, Origins, Reject, Request, Terms, Upgrade, is_upgrade,
+    negotiate, negotiate_centrifugo, options_response,
 };
 use super::topic::TopicName;
 use super::ws::deflate;
@@ -28,6 +28,8 @@ pub struct Settings<'a> {
     /// Whose request it is is known. It is not where a trusted proxy has left out to say so:
     /// then it may ask how the server does, and read what is the same for all.
     pub is_named: bool,
+    /// Centrifugo's client protocol is spoken.
+    pub centrifugo: bool,
     /// How permessage-deflate is spoken, if at all.
     pub deflate: Option<deflate::Policy>,
     /// What is there to be read at a path, for a client that has called the server so.
@@ -71,7 +73,11 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
         if !settings.is_named {
             return Err(Reject::ProxyHeader);
         }
-        return negotiate(head, settings.origins, settings.deflate).map(Opening::WebSocket);
+        let upgrade = match head.path() {
+            CENTRIFUGO_PATH if settings.centrifugo => negotiate_centrifugo(head, settings.origins),
+            _ => negotiate(head, settings.origins, settings.deflate),
+        };
+        return upgrade.map(Opening::WebSocket);
     }
     if let Some(document) = (settings.documents)(head.path(), head.host()) {
         return Ok(Opening::Answer(

@@ -38,11 +38,15 @@ pub enum CloseReason {
     LogFull,
     /// A chat user sent binary.
     ChatBinary,
+    /// What the peer sent is no command of its protocol, or comes at the wrong time.
+    BadRequest,
+    /// The peer has not said who it is in time.
+    Stale,
     /// The peer broke the protocol.
     Fault(Fault),
 }
 
-const OWN: [CloseReason; 14] = [
+const OWN: [CloseReason; 16] = [
     CloseReason::Peer,
     CloseReason::Gone,
     CloseReason::Reset,
@@ -57,6 +61,8 @@ const OWN: [CloseReason; 14] = [
     CloseReason::SlowMessage,
     CloseReason::LogFull,
     CloseReason::ChatBinary,
+    CloseReason::BadRequest,
+    CloseReason::Stale,
 ];
 
 impl CloseReason {
@@ -89,6 +95,8 @@ impl CloseReason {
             CloseReason::SlowMessage => "slow_message",
             CloseReason::LogFull => "log_full",
             CloseReason::ChatBinary => "chat_binary",
+            CloseReason::BadRequest => "bad_request",
+            CloseReason::Stale => "stale",
             CloseReason::Fault(fault) => fault.name(),
         }
     }
@@ -104,7 +112,9 @@ impl CloseReason {
             CloseReason::Idle
             | CloseReason::ControlFlood
             | CloseReason::Rate
-            | CloseReason::SlowMessage => code::POLICY,
+            | CloseReason::SlowMessage
+            | CloseReason::BadRequest
+            | CloseReason::Stale => code::POLICY,
             CloseReason::Lag
             | CloseReason::Stall
             | CloseReason::PartialBytes
@@ -134,6 +144,8 @@ impl CloseReason {
             CloseReason::SlowMessage => "slow: a message took too long to arrive".into(),
             CloseReason::LogFull => "the memory for this topic's log is used up".into(),
             CloseReason::ChatBinary => "chat is text".into(),
+            CloseReason::BadRequest => "bad request".into(),
+            CloseReason::Stale => "stale: no connect came in time".into(),
             CloseReason::Fault(fault) => fault.to_string(),
         }
     }

@@ -7,6 +7,7 @@ mod bad_frames;
 mod bad_peers;
 mod bad_requests;
 mod broadcast;
+mod centrifugo;
 mod chat;
 mod command;
 mod deadlines;

@@ -44,6 +44,15 @@ pub fn write_reply(coding: Coding, id: u32, reply: &Reply<'_>, out: &mut Vec<u8>
     }
 }
 
+/// What has been written without the end of its last line: in JSON that stands between
+/// lines, and none follows in a message.
+pub fn alone(coding: Coding, message: &[u8]) -> &[u8] {
+    match coding {
+        Coding::Json => message.strip_suffix(b"\n").unwrap_or(message),
+        Coding::Protobuf => message,
+    }
+}
+
 /// Appends a push.
 pub fn write_push(coding: Coding, push: &Push<'_>, out: &mut Vec<u8>) {
     match coding {

@@ -3,14 +3,17 @@
 //! peer is put into the dialect's words. None knows the log, the ring or another
 //! dialect.
 
+pub mod centrifugo;
 mod chat;
 mod raw;
 
 use std::net::SocketAddr;
 
+use super::centrifugo::{Coding, alone, ping};
 use super::encoding::{Extras, Format};
 use super::reason::CloseReason;
-use super::ws::Payload;
+use super::ws::frame::{self, SERVER_HEADER_BYTES_MAX};
+use super::ws::{Opcode, Payload};
 
 /// How a connection talks. Small, as every connection's record holds one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,10 @@ pub enum Dialect {
     Raw,
     /// People talking, line by line.
     Chat,
+    /// Centrifugo's client protocol, in JSON.
+    CentrifugoJson,
+    /// The same in Protobuf.
+    CentrifugoProtobuf,
 }
 
 /// What a dialect may ask about the connection it speaks on.
@@ -49,6 +56,8 @@ pub enum Command<'a> {
     Say(String),
     /// Say this, and close once the peer has heard it.
     SayAndLeave(String),
+    /// Go through the commands in it, one after the other, with the peer's session.
+    Converse(Incoming<'a>),
 }
 
 /// Messages of a topic that a subscriber has missed: all from one offset to another.
@@ -66,7 +75,12 @@ pub struct Gap {
 
 impl Dialect {
     /// Every dialect, in the order of their numbers.
-    pub const ALL: [Dialect; 2] = [Dialect::Raw, Dialect::Chat];
+    pub const ALL: [Dialect; 4] = [
+        Dialect::Raw,
+        Dialect::Chat,
+        Dialect::CentrifugoJson,
+        Dialect::CentrifugoProtobuf,
+    ];
 
     /// The dialect with that number, as [`Dialect::number`] gave it.
     pub fn from_number(number: u8) -> Option<Dialect> {
@@ -84,6 +98,8 @@ impl Dialect {
         match (self, window_bits) {
             // Its lines are short.
             (Dialect::Chat, _) => Format::Lines,
+            (Dialect::CentrifugoJson, _) => Format::CentrifugoJson,
+            (Dialect::CentrifugoProtobuf, _) => Format::CentrifugoProtobuf,
             (Dialect::Raw, 0) => Format::Raw,
             (Dialect::Raw, bits) => Format::Deflated(bits),
         }
@@ -92,29 +108,29 @@ impl Dialect {
     /// What goes with all that a peer publishes.
     pub fn extras(self) -> Option<Extras<'static>> {
         match self {
-            Dialect::Raw => None,
             Dialect::Chat => Some(chat::extras()),
+            _ => None,
         }
     }
 
     /// A publisher hears its own messages, whatever it asked for.
     pub fn hears_itself(self) -> bool {
-        self == Dialect::Chat
+        self != Dialect::Raw
     }
 
     /// What is said to all when a connection has been subscribed.
     pub fn entered(self, context: &Context<'_>) -> Option<String> {
         match self {
-            Dialect::Raw => None,
             Dialect::Chat => Some(chat::entered(context)),
+            _ => None,
         }
     }
 
     /// What is said to all when a connection ends that had entered.
     pub fn left(self, context: &Context<'_>) -> Option<String> {
         match self {
-            Dialect::Raw => None,
             Dialect::Chat => Some(chat::left(context)),
+            _ => None,
         }
     }
 
@@ -131,13 +147,60 @@ impl Dialect {
         match self {
             Dialect::Raw => Ok(Command::Publish(message)),
             Dialect::Chat => chat::handle_message(context, message),
+            Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => Ok(Command::Converse(message)),
         }
     }
 
-    /// Tells of a gap: a whole frame.
-    pub fn gap(self, gap: &Gap) -> Vec<u8> {
+    /// How the dialect's session writes, if it has sessions.
+    #[inline]
+    pub fn coding(self) -> Option<Coding> {
         match self {
-            Dialect::Raw | Dialect::Chat => raw::gap(gap),
+            Dialect::Raw | Dialect::Chat => None,
+            Dialect::CentrifugoJson => Some(Coding::Json),
+            Dialect::CentrifugoProtobuf => Some(Coding::Protobuf),
+        }
+    }
+
+    /// A subscription with a gap ends, and its client comes back for what it has missed.
+    pub fn ends_at_gap(self) -> bool {
+        self.coding().is_some()
+    }
+
+    /// Tells of a gap in a topic: a whole frame.
+    pub fn gap(self, topic: &str, gap: &Gap) -> Vec<u8> {
+        match self.coding() {
+            None => self.frame(raw::gap(gap).as_bytes()),
+            Some(coding) => self.frame(&centrifugo::ended(coding, topic)),
+        }
+    }
+
+    /// A frame with what the server says of its own accord.
+    pub fn frame(self, message: &[u8]) -> Vec<u8> {
+        let message = match self.coding() {
+            None => message,
+            Some(coding) => alone(coding, message),
+        };
+        let opcode = match self {
+            Dialect::CentrifugoProtobuf => Opcode::Binary,
+            _ => Opcode::Text,
+        };
+        let mut header = [0; SERVER_HEADER_BYTES_MAX];
+        let len = frame::encode(&mut header, opcode, false, message.len());
+        let mut bytes = header[..len].to_vec();
+        bytes.extend_from_slice(message);
+        bytes
+    }
+
+    /// How a session asks whether its peer lives: a whole frame. Others have WebSocket's ping.
+    pub fn ping(self) -> Option<Vec<u8>> {
+        self.coding().map(|coding| self.frame(ping(coding)))
+    }
+
+    /// The code of the close frame.
+    pub fn code(self, reason: CloseReason) -> u16 {
+        match self {
+            Dialect::Raw | Dialect::Chat => reason.code(),
+            Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => centrifugo::code(reason),
         }
     }
 
@@ -147,6 +210,7 @@ impl Dialect {
     pub fn farewell(self, reason: CloseReason, retry_ms: u64) -> String {
         match self {
             Dialect::Raw | Dialect::Chat => raw::farewell(reason, retry_ms),
+            Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => reason.phrase(),
         }
     }
 }

@@ -18,4 +18,7 @@ pub use hosts::Hosts;
 pub use origin::Origins;
 pub use reject::Reject;
 pub use response::{Document, Terms, options_response, response};
-pub use upgrade::{Resume, Subprotocol, Upgrade, answer, is_upgrade, negotiate};
+pub use upgrade::{
+    CENTRIFUGO_PATH, Resume, Subprotocol, Upgrade, answer, is_upgrade, negotiate,
+    negotiate_centrifugo,
+};

@@ -16,11 +16,15 @@ use super::head::{Method, Request};
 use super::origin::Origins;
 use super::query::Query;
 use super::reject::Reject;
+use crate::protocol::dialect::Dialect;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::deflate::{self, Agreement};
 
 /// Appended to the key before hashing (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Where Centrifugo's clients connect.
+pub const CENTRIFUGO_PATH: &str = "/connection/websocket";
 
 /// Clients that draw 24 characters instead of 16 bytes leave bits behind that have no
 /// meaning (RFC 4648 section 3.5 lets a decoder accept them).
@@ -34,21 +38,16 @@ const KEY_BASE64: GeneralPurpose = GeneralPurpose::new(
 pub enum Subprotocol {
     /// People talking, line by line.
     Chat,
+    /// Centrifugo's client protocol in Protobuf.
+    CentrifugeProtobuf,
 }
 
 impl Subprotocol {
-    /// The subprotocol of that name; case counts.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "chat" => Some(Self::Chat),
-            _ => None,
-        }
-    }
-
     /// Its name as in `Sec-WebSocket-Protocol`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Chat => "chat",
+            Self::CentrifugeProtobuf => "centrifuge-protobuf",
         }
     }
 }
@@ -56,8 +55,11 @@ impl Subprotocol {
 /// A handshake that is in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upgrade {
-    /// The topic that the path names, or `?topic`.
-    pub topic: TopicName,
+    /// How the connection will talk.
+    pub dialect: Dialect,
+    /// The topic that the path names, or `?topic`; none where the client names topics
+    /// later.
+    pub topic: Option<TopicName>,
     /// `?echo`: the client wants to hear its own messages.
     pub echo: bool,
     /// `?since`: replay what is retained from this offset on.
@@ -87,6 +89,62 @@ pub fn negotiate(
     origins: &Origins,
     deflate: Option<deflate::Policy>,
 ) -> Result<Upgrade, Reject> {
+    let accept = check_handshake(request, origins)?;
+    let query = Query::read(request.query().unwrap_or_default())?;
+    let topic = name_topic(request.path(), query.topic)?;
+    let subprotocol = pick_subprotocol(request)?;
+    let dialect = match subprotocol {
+        Some(_) => Dialect::Chat,
+        None => Dialect::Raw,
+    };
+    let deflate = deflate.filter(|_| !keeps_its_window(request));
+    Ok(Upgrade {
+        dialect,
+        topic: Some(topic),
+        echo: query.echo,
+        since: query.since,
+        subprotocol,
+        accept,
+        deflate: deflate.and_then(|policy| {
+            let values = request.values("sec-websocket-extensions");
+            let values: Vec<_> = values
+                .filter_map(|value| str::from_utf8(value).ok())
+                .collect();
+            deflate::negotiate(&values.join(","), policy)
+        }),
+    })
+}
+
+/// The same for Centrifugo's client protocol. What the query says beside the encoding, and
+/// which other subprotocols are offered, is for others.
+///
+/// # Errors
+/// As [`negotiate`].
+pub fn negotiate_centrifugo(request: &Request<'_>, origins: &Origins) -> Result<Upgrade, Reject> {
+    let accept = check_handshake(request, origins)?;
+    let offers = Subprotocol::CentrifugeProtobuf;
+    let mut offered = request.elements("sec-websocket-protocol");
+    let subprotocol = offered
+        .any(|offer| offer == offers.name())
+        .then_some(offers);
+    let mut pairs = request.query().unwrap_or_default().split('&');
+    let named = pairs.any(|pair| matches!(pair, "format=protobuf" | "cf_protocol=protobuf"));
+    Ok(Upgrade {
+        dialect: match subprotocol.is_some() || named {
+            true => Dialect::CentrifugoProtobuf,
+            false => Dialect::CentrifugoJson,
+        },
+        topic: None,
+        echo: true,
+        since: None,
+        subprotocol,
+        accept,
+        deflate: None,
+    })
+}
+
+/// Checks what is asked of every opening handshake, and works out `Sec-WebSocket-Accept`.
+fn check_handshake(request: &Request<'_>, origins: &Origins) -> Result<[u8; 28], Reject> {
     if request.method() != Method::Get {
         return Err(Reject::Method);
     }
@@ -104,30 +162,14 @@ pub fn negotiate(
     }
     let accept = accept(check_key(request)?);
     check_origin(request, origins)?;
-    let query = Query::read(request.query().unwrap_or_default())?;
-    let topic = name_topic(request.path(), query.topic)?;
-    let subprotocol = pick_subprotocol(request)?;
-    let deflate = deflate.filter(|_| !keeps_its_window(request));
-    Ok(Upgrade {
-        topic,
-        echo: query.echo,
-        since: query.since,
-        subprotocol,
-        accept,
-        deflate: deflate.and_then(|policy| {
-            let values = request.values("sec-websocket-extensions");
-            let values: Vec<_> = values
-                .filter_map(|value| str::from_utf8(value).ok())
-                .collect();
-            deflate::negotiate(&values.join(","), policy)
-        }),
-    })
+    Ok(accept)
 }
 
-/// The 101 answer; frames follow right behind it. It tells which history the topic has
-/// (`Fanfare-Epoch`, in hexadecimal) and which message comes first (`Fanfare-Offset`), and
+/// The 101 answer; frames follow right behind it. Where the connection begins with a topic,
+/// `begins` is that one's epoch and the offset of the message that comes first: the answer
+/// tells them (`Fanfare-Epoch`, in hexadecimal, and `Fanfare-Offset`), and
 /// a client that asked for a replay what became of that (`Fanfare-Resume`, see [`Resume`]).
-pub fn answer(upgrade: &Upgrade, epoch: u64, offset: u64) -> Vec<u8> {
+pub fn answer(upgrade: &Upgrade, begins: Option<(u64, u64)>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
     bytes.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\n\
@@ -144,9 +186,12 @@ pub fn answer(upgrade: &Upgrade, epoch: u64, offset: u64) -> Vec<u8> {
         bytes.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
         bytes.extend_from_slice(agreed.answer().as_bytes());
     }
-    let history = format!("\r\nFanfare-Epoch: {epoch:016x}\r\nFanfare-Offset: {offset}\r\n");
-    bytes.extend_from_slice(history.as_bytes());
-    if let Some(since) = upgrade.since {
+    bytes.extend_from_slice(b"\r\n");
+    if let Some((epoch, offset)) = begins {
+        let history = format!("Fanfare-Epoch: {epoch:016x}\r\nFanfare-Offset: {offset}\r\n");
+        bytes.extend_from_slice(history.as_bytes());
+    }
+    if let (Some(since), Some((_, offset))) = (upgrade.since, begins) {
         bytes.extend_from_slice(b"Fanfare-Resume: ");
         bytes.extend_from_slice(Resume::from_offsets(since, offset).name().as_bytes());
         bytes.extend_from_slice(b"\r\n");
@@ -245,8 +290,10 @@ fn pick_subprotocol(request: &Request<'_>) -> Result<Option<Subprotocol>, Reject
     if offered.peek().is_none() {
         return Ok(None);
     }
-    let known = offered.find_map(Subprotocol::from_name);
-    known.map(Some).ok_or(Reject::Subprotocol)
+    let known = offered.find(|offer| *offer == Subprotocol::Chat.name());
+    known
+        .map(|_| Some(Subprotocol::Chat))
+        .ok_or(Reject::Subprotocol)
 }
 
 #[cfg(test)]

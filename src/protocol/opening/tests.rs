@@ -21,6 +21,7 @@ fn decide(text: &str, change: impl FnOnce(&mut Settings<'_>)) -> Result<Opening,
         hosts: &hosts,
         via: Via::Loopback,
         is_named: true,
+        centrifugo: true,
         deflate: None,
         documents,
     };
@@ -48,7 +49,7 @@ fn a_handshake_becomes_a_websocket() {
     let Ok(Opening::WebSocket(upgrade)) = opened else {
         panic!("{opened:?}");
     };
-    assert_eq!(upgrade.topic.as_str(), "news");
+    assert_eq!(upgrade.topic.as_ref().unwrap().as_str(), "news");
 }
 
 #[test]
@@ -126,6 +127,7 @@ fn a_rebound_name_is_refused_though_its_page_is_of_the_same_host() {
         origins: &origins,
         hosts: &listed,
         via: Via::Network,
+        centrifugo: true,
         is_named: true,
         deflate: None,
         documents,

@@ -70,7 +70,8 @@ impl World {
             .expect("whole");
         let upgrade = negotiate(&request, self.hub.origins(), self.policy());
         let upgrade = upgrade.expect("a good one");
-        let topic = self.hub.topic(&upgrade.topic).expect("it is there");
+        let name = upgrade.topic.as_ref().expect("the path names one");
+        let topic = self.hub.topic(name).expect("it is there");
         let retained = topic.summary(self.hub.retention()).first_offset;
         let first = first_offset(since, retained, next);
         let sizes = [64, 1000, 20_000];
@@ -110,7 +111,7 @@ impl World {
         let arrival = Arrival {
             peer,
             upgrade,
-            topic,
+            topic: Some(topic),
             rest,
         };
         let adopted = self.cores[core].reactor.adopt(&Handle(socket), arrival);

@@ -86,12 +86,13 @@ impl Lonely {
             client_takeover: false,
         };
         let upgrade = negotiate(&request, self.hub.origins(), Some(policy)).expect("a good one");
-        let topic = self.hub.topic(&upgrade.topic).expect("there is room");
+        let name = upgrade.topic.as_ref().expect("the path names one");
+        let topic = self.hub.topic(name).expect("there is room");
         let socket = self.kernel.borrow_mut().connect(1 << 20, 1 << 20);
         let arrival = Arrival {
             peer: ([192, 0, 2, 1], 1).into(),
             upgrade,
-            topic,
+            topic: Some(topic),
             rest: Vec::new(),
         };
         let adopted = self.core.reactor.adopt(&Handle(socket), arrival);

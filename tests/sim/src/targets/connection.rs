@@ -152,12 +152,13 @@ impl Play {
             .expect("a head")
             .expect("whole");
         let upgrade = negotiate(&request, &Origins::same_host(), None).expect("a good one");
-        let topic = self.hub.topic(&upgrade.topic).expect("there is room");
+        let name = upgrade.topic.as_ref().expect("the path names one");
+        let topic = self.hub.topic(name).expect("there is room");
         let socket = self.kernel.borrow_mut().connect(PLENTY, PLENTY);
         let arrival = Arrival {
             peer,
             upgrade,
-            topic,
+            topic: Some(topic),
             rest: Vec::new(),
         };
         let adopted = self.reactor.adopt(&Handle(socket), arrival);
