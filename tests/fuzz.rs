@@ -20,6 +20,21 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 #[test]
+fn centrifugo_json_agrees_with_its_model() {
+    fuzz("centrifugo_json");
+}
+
+#[test]
+fn centrifugo_protobuf_agrees_with_its_model() {
+    fuzz("centrifugo_protobuf");
+}
+
+#[test]
+fn centrifugo_publication_agrees_with_its_model() {
+    fuzz("centrifugo_publication");
+}
+
+#[test]
 fn connection_agrees_with_its_model() {
     fuzz("connection");
 }

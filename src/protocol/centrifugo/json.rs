@@ -319,9 +319,7 @@ fn unescape(inner: &str) -> Read<String> {
                     units.push(unit(second).ok_or(BadRequest)?);
                     rest = &second[4..];
                 }
-                let mut characters = char::decode_utf16(units);
-                let character = characters.next().ok_or(BadRequest)?;
-                check(characters.next().is_none())?;
+                let character = char::decode_utf16(units).next().ok_or(BadRequest)?;
                 character.map_err(|_| BadRequest)?
             }
             other => char::from(other),

@@ -16,7 +16,7 @@ pub(super) fn decode(message: &[u8]) -> Read<Vec<Request>> {
     }
     let mut requests = Vec::new();
     for line in message.split(|byte| *byte == b'\n') {
-        if line.trim_ascii().is_empty() {
+        if Reader::new(line).end().is_ok() {
             continue;
         }
         if requests.len() == COMMANDS_MAX {
@@ -75,7 +75,13 @@ fn command(name: &str, value: &mut Reader<'_>) -> Read<Option<Command>> {
     let read = match name {
         "connect" => return Ok(connect(value)?.map(Command::Connect)),
         "subscribe" => return Ok(Subscribe::read(value)?.map(Command::Subscribe)),
-        _ => Fields::read(value)?,
+        "unsubscribe" | "presence" | "presence_stats" => fields(value, &["channel"])?,
+        "publish" => fields(value, &["channel", "data", "type"])?,
+        "history" => fields(value, &["channel", "limit", "since", "reverse"])?,
+        "send" => fields(value, &["data"])?,
+        "refresh" => fields(value, &["token"])?,
+        "sub_refresh" => fields(value, &["channel", "token", "type"])?,
+        _ => fields(value, &[])?,
     };
     let Some(fields) = read else {
         return Ok(None);
@@ -120,21 +126,21 @@ struct Fields {
     reverse: bool,
 }
 
-impl FromJson for Fields {
-    fn read(reader: &mut Reader<'_>) -> Read<Option<Fields>> {
-        let mut fields = Fields::default();
-        let object = reader.object(|name, value| match name {
-            "channel" => value.set(&mut fields.channel),
-            "token" => value.set(&mut fields.token),
-            "data" => data(value, &mut fields.data),
-            "type" => value.set(&mut fields.kind),
-            "limit" => value.set(&mut fields.limit),
-            "since" => since(value, &mut fields.since),
-            "reverse" => value.set(&mut fields.reverse),
-            _ => value.value().map(|_| ()),
-        })?;
-        Ok(object.map(|()| fields))
-    }
+/// Reads those that are `known` of the command; others may be of any type.
+fn fields(reader: &mut Reader<'_>, known: &[&str]) -> Read<Option<Fields>> {
+    let mut fields = Fields::default();
+    let object = reader.object(|name, value| match name {
+        _ if !known.contains(&name) => value.value().map(|_| ()),
+        "channel" => value.set(&mut fields.channel),
+        "token" => value.set(&mut fields.token),
+        "data" => data(value, &mut fields.data),
+        "type" => value.set(&mut fields.kind),
+        "limit" => value.set(&mut fields.limit),
+        "since" => since(value, &mut fields.since),
+        "reverse" => value.set(&mut fields.reverse),
+        _ => unreachable!("no command has a field {name}"),
+    })?;
+    Ok(object.map(|()| fields))
 }
 
 impl FromJson for Subscribe {

@@ -132,6 +132,11 @@ fn each_command_is_read_from_json() {
         ),
         (r#"{"id":8,"rpc":{"method":"m","data":1}}"#, 8, Command::Rpc),
         (
+            r#"{"id":8,"rpc":{"channel":1,"type":{},"token":[],"limit":""}}"#,
+            8,
+            Command::Rpc,
+        ),
+        (
             r#"{"send":{"data":1}}"#,
             0,
             Command::Send { data: json("1") },
@@ -222,6 +227,7 @@ fn what_is_no_command_is_refused() {
     let lines = [
         "",
         "\n",
+        "\u{c}",
         " ",
         "{",
         "}",
@@ -232,6 +238,7 @@ fn what_is_no_command_is_refused() {
         "\"\"",
         "{\"id\":1}",
         "{\"id\":1,\"connect\":null}",
+        "{\"id\":1,\"newer\":null}",
         "{\"connect\":{}}",
         "{\"id\":0,\"subscribe\":{}}",
         "{\"id\":\"1\",\"rpc\":{}}",

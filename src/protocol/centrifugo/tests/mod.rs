@@ -4,7 +4,8 @@
 mod commands;
 mod payloads;
 mod properties;
-mod protobuf;
+mod protobuf_commands;
+mod protobuf_replies;
 mod replies;
 mod wire;
 

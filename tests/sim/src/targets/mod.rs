@@ -2,6 +2,7 @@
 //! code and a plain model of it disagree. `fuzz/` feeds them by coverage,
 //! `tests/fuzz.rs` with a committed corpus and chance.
 
+mod centrifugo;
 mod connection;
 mod deflate;
 mod head;
@@ -10,6 +11,7 @@ mod naive;
 mod proxy;
 mod reader;
 
+pub use centrifugo::{centrifugo_json, centrifugo_protobuf, centrifugo_publication};
 pub use connection::connection;
 pub use deflate::{inflate, negotiation};
 pub use head::head;
@@ -21,7 +23,10 @@ pub use reader::reader;
 pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
-pub const ALL: [(&str, Target); 7] = [
+pub const ALL: [(&str, Target); 10] = [
+    ("centrifugo_json", centrifugo_json),
+    ("centrifugo_protobuf", centrifugo_protobuf),
+    ("centrifugo_publication", centrifugo_publication),
     ("connection", connection),
     ("head", head),
     ("inflate", inflate),
