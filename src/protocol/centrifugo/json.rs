@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use super::request::BadRequest;
+use super::scan::plain_len;
 
 type Read<T> = Result<T, BadRequest>;
 
@@ -270,29 +271,6 @@ integers!(u32 u64 i32 i64);
 
 fn check(holds: bool) -> Read<()> {
     if holds { Ok(()) } else { Err(BadRequest) }
-}
-
-/// How many bytes at the start need no thought inside a string: no quote, no
-/// backslash, no control character.
-pub(super) fn plain_len(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGHS: u64 = ONES << 7;
-    let plain = |byte: &u8| *byte >= 0x20 && *byte != b'"' && *byte != b'\\';
-    // The high bit of each byte that is zero; false ones only above a true one.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let (words, _) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let quotes = zeros(word ^ (ONES * u64::from(b'"')));
-        let backslashes = zeros(word ^ (ONES * u64::from(b'\\')));
-        let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let found = quotes | backslashes | controls;
-        if found != 0 {
-            return index * 8 + found.trailing_zeros() as usize / 8;
-        }
-    }
-    let tail = &bytes[words.len() * 8..];
-    words.len() * 8 + tail.iter().take_while(|byte| plain(byte)).count()
 }
 
 /// What the inside of a string says, whose escapes are known to be well formed.

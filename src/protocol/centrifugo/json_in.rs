@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::json::{FromJson, Reader};
+use super::payload::put_without_newlines;
 use super::request::{BadRequest, COMMANDS_MAX, Command, Connect, Data, Request, Subscribe};
 
 type Read<T> = Result<T, BadRequest>;
@@ -210,10 +211,8 @@ fn since(reader: &mut Reader<'_>, since: &mut Option<(u64, String)>) -> Read<()>
 fn data(reader: &mut Reader<'_>, data: &mut Data) -> Read<()> {
     let value = reader.value()?;
     // A string has no bare carriage return; a newline has ended the line.
-    let bytes = value.iter().copied().filter(|byte| *byte != b'\r');
-    *data = Data {
-        text: true,
-        bytes: bytes.collect(),
-    };
+    let mut bytes = Vec::with_capacity(value.len());
+    put_without_newlines(&mut bytes, value);
+    *data = Data { text: true, bytes };
     Ok(())
 }

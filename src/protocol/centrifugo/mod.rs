@@ -17,6 +17,7 @@ mod protobuf_out;
 mod push;
 mod reply;
 mod request;
+mod scan;
 mod sink;
 #[cfg(test)]
 mod tests;

@@ -10,8 +10,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::json::{is_json, plain_len};
+use super::json::is_json;
 use super::request::Data;
+use super::scan::{line_len, plain_len};
 use super::sink::Sink;
 
 /// A payload of which is known what it is.
@@ -63,16 +64,23 @@ impl<'a> Payload<'a> {
     /// to find out what it is.
     pub(super) fn bound(text: bool, bytes: &[u8]) -> usize {
         match text {
-            true => string_len(bytes),
+            true => string_bound(bytes),
             false => 2 + base64_len(bytes.len()),
         }
     }
 }
 
 /// A newline ends a message, and inside a JSON string there is none.
-fn put_without_newlines(sink: &mut dyn Sink, json: &[u8]) {
-    let pieces = json.split(|byte| matches!(byte, b'\n' | b'\r'));
-    pieces.for_each(|piece| sink.put(piece));
+pub(super) fn put_without_newlines(sink: &mut dyn Sink, json: &[u8]) {
+    let mut rest = json;
+    loop {
+        let (line, after) = rest.split_at(line_len(rest));
+        sink.put(line);
+        let Some((_, after)) = after.split_first() else {
+            return;
+        };
+        rest = after;
+    }
 }
 
 /// Writes UTF-8 as a JSON string.
@@ -108,14 +116,12 @@ pub(super) fn put_string(sink: &mut dyn Sink, text: &[u8]) {
     sink.put(b"\"");
 }
 
-/// The length of [`put_string`]'s.
-pub(super) fn string_len(text: &[u8]) -> usize {
-    let extra = |byte: &u8| match byte {
-        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 1,
-        0..0x20 => 5,
-        _ => 0,
-    };
-    2 + text.len() + text.iter().map(extra).sum::<usize>()
+/// [`put_string`] writes at most so many bytes.
+pub(super) fn string_bound(text: &[u8]) -> usize {
+    // Simple enough to be counted many bytes at a time.
+    let escaped = text.iter().filter(|byte| matches!(byte, b'"' | b'\\'));
+    let controls = text.iter().filter(|byte| **byte < 0x20);
+    2 + text.len() + escaped.count() + 5 * controls.count()
 }
 
 fn put_base64(sink: &mut dyn Sink, bytes: &[u8]) {

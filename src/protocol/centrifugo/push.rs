@@ -1,6 +1,6 @@
 //! Publications that all subscribers of a coding share.
 
-use super::payload::{Payload, string_len};
+use super::payload::{Payload, string_bound};
 use super::reply::Publication;
 use super::request::{Coding, Data};
 use super::sink::Slice;
@@ -26,7 +26,7 @@ pub fn publication_bound(coding: Coding, message: &Message<'_>) -> usize {
     };
     let extras = message.extras.unwrap_or_default();
     ENVELOPE_BYTES_MAX
-        + string_len(message.topic.as_bytes())
+        + string_bound(message.topic.as_bytes())
         + payload
         + INFO_GROWTH * extras.info.len()
         + TAGS_GROWTH * extras.tags.len()

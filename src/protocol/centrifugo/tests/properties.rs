@@ -4,7 +4,8 @@ use fastrand::Rng;
 use prost::Message as _;
 use serde_json::value::RawValue;
 
-use super::super::json::{is_json, plain_len};
+use super::super::json::is_json;
+use super::super::scan::{line_len, plain_len};
 use super::*;
 
 const BOTH: [Coding; 2] = [Coding::Json, Coding::Protobuf];
@@ -161,20 +162,19 @@ fn what_is_json_is_so_for_another_reader_too() {
 }
 
 #[test]
-fn the_plain_part_of_a_string_ends_where_a_plain_look_finds_it() {
+fn special_bytes_are_found_where_a_plain_look_finds_them() {
     let mut rng = rng();
-    let plain = |byte: &u8| !matches!(byte, 0..0x20 | b'"' | b'\\');
+    let plain = |byte: &&u8| !matches!(byte, 0..0x20 | b'"' | b'\\');
+    let in_line = |byte: &&u8| !matches!(byte, b'\n' | b'\r');
     for _ in 0..50_000 {
+        let from = *rng.choice(&[0x08, 0x18, 0x20, 0x58]).unwrap();
+        let to = *rng.choice(&[from + 8, 0xff]).unwrap();
         let len = rng.usize(..40);
-        let often = rng.bool();
-        let bytes: Vec<u8> = std::iter::repeat_with(|| match often {
-            true => rng.u8(0x18..0x28),
-            false => rng.u8(0x20..),
-        })
-        .take(len)
-        .collect();
-        let naive = bytes.iter().take_while(|byte| plain(byte)).count();
+        let bytes: Vec<u8> = (0..len).map(|_| rng.u8(from..=to)).collect();
+        let naive = bytes.iter().take_while(plain).count();
         assert_eq!(plain_len(&bytes), naive, "{bytes:?}");
+        let naive = bytes.iter().take_while(in_line).count();
+        assert_eq!(line_len(&bytes), naive, "{bytes:?}");
     }
 }
 
