@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fanfare_global_optspecs
-    string join \n config= listen= admin-token-file= origins= hosts= trusted-proxies= drain-ms-max= receive-buffers= zerocopy-bytes-min= connections-max= connections-per-address-max= handshakes-max= handshakes-per-address-max= handshake-ms-max= head-bytes-max= head-fields-max= idle-ms-max= ping-interval-ms= stall-ms-max= unsent-bytes-max= retry-after-s= topics-per-connection-max= message-bytes-max= message-ms-max= inbound-messages-per-s-max= inbound-bytes-per-s-max= deflate-level= deflate-bytes-min= topics-max= log-bytes-max= ahead-bytes-max= retain-messages-max= retain-bytes-max= retain-ms-max= lag-bytes-max= admin= api= metrics= proxy-header= cores= log= log-format= zerocopy= centrifugo= partial-bytes-max= deflate= log-bytes-total-max= lag-policy= h/help V/version
+    string join \n config= listen= admin-token-file= origins= hosts= trusted-proxies= drain-ms-max= receive-buffers= zerocopy-bytes-min= connections-max= connections-per-address-max= handshakes-max= handshakes-per-address-max= handshake-ms-max= head-bytes-max= head-fields-max= idle-ms-max= ping-interval-ms= stall-ms-max= unsent-bytes-max= retry-after-s= topics-per-connection-max= message-bytes-max= message-ms-max= inbound-messages-per-s-max= inbound-bytes-per-s-max= deflate-level= deflate-bytes-min= topics-max= log-bytes-max= ahead-bytes-max= retain-messages-max= retain-bytes-max= retain-ms-max= lag-bytes-max= admin= api= metrics= proxy-header= cores= log= log-format= zerocopy= centrifugo= presence= partial-bytes-max= deflate= log-bytes-total-max= lag-policy= h/help V/version
 end
 
 function __fish_fanfare_needs_command
@@ -81,6 +81,8 @@ always\t''
 never\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -l centrifugo -d 'Centrifugo\'s client protocol on /connection/websocket [default: on] [allowed: on, off]' -r -f -a "on\t''
 off\t''"
+complete -c fanfare -n "__fish_fanfare_needs_command" -l presence -d 'Whether clients may ask who follows a topic; on costs some 200 bytes for each who does [default: off] [allowed: on, off]' -r -f -a "on\t''
+off\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -l partial-bytes-max -d 'Size of all half-received messages together [default: auto] [allowed: 1 KiB to 64 GiB, or auto for 256 MiB, but at most 1/8 of the memory that the process may use]' -r -f -a "auto\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -l deflate -d 'permessage-deflate; takeover lets clients refer to earlier messages, at 32 KiB each [default: on] [allowed: on, takeover, off]' -r -f -a "on\t''
 takeover\t''
@@ -127,6 +129,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l unsent-bytes-m
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l retry-after-s -d 'Seconds in the Retry-After header of a 503 answer [default: 2] [allowed: 1 to 3600 seconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l centrifugo -d 'Centrifugo\'s client protocol on /connection/websocket [default: on] [allowed: on, off]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l topics-per-connection-max -d 'Topics that one connection may follow, where its protocol knows more than one [default: 128] [allowed: 1 to 1000000]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l presence -d 'Whether clients may ask who follows a topic; on costs some 200 bytes for each who does [default: off] [allowed: on, off]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l message-bytes-max -d 'Size of one message; beyond it the connection is closed with 1009 [default: 1MiB] [allowed: 1 to 64 MiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l partial-bytes-max -d 'Size of all half-received messages together [default: auto] [allowed: 1 KiB to 64 GiB, or auto for 256 MiB, but at most 1/8 of the memory that the process may use]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l message-ms-max -d 'Time for one message to arrive; beyond it the connection is closed with 1008 [default: 60000] [allowed: 20 to 86400000 milliseconds]' -r -f
@@ -202,6 +205,8 @@ always\t''
 never\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l centrifugo -d 'Centrifugo\'s client protocol on /connection/websocket [default: on] [allowed: on, off]' -r -f -a "on\t''
 off\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l presence -d 'Whether clients may ask who follows a topic; on costs some 200 bytes for each who does [default: off] [allowed: on, off]' -r -f -a "on\t''
+off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l partial-bytes-max -d 'Size of all half-received messages together [default: auto] [allowed: 1 KiB to 64 GiB, or auto for 256 MiB, but at most 1/8 of the memory that the process may use]' -r -f -a "auto\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l deflate -d 'permessage-deflate; takeover lets clients refer to earlier messages, at 32 KiB each [default: on] [allowed: on, takeover, off]' -r -f -a "on\t''
 takeover\t''
@@ -266,6 +271,8 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l zerocopy -d 
 always\t''
 never\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l centrifugo -d 'Centrifugo\'s client protocol on /connection/websocket [default: on] [allowed: on, off]' -r -f -a "on\t''
+off\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l presence -d 'Whether clients may ask who follows a topic; on costs some 200 bytes for each who does [default: off] [allowed: on, off]' -r -f -a "on\t''
 off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l partial-bytes-max -d 'Size of all half-received messages together [default: auto] [allowed: 1 KiB to 64 GiB, or auto for 256 MiB, but at most 1/8 of the memory that the process may use]' -r -f -a "auto\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l deflate -d 'permessage-deflate; takeover lets clients refer to earlier messages, at 32 KiB each [default: on] [allowed: on, takeover, off]' -r -f -a "on\t''

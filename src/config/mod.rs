@@ -223,6 +223,8 @@ settings! {
             "Centrifugo's client protocol on /connection/websocket";
         topics_per_connection_max: usize = "128", Count(1, 1_000_000), Reload,
             "Topics that one connection may follow, where its protocol knows more than one";
+        presence: Switch = "off", Choice(&["on", "off"]), Reload,
+            "Whether clients may ask who follows a topic; on costs some 200 bytes for each who does";
     }
     "Messages" {
         message_bytes_max: usize = "1MiB", Bytes(1, 64 * MIB), Reload,

@@ -143,6 +143,7 @@ impl State {
         if self.conns.at(slot).phase == Phase::ShutDown {
             return;
         }
+        self.end_session(slot);
         self.leave_topics(slot);
         let conn = self.conns.at(slot);
         conn.phase = Phase::ShutDown;

@@ -9,11 +9,16 @@ use super::closing::How;
 use super::lane::LANE_BYTES_MAX;
 use super::publishing::plain;
 use super::reactor::State;
+use crate::config::Switch;
+use crate::hub::Numbers;
 use crate::log::{Range, Topic};
-use crate::protocol::centrifugo::{Coding, Data, Publication, decode, publication};
+use crate::protocol::centrifugo::{
+    ClientInfo, Coding, Data, Publication, decode, encode_info, publication,
+};
 use crate::protocol::dialect::centrifugo::{
     self as dialect, Deed, Failure, Outcome, Page, Place, Session, Terms, Wish,
 };
+use crate::protocol::encoding::Extras;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::{Opcode, Payload};
@@ -25,6 +30,8 @@ const PAGE_BYTES_MAX: usize = 1 << 20;
 /// What a core knows of a client whose dialect has sessions.
 pub(super) struct Talk {
     pub(super) session: Session,
+    /// Who it is, for others.
+    info: Arc<ClientInfo>,
     /// Where it published last.
     published_to: Option<Arc<Topic>>,
     /// When it came, by the core's patience.
@@ -42,6 +49,7 @@ impl State {
     /// A session goes on that may have begun in another process.
     pub(super) fn resume_session(&mut self, slot: u32, session: Session) {
         let talk = Talk {
+            info: Arc::new(session.info()),
             session,
             published_to: None,
             came_ms: self.patience_ms,
@@ -105,6 +113,7 @@ impl State {
             ping: Duration::from_millis(settings.ping_ms()),
             topics_max: settings.topics_per_connection_max,
             topics: usize::from(first) + further as usize,
+            presence: settings.presence == Switch::On,
         }
     }
 
@@ -115,7 +124,10 @@ impl State {
             Deed::Say(bytes) => bytes,
             Deed::Subscribe(wish) => {
                 let outcome = match self.fulfil(slot, &wish) {
-                    Ok(outcome) => outcome,
+                    Ok((outcome, topic)) => {
+                        self.appear(slot, &topic);
+                        outcome
+                    }
                     Err(failure) => Outcome::Failed(failure),
                 };
                 dialect::subscribed(coding, &wish, outcome)
@@ -123,6 +135,7 @@ impl State {
             Deed::Unsubscribe { id, topic } => {
                 if let Some(topic) = self.hub.find_topic(topic.as_str()) {
                     self.unsubscribe(slot, &topic);
+                    self.disappear(slot, &topic);
                 }
                 dialect::unsubscribed(coding, id)
             }
@@ -136,6 +149,32 @@ impl State {
                 }
                 Err(failure) => dialect::failed(coding, id, failure),
             },
+            Deed::Presence { id, topic } => {
+                let list = self.hub.presence().list(topic.as_str());
+                dialect::presence(coding, id, &list)
+            }
+            Deed::PresenceStats { id, topic } => {
+                let Numbers { clients, users } = self.hub.presence().numbers(topic.as_str());
+                dialect::presence_stats(coding, id, clients, users)
+            }
+        }
+    }
+
+    /// A session's client follows a topic.
+    pub(super) fn appear(&self, slot: u32, topic: &Topic) {
+        if let Some(talk) = self.talks.get(&slot)
+            && self.hub.settings().presence == Switch::On
+        {
+            let (client, info) = (talk.session.client(), talk.info.clone());
+            self.hub.presence().join(topic.name(), client, info);
+        }
+    }
+
+    /// A session's client follows a topic no more.
+    pub(super) fn disappear(&self, slot: u32, topic: &Topic) {
+        if let Some(talk) = self.talks.get(&slot) {
+            let client = talk.session.client();
+            self.hub.presence().leave(topic.name(), client);
         }
     }
 
@@ -155,24 +194,25 @@ impl State {
     }
 
     /// Subscribes a connection as it wishes, if that can be.
-    fn fulfil(&mut self, slot: u32, wish: &Wish) -> Result<Outcome, Failure> {
+    fn fulfil(&mut self, slot: u32, wish: &Wish) -> Result<(Outcome, Arc<Topic>), Failure> {
         let topic = self.hub.topic(&wish.topic).map_err(|_| Failure::Full)?;
         if self.follows(slot, &topic) {
             return Err(Failure::AlreadySubscribed);
         }
         if let Some(outcome) = self.recover(slot, &topic, wish) {
-            return Ok(outcome);
+            return Ok((outcome, topic));
         }
         if wish.whole_or_not && wish.recover.is_some() {
             return Err(Failure::Unrecoverable);
         }
         let next = self.subscribe(slot, topic.clone(), None);
-        Ok(Outcome::Begun {
+        let outcome = Outcome::Begun {
             epoch: topic.epoch(),
             offset: next.expect("it did not follow it") - 1,
             recovered: false,
             first: None,
-        })
+        };
+        Ok((outcome, topic))
     }
 
     /// Subscribes with all that was missed, if all of that is there.
@@ -216,8 +256,14 @@ impl State {
             return Err(Failure::TooBig);
         }
         let topic = self.hub.topic(topic).map_err(|_| Failure::Full)?;
+        let talk = self.talks.get(&slot).expect("it has a session");
+        let info = encode_info(&talk.info);
+        let extras = Extras {
+            info: &info,
+            ..Extras::default()
+        };
         let published = self.seek_room(&topic, |state| {
-            state.append(&topic, data.text, Payload::Whole(&data.bytes), None)
+            state.append(&topic, data.text, Payload::Whole(&data.bytes), Some(extras))
         });
         published.map_err(|_| Failure::Full)?;
         self.published_bytes += data.bytes.len() as u64;
@@ -293,6 +339,13 @@ impl State {
 
     /// A session ends with its connection.
     pub(super) fn end_session(&mut self, slot: u32) {
+        if !self.talks.contains_key(&slot) {
+            return;
+        }
+        for id in self.subscriptions(slot) {
+            let feed = self.look_at_sub(id).feed;
+            self.disappear(slot, &self.feeds.look_at(feed).topic);
+        }
         self.talks.remove(&slot);
     }
 }

@@ -387,6 +387,9 @@ impl State {
         let mut ids = Vec::with_capacity(saved.subs.len());
         for (sub, topic) in saved.subs.into_iter().zip(topics) {
             let topic = topic.ok_or("a connection's topic is missing")?;
+            if !sub.leaving {
+                self.appear(slot, &topic);
+            }
             ids.push(self.restore_sub(slot, sub, topic)?);
         }
         let conn = self.conns.at(slot);

@@ -10,6 +10,7 @@ mod live;
 mod losses;
 mod mailbox;
 pub mod metrics;
+mod presence;
 mod publishing;
 mod quiet;
 mod relief;
@@ -35,6 +36,7 @@ pub use clock::Clock;
 pub use life::{BEAT_MS_MAX, Upgrade, UpgradeError};
 pub use losses::{Losses, Lost};
 pub use mailbox::Mailbox;
+pub use presence::{Numbers, Presence};
 pub use publishing::PublishError;
 pub use relief::Relief;
 pub use seldom::Complaints;
@@ -56,6 +58,7 @@ pub struct Hub {
     relief: Relief,
     cores: Box<[Mailbox]>,
     admission: Admission,
+    presence: Presence,
     uncompressed: Uncompressed,
     complaints: Complaints,
     ready: AtomicBool,
@@ -92,6 +95,7 @@ impl Hub {
             .collect();
         Ok(Arc::new(Hub {
             admission: Admission::with_descriptors(descriptors::guests_max(settings.cores)),
+            presence: Presence::default(),
             uncompressed: Uncompressed::default(),
             complaints: Complaints::default(),
             live: Live::new(settings),
@@ -156,6 +160,11 @@ impl Hub {
 
     pub fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// Who follows which topic.
+    pub fn presence(&self) -> &Presence {
+        &self.presence
     }
 
     /// The addresses that go without compression.

@@ -2,9 +2,19 @@
 
 use tungstenite::Message;
 
-use crate::common::{Client, Daemon, eventually, hear, hear_close};
+use crate::common::{self, Client, Daemon, eventually, hear_close};
 
 const PATH: &str = "/connection/websocket";
+
+/// What comes next, without who published it.
+fn hear(client: &mut Client) -> String {
+    let mut heard = common::hear(client);
+    while let Some(at) = heard.find(r#","info":{"#) {
+        let end = at + heard[at..].find('}').unwrap() + 1;
+        heard.replace_range(at..end, "");
+    }
+    heard
+}
 
 fn say(client: &mut Client, line: &str) {
     client.send(Message::text(line)).unwrap();
@@ -383,4 +393,86 @@ fn a_subscription_with_a_gap_ends_so_that_its_client_comes_back() {
     subscribe(&mut slow, 3, "g");
     say(&mut publisher, "1");
     assert!(hear(&mut slow).contains(r#""data":1,"#));
+}
+
+/// The name that the server has given a client that connects.
+fn connect_as(daemon: &Daemon) -> (Client, String) {
+    let mut client = daemon.connect(PATH);
+    let answer = ask(&mut client, r#"{"id":1,"connect":{}}"#);
+    let (_, rest) = answer.split_once(r#""client":""#).unwrap();
+    let name = rest.split_once('"').unwrap().0.to_owned();
+    (client, name)
+}
+
+#[test]
+fn a_publisher_is_named_to_all_who_hear_it() {
+    let daemon = Daemon::start(&[]);
+    let (mut client, name) = connect_as(&daemon);
+    let mut other = connect(&daemon);
+    subscribe(&mut other, 2, "t");
+    ask(
+        &mut client,
+        r#"{"id":2,"publish":{"channel":"t","data":1}}"#,
+    );
+    let push = common::hear(&mut other);
+    assert!(
+        push.contains(&format!(r#""info":{{"user":"","client":"{name}"}}"#)),
+        "{push}"
+    );
+}
+
+#[test]
+fn who_is_there_is_known_over_all_cores_and_processes() {
+    let mut daemon = Daemon::start(&["--cores", "3", "--presence", "on"]);
+    let mut clients: Vec<_> = (0..6).map(|_| connect_as(&daemon)).collect();
+    for (client, _) in &mut clients {
+        subscribe(client, 2, "room");
+    }
+    let mut watch = connect(&daemon);
+    let presence = r#"{"id":7,"presence":{"channel":"room"}}"#;
+    let stats = r#"{"id":8,"presence_stats":{"channel":"room"}}"#;
+    for handovers in 0..2 {
+        if handovers > 0 {
+            daemon.hand_over(handovers);
+        }
+        let list = ask(&mut watch, presence);
+        for (_, name) in &clients {
+            assert!(
+                list.contains(&format!(r#""{name}":{{"user":"","client":"{name}"}}"#)),
+                "{list}"
+            );
+        }
+        let numbers = ask(&mut watch, stats);
+        assert_eq!(
+            numbers,
+            r#"{"id":8,"presence_stats":{"num_clients":6,"num_users":1}}"#
+        );
+    }
+    // One leaves the topic, one closes, and one vanishes.
+    ask(
+        &mut clients[0].0,
+        r#"{"id":3,"unsubscribe":{"channel":"room"}}"#,
+    );
+    clients[1].0.close(None).unwrap();
+    drop(clients.remove(2));
+    eventually("those are gone", || {
+        ask(&mut watch, stats).contains(r#""num_clients":3"#)
+    });
+    drop(clients);
+    eventually("all are gone", || {
+        ask(&mut watch, presence) == r#"{"id":7,"presence":{"presence":{}}}"#
+    });
+}
+
+#[test]
+fn nobody_is_told_who_is_there_unless_the_settings_say_so() {
+    let daemon = Daemon::start(&[]);
+    let mut client = connect(&daemon);
+    for command in ["presence", "presence_stats"] {
+        let answer = ask(
+            &mut client,
+            &format!(r#"{{"id":2,"{command}":{{"channel":"t"}}}}"#),
+        );
+        assert!(answer.contains(r#""code":108"#), "{answer}");
+    }
 }

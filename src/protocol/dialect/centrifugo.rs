@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::centrifugo::{
-    Coding, Command, Connect, ConnectResult, Data, Error, Publication, Push, Reply, Request,
-    Subscribe, SubscribeResult, write_push, write_reply,
+    ClientInfo, Coding, Command, Connect, ConnectResult, Data, Error, Publication, Push, Reply,
+    Request, Subscribe, SubscribeResult, write_push, write_reply,
 };
 use crate::protocol::reason::CloseReason;
 use crate::protocol::topic::TopicName;
@@ -32,13 +32,15 @@ pub struct Terms {
     pub topics_max: usize,
     /// Topics that it follows.
     pub topics: usize,
+    /// It may ask who follows a topic.
+    pub presence: bool,
 }
 
 /// One client's side of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Names the connection among all.
-    client: String,
+    client: u128,
     connected: bool,
     /// It has been sent a ping and not answered it.
     pinged: bool,
@@ -64,6 +66,14 @@ pub enum Deed {
         id: u32,
         topic: TopicName,
         page: Page,
+    },
+    Presence {
+        id: u32,
+        topic: TopicName,
+    },
+    PresenceStats {
+        id: u32,
+        topic: TopicName,
     },
 }
 
@@ -140,6 +150,19 @@ impl From<Failure> for Error {
     }
 }
 
+/// How the number of a connection is written: as a UUID.
+fn client_text(client: u128) -> String {
+    let hex = format!("{client:032x}");
+    let parts = [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ];
+    parts.join("-")
+}
+
 /// How an epoch is written.
 pub fn epoch_text(epoch: u64) -> String {
     format!("{epoch:016x}")
@@ -148,18 +171,23 @@ pub fn epoch_text(epoch: u64) -> String {
 impl Session {
     /// A session of a client that has said nothing yet. `client` is random.
     pub fn new(client: u128) -> Session {
-        let hex = format!("{client:032x}");
-        let parts = [
-            &hex[..8],
-            &hex[8..12],
-            &hex[12..16],
-            &hex[16..20],
-            &hex[20..],
-        ];
         Session {
-            client: parts.join("-"),
+            client,
             connected: false,
             pinged: false,
+        }
+    }
+
+    /// The number of the connection among all.
+    pub fn client(&self) -> u128 {
+        self.client
+    }
+
+    /// Who it is, for others.
+    pub fn info(&self) -> ClientInfo {
+        ClientInfo {
+            client: client_text(self.client),
+            ..ClientInfo::default()
         }
     }
 
@@ -219,11 +247,18 @@ impl Session {
                 },
             }),
             Command::Send { .. } => Ok(Deed::Nothing),
-            Command::Presence { .. }
-            | Command::PresenceStats { .. }
-            | Command::Refresh { .. }
-            | Command::SubRefresh { .. }
-            | Command::Rpc => Err(Error::NOT_AVAILABLE),
+            Command::Presence { .. } | Command::PresenceStats { .. } if !terms.presence => {
+                Err(Error::NOT_AVAILABLE)
+            }
+            Command::Presence { channel } => {
+                topic(&channel).map(|topic| Deed::Presence { id, topic })
+            }
+            Command::PresenceStats { channel } => {
+                topic(&channel).map(|topic| Deed::PresenceStats { id, topic })
+            }
+            Command::Refresh { .. } | Command::SubRefresh { .. } | Command::Rpc => {
+                Err(Error::NOT_AVAILABLE)
+            }
             Command::Unknown => Err(Error::METHOD_NOT_FOUND),
         };
         Ok(deed.unwrap_or_else(|error| Deed::Say(say(coding, id, &Reply::Error(error)))))
@@ -232,7 +267,7 @@ impl Session {
     fn connect(&mut self, coding: Coding, id: u32, _connect: &Connect, terms: &Terms) -> Vec<u8> {
         self.connected = true;
         let result = &ConnectResult {
-            client: &self.client,
+            client: &client_text(self.client),
             version: concat!("fanfare ", env!("CARGO_PKG_VERSION")),
             ping_s: u32::try_from(terms.ping.as_secs().max(1)).unwrap_or(u32::MAX),
             pong: true,
@@ -289,6 +324,20 @@ pub fn history(
         publications,
         offset,
         epoch,
+    };
+    say(coding, id, &reply)
+}
+
+/// The reply to who asks who follows a topic.
+pub fn presence(coding: Coding, id: u32, list: &[ClientInfo]) -> Vec<u8> {
+    say(coding, id, &Reply::Presence(list))
+}
+
+/// The reply to who asks how many follow a topic.
+pub fn presence_stats(coding: Coding, id: u32, clients: usize, users: usize) -> Vec<u8> {
+    let reply = Reply::PresenceStats {
+        num_clients: u32::try_from(clients).unwrap_or(u32::MAX),
+        num_users: u32::try_from(users).unwrap_or(u32::MAX),
     };
     say(coding, id, &reply)
 }
