@@ -81,7 +81,13 @@ fn every_promise_holds_whatever_happens() {
                 // These take longer than a run is, or more memory than it has.
                 CloseReason::ControlFlood | CloseReason::LogFull
             );
-            assert!(reached || rare, "no seed ends with {}", reason.name());
+            // No client here has a session: those of the daemon's tests come to these ends.
+            let of_sessions = matches!(reason, CloseReason::BadRequest | CloseReason::Stale);
+            assert!(
+                reached || rare || of_sessions,
+                "no seed ends with {}",
+                reason.name()
+            );
         }
     }
 }
