@@ -9,12 +9,11 @@ use super::closing::How;
 use super::lane::LANE_BYTES_MAX;
 use super::publishing::plain;
 use super::reactor::State;
+use super::talk::Talk;
 use crate::config::Switch;
 use crate::hub::Numbers;
 use crate::log::{Range, Topic};
-use crate::protocol::centrifugo::{
-    ClientInfo, Coding, Data, Publication, decode, encode_info, publication,
-};
+use crate::protocol::centrifugo::{Coding, Data, Publication, decode, encode_info, publication};
 use crate::protocol::dialect::centrifugo::{
     self as dialect, Deed, Failure, Outcome, Page, Place, Session, Terms, Wish,
 };
@@ -26,17 +25,6 @@ use crate::protocol::ws::{Opcode, Payload};
 /// Publications in one page of history, and about how many bytes.
 const PAGE_MESSAGES_MAX: usize = 1000;
 const PAGE_BYTES_MAX: usize = 1 << 20;
-
-/// What a core knows of a client whose dialect has sessions.
-pub(super) struct Talk {
-    pub(super) session: Session,
-    /// Who it is, for others.
-    info: Arc<ClientInfo>,
-    /// Where it published last.
-    published_to: Option<Arc<Topic>>,
-    /// When it came, by the core's patience.
-    came_ms: u64,
-}
 
 impl State {
     /// A session begins with a connection whose dialect has one.
@@ -76,12 +64,12 @@ impl State {
     }
 
     /// The topic whose cores a publisher must not be too far ahead of.
-    pub(super) fn paced_topic(&self, slot: u32) -> Option<Arc<Topic>> {
-        if let Some(talk) = self.talks.get(&slot) {
-            return talk.published_to.clone();
+    pub(super) fn paced_topic(&self, slot: u32) -> Option<&Topic> {
+        let conn = self.conns.look_at(slot);
+        if conn.dialect.coding().is_some() {
+            return self.talks.get(&slot)?.published_to.as_deref();
         }
-        let feed = self.conns.look_at(slot).sub.feed;
-        Some(self.feeds.look_at(feed).topic.clone())
+        Some(&self.feeds.look_at(conn.sub.feed).topic)
     }
 
     /// Does what the commands in a message ask for, in their order. The answers go out

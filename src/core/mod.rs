@@ -24,6 +24,7 @@ mod remote;
 mod rings;
 mod slots;
 mod subs;
+mod talk;
 mod thread;
 mod time;
 mod timers;

@@ -115,10 +115,11 @@ impl State {
             }
             let conn = self.conns.at(slot);
             if conn.phase == Phase::Open && !self.frozen {
-                let topic = self.paced_topic(slot);
                 // Before the look, so that a core that catches up after it sees
                 // that somebody waits.
-                topic.inspect(|topic| topic.waiting.wait());
+                if let Some(topic) = self.paced_topic(slot) {
+                    topic.waiting.wait();
+                }
                 if self.is_ahead(slot, 2) {
                     self.paused.push(slot);
                     continue;

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::conn::{Conn, Flags, Phase, Rate, Reaching};
-use super::conversing::Talk;
 use super::feeds::{Feeds, Since};
 use super::slots::Slots;
 use super::subs::{SubId, Subs, Subscription};
+use super::talk::Talk;
 use crate::hub::Hub;
 use crate::hub::codec::Codec;
 use crate::hub::metrics::Metrics;
