@@ -1,5 +1,5 @@
-//! Who may ask for what: what the listener is for, the bearer token, and no pages
-//! of foreign origin.
+//! Who may ask for what: what the listener is for, the bearer token, the key of the
+//! server API, and no pages of foreign origin.
 //!
 //! A page from anywhere can make its reader's browser talk to 127.0.0.1. Its
 //! writes carry an `Origin`, which must be the listener itself. Against a page whose
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -25,11 +25,16 @@ const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 /// What only some roles may.
 const METRICS: &str = "/metrics";
 const UPGRADE: &str = "/upgrade";
+/// What a key of its own opens.
+const API: &str = "/api/";
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The rules of one listener.
 #[derive(Debug)]
 pub(super) struct Guard {
     token: Option<Arc<Token>>,
+    /// Of the server API.
+    key: Option<Arc<Token>>,
     roles: Roles,
     /// Browsers get to TCP ports only, and what is to be had from beyond loopback
     /// without a token is no secret.
@@ -48,9 +53,15 @@ pub(super) async fn check(
 }
 
 impl Guard {
-    pub(super) fn new(token: Option<Arc<Token>>, place: &Place, roles: Roles) -> Self {
+    pub(super) fn new(
+        token: Option<Arc<Token>>,
+        key: Option<Arc<Token>>,
+        place: &Place,
+        roles: Roles,
+    ) -> Self {
         Guard {
             token,
+            key,
             roles,
             checks_hosts: matches!(place, Place::Tcp(_)) && place.is_local(),
             origins: Origins::same_host(),
@@ -62,8 +73,11 @@ impl Guard {
         if OPEN.contains(&path) {
             return Ok(());
         }
-        match &self.token {
-            Some(token) if !self.is_public(path) => check_token(token, headers)?,
+        match (&self.key, &self.token) {
+            (Some(key), token) if path.starts_with(API) => {
+                check_key(key, token.as_deref(), headers)?;
+            }
+            (_, Some(token)) if !self.is_public(path) => check_token(token, headers)?,
             _ => self.check_host(headers)?,
         }
         self.check_role(path)
@@ -121,6 +135,25 @@ impl Guard {
     }
 }
 
+/// Who may ask for everything needs no key.
+fn check_key(key: &Token, token: Option<&Token>, headers: &HeaderMap) -> Result<(), Refusal> {
+    let given = match headers.get(API_KEY) {
+        Some(value) => Some(value.as_bytes()),
+        None => credentials("apikey", headers),
+    };
+    let has_key = given.is_some_and(|given| key.is(given));
+    let bears = |token: &Token| bearer(headers).is_some_and(|given| token.is(given));
+    if has_key || token.is_some_and(bears) {
+        return Ok(());
+    }
+    let sentence = match given {
+        Some(_) => "this is not the API key",
+        None => "the API key is missing: send X-API-Key: KEY",
+    };
+    let challenge = HeaderValue::from_static("apikey realm=\"fanfare\"");
+    Err(Refusal::new(StatusCode::UNAUTHORIZED, sentence).with(WWW_AUTHENTICATE, challenge))
+}
+
 fn check_token(token: &Token, headers: &HeaderMap) -> Result<(), Refusal> {
     let challenge = |sentence: &'static str, challenge| {
         let challenge = HeaderValue::from_static(challenge);
@@ -150,10 +183,15 @@ fn host(headers: &HeaderMap) -> Option<&str> {
 
 /// The token of `Authorization: Bearer TOKEN` (RFC 6750 section 2.1).
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    credentials("Bearer", headers)
+}
+
+/// What `Authorization` says behind the scheme of that name (RFC 9110 section 11.4).
+fn credentials<'a>(scheme: &str, headers: &'a HeaderMap) -> Option<&'a [u8]> {
     let value = headers.get(AUTHORIZATION)?.as_bytes();
-    let (scheme, rest) = value.split_at_checked("Bearer ".len())?;
-    scheme
-        .eq_ignore_ascii_case(b"Bearer ")
+    let (name, rest) = value.split_at_checked(scheme.len())?;
+    let rest = rest.strip_prefix(b" ")?;
+    name.eq_ignore_ascii_case(scheme.as_bytes())
         .then(|| rest.trim_ascii())
 }
 
@@ -169,10 +207,13 @@ mod tests {
         admin: true,
     };
 
+    fn secret(text: &str) -> Arc<Token> {
+        Arc::new(Token::new("secret", "/no/such/file".into(), text.into()))
+    }
+
     fn guard(token: Option<&str>, place: &str, roles: Roles) -> Guard {
         let place = Place::parse(place).unwrap();
-        let token = token.map(|token| Arc::new(Token::new("/no/such/file".into(), token.into())));
-        Guard::new(token, &place, roles)
+        Guard::new(token.map(secret), None, &place, roles)
     }
 
     fn status(guard: &Guard, path: &str, fields: &[(&'static str, &str)]) -> u16 {
@@ -208,6 +249,46 @@ mod tests {
         assert_eq!(status(&guard, "/no/such/path", &[]), 401);
         assert_eq!(status(&guard, "/healthz", &[]), 200);
         assert_eq!(status(&guard, "/readyz", &[]), 200);
+    }
+
+    const API_KEY_FIELD: (&str, &str) = ("x-api-key", "k3y");
+
+    #[test]
+    fn the_server_api_has_a_key_of_its_own_where_one_is_set() {
+        let place = Place::parse("127.0.0.1:1").unwrap();
+        let guard = |token: Option<&str>| {
+            let key = Some(secret("k3y"));
+            Guard::new(token.map(secret), key, &place, ALL)
+        };
+        let (with_token, without) = (guard(Some("s3cret")), guard(None));
+        let tries = [
+            ("x-api-key", "k3y", 200),
+            ("x-api-key", "k3", 401),
+            ("x-api-key", "", 401),
+            ("x-api-key", "s3cret", 401),
+            ("authorization", "apikey k3y", 200),
+            ("authorization", "ApiKey  k3y", 200),
+            ("authorization", "apikeyk3y", 401),
+            ("authorization", "Bearer k3y", 401),
+            ("host", "127.0.0.1", 401),
+        ];
+        for (name, value, expected) in tries {
+            for guard in [&with_token, &without] {
+                let found = status(guard, "/api/publish", &[(name, value)]);
+                assert_eq!(found, expected, "{name}: {value}");
+            }
+        }
+        assert_eq!(status(&with_token, "/api/publish?api_key=k3y", &[]), 401);
+        let bearer = [("authorization", "Bearer s3cret")];
+        assert_eq!(status(&with_token, "/api/publish", &bearer), 200);
+        assert_eq!(status(&without, "/api/publish", &bearer), 401);
+        // The key opens nothing else.
+        assert_eq!(status(&with_token, "/topics", &[API_KEY_FIELD]), 401);
+        let rebound = [("host", "evil.example"), API_KEY_FIELD];
+        assert_eq!(status(&without, "/topics", &rebound), 403);
+        assert_eq!(status(&without, "/api/publish", &rebound), 200);
+        let foreign = [("origin", "http://evil.example"), API_KEY_FIELD];
+        assert_eq!(status(&without, "/api/publish", &foreign), 403);
     }
 
     #[test]
@@ -257,20 +338,29 @@ mod tests {
     fn each_role_may_what_it_is_for() {
         let may = |roles: Roles| {
             let guard = guard(None, "127.0.0.1:1", roles);
-            ["/metrics", "/topics/a/messages", "/connections", "/upgrade"]
-                .map(|path| status(&guard, path, &[]) == 200)
+            [
+                "/metrics",
+                "/topics/a/messages",
+                "/api/publish",
+                "/connections",
+                "/upgrade",
+            ]
+            .map(|path| status(&guard, path, &[]) == 200)
         };
         let role = |set: fn(&mut Roles)| {
             let mut roles = Roles::default();
             set(&mut roles);
             roles
         };
-        assert_eq!(may(role(|r| r.admin = true)), [true; 4]);
-        assert_eq!(may(role(|r| r.api = true)), [false, true, true, false]);
+        assert_eq!(may(role(|r| r.admin = true)), [true; 5]);
+        assert_eq!(
+            may(role(|r| r.api = true)),
+            [false, true, true, true, false]
+        );
         let figures = role(|r| r.metrics = true);
-        assert_eq!(may(figures), [true, false, false, false]);
+        assert_eq!(may(figures), [true, false, false, false, false]);
         let both = role(|r| (r.api, r.metrics) = (true, true));
-        assert_eq!(may(both), [true, true, true, false]);
+        assert_eq!(may(both), [true, true, true, true, false]);
         let closed = guard(None, "127.0.0.1:1", figures);
         assert_eq!(status(&closed, "/healthz", &[]), 200);
         assert_eq!(status(&closed, "/readyz", &[]), 200);

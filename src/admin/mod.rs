@@ -4,6 +4,7 @@
 //! It runs on a thread of its own and knows the cores through the
 //! [`Hub`](crate::hub::Hub) alone, so nothing that its clients do holds up a core.
 
+mod api;
 mod connections;
 mod guard;
 mod health;

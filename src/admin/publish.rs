@@ -48,7 +48,7 @@ pub(super) async fn publish(
     let topic = name_in(&head.uri)?;
     let opcode = opcode(&head.headers)?;
     let bytes_max = hub.settings().message_bytes_max;
-    let payload = receive(&head.headers, body, bytes_max).await?;
+    let payload = receive(&head.headers, body, bytes_max, too_big).await?;
     if payload.is_empty() {
         let sentence = "the body is empty: the message is the body of the request";
         return Err(Refusal::new(StatusCode::BAD_REQUEST, sentence));
@@ -61,14 +61,14 @@ pub(super) async fn publish(
     if hub.is_stopping() {
         return Err(not_now(&hub, "the server is stopping".into()));
     }
-    let (published, its_epoch) =
-        hub.publish(&topic, opcode, &payload)
-            .map_err(|error| match error {
-                PublishError::TooBig => too_big(bytes_max),
-                PublishError::Topics(_) | PublishError::LogFull | PublishError::HandingOver => {
-                    not_now(&hub, error.to_string())
-                }
-            })?;
+    let (published, its_epoch) = hub
+        .publish(&topic, opcode, &payload, None)
+        .map_err(|error| match error {
+            PublishError::TooBig => too_big(bytes_max),
+            PublishError::Topics(_) | PublishError::LogFull | PublishError::HandingOver => {
+                not_now(&hub, error.to_string())
+            }
+        })?;
     let Published::Committed(committed) = published else {
         // Its keeper decides on its offset.
         return Ok(StatusCode::ACCEPTED.into_response());
@@ -101,8 +101,14 @@ fn opcode(headers: &HeaderMap) -> Result<Opcode, Refusal> {
     }
 }
 
-/// The whole body. Of one that is longer than `bytes_max` nothing is kept.
-async fn receive(headers: &HeaderMap, mut body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
+/// The whole body. Of one that is longer than `bytes_max` nothing is kept, and it is
+/// refused as `too_big` says.
+pub(super) async fn receive(
+    headers: &HeaderMap,
+    mut body: Body,
+    bytes_max: usize,
+    too_big: fn(usize) -> Refusal,
+) -> Result<Bytes, Refusal> {
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|len| len.to_str().ok());
@@ -157,11 +163,11 @@ fn too_big(bytes_max: usize) -> Refusal {
 }
 
 /// The rest of the body is not read, so no other request can follow.
-fn closing(refusal: Refusal) -> Refusal {
+pub(super) fn closing(refusal: Refusal) -> Refusal {
     refusal.with(CONNECTION, HeaderValue::from_static("close"))
 }
 
-fn not_now(hub: &Hub, sentence: String) -> Refusal {
+pub(super) fn not_now(hub: &Hub, sentence: String) -> Refusal {
     let retry_after_s = HeaderValue::from(hub.settings().retry_after_s);
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, sentence).with(RETRY_AFTER, retry_after_s)
 }

@@ -13,7 +13,7 @@ use axum::{Router, middleware};
 use super::guard::{self, Guard};
 use super::metrics::{self, Exposition};
 use super::reply::Refusal;
-use super::{connections, health, publish, topics, upgrade};
+use super::{api, connections, health, publish, topics, upgrade};
 use crate::hub::Hub;
 
 /// What the routes share.
@@ -44,6 +44,7 @@ pub(super) fn router(hub: Arc<Hub>, exposition: Arc<Exposition>, guard: Guard) -
         .route("/topics", get(topics::list))
         .route("/topics/{topic}", get(topics::show))
         .route("/topics/{topic}/messages", post(publish::publish))
+        .route("/api/{method}", post(api::call))
         .route("/connections", get(connections::list))
         .route("/upgrade", post(upgrade::upgrade))
         .fallback(not_found)
@@ -55,7 +56,7 @@ pub(super) fn router(hub: Arc<Hub>, exposition: Arc<Exposition>, guard: Guard) -
         .with_state(Shared { hub, exposition })
 }
 
-async fn not_found() -> Refusal {
+pub(super) async fn not_found() -> Refusal {
     let sentence = "there is nothing at this path";
     Refusal::new(StatusCode::NOT_FOUND, sentence)
 }

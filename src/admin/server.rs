@@ -8,6 +8,7 @@ use std::io;
 use std::net;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -29,7 +30,7 @@ use super::metrics::Exposition;
 use super::routes;
 use super::token::Token;
 use crate::bind::{self, BindError, SocketFile};
-use crate::config::{Place, Roles, Settings};
+use crate::config::{self, Place, Roles, Settings};
 use crate::hub::Hub;
 
 /// Connections served at a time on one address; the next ones wait to be accepted.
@@ -83,17 +84,19 @@ impl Listeners {
     /// `others`.
     ///
     /// # Errors
-    /// A sentence about the token file or an address.
+    /// A sentence about the file of a secret or an address.
     pub fn bind(
         settings: &Settings,
         mut inherited: Vec<OwnedFd>,
         others: &[Place],
     ) -> Result<Self, String> {
-        let token = settings.admin_token().map_err(|error| error.to_string())?;
-        let file = settings.admin_token_file.clone();
-        let token = file
-            .zip(token)
-            .map(|(file, token)| Arc::new(Token::new(file, token)));
+        let secret = |name, file: &Option<PathBuf>| {
+            let file = file.clone()?;
+            let read = config::token_in(&file).map_err(|error| error.to_string());
+            Some(read.map(|text| Arc::new(Token::new(name, file, text))))
+        };
+        let token = secret("admin token", &settings.admin_token_file).transpose()?;
+        let key = secret("API key", &settings.api_key_file).transpose()?;
         let places = settings.back_places().into_iter();
         let wanted: Vec<_> = places
             .map(|(place, roles)| {
@@ -107,7 +110,7 @@ impl Listeners {
                 None => bound(&place, others),
             }
             .map_err(|error| error.to_string())?;
-            let guard = Guard::new(token.clone(), &place, roles);
+            let guard = Guard::new(token.clone(), key.clone(), &place, roles);
             Ok(Listener {
                 socket,
                 place,

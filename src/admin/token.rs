@@ -1,4 +1,4 @@
-//! The token that requests must bear, as its file has it at the time.
+//! A secret that requests must bear, as its file has it at the time.
 
 use std::fs;
 use std::hint::black_box;
@@ -8,10 +8,12 @@ use std::sync::Mutex;
 
 use crate::config;
 
-/// A token that is read again when its file has changed, so that it can be
+/// A secret that is read again when its file has changed, so that it can be
 /// replaced without a restart.
 #[derive(Debug)]
 pub(super) struct Token {
+    /// As people call it.
+    name: &'static str,
     path: PathBuf,
     known: Mutex<Known>,
 }
@@ -32,10 +34,11 @@ impl std::fmt::Debug for Known {
 }
 
 impl Token {
-    /// `token` has been read from the file at `path`.
-    pub(super) fn new(path: PathBuf, token: String) -> Self {
+    /// `token` has been read from the file at `path`, and people call it `name`.
+    pub(super) fn new(name: &'static str, path: PathBuf, token: String) -> Self {
         let version = version(&path);
         Token {
+            name,
             path,
             known: Mutex::new(Known { token, version }),
         }
@@ -49,7 +52,7 @@ impl Token {
             known.version = now;
             match config::token_in(&self.path) {
                 Ok(token) => known.token = token,
-                Err(error) => tracing::warn!("the admin token stays what it was: {error}"),
+                Err(error) => tracing::warn!("the {} stays what it was: {error}", self.name),
             }
         }
         same(given, known.token.as_bytes())
@@ -85,7 +88,7 @@ mod tests {
             fs::rename(&new, &path).unwrap();
         };
         replace("first\n");
-        let token = Token::new(path.clone(), "first".into());
+        let token = Token::new("admin token", path.clone(), "first".into());
         assert!(token.is(b"first") && !token.is(b"second"));
         replace(" second \n");
         assert!(token.is(b"second") && !token.is(b"first"));

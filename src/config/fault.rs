@@ -40,7 +40,7 @@ pub(super) enum Fault {
     },
     #[error("{sentence}")]
     Conflict { sentence: String },
-    #[error("the token file {} is empty: it must hold the token that admin requests bear", path.display())]
+    #[error("the file {} is empty: it must hold the secret that requests bear", path.display())]
     EmptyToken { path: PathBuf },
 }
 

@@ -137,9 +137,20 @@ impl Settings {
     pub fn admin_token(&self) -> Result<Option<String>, ConfigError> {
         self.admin_token_file.as_deref().map(token_in).transpose()
     }
+
+    /// The files of secrets that are named, each with its key.
+    fn secrets(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let files = [
+            ("admin_token_file", &self.admin_token_file),
+            ("api_key_file", &self.api_key_file),
+        ];
+        files
+            .into_iter()
+            .filter_map(|(key, file)| Some((key, file.as_deref()?)))
+    }
 }
 
-/// The token in the file at `path`.
+/// The token, or other secret, in the file at `path`.
 pub fn token_in(path: &Path) -> Result<String, ConfigError> {
     let fault = match fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => Fault::EmptyToken { path: path.into() },
@@ -224,14 +235,17 @@ impl Loader {
                 _ => Fault::Conflict { sentence },
             });
         }
-        if let Err(ConfigError(faults)) = self.settings.admin_token() {
-            let line = self.lines.get("admin_token_file");
+        for (key, file) in self.settings.secrets() {
+            let Err(ConfigError(faults)) = token_in(file) else {
+                continue;
+            };
+            let line = self.lines.get(key);
             self.faults
                 .extend(faults.into_iter().map(|fault| match (path, line) {
                     (Some(path), Some(&line)) => Fault::InFile {
                         path: path.to_owned(),
                         line,
-                        key: "admin_token_file",
+                        key,
                         problem: fault.to_string(),
                     },
                     _ => fault,
@@ -412,21 +426,19 @@ mod tests {
     #[test]
     fn the_token_is_the_trimmed_content_of_its_file() {
         let full = file("  s3cret\n");
-        let mut settings = Settings {
-            admin_token_file: Some(full.path().into()),
-            ..Settings::default()
-        };
-        assert_eq!(settings.admin_token().unwrap().as_deref(), Some("s3cret"));
+        assert_eq!(token_in(full.path()).unwrap(), "s3cret");
         let empty = file("\n");
-        settings.admin_token_file = Some(empty.path().into());
-        assert!(
-            settings
-                .admin_token()
-                .unwrap_err()
-                .to_string()
-                .contains("is empty")
-        );
-        settings.admin_token_file = None;
-        assert_eq!(settings.admin_token().unwrap(), None);
+        let told = token_in(empty.path()).unwrap_err().to_string();
+        assert!(told.contains("is empty"), "{told}");
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_read_names_its_line() {
+        for key in ["admin_token_file", "api_key_file"] {
+            let file = file(&format!("# secrets\n{key} = \"/no/such/secret\"\n"));
+            let told = check_file(file.path()).unwrap_err().to_string();
+            let begin = format!("{}, line 2: {key}: cannot read", file.path().display());
+            assert!(told.starts_with(&begin), "{told}");
+        }
     }
 }

@@ -167,6 +167,8 @@ settings! {
             "Addresses for health and metrics alone, read without a token; may be among the others'";
         admin_token_file: Option<PathBuf> = "", File, Restart,
             "File whose trimmed content, as it is at the time, is the token that requests to admin and api must bear";
+        api_key_file: Option<PathBuf> = "", File, Restart,
+            "File whose trimmed content, as it is at the time, is the key that requests to /api must bear";
         origins: Origins = "", Origins, Reload,
             "Origins whose pages may connect; if empty, only pages from the host itself";
         hosts: Hosts = "", Hosts, Reload,

@@ -37,7 +37,7 @@ impl Settings {
         without(
             self.admin.is_empty() && self.api.is_empty(),
             "admin and api are off",
-            &["admin_token_file"],
+            &["admin_token_file", "api_key_file"],
         );
         without(
             self.proxy_header == ProxyHeader::None,
@@ -68,6 +68,7 @@ mod tests {
             retain_ms_max: 1,
             admin: Vec::new(),
             admin_token_file: Some("/token".into()),
+            api_key_file: Some("/key".into()),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             ..Settings::default()
         };
@@ -83,6 +84,7 @@ mod tests {
                 "deflate_level",
                 "retain_ms_max",
                 "admin_token_file",
+                "api_key_file",
                 "trusted_proxies"
             ]
         );
@@ -94,6 +96,6 @@ mod tests {
             zerocopy: Zerocopy::Auto,
             ..settings
         };
-        assert_eq!(used.unused().len(), 4);
+        assert_eq!(used.unused().len(), 5);
     }
 }

@@ -11,20 +11,16 @@ use super::publishing::plain;
 use super::reactor::State;
 use super::talk::Talk;
 use crate::config::Switch;
-use crate::hub::Numbers;
+use crate::hub::{HistoryError, Numbers};
 use crate::log::{Range, Topic};
-use crate::protocol::centrifugo::{Coding, Data, Publication, decode, encode_info, publication};
+use crate::protocol::centrifugo::{Coding, Data, decode, encode_info, publication};
 use crate::protocol::dialect::centrifugo::{
-    self as dialect, Deed, Failure, Outcome, Page, Place, Session, Terms, Wish,
+    self as dialect, Deed, Failure, Outcome, Place, Session, Terms, Wish,
 };
 use crate::protocol::encoding::Extras;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::{Opcode, Payload};
-
-/// Publications in one page of history, and about how many bytes.
-const PAGE_MESSAGES_MAX: usize = 1000;
-const PAGE_BYTES_MAX: usize = 1 << 20;
 
 impl State {
     /// A session begins with a connection whose dialect has one.
@@ -131,11 +127,14 @@ impl State {
                 Ok(()) => dialect::published(coding, id),
                 Err(failure) => dialect::failed(coding, id, failure),
             },
-            Deed::History { id, topic, page } => match self.history(&topic, &page) {
-                Ok((epoch, offset, publications)) => {
-                    dialect::history(coding, id, epoch, offset, &publications)
+            Deed::History { id, topic, page } => match self.hub.history(&topic, &page) {
+                Ok(past) => {
+                    dialect::history(coding, id, past.epoch, past.offset, &past.publications)
                 }
-                Err(failure) => dialect::failed(coding, id, failure),
+                Err(HistoryError::Topics(_)) => dialect::failed(coding, id, Failure::Full),
+                Err(HistoryError::OtherEpoch) => {
+                    dialect::failed(coding, id, Failure::Unrecoverable)
+                }
             },
             Deed::Presence { id, topic } => {
                 let list = self.hub.presence().list(topic.as_str());
@@ -259,49 +258,6 @@ impl State {
         let talk = self.talks.get_mut(&slot).expect("it has a session");
         talk.published_to = Some(topic);
         Ok(())
-    }
-
-    /// A page of history: epoch, offset of the newest message, and the publications.
-    fn history(
-        &mut self,
-        topic: &TopicName,
-        page: &Page,
-    ) -> Result<(u64, u64, Vec<Publication>), Failure> {
-        let topic = self.hub.topic(topic).map_err(|_| Failure::Full)?;
-        let retention = self.hub.retention();
-        let epoch = topic.epoch();
-        if let Some(since) = &page.since
-            && !since.is_in(epoch)
-        {
-            return Err(Failure::Unrecoverable);
-        }
-        let newest = topic.summary(retention).offset;
-        let limit = page.limit.unwrap_or(PAGE_MESSAGES_MAX);
-        let mut publications = Vec::new();
-        let since = page.since.as_ref().map(|since| since.offset);
-        let (from, until) = match (since, page.reverse) {
-            (None, _) => (1, newest + 1),
-            (Some(offset), false) => (offset.saturating_add(1), newest + 1),
-            (Some(offset), true) => (1, offset.min(newest + 1)),
-        };
-        let range = Range {
-            from,
-            until,
-            reverse: page.reverse,
-        };
-        let mut bytes = 0;
-        if limit > 0 {
-            topic.visit(range, retention, |message| {
-                publications.push(publication(message));
-                bytes += message.payload.len();
-                let full = publications.len() >= limit.min(PAGE_MESSAGES_MAX);
-                match full || bytes >= PAGE_BYTES_MAX {
-                    true => ControlFlow::Break(()),
-                    false => ControlFlow::Continue(()),
-                }
-            });
-        }
-        Ok((epoch, newest, publications))
     }
 
     /// Asks a silent peer whether it lives.

@@ -5,6 +5,7 @@ mod admission;
 mod clock;
 pub mod codec;
 pub mod descriptors;
+mod history;
 mod life;
 mod live;
 mod losses;
@@ -33,6 +34,7 @@ use self::quiet::Quiet;
 
 pub use admission::{Admission, Refusal};
 pub use clock::Clock;
+pub use history::{HistoryError, Past};
 pub use life::{BEAT_MS_MAX, Upgrade, UpgradeError};
 pub use losses::{Losses, Lost};
 pub use mailbox::Mailbox;

@@ -7,6 +7,7 @@ use super::Hub;
 use super::codec::Effort;
 use super::topics::TopicsFull;
 use crate::log::{AppendError, Draft, Published, Topic};
+use crate::protocol::encoding::Extras;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
 
@@ -43,6 +44,7 @@ impl Hub {
         name: &TopicName,
         opcode: Opcode,
         payload: &[u8],
+        extras: Option<Extras<'_>>,
     ) -> Result<(Published, u64), PublishError> {
         if payload.len() > self.settings().message_bytes_max {
             return Err(PublishError::TooBig);
@@ -58,7 +60,7 @@ impl Hub {
             len: payload.len(),
             now_ms: self.unix_ms(self.now_ms()),
             offset: None,
-            extras: None,
+            extras,
         };
         let mut publish = || {
             let write = |room: &mut [u8]| {

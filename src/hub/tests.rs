@@ -30,15 +30,16 @@ fn the_topic_that_nobody_reads_and_that_was_quiet_longest_makes_room() {
     let (hub, now_ms) = hub(3);
     for topic in ["a", "b", "c"] {
         now_ms.fetch_add(10, Ordering::Relaxed);
-        hub.publish(&name(topic), Opcode::Text, b"x").unwrap();
+        hub.publish(&name(topic), Opcode::Text, b"x", None).unwrap();
     }
     now_ms.fetch_add(10, Ordering::Relaxed);
-    hub.publish(&name("a"), Opcode::Text, b"again").unwrap();
+    hub.publish(&name("a"), Opcode::Text, b"again", None)
+        .unwrap();
     let held = hub.topic(&name("b")).unwrap();
     hub.topic(&name("d")).unwrap();
     assert_eq!(names(&hub), ["a", "b", "d"]);
     // A topic without a message has been quiet for ever.
-    hub.publish(&name("e"), Opcode::Text, b"x").unwrap();
+    hub.publish(&name("e"), Opcode::Text, b"x", None).unwrap();
     assert_eq!(names(&hub), ["a", "b", "e"]);
     assert_eq!(hub.evictions(), 2);
     drop(held);
@@ -52,7 +53,7 @@ fn a_flood_of_names_shuts_nobody_out_and_takes_no_topic_that_is_read() {
         .collect();
     for n in 0..5000 {
         now_ms.fetch_add(1, Ordering::Relaxed);
-        hub.publish(&name(&format!("flood-{n:04}")), Opcode::Text, b"x")
+        hub.publish(&name(&format!("flood-{n:04}")), Opcode::Text, b"x", None)
             .unwrap();
     }
     hub.topic(&name("new")).unwrap();

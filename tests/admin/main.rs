@@ -1,5 +1,6 @@
 //! The admin listener of the real daemon, through plain HTTP.
 
+mod api;
 mod client;
 mod metrics;
 mod refusals;

@@ -69,6 +69,31 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads an array: `item` is called for each value and must read it. `None` if
+    /// `null` stands there.
+    pub(super) fn array(
+        &mut self,
+        mut item: impl FnMut(&mut Reader<'a>) -> Read<()>,
+    ) -> Read<Option<()>> {
+        if self.null() {
+            return Ok(None);
+        }
+        check(self.eat(b'['))?;
+        self.skip_space();
+        if self.eat(b']') {
+            return Ok(Some(()));
+        }
+        loop {
+            item(self)?;
+            self.skip_space();
+            match self.next()? {
+                b',' => {}
+                b']' => return Ok(Some(())),
+                _ => return Err(BadRequest),
+            }
+        }
+    }
+
     /// Reads a value into `field`, which stays as it is if the value is `null`.
     pub(super) fn set<T: FromJson>(&mut self, field: &mut T) -> Read<()> {
         if let Some(value) = T::read(self)? {

@@ -195,7 +195,7 @@ fn connect(reader: &mut Reader<'_>) -> Read<Option<Connect>> {
     Ok(object.map(|()| connect))
 }
 
-fn since(reader: &mut Reader<'_>, since: &mut Option<(u64, String)>) -> Read<()> {
+pub(super) fn since(reader: &mut Reader<'_>, since: &mut Option<(u64, String)>) -> Read<()> {
     let (mut offset, mut epoch) = (0, String::new());
     let object = reader.object(|name, value| match name {
         "offset" => value.set(&mut offset),
@@ -208,9 +208,9 @@ fn since(reader: &mut Reader<'_>, since: &mut Option<(u64, String)>) -> Read<()>
     Ok(())
 }
 
-fn data(reader: &mut Reader<'_>, data: &mut Data) -> Read<()> {
+pub(super) fn data(reader: &mut Reader<'_>, data: &mut Data) -> Read<()> {
     let value = reader.value()?;
-    // A string has no bare carriage return; a newline has ended the line.
+    // A string has no bare line break, so these stand between values.
     let mut bytes = Vec::with_capacity(value.len());
     put_without_newlines(&mut bytes, value);
     *data = Data { text: true, bytes };

@@ -2,6 +2,8 @@
 //! server, a line each. What is 0, empty or false is left out but where the
 //! official server writes it.
 
+use std::collections::BTreeMap;
+
 use super::payload::{Payload, put_string};
 use super::reply::{ClientInfo, Error, Publication, Push, Reply, SubscribeResult};
 use super::sink::Sink;
@@ -199,8 +201,19 @@ fn expiry(object: &mut Object<'_>, expires: bool, ttl: u32) {
     object.number("ttl", ttl);
 }
 
+/// An object whose values are strings.
+pub(super) fn strings(members: &BTreeMap<String, String>) -> String {
+    let mut bytes = Vec::new();
+    object(&mut bytes, |object| {
+        for (name, value) in members {
+            object.text_or_empty(name, value);
+        }
+    });
+    String::from_utf8(bytes).expect("names, values and what is between are text")
+}
+
 /// An object that is being written.
-struct Object<'a> {
+pub(super) struct Object<'a> {
     sink: &'a mut dyn Sink,
     empty: bool,
 }
@@ -210,49 +223,61 @@ fn line(sink: &mut dyn Sink, members: impl FnOnce(&mut Object<'_>)) {
     sink.put(b"\n");
 }
 
-fn object(sink: &mut dyn Sink, members: impl FnOnce(&mut Object<'_>)) {
+pub(super) fn object(sink: &mut dyn Sink, members: impl FnOnce(&mut Object<'_>)) {
     sink.put(b"{");
     members(&mut Object { sink, empty: true });
     sink.put(b"}");
 }
 
 impl Object<'_> {
-    fn object(&mut self, name: &str, members: impl FnOnce(&mut Object<'_>)) {
+    pub(super) fn object(&mut self, name: &str, members: impl FnOnce(&mut Object<'_>)) {
         self.name(name);
         object(self.sink, members);
     }
 
-    fn publications(&mut self, name: &str, publications: &[Publication]) {
+    pub(super) fn publications(&mut self, name: &str, publications: &[Publication]) {
+        self.objects(name, views(publications), |object, view| {
+            publication(object, &view);
+        });
+    }
+
+    /// An array of objects.
+    pub(super) fn objects<T>(
+        &mut self,
+        name: &str,
+        items: impl Iterator<Item = T>,
+        members: impl Fn(&mut Object<'_>, T),
+    ) {
         self.name(name);
         self.sink.put(b"[");
-        for (index, view) in views(publications).enumerate() {
+        for (index, item) in items.enumerate() {
             if index > 0 {
                 self.sink.put(b",");
             }
-            object(self.sink, |object| publication(object, &view));
+            object(self.sink, |object| members(object, item));
         }
         self.sink.put(b"]");
     }
 
-    fn text(&mut self, name: &str, text: &str) {
+    pub(super) fn text(&mut self, name: &str, text: &str) {
         if !text.is_empty() {
             self.text_or_empty(name, text);
         }
     }
 
-    fn text_or_empty(&mut self, name: &str, text: &str) {
+    pub(super) fn text_or_empty(&mut self, name: &str, text: &str) {
         self.name(name);
         put_string(self.sink, text.as_bytes());
     }
 
-    fn number(&mut self, name: &str, number: impl Into<u64>) {
+    pub(super) fn number(&mut self, name: &str, number: impl Into<u64>) {
         match number.into() {
             0 => {}
             number => self.number_or_0(name, number),
         }
     }
 
-    fn number_or_0(&mut self, name: &str, number: impl Into<u64>) {
+    pub(super) fn number_or_0(&mut self, name: &str, number: impl Into<u64>) {
         self.name(name);
         let number: u64 = number.into();
         self.sink.put(number.to_string().as_bytes());

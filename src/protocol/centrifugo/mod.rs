@@ -8,6 +8,7 @@
 //! centrifugal/protocol. What belongs to subscriptions to maps and shared polls, to
 //! deltas, filters and compression by dictionary is neither kept nor written.
 
+pub mod api;
 mod json;
 mod json_in;
 mod json_out;

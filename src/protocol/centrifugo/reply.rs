@@ -28,7 +28,7 @@ impl Error {
     pub const UNRECOVERABLE_POSITION: Error = Error::lasting(112, "unrecoverable position");
     pub const CONCURRENT_PAGINATION: Error = Error::temporary(113, "concurrent pagination");
 
-    const fn lasting(code: u32, message: &'static str) -> Error {
+    pub(super) const fn lasting(code: u32, message: &'static str) -> Error {
         Error {
             code,
             message,
