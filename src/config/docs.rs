@@ -29,7 +29,7 @@ These must fit together: `log_bytes_max` holds at least `lag_bytes_max` +
 `message_bytes_max`; `ping_interval_ms` is less than `idle_ms_max`; an `admin` or
 `api` address beyond loopback needs `admin_token_file`; `proxy_header` needs `trusted_proxies`. No address may
 be named twice or contain another, but those of `admin`, `api` and `metrics` may be the same: one with several
-roles serves what each of them may. `admin` may everything, `api` health, topics and publishing, `metrics` health
+roles serves what each of them may. `admin` may everything, `api` health, topics, publishing and the server API, `metrics` health
 and metrics.
 
 `unix:/PATH` is a Unix socket. A public one is for all who get to its folder, those of `admin`, `api` and `metrics`
