@@ -377,7 +377,9 @@ impl World {
             payload.clear();
         }
         let topic_name = TopicName::new(&name).expect("a good name");
-        let published = self.hub.publish(&topic_name, Opcode::Binary, &payload, None);
+        let published = self
+            .hub
+            .publish(&topic_name, Opcode::Binary, &payload, None);
         if matches!(published, Err(PublishError::LogFull)) && self.plan.tight {
             // It cannot wait, and is told so.
             return;
