@@ -91,7 +91,7 @@ impl World {
     fn round(&mut self, burst: u64, payload: &[u8]) {
         for name in &self.names {
             for _ in 0..burst {
-                let published = self.hub.publish(name, Opcode::Binary, payload);
+                let published = self.hub.publish(name, Opcode::Binary, payload, None);
                 black_box(published.expect("room in the log"));
             }
         }

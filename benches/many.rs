@@ -113,7 +113,7 @@ impl World {
     fn round(&mut self, payload: &[u8]) -> Duration {
         let before = self.deliveries();
         for name in &self.names {
-            let published = self.hub.publish(name, Opcode::Binary, payload);
+            let published = self.hub.publish(name, Opcode::Binary, payload, None);
             published.expect("room in the log");
         }
         let began = CpuTime::now();
