@@ -78,8 +78,10 @@ fn every_promise_holds_whatever_happens() {
             let reached = total.reasons >> reason.index() & 1 == 1;
             let rare = matches!(
                 reason,
-                // These take longer than a run is, or more memory than it has.
+                // These take longer than a run is, or more memory than it has,
                 CloseReason::ControlFlood | CloseReason::LogFull
+                // and these take rules of topics, of which there are none.
+                | CloseReason::TokenExpired | CloseReason::ReadOnly | CloseReason::Denied
             );
             // No client here has a session: those of the daemon's tests come to these ends.
             let of_sessions = matches!(reason, CloseReason::BadRequest | CloseReason::Stale);

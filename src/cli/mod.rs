@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::{self, LogFormat, Reload, Settings};
 use crate::lines::last_words;
@@ -100,9 +100,11 @@ fn check_config(matches: &ArgMatches) -> ExitCode {
         Ok(settings) => {
             let notes = settings.unused().into_iter();
             let lines = std::iter::once("ok".to_owned()).chain(notes);
-            let lines: Vec<_> = lines
-                .map(|line| format!("{}: {line}", path.display()))
-                .collect();
+            let lines = lines.map(|line| format!("{}: {line}", path.display()));
+            let topics = matches.get_many::<String>("topic").into_iter().flatten();
+            let rules = settings.rules();
+            let rights = topics.map(|topic| rules.describe(topic));
+            let lines: Vec<_> = lines.chain(rights).collect();
             report(Ok(lines.join("\n")))
         }
         Err(error) => fail(EXIT_USAGE, &error.to_string()),
@@ -137,6 +139,13 @@ pub fn command() -> Command {
                 .required(true)
                 .value_parser(value_parser!(PathBuf))
                 .help("The TOML file"),
+        )
+        .arg(
+            Arg::new("topic")
+                .long("topic")
+                .value_name("NAME")
+                .action(ArgAction::Append)
+                .help("Also say who may do what with this topic, and by which rule; repeatable"),
         );
     let probe = Command::new("probe")
         .about(
@@ -203,6 +212,7 @@ mod tests {
             "Connections:",
             "Messages:",
             "Compression:",
+            "Rights:",
             "Topics:",
         ] {
             assert!(help.contains(heading), "{heading}");

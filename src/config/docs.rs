@@ -32,6 +32,11 @@ be named twice or contain another, but those of `admin`, `api` and `metrics` may
 roles serves what each of them may. `admin` may everything, `api` health, topics, publishing and the server API, `metrics` health
 and metrics.
 
+`topics` and `anonymous` are tables: in the file as `[[topics]]` at its end, or as
+`anonymous = [{ match = \"news.**\" }]`; on the command line as `--anonymous 'match = \"news.**\"'`. A pattern names
+topics: its parts end at `.`, `/` or `:`, `*` is one part, and `**` at the end any rest. What rules and tokens
+are for is in [tokens.md](tokens.md). No secret is ever the value of a setting: they are in files.
+
 `unix:/PATH` is a Unix socket. A public one is for all who get to its folder, those of `admin`, `api` and `metrics`
 for the user that the daemon runs as, and for root. A client that comes over one counts as 127.0.0.1, with a running number for its port: where it is a proxy,
 `trusted_proxies = [\"127.0.0.1\"]` lets it tell whose connection it passes on.

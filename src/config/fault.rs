@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::protocol::rights::KeyError;
+
 /// One thing that is wrong.
 #[derive(Debug, Error)]
 pub(super) enum Fault {
@@ -40,6 +42,8 @@ pub(super) enum Fault {
     },
     #[error("{sentence}")]
     Conflict { sentence: String },
+    #[error("the key file {} {problem}", path.display())]
+    Key { path: PathBuf, problem: KeyError },
     #[error("the file {} is empty: it must hold the secret that requests bear", path.display())]
     EmptyToken { path: PathBuf },
 }

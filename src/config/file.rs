@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::fault::Fault;
 use super::nearest::nearest;
@@ -129,6 +130,7 @@ fn unknown(key: &str, is_section: bool) -> String {
 
 fn given(row: &Row, value: &DeValue) -> Result<Given, String> {
     match value {
+        DeValue::Table(_) if row.kind.is_table() => Ok(Given(vec![inline(value)])),
         DeValue::Array(items) if row.kind.is_list() => {
             let words = items.iter().map(|item| word(row, item.get_ref()));
             words.collect::<Result<_, _>>().map(Given)
@@ -139,6 +141,7 @@ fn given(row: &Row, value: &DeValue) -> Result<Given, String> {
 
 fn word(row: &Row, value: &DeValue) -> Result<String, String> {
     match value {
+        DeValue::Table(_) if row.kind.is_table() => Ok(inline(value)),
         DeValue::String(text) => Ok(text.to_string()),
         DeValue::Integer(integer) if row.kind.is_number() => {
             let number = i128::from_str_radix(integer.as_str(), integer.radix());
@@ -162,6 +165,29 @@ fn word(row: &Row, value: &DeValue) -> Result<String, String> {
             },
             row.kind
         )),
+    }
+}
+
+/// A value as it would stand in an inline table, which is how a command line gives it.
+fn inline(value: &DeValue) -> String {
+    match value {
+        DeValue::String(text) => toml::Value::from(text.as_ref()).to_string(),
+        DeValue::Integer(integer) => integer.to_string(),
+        DeValue::Float(float) => float.to_string(),
+        DeValue::Boolean(is_on) => is_on.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(items) => {
+            let items: Vec<_> = items.iter().map(|item| inline(item.get_ref())).collect();
+            format!("[{}]", items.join(", "))
+        }
+        DeValue::Table(table) => {
+            let pair = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+                let key = toml::Value::from(key.get_ref().as_ref());
+                format!("{key} = {}", inline(value.get_ref()))
+            };
+            let pairs: Vec<_> = table.iter().map(pair).collect();
+            format!("{{ {} }}", pairs.join(", "))
+        }
     }
 }
 

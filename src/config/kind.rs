@@ -30,6 +30,13 @@ pub enum Kind {
     Origins,
     Hosts,
     Networks,
+    /// Inline tables, each the rule of some topics.
+    Rules,
+    /// Inline tables, each what is granted without a token.
+    Grants,
+    Keys,
+    Words,
+    CookieName,
 }
 
 /// How much memory something may take.
@@ -62,8 +69,13 @@ impl Kind {
         use Kind::*;
         matches!(
             self,
-            Addresses | AddressesOrOff | Origins | Hosts | Networks
+            Addresses | AddressesOrOff | Origins | Hosts | Networks | Rules | Grants | Keys | Words
         )
+    }
+
+    /// Whether each value is a table.
+    pub fn is_table(self) -> bool {
+        matches!(self, Kind::Rules | Kind::Grants)
     }
 
     /// Whether an integer of the file can be a value.
@@ -106,6 +118,10 @@ impl Kind {
             Kind::Origins => "ORIGIN",
             Kind::Hosts => "NAME",
             Kind::Networks => "NETWORK",
+            Kind::Rules | Kind::Grants => "TABLE",
+            Kind::Keys => "[ALG:]FILE",
+            Kind::Words => "WORD",
+            Kind::CookieName => "NAME",
         }
     }
 
@@ -160,6 +176,19 @@ impl fmt::Display for Kind {
             Kind::Networks => {
                 out.write_str("an IP address or IP/BITS, as 127.0.0.1, 10.0.0.0/8 or fd00::/8")
             }
+            Kind::Rules => out.write_str(
+                "tables with match, a pattern, and subscribe, publish, presence, history, each \
+                 anyone, token or nobody",
+            ),
+            Kind::Grants => out.write_str(
+                "tables with match, a pattern, and subscribe, history (true if not given), publish, \
+                 presence (false if not given)",
+            ),
+            Kind::Keys => out.write_str(
+                "a path, as /etc/fanfare/issuer.pem, or behind an algorithm, as HS256:/etc/fanfare/secret",
+            ),
+            Kind::Words => out.write_str("words"),
+            Kind::CookieName => out.write_str("the name of a cookie"),
         }
     }
 }

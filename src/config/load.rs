@@ -24,6 +24,12 @@ pub const CONFIG_OPTION: &str = "config";
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigError(Vec<Fault>);
 
+impl ConfigError {
+    pub(super) fn new(faults: Vec<Fault>) -> Self {
+        ConfigError(faults)
+    }
+}
+
 /// The options of the command line: one for each setting, and `--config`.
 pub fn options() -> Vec<Arg> {
     let config = Arg::new(CONFIG_OPTION)
@@ -235,8 +241,14 @@ impl Loader {
                 _ => Fault::Conflict { sentence },
             });
         }
-        for (key, file) in self.settings.secrets() {
-            let Err(ConfigError(faults)) = token_in(file) else {
+        let mut read: Vec<_> = self
+            .settings
+            .secrets()
+            .map(|(key, file)| (key, token_in(file).map(drop)))
+            .collect();
+        read.push(("token_keys", self.settings.keys().map(drop)));
+        for (key, read) in read {
+            let Err(ConfigError(faults)) = read else {
                 continue;
             };
             let line = self.lines.get(key);
@@ -349,6 +361,59 @@ mod tests {
         let from_file = load(&["--config", file.path().to_str().unwrap()]).unwrap();
         assert_eq!(from_file, load(&["--message-bytes-max", "64KiB"]).unwrap());
         assert_eq!(from_file, load(&["--message-bytes-max=65_536"]).unwrap());
+    }
+
+    #[test]
+    fn rules_stand_in_tables_of_the_file_and_in_words_of_the_command_line() {
+        let file = file(
+            "anonymous = [{ match = \"a.*\", publish = true }]\n\n\
+             [[topics]]\nmatch = \"say \\\"x\\\"\"\nsubscribe = \"token\"\n\n\
+             [[topics]]\nmatch = \"**\"\npublish = \"nobody\"\n",
+        );
+        let from_file = load(&["--config", file.path().to_str().unwrap()]).unwrap();
+        assert_eq!(from_file.topics.len(), 2);
+        assert_eq!(from_file.topics[0].pattern.as_str(), "say \"x\"");
+        let words = [
+            "--topics",
+            r#"match = 'say "x"', subscribe = "token""#,
+            "--topics",
+            r#"{ match = "**", publish = "nobody" }"#,
+            "--anonymous",
+            r#"match = "a.*", publish = true"#,
+        ];
+        assert_eq!(from_file, load(&words).unwrap());
+    }
+
+    #[test]
+    fn a_rule_that_is_not_right_is_told_by_its_number() {
+        for (text, words) in [
+            (
+                "[[topics]]\nmatch = \"a\"\n[[topics]]\nmatch = \"a*\"\n",
+                "number 2: in the pattern",
+            ),
+            (
+                "[[topics]]\nsubscribe = \"token\"\n",
+                "number 1: missing field `match`",
+            ),
+            (
+                "[[topics]]\nmatch = \"a\"\nsubcribe = \"token\"\n",
+                "unknown field `subcribe`",
+            ),
+            (
+                "[[topics]]\nmatch = \"a\"\nsubscribe = \"all\"\n",
+                "unknown variant `all`",
+            ),
+            ("topics = [\"a\"]\n", "number 1: "),
+            (
+                "token_keys = \"/no/such/key\"\n",
+                "token_keys: cannot read /no/such/key",
+            ),
+            ("token_cookie = \"a b\"\n", "the name of a cookie"),
+        ] {
+            let file = file(text);
+            let told = check_file(file.path()).unwrap_err().to_string();
+            assert!(told.contains(words), "{told}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod check;
 mod docs;
 mod fault;
 mod file;
+mod keys;
 mod kind;
 mod load;
 mod log_filter;
@@ -29,8 +30,10 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::protocol::http::{Hosts, Origins};
+use crate::protocol::rights::{Grant, Rule, Rules};
 
 pub use docs::{markdown, sample, summary};
+pub use keys::KeyFile;
 pub use kind::{Kind, MemoryShare, Size};
 pub use load::{
     CONFIG_OPTION, ConfigError, Loaded, check_file, from_matches, load, of_running, options,
@@ -248,6 +251,20 @@ settings! {
         deflate_bytes_min: usize = "256", Bytes(0, GIB), Reload,
             "Messages below this size go out as they are";
     }
+    "Rights" {
+        topics: Vec<Rule> = "", Kind::Rules, Reload,
+            "Who may do what with the topics of a pattern; the first that matches decides";
+        anonymous: Vec<Grant> = "", Grants, Reload,
+            "What those without a token may do where no rule says it";
+        token_keys: Vec<KeyFile> = "", Keys, Reload,
+            "Files with the keys that tokens are checked with: PEM, a JWK or a set, or a secret; read again with each reload";
+        token_audience: Vec<String> = "", Words, Reload,
+            "A token must be for one of these (aud); if empty, that is not looked at";
+        token_issuer: Vec<String> = "", Words, Reload,
+            "A token must come from one of these (iss); if empty, that is not looked at";
+        token_cookie: Option<String> = "", CookieName, Reload,
+            "Cookie that may bear the token of pages whose origin is listed";
+    }
     "Topics" {
         topics_max: usize = "200000", Count(1, 10_000_000), Reload,
             "Topics that exist at one time";
@@ -296,6 +313,12 @@ impl Settings {
         add(&self.api, |roles| roles.api = true);
         add(&self.metrics, |roles| roles.metrics = true);
         places
+    }
+
+    /// Who may do what.
+    pub fn rules(&self) -> Rules {
+        let keyed = !self.token_keys.is_empty();
+        Rules::new(self.topics.clone(), self.anonymous.clone(), keyed)
     }
 
     /// How the peer at `ip` tells whose connection it passes on, if it is a proxy

@@ -40,6 +40,11 @@ impl Settings {
             &["admin_token_file", "api_key_file"],
         );
         without(
+            self.token_keys.is_empty(),
+            "token_keys names no key, so that there are no tokens",
+            &["token_audience", "token_issuer", "token_cookie"],
+        );
+        without(
             self.proxy_header == ProxyHeader::None,
             "proxy_header is none, so that all clients of a proxy count as one address",
             &["trusted_proxies"],
@@ -69,6 +74,7 @@ mod tests {
             admin: Vec::new(),
             admin_token_file: Some("/token".into()),
             api_key_file: Some("/key".into()),
+            token_cookie: Some("session".into()),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             ..Settings::default()
         };
@@ -85,6 +91,7 @@ mod tests {
                 "retain_ms_max",
                 "admin_token_file",
                 "api_key_file",
+                "token_cookie",
                 "trusted_proxies"
             ]
         );

@@ -9,12 +9,16 @@ use std::path::PathBuf;
 use std::thread;
 
 use ipnet::IpNet;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
+use super::keys::KeyFile;
 use super::kind::{CORES_MAX, Kind, SUFFIXES};
 use super::memory::memory;
 use super::nearest::nearest;
 use super::{log_filter, units};
 use crate::protocol::http::{Hosts, Origins};
+use crate::protocol::rights::{Grant, Rule};
 
 /// The words that were given for one setting, one or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +109,64 @@ impl Value for String {
     fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
         let word = given.one(kind)?;
         log_filter::read(word).map_err(|problem| format!("{problem}, allowed: {kind}"))
+    }
+}
+
+impl Value for Vec<Rule> {
+    fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
+        tables(given, kind)
+    }
+}
+
+impl Value for Vec<Grant> {
+    fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
+        tables(given, kind)
+    }
+}
+
+/// Inline tables of TOML, one in each word. A command line may give the table's pairs alone.
+fn tables<T: DeserializeOwned>(given: &Given, kind: &Kind) -> Result<Vec<T>, String> {
+    #[derive(Deserialize)]
+    struct Whole<T> {
+        value: T,
+    }
+    let words = given.0.iter().filter(|word| !word.trim().is_empty());
+    let numbered = words.enumerate().map(|(at, word)| {
+        let whole = match word.trim_start().starts_with('{') {
+            true => format!("value = {word}"),
+            false => format!("value = {{ {word} }}"),
+        };
+        let table = toml::from_str::<Whole<T>>(&whole).map(|whole| whole.value);
+        table.map_err(|error| {
+            let problem = error.message().lines().collect::<Vec<_>>().join(", ");
+            format!("number {}: {problem}, allowed: {kind}", at + 1)
+        })
+    });
+    numbered.collect()
+}
+
+impl Value for Vec<KeyFile> {
+    fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
+        let file = |word: &str| KeyFile::parse(word).map_or_else(|| refuse(word, kind), Ok);
+        given.all().map(file).collect()
+    }
+}
+
+impl Value for Vec<String> {
+    fn read(given: &Given, _: &Kind) -> Result<Self, String> {
+        Ok(given.all().map(str::to_owned).collect())
+    }
+}
+
+impl Value for Option<String> {
+    fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
+        let word = given.one(kind)?;
+        // RFC 6265 section 4.1.1: a token of RFC 9110.
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if !word.bytes().all(allowed) {
+            return refuse(word, kind);
+        }
+        Ok((!word.is_empty()).then(|| word.to_owned()))
     }
 }
 

@@ -313,6 +313,9 @@ impl Acceptor {
             via: guest.via,
             is_named: guest.named,
             centrifugo: self.hub.settings().centrifugo == Switch::On,
+            rules: self.hub.rules(),
+            cookie: self.hub.settings().token_cookie.as_deref(),
+            check: &|token| self.hub.check_token(token),
             deflate,
             documents: page_at,
         };

@@ -4,12 +4,14 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::lane::Lane;
 use super::subs::{List, SubId, Subs, Subscription};
 use crate::log::{Lack, Reach, Start};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::reason::CloseReason;
+use crate::protocol::rights::Rights;
 use crate::protocol::ws::Reader;
 use crate::protocol::ws::deflate::Inflater;
 use crate::ring::Errno;
@@ -68,6 +70,8 @@ impl Flags {
     pub(super) const SHUT_WRITE: u32 = 1 << 13;
     /// Both directions have been shut down.
     pub(super) const SHUT_BOTH: u32 = 1 << 14;
+    /// It may not publish to its topic.
+    pub(super) const READ_ONLY: u32 = 1 << 15;
     /// It follows, or has followed, more than one topic.
     pub(super) const MANY: u32 = 1 << 16;
     /// Its first subscription stands in the ready-ring.
@@ -282,6 +286,8 @@ pub(super) struct Extra {
     /// It is not read from for now.
     pub(super) pause: Option<Pause>,
     pub(super) many: Option<Box<Many>>,
+    /// What its token gives it, if it came with one.
+    pub(super) rights: Option<Arc<Rights>>,
 }
 
 impl Extra {
@@ -290,6 +296,7 @@ impl Extra {
             && self.deadline_ms.is_none()
             && self.inflater.is_none()
             && self.pause.is_none()
+            && self.rights.is_none()
     }
 
     /// Something in it bears on what the peer is sent next.
@@ -419,6 +426,11 @@ impl Conn {
         if let Some(many) = self.extra.as_mut().and_then(|extra| extra.many.as_mut()) {
             many.current = Some(id);
         }
+    }
+
+    /// What its token gives it, if it came with one.
+    pub(super) fn rights(&self) -> Option<&Rights> {
+        self.extra.as_ref()?.rights.as_deref()
     }
 
     pub(super) fn drain(&self) -> Option<&Drain> {

@@ -11,14 +11,15 @@ use super::publishing::plain;
 use super::reactor::State;
 use super::talk::Talk;
 use crate::config::Switch;
-use crate::hub::{HistoryError, Numbers};
+use crate::hub::{HistoryError, Numbers, Past};
 use crate::log::{Range, Topic};
 use crate::protocol::centrifugo::{Coding, Data, decode, encode_info, publication};
 use crate::protocol::dialect::centrifugo::{
-    self as dialect, Deed, Failure, Outcome, Place, Session, Terms, Wish,
+    self as dialect, Deed, Failure, Outcome, Page, Place, Session, Terms, Wish,
 };
 use crate::protocol::encoding::Extras;
 use crate::protocol::reason::CloseReason;
+use crate::protocol::rights::Action;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::{Opcode, Payload};
 
@@ -127,20 +128,23 @@ impl State {
                 Ok(()) => dialect::published(coding, id),
                 Err(failure) => dialect::failed(coding, id, failure),
             },
-            Deed::History { id, topic, page } => match self.hub.history(&topic, &page) {
+            Deed::History { id, topic, page } => match self.history(slot, &topic, &page) {
                 Ok(past) => {
                     dialect::history(coding, id, past.epoch, past.offset, &past.publications)
                 }
-                Err(HistoryError::Topics(_)) => dialect::failed(coding, id, Failure::Full),
-                Err(HistoryError::OtherEpoch) => {
-                    dialect::failed(coding, id, Failure::Unrecoverable)
-                }
+                Err(failure) => dialect::failed(coding, id, failure),
             },
             Deed::Presence { id, topic } => {
+                if let Err(failure) = self.allow(slot, Action::Presence, &topic) {
+                    return dialect::failed(coding, id, failure);
+                }
                 let list = self.hub.presence().list(topic.as_str());
                 dialect::presence(coding, id, &list)
             }
             Deed::PresenceStats { id, topic } => {
+                if let Err(failure) = self.allow(slot, Action::Presence, &topic) {
+                    return dialect::failed(coding, id, failure);
+                }
                 let Numbers { clients, users } = self.hub.presence().numbers(topic.as_str());
                 dialect::presence_stats(coding, id, clients, users)
             }
@@ -180,8 +184,17 @@ impl State {
         Ok(())
     }
 
+    fn allow(&self, slot: u32, action: Action, topic: &TopicName) -> Result<(), Failure> {
+        let may = self.may(slot, action, topic.as_str());
+        may.map_err(|_| Failure::Denied)
+    }
+
     /// Subscribes a connection as it wishes, if that can be.
     fn fulfil(&mut self, slot: u32, wish: &Wish) -> Result<(Outcome, Arc<Topic>), Failure> {
+        self.allow(slot, Action::Subscribe, &wish.topic)?;
+        if wish.recover.is_some() {
+            self.allow(slot, Action::History, &wish.topic)?;
+        }
         let topic = self.hub.topic(&wish.topic).map_err(|_| Failure::Full)?;
         if self.follows(slot, &topic) {
             return Err(Failure::AlreadySubscribed);
@@ -239,6 +252,7 @@ impl State {
 
     /// Publishes to a topic, whether the publisher follows it or not.
     fn publish_to(&mut self, slot: u32, topic: &TopicName, data: &Data) -> Result<(), Failure> {
+        self.allow(slot, Action::Publish, topic)?;
         if data.bytes.len() > self.hub.settings().message_bytes_max {
             return Err(Failure::TooBig);
         }
@@ -258,6 +272,14 @@ impl State {
         let talk = self.talks.get_mut(&slot).expect("it has a session");
         talk.published_to = Some(topic);
         Ok(())
+    }
+
+    fn history(&self, slot: u32, topic: &TopicName, page: &Page) -> Result<Past, Failure> {
+        self.allow(slot, Action::History, topic)?;
+        self.hub.history(topic, page).map_err(|error| match error {
+            HistoryError::Topics(_) => Failure::Full,
+            HistoryError::OtherEpoch => Failure::Unrecoverable,
+        })
     }
 
     /// Asks a silent peer whether it lives.

@@ -20,6 +20,7 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::dialect::centrifugo::Session;
 use crate::protocol::encoding::Format;
 use crate::protocol::reason::CloseReason;
+use crate::protocol::rights::Rights;
 use crate::protocol::ws::deflate::Inflater;
 use crate::protocol::ws::{Reader, SavedReader};
 use crate::ring::Ring;
@@ -56,6 +57,8 @@ pub struct SavedConn {
     window: Option<Vec<u8>>,
     /// What is known of its client, where its dialect has sessions.
     session: Option<Session>,
+    /// What its token gives it.
+    rights: Option<Rights>,
 }
 
 /// One subscription, written down.
@@ -124,12 +127,18 @@ impl SavedConn {
             reader: Reader::new().save(),
             window: Some(vec![25]),
             session: Some(Session::new(26)),
+            rights: Some(Rights {
+                user: "u".into(),
+                expires_s: Some(27),
+                ..Rights::default()
+            }),
         }
     }
 }
 
 /// Flags that hold in any process.
 const KEPT: u32 = Flags::MID_FRAME
+    | Flags::READ_ONLY
     | Flags::ECHO
     | Flags::PRESENT
     | Flags::COPIES
@@ -274,6 +283,7 @@ impl State {
             reader: conn.reader.save(),
             window: extra.and_then(|extra| Some(extra.inflater.as_ref()?.window().to_vec())),
             session: self.talks.get(&slot).map(|talk| talk.session.clone()),
+            rights: conn.rights().cloned(),
         }
     }
 
@@ -339,6 +349,7 @@ impl State {
         let paused = pause.is_some();
         let held = reader.buffered_bytes() + pause.as_ref().map_or(0, Pause::held_bytes);
         let extra = Extra {
+            rights: saved.rights.map(Arc::new),
             drain,
             deadline_ms: saved.deadline_in_ms.map(|ms| self.patience_ms + ms),
             inflater: saved

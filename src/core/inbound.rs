@@ -180,7 +180,18 @@ impl State {
             peer,
             time_of_day: &|| hub.time_of_day(),
         };
-        match dialect.handle_message(&context, message)? {
+        let command = dialect.handle_message(&context, message)?;
+        if self.conns.at(slot).flags.any(Flags::READ_ONLY) {
+            match command {
+                Command::Publish(_) | Command::Say(_) => return Err(CloseReason::ReadOnly),
+                Command::SayAndLeave(_) => {
+                    self.close(slot, CloseReason::Quit, How::Owed);
+                    return Ok(());
+                }
+                Command::Converse(_) => {}
+            }
+        }
+        match command {
             Command::Publish(Incoming { text, payload }) => self.publish(slot, text, payload),
             Command::Say(line) => self.publish(slot, true, Payload::Whole(line.as_bytes())),
             Command::Converse(message) => self.converse(slot, message.payload),

@@ -199,6 +199,9 @@ impl State {
 
     /// A newcomer's dialect may announce it to all, itself included.
     pub(super) fn say_entered(&mut self, slot: u32) {
+        if self.conns.at(slot).flags.any(Flags::READ_ONLY) {
+            return;
+        }
         let entered = |dialect: Dialect, context: &Context<'_>| dialect.entered(context);
         if let Some(line) = self.words(slot, entered) {
             self.conns.at(slot).flags.set(Flags::PRESENT);

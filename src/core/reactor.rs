@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::conn::{Conn, Flags, Phase, Rate, Reaching};
+use super::conn::{Conn, Extra, Flags, Phase, Rate, Reaching};
 use super::feeds::{Feeds, Since};
 use super::slots::Slots;
 use super::subs::{SubId, Subs, Subscription};
@@ -83,6 +83,8 @@ pub(super) struct State {
     /// Nothing is asked of the ring: the connections are about to move.
     pub(super) frozen: bool,
     mail: Vec<u32>,
+    /// How far changes of rules have been seen.
+    pub(super) rights_seen: u64,
 }
 
 /// A connection whose handshake has been read and found right.
@@ -126,6 +128,7 @@ impl<R: Ring> Reactor<R> {
                 strangers: VecDeque::new(),
                 frozen: false,
                 mail: Vec::new(),
+                rights_seen: 0,
             },
             completions: Vec::new(),
         }
@@ -383,6 +386,10 @@ impl State {
             // There the kernel always copies, but may be long in saying so.
             flags.set(Flags::COPIES);
         }
+        if upgrade.read_only {
+            flags.set(Flags::READ_ONLY);
+        }
+        let rights = upgrade.rights.clone();
         let slot = self.conns.insert(Conn {
             sub: Subscription::NONE,
             heard_ms: self.patience_ms as u32,
@@ -400,7 +407,12 @@ impl State {
                 .deflate
                 .map_or(0, |agreed| agreed.server_window_bits),
             reader: Reader::new(),
-            extra: None,
+            extra: rights.map(|rights| {
+                Box::new(Extra {
+                    rights: Some(rights),
+                    ..Extra::default()
+                })
+            }),
         });
         slot.expect("the slab was not full")
     }

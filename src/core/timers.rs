@@ -26,6 +26,8 @@ const PING_SPREAD: u64 = 8;
 enum Timer {
     /// A closing peer takes too long to part.
     Deadline,
+    /// Its token has expired.
+    Expired,
     /// Its socket has taken nothing for too long.
     Stall,
     /// It has not answered a ping.
@@ -38,7 +40,7 @@ enum Timer {
 
 impl Timer {
     /// The first timer of a connection that is due at `now_ms`.
-    fn due(slot: u32, conn: &Conn, now_ms: u64, settings: &Settings) -> Option<Timer> {
+    fn due(slot: u32, conn: &Conn, now_ms: u64, unix_s: u64, settings: &Settings) -> Option<Timer> {
         let since = |then: u32| u64::from((now_ms as u32).wrapping_sub(then));
         let deadline_ms = conn.extra.as_ref().and_then(|extra| extra.deadline_ms);
         if deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms) {
@@ -46,6 +48,12 @@ impl Timer {
         }
         if conn.phase != Phase::Open {
             return None;
+        }
+        if conn
+            .rights()
+            .is_some_and(|rights| rights.have_ended(unix_s))
+        {
+            return Some(Timer::Expired);
         }
         let (silent_ms, idle_ms_max) = (since(conn.heard_ms), settings.idle_ms_max);
         let ping_ms = settings.ping_ms();
@@ -76,6 +84,7 @@ impl<R: Ring> Reactor<R> {
 impl State {
     fn tick(&mut self) {
         self.look_at_clock();
+        self.look_at_rights();
         self.handle_timers();
         self.let_go();
     }
@@ -93,6 +102,7 @@ impl State {
     fn handle_timers(&mut self) {
         let settings = self.hub.settings();
         let now_ms = self.patience_ms;
+        let unix_s = self.hub.unix_s();
         let mut due = Vec::new();
         let slots = self.conns.slots();
         let share = slots.div_ceil(WALK_TICKS).max(LOOKS_MIN).min(slots);
@@ -100,7 +110,7 @@ impl State {
             let slot = self.walk;
             self.walk = (slot + 1) % slots as u32;
             if let Some(conn) = self.conns.get_mut(slot) {
-                if let Some(timer) = Timer::due(slot, conn, now_ms, settings) {
+                if let Some(timer) = Timer::due(slot, conn, now_ms, unix_s, settings) {
                     due.push((slot, timer));
                 }
                 if conn.flags.any(Flags::AWAITING) {
@@ -116,6 +126,7 @@ impl State {
         for (slot, timer) in due {
             match timer {
                 Timer::Deadline => self.shut_down(slot),
+                Timer::Expired => self.close(slot, CloseReason::TokenExpired, How::NextBoundary),
                 Timer::Stall => self.cut_stalled(slot),
                 Timer::Idle => self.close(slot, CloseReason::Idle, How::NextBoundary),
                 Timer::Message => self.stop_reading(slot, CloseReason::SlowMessage),

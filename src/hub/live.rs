@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::{Changes, Settings};
 use crate::log::{Bounds, Retention};
+use crate::protocol::rights::Rules;
 
 /// One version of the settings, with what is made of them.
 #[derive(Debug)]
 pub(super) struct Version {
     pub(super) settings: Settings,
     pub(super) retention: Retention,
+    pub(super) rules: Rules,
 }
 
 /// All versions there have been.
@@ -75,6 +77,7 @@ impl Version {
             },
         };
         Version {
+            rules: settings.rules(),
             settings,
             retention,
         }

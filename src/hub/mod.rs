@@ -15,6 +15,7 @@ mod presence;
 mod publishing;
 mod quiet;
 mod relief;
+mod rights;
 mod seldom;
 mod topics;
 mod uncompressed;
@@ -31,6 +32,7 @@ use crate::protocol::http::{Hosts, Origins};
 
 use self::live::Live;
 use self::quiet::Quiet;
+use self::rights::Tokens;
 
 pub use admission::{Admission, Refusal};
 pub use clock::Clock;
@@ -63,6 +65,7 @@ pub struct Hub {
     presence: Presence,
     uncompressed: Uncompressed,
     complaints: Complaints,
+    tokens: Tokens,
     ready: AtomicBool,
     stopping: AtomicBool,
     /// Another daemon is about to be started in place of the one that stops.
@@ -100,6 +103,7 @@ impl Hub {
             presence: Presence::default(),
             uncompressed: Uncompressed::default(),
             complaints: Complaints::default(),
+            tokens: Tokens::default(),
             live: Live::new(settings),
             topics: Mutex::new(HashMap::new()),
             quiet: Mutex::default(),
@@ -146,7 +150,12 @@ impl Hub {
     /// Puts all of `new` in force that can change while the daemon runs, and
     /// tells what did and what did not.
     pub fn change(&self, new: &Settings) -> Changes {
-        self.live.change(new)
+        let changes = self.live.change(new);
+        let about_rights = ["topics", "anonymous", "token_keys"];
+        if changes.applied.iter().any(|key| about_rights.contains(key)) {
+            self.recheck_rights();
+        }
+        changes
     }
 
     pub fn relief(&self) -> &Relief {

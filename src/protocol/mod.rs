@@ -2,7 +2,7 @@
 //! handshake ([`http`]), what a request becomes ([`opening`]), WebSocket frames and messages
 //! ([`ws`]), topic names ([`topic`]), the lines of the chat ([`chat`]), the messages of
 //! Centrifugo's client protocol ([`centrifugo`]), what proxies say of their clients
-//! ([`proxy`]) and why connections end ([`reason`]).
+//! ([`proxy`]), who may do what ([`rights`]) and why connections end ([`reason`]).
 
 #![forbid(unsafe_code)]
 
@@ -14,5 +14,6 @@ pub mod http;
 pub mod opening;
 pub mod proxy;
 pub mod reason;
+pub mod rights;
 pub mod topic;
 pub mod ws;

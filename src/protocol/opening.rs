@@ -3,13 +3,17 @@
 //! The decision alone, without I/O and clock: whoever reads requests asks here, and does as
 //! it is told. New ways to talk hook in here.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use super::http::bearer;
 use super::http::hosts::Via;
 use super::http::{
     CENTRIFUGO_PATH, Document, Hosts, Method, Origins, Reject, Request, Terms, Upgrade, is_upgrade,
     negotiate, negotiate_centrifugo, options_response,
 };
+use super::rights::{Action, Denied, Rights, Rules, TokenFault};
 use super::topic::TopicName;
 use super::ws::deflate;
 
@@ -17,7 +21,6 @@ use super::ws::deflate;
 const HEALTH_PATH: &str = "/healthz";
 
 /// What the decision depends on beside the request.
-#[derive(Debug)]
 pub struct Settings<'a> {
     /// Which pages may connect.
     pub origins: &'a Origins,
@@ -30,6 +33,12 @@ pub struct Settings<'a> {
     pub is_named: bool,
     /// Centrifugo's client protocol is spoken.
     pub centrifugo: bool,
+    /// Who may do what with topics.
+    pub rules: &'a Rules,
+    /// The cookie that may bear a token.
+    pub cookie: Option<&'a str>,
+    /// Checks a token; without keys each is [`TokenFault::NoKeys`].
+    pub check: &'a dyn Fn(&[u8]) -> Result<Arc<Rights>, TokenFault>,
     /// How permessage-deflate is spoken, if at all.
     pub deflate: Option<deflate::Policy>,
     /// What is there to be read at a path, for a client that has called the server so.
@@ -77,7 +86,7 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
             CENTRIFUGO_PATH if settings.centrifugo => negotiate_centrifugo(head, settings.origins),
             _ => negotiate(head, settings.origins, settings.deflate),
         };
-        return upgrade.map(Opening::WebSocket);
+        return authorize(head, upgrade?, settings).map(Opening::WebSocket);
     }
     if let Some(document) = (settings.documents)(head.path(), head.host()) {
         return Ok(Opening::Answer(
@@ -89,6 +98,38 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
         Ok(_) => Err(Reject::NoUpgrade),
         Err(_) => Err(Reject::NotFound),
     }
+}
+
+/// Gives an opening the rights of the token that it bears, and sees whether they suffice.
+fn authorize(
+    head: &Request<'_>,
+    mut upgrade: Upgrade,
+    settings: &Settings<'_>,
+) -> Result<Upgrade, Reject> {
+    if let Some(borne) = bearer::token(head, settings.origins, settings.cookie)? {
+        upgrade.rights = match (settings.check)(&borne.token) {
+            Ok(rights) => Some(rights),
+            Err(TokenFault::NoKeys) if borne.by_header => None,
+            Err(fault) => return Err(Reject::Token(fault)),
+        };
+    }
+    let Some(topic) = &upgrade.topic else {
+        return Ok(upgrade);
+    };
+    let rights = upgrade.rights.as_deref();
+    let may = |action| settings.rules.may(rights, action, topic.as_str());
+    let need = |action| {
+        may(action).map_err(|denied| match denied {
+            Denied::NeedsToken => Reject::TokenMissing { action },
+            Denied::Forbidden => Reject::Denied { action },
+        })
+    };
+    need(Action::Subscribe)?;
+    if upgrade.since.is_some() {
+        need(Action::History)?;
+    }
+    upgrade.read_only = may(Action::Publish).is_err();
+    Ok(upgrade)
 }
 
 static HEALTHY: std::sync::LazyLock<Document> = std::sync::LazyLock::new(|| Document {

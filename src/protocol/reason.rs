@@ -42,11 +42,17 @@ pub enum CloseReason {
     BadRequest,
     /// The peer has not said who it is in time.
     Stale,
+    /// Its token has expired.
+    TokenExpired,
+    /// It may hear its topic and has published to it.
+    ReadOnly,
+    /// The rules have changed, and it may not hear its topic any more.
+    Denied,
     /// The peer broke the protocol.
     Fault(Fault),
 }
 
-const OWN: [CloseReason; 16] = [
+const OWN: [CloseReason; 19] = [
     CloseReason::Peer,
     CloseReason::Gone,
     CloseReason::Reset,
@@ -63,6 +69,9 @@ const OWN: [CloseReason; 16] = [
     CloseReason::ChatBinary,
     CloseReason::BadRequest,
     CloseReason::Stale,
+    CloseReason::TokenExpired,
+    CloseReason::ReadOnly,
+    CloseReason::Denied,
 ];
 
 impl CloseReason {
@@ -97,6 +106,9 @@ impl CloseReason {
             CloseReason::ChatBinary => "chat_binary",
             CloseReason::BadRequest => "bad_request",
             CloseReason::Stale => "stale",
+            CloseReason::TokenExpired => "token_expired",
+            CloseReason::ReadOnly => "read_only",
+            CloseReason::Denied => "denied",
             CloseReason::Fault(fault) => fault.name(),
         }
     }
@@ -110,6 +122,9 @@ impl CloseReason {
             }
             CloseReason::Drain => code::GOING_AWAY,
             CloseReason::Idle
+            | CloseReason::TokenExpired
+            | CloseReason::ReadOnly
+            | CloseReason::Denied
             | CloseReason::ControlFlood
             | CloseReason::Rate
             | CloseReason::SlowMessage
@@ -146,6 +161,9 @@ impl CloseReason {
             CloseReason::ChatBinary => "chat is text".into(),
             CloseReason::BadRequest => "bad request".into(),
             CloseReason::Stale => "stale: no connect came in time".into(),
+            CloseReason::TokenExpired => "token expired: come back with another one".into(),
+            CloseReason::ReadOnly => "read only: publishing to this topic is not allowed".into(),
+            CloseReason::Denied => "denied: this topic may not be heard any more".into(),
             CloseReason::Fault(fault) => fault.to_string(),
         }
     }
@@ -183,7 +201,7 @@ mod tests {
             variants(include_str!("reason.rs"), "CloseReason"),
             OWN.len()
         );
-        assert_eq!(variants(rejects, "Reject"), Reject::ALL.len());
+        assert_eq!(variants(rejects, "Reject"), Reject::OWN.len());
         assert_eq!(variants(faults, "Fault"), Fault::ALL.len());
     }
 

@@ -76,7 +76,12 @@ fn run(
         admin,
         notifier,
     } = begun.inspect_err(|sentence| origin.iter().for_each(|origin| origin.fail(sentence)))?;
+    let keys = settings.keys().map_err(|error| error.to_string())?;
+    if keys.are_weak() {
+        tracing::warn!("token_keys: a secret has fewer than 32 bytes, and could be guessed");
+    }
     let hub = Hub::new(settings)?;
+    hub.set_keys(keys);
     for sentence in hub.settings().unused() {
         tracing::warn!("{sentence}");
     }

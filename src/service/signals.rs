@@ -11,7 +11,7 @@ use nix::sys::signal::{SigSet, Signal};
 use super::course::Course;
 use super::notify::Notifier;
 use super::watchdog::status;
-use crate::config::Reload;
+use crate::config::{ConfigError, Reload};
 use crate::hub::{Hub, UpgradeError};
 
 /// Keeps the signals from ending the process. Threads inherit this, so it comes
@@ -124,18 +124,27 @@ fn ends_with_its_terminal() -> bool {
 fn reread(hub: &Hub, reload: &Reload) {
     match (reload.read)() {
         Ok(new) => {
+            let keys = match new.settings.keys() {
+                Ok(keys) => keys,
+                Err(error) => return unchanged(&error),
+            };
             let changes = hub.change(&new.settings);
+            if hub.set_keys(keys) {
+                tracing::info!("token_keys: tokens are checked with other keys from now on");
+            }
             (reload.log)(hub.settings());
             tracing::info!("settings read again: {changes}");
             for sentence in hub.settings().unused().into_iter().chain(new.unused()) {
                 tracing::warn!("{sentence}");
             }
         }
-        Err(error) => {
-            for sentence in error.to_string().lines() {
-                tracing::error!("settings unchanged: {sentence}");
-            }
-        }
+        Err(error) => unchanged(&error),
+    }
+}
+
+fn unchanged(error: &ConfigError) {
+    for sentence in error.to_string().lines() {
+        tracing::error!("settings unchanged: {sentence}");
     }
 }
 

@@ -24,6 +24,7 @@ mod pausing;
 mod pressure;
 mod replay;
 mod resume_deflated;
+mod rights;
 mod saved_logs;
 mod stop;
 mod views;

@@ -254,7 +254,7 @@ fn what_a_query_means_by_mistake_is_told() {
     let daemon = Daemon::start(&[]);
     for (path, words) in [
         ("/topic?sicne=5", "did you mean \"since\"?"),
-        ("/topic?token=secret", "there are echo, since, topic"),
+        ("/topic?key=secret", "there are echo, since, token, topic"),
         ("/topic?echo=yes", "echo is true, false, 1 or 0"),
         ("/topic?topic=other", "named once"),
     ] {

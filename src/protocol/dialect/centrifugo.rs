@@ -137,6 +137,8 @@ pub enum Failure {
     /// What is wanted is not kept any more.
     Unrecoverable,
     TooBig,
+    /// Neither a rule nor its token allows it.
+    Denied,
 }
 
 impl From<Failure> for Error {
@@ -146,6 +148,7 @@ impl From<Failure> for Error {
             Failure::Full => Error::INTERNAL,
             Failure::Unrecoverable => Error::UNRECOVERABLE_POSITION,
             Failure::TooBig => Error::BAD_REQUEST,
+            Failure::Denied => Error::PERMISSION_DENIED,
         }
     }
 }

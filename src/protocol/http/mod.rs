@@ -4,6 +4,7 @@
 //! No I/O, no clock: the acceptor in `core` reads and writes. The admin listener
 //! has an HTTP of its own (hyper).
 
+pub mod bearer;
 mod clients;
 pub mod head;
 pub mod hosts;

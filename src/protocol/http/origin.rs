@@ -97,6 +97,23 @@ impl Origins {
     }
 }
 
+impl Origins {
+    /// Whether `origin` is one that the list names, or the host itself: not one that anybody's
+    /// page can have, as `null`, nor one that `*` lets in.
+    pub fn name(&self, origin: &[u8], host: &str) -> bool {
+        let text = std::str::from_utf8(origin).ok();
+        let Some(origin) = text.and_then(Origin::parse) else {
+            return false;
+        };
+        self.rules.iter().any(|rule| match rule {
+            Rule::Any | Rule::Null | Rule::File => false,
+            Rule::SameHost => origin.is_host(host),
+            Rule::Exact(allowed) => origin == *allowed,
+            Rule::Below(allowed) => origin.is_below(allowed),
+        })
+    }
+}
+
 fn parse_rule(entry: &str) -> Result<Rule, OriginError> {
     let bad = || OriginError(entry.to_owned());
     Ok(match entry {

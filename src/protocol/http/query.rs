@@ -21,11 +21,14 @@ impl Query {
     /// A key that is unknown or there twice, or a value that means nothing.
     pub(super) fn read(text: &str) -> Result<Self, Reject> {
         let (mut echo, mut since, mut topic) = (None, None, None);
+        let mut token = false;
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let repeated = match key {
                 "echo" => echo.replace(read_bool(value)?).is_some(),
                 "since" => since.replace(read_offset(value)?).is_some(),
+                // Read in `bearer`.
+                "token" => std::mem::replace(&mut token, true),
                 "topic" => topic.replace(read_topic(value)?).is_some(),
                 _ => return Err(unknown(key)),
             };
@@ -102,12 +105,12 @@ mod tests {
 
     #[test]
     fn a_key_that_is_like_none_is_told_all_there_are() {
-        assert_eq!(near("token=secret"), None);
-        for text in ["token=secret", "eyJhbGciOiJIUzI1NiJ9", "=", "a\u{e9}<b>=y"] {
+        assert_eq!(near("secret=token"), None);
+        for text in ["secret=token", "eyJhbGciOiJIUzI1NiJ9", "=", "a\u{e9}<b>=y"] {
             let sentence = Query::read(text).unwrap_err().to_string();
             assert_eq!(
                 sentence,
-                "the query has a key that is unknown here: there are echo, since, topic"
+                "the query has a key that is unknown here: there are echo, since, token, topic"
             );
         }
         let sentence = Query::read("s\u{1b}nce=1").unwrap_err().to_string();

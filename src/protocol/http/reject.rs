@@ -6,9 +6,11 @@
 
 use std::fmt;
 
+use crate::protocol::rights::{Action, TokenFault};
+
 /// Every key that means something. Others are refused: a misspelt `since` would otherwise
 /// lose messages without a word.
-pub(super) const KEYS: [&str; 3] = ["echo", "since", "topic"];
+pub(super) const KEYS: [&str; 4] = ["echo", "since", "token", "topic"];
 
 /// One cause each; [`response`](super::response()) makes the answer that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -104,6 +106,18 @@ pub enum Reject {
          beside localhost and IP addresses"
     )]
     Host,
+    /// More than one token comes with the request.
+    #[error("a request bears one token: in Authorization, ?token=, a cookie, or behind bearer")]
+    TokenTwice,
+    /// The token is not accepted.
+    #[error("{0}")]
+    Token(TokenFault),
+    /// It takes a token, and none came.
+    #[error("without a token one may not {} this topic", .action.phrase())]
+    TokenMissing { action: Action },
+    /// Neither the token nor a rule allows it.
+    #[error("one may not {} this topic here", .action.phrase())]
+    Denied { action: Action },
     /// The server holds as many connections as it may.
     #[error("the server is full, try again later")]
     ConnectionsMax,
@@ -129,7 +143,22 @@ pub enum Reject {
 
 impl Reject {
     /// Every cause once, for the registration of metrics; details are left out.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34 + TokenFault::ALL.len()] = {
+        let mut all = [Self::Draining; 34 + TokenFault::ALL.len()];
+        let mut at = 0;
+        while at < Self::OWN.len() {
+            all[at] = Self::OWN[at];
+            at += 1;
+        }
+        while at < all.len() {
+            all[at] = Self::Token(TokenFault::ALL[at - Self::OWN.len()]);
+            at += 1;
+        }
+        all
+    };
+
+    /// The causes without those of [`TokenFault`].
+    pub(in crate::protocol) const OWN: [Self; 34] = [
         Self::ProxyHeader,
         Self::NotHttp,
         Self::HttpVersion,
@@ -157,6 +186,13 @@ impl Reject {
         Self::Subprotocol,
         Self::Origin,
         Self::Host,
+        Self::TokenTwice,
+        Self::TokenMissing {
+            action: Action::Subscribe,
+        },
+        Self::Denied {
+            action: Action::Subscribe,
+        },
         Self::ConnectionsMax,
         Self::AddressConnectionsMax,
         Self::HandshakesMax,
@@ -182,8 +218,10 @@ impl Reject {
             | Self::TopicTwice
             | Self::Query
             | Self::QueryKey { .. }
-            | Self::Subprotocol => 400,
-            Self::Origin | Self::Host => 403,
+            | Self::Subprotocol
+            | Self::TokenTwice => 400,
+            Self::Token(_) | Self::TokenMissing { .. } => 401,
+            Self::Origin | Self::Host | Self::Denied { .. } => 403,
             Self::NotFound => 404,
             Self::Method => 405,
             Self::Timeout => 408,
@@ -226,6 +264,10 @@ impl Reject {
             Self::Subprotocol => "subprotocol",
             Self::Origin => "origin",
             Self::Host => "host",
+            Self::TokenTwice => "token_twice",
+            Self::Token(fault) => fault.name(),
+            Self::TokenMissing { .. } => "token_missing",
+            Self::Denied { .. } => "denied",
             Self::ConnectionsMax => "connections_max",
             Self::AddressConnectionsMax => "address_connections_max",
             Self::HandshakesMax => "handshakes_max",

@@ -42,6 +42,14 @@ pub fn response(reject: Reject, retry_after_s: u32, terms: Terms) -> Bytes {
     head.field("Content-Length", body.len());
     head.field("Cache-Control", "no-store");
     match status {
+        // RFC 6750 section 3: who brought none is not told of an error.
+        401 => head.field(
+            "WWW-Authenticate",
+            match reject {
+                Reject::Token(_) => "Bearer error=\"invalid_token\"",
+                _ => "Bearer",
+            },
+        ),
         405 => head.field("Allow", ALLOWED),
         // RFC 9110 section 15.5.22 wants Upgrade, RFC 6455 section 4.4 the version.
         426 => {
@@ -151,6 +159,7 @@ fn reason(status: u16) -> &'static str {
         200 => "OK",
         304 => "Not Modified",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",

@@ -5,18 +5,21 @@
 //! acceptor.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
+use super::bearer::{BEARER, offered};
 use super::clients::keeps_its_window;
 use super::head::{Method, Request};
 use super::origin::Origins;
 use super::query::Query;
 use super::reject::Reject;
 use crate::protocol::dialect::Dialect;
+use crate::protocol::rights::Rights;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::deflate::{self, Agreement};
 
@@ -70,6 +73,12 @@ pub struct Upgrade {
     pub accept: [u8; 28],
     /// What was agreed on permessage-deflate.
     pub deflate: Option<Agreement>,
+    /// A token came behind the subprotocol `bearer`, which is to be answered where no other is.
+    pub bearer: bool,
+    /// What its token gives it.
+    pub rights: Option<Arc<Rights>>,
+    /// It may not publish to its topic.
+    pub read_only: bool,
 }
 
 /// Whether the request means to open a WebSocket, rightly or not; else it is for a page.
@@ -112,6 +121,9 @@ pub fn negotiate(
                 .collect();
             deflate::negotiate(&values.join(","), policy)
         }),
+        bearer: offered(request).is_some(),
+        rights: None,
+        read_only: false,
     })
 }
 
@@ -140,6 +152,9 @@ pub fn negotiate_centrifugo(request: &Request<'_>, origins: &Origins) -> Result<
         subprotocol,
         accept,
         deflate: None,
+        bearer: super::bearer::offered(request).is_some(),
+        rights: None,
+        read_only: false,
     })
 }
 
@@ -181,6 +196,9 @@ pub fn answer(upgrade: &Upgrade, begins: Option<(u64, u64)>) -> Vec<u8> {
     if let Some(subprotocol) = upgrade.subprotocol {
         bytes.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         bytes.extend_from_slice(subprotocol.name().as_bytes());
+    } else if upgrade.bearer {
+        bytes.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+        bytes.extend_from_slice(BEARER.as_bytes());
     }
     if let Some(agreed) = &upgrade.deflate {
         bytes.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
@@ -286,11 +304,16 @@ fn name_topic(path: &str, in_query: Option<TopicName>) -> Result<TopicName, Reje
 
 /// The first of the offered subprotocols that is known; `None` where none is offered.
 fn pick_subprotocol(request: &Request<'_>) -> Result<Option<Subprotocol>, Reject> {
-    let mut offered = request.elements("sec-websocket-protocol").peekable();
-    if offered.peek().is_none() {
+    // The pair that bears a token stands before them.
+    let token = if offered(request).is_some() { 2 } else { 0 };
+    let mut offers = request
+        .elements("sec-websocket-protocol")
+        .skip(token)
+        .peekable();
+    if offers.peek().is_none() {
         return Ok(None);
     }
-    let known = offered.find(|offer| *offer == Subprotocol::Chat.name());
+    let known = offers.find(|offer| *offer == Subprotocol::Chat.name());
     known
         .map(|_| Some(Subprotocol::Chat))
         .ok_or(Reject::Subprotocol)

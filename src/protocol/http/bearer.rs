@@ -1,0 +1,94 @@
+//! Where a request bears a token: `Authorization: Bearer`, `?token=`, the subprotocol pair
+//! `bearer, TOKEN` that browsers can send, or a cookie.
+//!
+//! Browsers send cookies of their own accord, whoever wrote the page, so one counts only for
+//! a page whose origin the settings name or which is from the host itself.
+
+use percent_encoding::percent_decode_str;
+
+use super::head::Request;
+use super::origin::Origins;
+use super::reject::Reject;
+
+/// The subprotocol that is offered before a token, and answered alone.
+pub const BEARER: &str = "bearer";
+
+/// A token, and where it stood.
+#[derive(Debug)]
+pub struct Borne {
+    pub token: Vec<u8>,
+    /// Many a client has one of these for others: it is no fault where no token is known.
+    pub by_header: bool,
+}
+
+/// The token that a request bears; `cookie` is the name of the cookie that may bear one.
+///
+/// # Errors
+/// There is more than one.
+pub fn token(
+    request: &Request<'_>,
+    origins: &Origins,
+    cookie: Option<&str>,
+) -> Result<Option<Borne>, Reject> {
+    let mut found = None;
+    let mut note = |token: Vec<u8>, by_header: bool| match found.replace(Borne { token, by_header })
+    {
+        None => Ok(()),
+        Some(_) => Err(Reject::TokenTwice),
+    };
+    for pair in request.query().unwrap_or_default().split('&') {
+        if let ("token", value) = pair.split_once('=').unwrap_or((pair, "")) {
+            note(percent_decode_str(value).collect(), false)?;
+        }
+    }
+    for value in request.values("authorization") {
+        if let Some((scheme, token)) = value.split_at_checked(BEARER.len() + 1)
+            && scheme[BEARER.len()] == b' '
+            && scheme[..BEARER.len()].eq_ignore_ascii_case(BEARER.as_bytes())
+        {
+            note(token.trim_ascii().to_vec(), true)?;
+        }
+    }
+    if let Some(token) = offered(request) {
+        note(token.as_bytes().to_vec(), false)?;
+    }
+    if found.is_some() {
+        return Ok(found);
+    }
+    let Some(name) = cookie.filter(|_| is_of_a_listed_page(request, origins)) else {
+        return Ok(None);
+    };
+    let values = request.values("cookie");
+    let mut values = values
+        .flat_map(|value| value.split(|byte| *byte == b';'))
+        .filter_map(|pair| {
+            pair.trim_ascii()
+                .strip_prefix(name.as_bytes())?
+                .strip_prefix(b"=")
+        });
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => Ok(Some(Borne {
+            token: value.to_vec(),
+            by_header: true,
+        })),
+        // One of them may be from a page of a neighbour.
+        (Some(_), Some(_)) => Err(Reject::TokenTwice),
+    }
+}
+
+/// What stands behind `bearer`, where that is the first subprotocol that is offered.
+pub(super) fn offered<'a>(request: &Request<'a>) -> Option<&'a str> {
+    let mut offered = request.elements("sec-websocket-protocol");
+    match offered.next() {
+        Some(BEARER) => offered.next(),
+        _ => None,
+    }
+}
+
+fn is_of_a_listed_page(request: &Request<'_>, origins: &Origins) -> bool {
+    match request.single("origin") {
+        Ok(Some(origin)) => origins.name(origin, request.host()),
+        _ => false,
+    }
+}
