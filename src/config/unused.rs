@@ -103,6 +103,6 @@ mod tests {
             zerocopy: Zerocopy::Auto,
             ..settings
         };
-        assert_eq!(used.unused().len(), 5);
+        assert_eq!(used.unused().len(), 6);
     }
 }
