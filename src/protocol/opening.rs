@@ -38,12 +38,15 @@ pub struct Settings<'a> {
     /// The cookie that may bear a token.
     pub cookie: Option<&'a str>,
     /// Checks a token; without keys each is [`TokenFault::NoKeys`].
-    pub check: &'a dyn Fn(&[u8]) -> Result<Arc<Rights>, TokenFault>,
+    pub check: &'a Check<'a>,
     /// How permessage-deflate is spoken, if at all.
     pub deflate: Option<deflate::Policy>,
     /// What is there to be read at a path, for a client that has called the server so.
     pub documents: fn(path: &str, host: &str) -> Option<Document>,
 }
+
+/// Tells what a token gives.
+pub type Check<'a> = dyn Fn(&[u8]) -> Result<Arc<Rights>, TokenFault> + 'a;
 
 /// What a request becomes.
 #[derive(Debug)]
