@@ -102,9 +102,8 @@ fn check_config(matches: &ArgMatches) -> ExitCode {
             let lines = std::iter::once("ok".to_owned()).chain(notes);
             let lines = lines.map(|line| format!("{}: {line}", path.display()));
             let topics = matches.get_many::<String>("topic").into_iter().flatten();
-            let rules = settings.rules();
-            let rights = topics.map(|topic| rules.describe(topic));
-            let lines: Vec<_> = lines.chain(rights).collect();
+            let described = topics.map(|topic| settings.describe_topic(topic));
+            let lines: Vec<_> = lines.chain(described).collect();
             report(Ok(lines.join("\n")))
         }
         Err(error) => fail(EXIT_USAGE, &error.to_string()),
@@ -145,7 +144,7 @@ pub fn command() -> Command {
                 .long("topic")
                 .value_name("NAME")
                 .action(ArgAction::Append)
-                .help("Also say who may do what with this topic, and by which rule; repeatable"),
+                .help("Also say which rule this topic gets, who may do what with it and what holds for it; repeatable"),
         );
     let probe = Command::new("probe")
         .about(

@@ -271,7 +271,7 @@ mod tests {
             faults("\nlag_policy = true\ntopics_max = 1.5\nlog = 3\ncores = [1]\n"),
             [
                 "f.toml, line 2: lag_policy: a value of type boolean is not allowed (put it in quotes), \
-                 allowed: close, skip",
+                 allowed: close, skip, latest",
                 "f.toml, line 3: topics_max: a value of type float is not allowed, allowed: 1 to 10000000",
                 "f.toml, line 4: log: a value of type integer is not allowed (put it in quotes), allowed: \
                  error, warn, info, \

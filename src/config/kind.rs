@@ -177,8 +177,9 @@ impl fmt::Display for Kind {
                 out.write_str("an IP address or IP/BITS, as 127.0.0.1, 10.0.0.0/8 or fd00::/8")
             }
             Kind::Rules => out.write_str(
-                "tables with match, a pattern, and subscribe, publish, presence, history, each \
-                 anyone, token or nobody",
+                "tables with match, a pattern; subscribe, publish, presence, history, each anyone, token or \
+                 nobody; retain_messages_max, retain_bytes_max, retain_ms_max and lag_policy as the \
+                 settings; latest, presence_list, joins, deflate, chat, page, each true or false",
             ),
             Kind::Grants => out.write_str(
                 "tables with match, a pattern, and subscribe, history (true if not given), publish, \

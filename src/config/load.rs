@@ -372,7 +372,7 @@ mod tests {
         );
         let from_file = load(&["--config", file.path().to_str().unwrap()]).unwrap();
         assert_eq!(from_file.topics.len(), 2);
-        assert_eq!(from_file.topics[0].pattern.as_str(), "say \"x\"");
+        assert_eq!(from_file.topics[0].who.pattern.as_str(), "say \"x\"");
         let words = [
             "--topics",
             r#"match = 'say "x"', subscribe = "token""#,
@@ -431,7 +431,7 @@ mod tests {
         assert!(lines[1].starts_with(&format!("{path}, line 2: there is no setting \"foo\"")));
         assert_eq!(
             lines[2],
-            format!("{path}, line 3: lag_policy: \"drop\" is not allowed, allowed: close, skip")
+            format!("{path}, line 3: lag_policy: \"drop\" is not allowed, allowed: close, skip, latest")
         );
         assert_eq!(lines.len(), 3);
     }

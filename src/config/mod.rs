@@ -20,6 +20,7 @@ mod memory;
 mod nearest;
 mod place;
 mod reload;
+mod topics;
 mod units;
 mod unused;
 mod value;
@@ -30,7 +31,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::protocol::http::{Hosts, Origins};
-use crate::protocol::rights::{Grant, Rule, Rules};
+use crate::protocol::rights::{Grant, Rules};
 
 pub use docs::{markdown, sample, summary};
 pub use keys::KeyFile;
@@ -42,6 +43,7 @@ pub use load::{
 pub use memory::{Memory, memory};
 pub use place::{Place, Roles};
 pub use reload::{Changes, Reload};
+pub use topics::{Joins, Policy, TopicRule};
 pub use value::{Deflate, LagPolicy, LogFormat, ProxyHeader, Switch, Zerocopy};
 
 use kind::Kind::*;
@@ -252,8 +254,8 @@ settings! {
             "Messages below this size go out as they are";
     }
     "Rights" {
-        topics: Vec<Rule> = "", Kind::Rules, Reload,
-            "Who may do what with the topics of a pattern; the first that matches decides";
+        topics: Vec<TopicRule> = "", Kind::Rules, Reload,
+            "Who may do what with the topics of a pattern, and what holds for them in place of the settings; the first that matches decides";
         anonymous: Vec<Grant> = "", Grants, Reload,
             "What those without a token may do where no rule says it";
         token_keys: Vec<KeyFile> = "", Keys, Reload,
@@ -282,8 +284,8 @@ settings! {
             "How long a topic keeps a message for those who come back";
         lag_bytes_max: usize = "8MiB", Bytes(KIB, 16 * GIB), Reload,
             "How far a subscriber may fall behind before the lag policy applies";
-        lag_policy: LagPolicy = "close", Choice(&["close", "skip"]), Reload,
-            "A subscriber that lags is closed with 1013, or skips to the latest with a notice";
+        lag_policy: LagPolicy = "close", Choice(&["close", "skip", "latest"]), Reload,
+            "A subscriber that lags is closed with 1013, or with a notice goes on behind the newest message (skip) or with it (latest)";
     }
 }
 
@@ -318,7 +320,8 @@ impl Settings {
     /// Who may do what.
     pub fn rules(&self) -> Rules {
         let keyed = !self.token_keys.is_empty();
-        Rules::new(self.topics.clone(), self.anonymous.clone(), keyed)
+        let rules = self.topics.iter().map(|rule| rule.who.clone()).collect();
+        Rules::new(rules, self.anonymous.clone(), keyed)
     }
 
     /// How the peer at `ip` tells whose connection it passes on, if it is a proxy

@@ -16,9 +16,10 @@ use super::keys::KeyFile;
 use super::kind::{CORES_MAX, Kind, SUFFIXES};
 use super::memory::memory;
 use super::nearest::nearest;
+use super::topics::TopicRule;
 use super::{log_filter, units};
 use crate::protocol::http::{Hosts, Origins};
-use crate::protocol::rights::{Grant, Rule};
+use crate::protocol::rights::Grant;
 
 /// The words that were given for one setting, one or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +113,7 @@ impl Value for String {
     }
 }
 
-impl Value for Vec<Rule> {
+impl Value for Vec<TopicRule> {
     fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
         tables(given, kind)
     }
@@ -223,6 +224,13 @@ macro_rules! choices {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $type { $($variant),* }
 
+        impl $type {
+            /// As one writes it in the settings.
+            pub fn name(self) -> &'static str {
+                match self { $( $type::$variant => $name, )* }
+            }
+        }
+
         impl Value for $type {
             fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
                 match given.one(kind)? {
@@ -238,7 +246,7 @@ choices! {
     /// Whether large sends go out with SEND_ZC.
     Zerocopy { "auto" => Auto, "always" => Always, "never" => Never }
     /// What happens to a subscriber further behind than `lag_bytes_max`.
-    LagPolicy { "close" => Close, "skip" => Skip }
+    LagPolicy { "close" => Close, "skip" => Skip, "latest" => Latest }
     /// Whether something is done.
     Switch { "on" => On, "off" => Off }
     /// Whether permessage-deflate is spoken, and how.

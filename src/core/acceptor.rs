@@ -24,7 +24,7 @@ use crate::hub::{Hub, Mailbox};
 use crate::page;
 use crate::protocol::http::hosts::Via;
 use crate::protocol::http::{Document, HeadLimits, HeadReader, Reject, Request, Upgrade};
-use crate::protocol::opening::{Opening, Settings, opening};
+use crate::protocol::opening::{Opening, Settings, TopicTerms, opening};
 use crate::protocol::proxy;
 use crate::protocol::ws::deflate;
 use crate::ring::{Source, Uring};
@@ -299,13 +299,10 @@ impl Acceptor {
     }
 
     fn decide(&self, request: &Request<'_>, guest: &Guest) -> Result<Opening, Reject> {
-        let spoken = self.hub.settings().deflate;
-        let spoils_it = || {
-            let addresses = self.hub.uncompressed();
-            addresses.holds(guest.peer.ip(), self.hub.now_ms())
-        };
-        let deflate = (spoken != Deflate::Off && !spoils_it()).then_some(deflate::Policy {
-            client_takeover: spoken == Deflate::Takeover,
+        let addresses = self.hub.uncompressed();
+        let spoils_it = addresses.holds(guest.peer.ip(), self.hub.now_ms());
+        let deflate = (!spoils_it).then_some(deflate::Policy {
+            client_takeover: self.hub.settings().deflate == Deflate::Takeover,
         });
         let settings = Settings {
             origins: self.hub.origins(),
@@ -316,6 +313,14 @@ impl Acceptor {
             rules: self.hub.rules(),
             cookie: self.hub.settings().token_cookie.as_deref(),
             check: &|token| self.hub.check_token(token),
+            topics: &|topic| {
+                let policy = self.hub.policy_named(topic.as_str());
+                TopicTerms {
+                    deflate: policy.deflate,
+                    chat: policy.chat,
+                    page: policy.page,
+                }
+            },
             deflate,
             documents: page_at,
         };

@@ -10,7 +10,6 @@ use super::lane::LANE_BYTES_MAX;
 use super::publishing::plain;
 use super::reactor::State;
 use super::talk::Talk;
-use crate::config::Switch;
 use crate::hub::{HistoryError, Numbers, Past};
 use crate::log::{Range, Topic};
 use crate::protocol::centrifugo::{Coding, Data, decode, encode_info, publication};
@@ -98,7 +97,6 @@ impl State {
             ping: Duration::from_millis(settings.ping_ms()),
             topics_max: settings.topics_per_connection_max,
             topics: usize::from(first) + further as usize,
-            presence: settings.presence == Switch::On,
         }
     }
 
@@ -134,38 +132,16 @@ impl State {
                 }
                 Err(failure) => dialect::failed(coding, id, failure),
             },
-            Deed::Presence { id, topic } => {
-                if let Err(failure) = self.allow(slot, Action::Presence, &topic) {
-                    return dialect::failed(coding, id, failure);
+            Deed::Presence { id, topic } => match self.members(slot, &topic) {
+                Ok(list) => dialect::presence(coding, id, &list),
+                Err(failure) => dialect::failed(coding, id, failure),
+            },
+            Deed::PresenceStats { id, topic } => match self.occupancy(slot, &topic) {
+                Ok(Numbers { clients, users }) => {
+                    dialect::presence_stats(coding, id, clients, users)
                 }
-                let list = self.hub.presence().list(topic.as_str());
-                dialect::presence(coding, id, &list)
-            }
-            Deed::PresenceStats { id, topic } => {
-                if let Err(failure) = self.allow(slot, Action::Presence, &topic) {
-                    return dialect::failed(coding, id, failure);
-                }
-                let Numbers { clients, users } = self.hub.presence().numbers(topic.as_str());
-                dialect::presence_stats(coding, id, clients, users)
-            }
-        }
-    }
-
-    /// A session's client follows a topic.
-    pub(super) fn appear(&self, slot: u32, topic: &Topic) {
-        if let Some(talk) = self.talks.get(&slot)
-            && self.hub.settings().presence == Switch::On
-        {
-            let (client, info) = (talk.session.client(), talk.info.clone());
-            self.hub.presence().join(topic.name(), client, info);
-        }
-    }
-
-    /// A session's client follows a topic no more.
-    pub(super) fn disappear(&self, slot: u32, topic: &Topic) {
-        if let Some(talk) = self.talks.get(&slot) {
-            let client = talk.session.client();
-            self.hub.presence().leave(topic.name(), client);
+                Err(failure) => dialect::failed(coding, id, failure),
+            },
         }
     }
 
@@ -182,11 +158,6 @@ impl State {
         lane.push_shared(frame.into(), None);
         self.mark(slot);
         Ok(())
-    }
-
-    fn allow(&self, slot: u32, action: Action, topic: &TopicName) -> Result<(), Failure> {
-        let may = self.may(slot, action, topic.as_str());
-        may.map_err(|_| Failure::Denied)
     }
 
     /// Subscribes a connection as it wishes, if that can be.
@@ -227,7 +198,7 @@ impl State {
             until: u64::MAX,
             reverse: false,
         };
-        topic.visit(missed, self.hub.retention(), |message| {
+        topic.visit(missed, self.hub.retention(topic), |message| {
             first = Some(Box::new(publication(message)));
             ControlFlow::Break(())
         });

@@ -113,11 +113,23 @@ impl State {
     fn take_part(&mut self, slot: u32, id: SubId, topic: Arc<Topic>, since: Since) -> u64 {
         let conn = self.conns.at(slot);
         let format = conn.dialect.format(conn.window_bits);
-        let retention = self.hub.retention();
+        let policy = self.hub.policy(&topic);
+        // Asked for before it is seated: what comes meanwhile it gets as well.
+        let newest = match since {
+            Since::Now if policy.latest => topic.newest(),
+            _ => 0,
+        };
+        let since = match newest {
+            0 => since,
+            newest => Since::Offset(newest),
+        };
         let mut seat = self
             .feeds
-            .join(self.core, topic, format, id, since, retention);
+            .join(self.core, topic, format, id, since, &policy.retention);
         let (offset, raw) = (seat.offset, seat.raw.take());
+        if offset == newest {
+            self.metrics().latest_given.add(1);
+        }
         self.take_seat(id, seat);
         if let Some(raw) = raw {
             self.reach_back(id, raw);

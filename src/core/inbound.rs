@@ -6,6 +6,7 @@ use super::publishing::check_text;
 use super::reactor::State;
 use crate::protocol::dialect::{Command, Context, Incoming};
 use crate::protocol::reason::CloseReason;
+use crate::protocol::rights::Action;
 use crate::protocol::ws::deflate::Inflater;
 use crate::protocol::ws::frame::{self, CONTROL_BYTES_MAX};
 use crate::protocol::ws::{Event, Fault, Limits, Message, Opcode, Payload};
@@ -183,7 +184,10 @@ impl State {
         let command = dialect.handle_message(&context, message)?;
         if self.conns.at(slot).flags.any(Flags::READ_ONLY) {
             match command {
-                Command::Publish(_) | Command::Say(_) => return Err(CloseReason::ReadOnly),
+                Command::Publish(_) | Command::Say(_) => {
+                    self.metrics().note_denial(Action::Publish);
+                    return Err(CloseReason::ReadOnly);
+                }
                 Command::SayAndLeave(_) => {
                     self.close(slot, CloseReason::Quit, How::Owed);
                     return Ok(());

@@ -75,6 +75,15 @@ impl State {
             return;
         }
         let begun = conn.flags.any(Flags::MID_FRAME) && conn.current(slot) == id;
+        let policy = self.hub.policy(&feed.topic).lag_policy;
+        let until = match policy {
+            LagPolicy::Close | LagPolicy::Skip => end,
+            LagPolicy::Latest => feed.window.newest().max(boundary),
+        };
+        if until == boundary && !begun {
+            // The newest message is all that it has still to be sent.
+            return;
+        }
         let rest = if begun { boundary - cursor } else { 0 };
         let lane = conn
             .extra
@@ -91,10 +100,9 @@ impl State {
         let gap = Gap {
             epoch: feed.topic.epoch(),
             from: missed_from,
-            to: feed.window.boundary(end).1 - 1,
-            missed: feed.window.messages_before(end) - feed.window.messages_before(boundary),
+            to: feed.window.boundary(until).1 - 1,
+            missed: feed.window.messages_before(until) - feed.window.messages_before(boundary),
         };
-        let skips = self.hub.settings().lag_policy == LagPolicy::Skip;
         let dialect = conn.dialect;
         let extra = conn.attend();
         if begun {
@@ -106,7 +114,7 @@ impl State {
         // hear those no more than any.
         extra
             .own
-            .retain(|(own, range)| *own != id || range.end > end);
+            .retain(|(own, range)| *own != id || range.end > until);
         if begun {
             conn.flags.clear(Flags::MID_FRAME);
         }
@@ -114,9 +122,13 @@ impl State {
             // It is behind what it does not want to hear.
             return self.leave(slot, id);
         }
-        if (skips || dialect.ends_at_gap()) && conn.phase == Phase::Open {
-            self.sub_mut(id).cursor = end;
-            return self.tell_gap(id, &topic, &gap);
+        let goes_on = policy != LagPolicy::Close || dialect.ends_at_gap();
+        if goes_on && conn.phase == Phase::Open {
+            self.sub_mut(id).cursor = until;
+            if until > boundary {
+                self.tell_gap(id, &topic, &gap);
+            }
+            return;
         }
         self.close(slot, reason, How::NextBoundary);
         let conn = self.conns.at(slot);

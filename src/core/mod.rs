@@ -14,6 +14,7 @@ mod handover;
 mod inbound;
 mod lagging;
 mod lane;
+mod members;
 mod outbound;
 mod pausing;
 mod pinning;

@@ -48,8 +48,8 @@ impl State {
         let number = self.conns.at(slot).sub.feed;
         if let Some(lack) = message.lack {
             // As long as this fails, nothing is encoded.
-            let bounds = self.hub.retention().bounds;
             let topic = self.feeds.at(number).topic.clone();
+            let bounds = self.hub.retention(&topic).bounds;
             let reserved = self.seek_room(&topic, |_| topic.reserve(&lack, &bounds));
             if reserved.is_err() {
                 return Ok(Some(lack));
@@ -124,7 +124,7 @@ impl State {
             // The common way: one pass from the receive buffer into the log.
             Payload::Masked { bytes, key } if topic.formats().is_empty() => topic.publish(
                 &draft(bytes.len()),
-                self.hub.retention(),
+                self.hub.retention(topic),
                 &mut self.codec.plain(),
                 |room| {
                     mask::copy_unmasked(room, bytes, key);
@@ -146,7 +146,7 @@ impl State {
                     .prepare(topic.formats(), bytes, self.hub.effort());
                 let published = topic.publish(
                     &draft(bytes.len()),
-                    self.hub.retention(),
+                    self.hub.retention(topic),
                     &mut self.codec.prepared(),
                     |room| {
                         room.copy_from_slice(bytes);

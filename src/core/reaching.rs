@@ -64,7 +64,7 @@ impl State {
             return None;
         };
         let mut encoder = self.codec.afresh(self.hub.effort());
-        let bounds = &self.hub.retention().bounds;
+        let bounds = &self.hub.retention(topic).bounds;
         match run.step(&mut encoder, ROUND_BYTES_MAX, bounds) {
             Reached::NotYet => None,
             Reached::Done(start) => {
@@ -116,8 +116,8 @@ impl State {
         if conn.phase != Phase::Open {
             return;
         }
-        let skips = self.hub.settings().lag_policy == LagPolicy::Skip;
-        if skips || conn.dialect.ends_at_gap() {
+        let goes_on = self.hub.policy(&topic).lag_policy != LagPolicy::Close;
+        if goes_on || conn.dialect.ends_at_gap() {
             self.tell_gap(id, topic.name(), &gap);
         } else {
             self.close(slot, CloseReason::Lag, How::AtOnce);

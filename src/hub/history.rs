@@ -44,7 +44,7 @@ impl Hub {
         {
             return Err(HistoryError::OtherEpoch);
         }
-        let offset = topic.summary(self.retention()).offset;
+        let offset = topic.newest();
         let since = page.since.as_ref().map(|since| since.offset);
         let (from, until) = match (since, page.reverse) {
             (None, _) => (1, offset + 1),
@@ -61,7 +61,7 @@ impl Hub {
             .map_or(PAGE_MESSAGES_MAX, |n| n.min(PAGE_MESSAGES_MAX));
         let (mut publications, mut bytes) = (Vec::new(), 0);
         if limit > 0 {
-            topic.visit(range, self.retention(), |message| {
+            topic.visit(range, self.retention(&topic), |message| {
                 publications.push(publication(message));
                 bytes += message.payload.len();
                 match publications.len() >= limit || bytes >= PAGE_BYTES_MAX {

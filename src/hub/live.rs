@@ -3,16 +3,17 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::policies::TopicPolicy;
 use crate::config::{Changes, Settings};
-use crate::log::{Bounds, Retention};
 use crate::protocol::rights::Rules;
 
 /// One version of the settings, with what is made of them.
 #[derive(Debug)]
 pub(super) struct Version {
     pub(super) settings: Settings,
-    pub(super) retention: Retention,
     pub(super) rules: Rules,
+    /// The number of what holds for topics without a rule; those of the rules follow.
+    first_policy: u32,
 }
 
 /// All versions there have been.
@@ -24,19 +25,28 @@ pub(super) struct Version {
 pub(super) struct Live {
     versions: boxcar::Vec<Version>,
     current: AtomicUsize,
+    /// What holds for topics, in all versions. Topics know their own by its number.
+    policies: boxcar::Vec<TopicPolicy>,
     /// Held while a version is being added.
     changing: Mutex<()>,
 }
 
 impl Live {
     pub(super) fn new(settings: Settings) -> Self {
-        let versions = boxcar::Vec::new();
-        let current = versions.push(Version::new(settings));
+        let (versions, policies) = (boxcar::Vec::new(), boxcar::Vec::new());
+        let current = versions.push(Version::new(settings, &policies));
         Live {
             versions,
             current: AtomicUsize::new(current),
+            policies,
             changing: Mutex::new(()),
         }
+    }
+
+    /// What holds for topics that have this number.
+    #[inline]
+    pub(super) fn policy(&self, number: u32) -> &TopicPolicy {
+        &self.policies[number as usize]
     }
 
     #[inline]
@@ -52,7 +62,8 @@ impl Live {
             .expect("nothing panics inside the lock");
         let (settings, changes) = self.get().settings.changed_to(new);
         if !changes.applied.is_empty() {
-            let version = self.versions.push(Version::new(settings));
+            let version = Version::new(settings, &self.policies);
+            let version = self.versions.push(version);
             self.current.store(version, Ordering::Release);
         }
         changes
@@ -60,27 +71,29 @@ impl Live {
 }
 
 impl Version {
-    fn new(settings: Settings) -> Self {
+    /// Only one is made at a time.
+    fn new(settings: Settings, policies: &boxcar::Vec<TopicPolicy>) -> Self {
         if !settings.trusted_proxies.is_empty() && settings.hosts.is_empty() {
             tracing::warn!(
                 "trusted_proxies is set and hosts is not: what comes from the proxies is answered \
                  only for localhost and IP addresses in Host"
             );
         }
-        let retention = Retention {
-            messages_max: settings.retain_messages_max as u64,
-            bytes_max: settings.retain_bytes_max as u64,
-            age_ms_max: settings.retain_ms_max,
-            bounds: Bounds {
-                log_bytes_max: settings.log_bytes_max as u64,
-                log_bytes_total_max: settings.log_bytes_total_max as u64,
-            },
-        };
+        let first_policy = policies.push(TopicPolicy::new(&settings, None));
+        for rule in &settings.topics {
+            policies.push(TopicPolicy::new(&settings, Some(rule)));
+        }
         Version {
             rules: settings.rules(),
             settings,
-            retention,
+            first_policy: u32::try_from(first_policy).expect("nobody reloads that often"),
         }
+    }
+
+    /// The number of what holds for a topic of that name.
+    pub(super) fn policy_of(&self, topic: &str) -> u32 {
+        let rule = self.rules.of(topic).map_or(0, |(number, _)| number);
+        self.first_policy + rule as u32
     }
 }
 
@@ -101,7 +114,8 @@ mod tests {
         let changes = live.change(&new);
         assert_eq!(changes.applied, ["retain_messages_max"]);
         assert_eq!(changes.waiting, ["cores"]);
-        assert_eq!(live.get().retention.messages_max, 5);
+        let policy = |live: &Live| live.policy(live.get().policy_of("t")).clone();
+        assert_eq!(policy(&live).retention.messages_max, 5);
         assert_eq!(live.get().settings.cores, old.cores);
         assert_eq!(held.settings, old);
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::protocol::http::Reject;
 use crate::protocol::reason::CloseReason;
+use crate::protocol::rights::Action;
 
 /// A number that one thread writes and others read.
 #[derive(Debug, Default)]
@@ -102,8 +103,12 @@ pub struct Metrics {
     /// Bytes that did not go out because of that, over all their subscribers.
     pub deflate_saved_bytes: Counter,
     pub turns: TurnTimes,
+    /// Newcomers that were given the newest message at once, as their topic's rule says.
+    pub latest_given: Counter,
     pub closes: Vec<Counter>,
     pub rejects: Vec<Counter>,
+    /// What rules and tokens did not allow, by what it was, in the order of [`Action::ALL`].
+    pub denials: [Counter; Action::ALL.len()],
 }
 
 impl Default for Metrics {
@@ -135,8 +140,10 @@ impl Default for Metrics {
             deflated_messages: Counter::default(),
             deflate_saved_bytes: Counter::default(),
             turns: TurnTimes::default(),
+            latest_given: Counter::default(),
             closes: CloseReason::all().map(|_| Counter::default()).collect(),
             rejects: Reject::ALL.iter().map(|_| Counter::default()).collect(),
+            denials: Default::default(),
         }
     }
 }
@@ -149,5 +156,13 @@ impl Metrics {
     /// Counts a request that was refused for this reason.
     pub fn note_reject(&self, reject: Reject) {
         self.rejects[reject.index()].add(1);
+        if let Reject::Denied { action } | Reject::TokenMissing { action } = reject {
+            self.note_denial(action);
+        }
+    }
+
+    /// Counts something that neither rules nor a token allowed.
+    pub fn note_denial(&self, action: Action) {
+        self.denials[action as usize].add(1);
     }
 }

@@ -11,6 +11,7 @@ mod live;
 mod losses;
 mod mailbox;
 pub mod metrics;
+mod policies;
 mod presence;
 mod publishing;
 mod quiet;
@@ -27,7 +28,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use self::codec::Codec;
 use crate::config::{Changes, Settings};
-use crate::log::{Arenas, Retention, Topic};
+use crate::log::{Arenas, Topic};
 use crate::protocol::http::{Hosts, Origins};
 
 use self::live::Live;
@@ -40,6 +41,7 @@ pub use history::{HistoryError, Past};
 pub use life::{BEAT_MS_MAX, Upgrade, UpgradeError};
 pub use losses::{Losses, Lost};
 pub use mailbox::Mailbox;
+pub use policies::TopicPolicy;
 pub use presence::{Numbers, Presence};
 pub use publishing::PublishError;
 pub use relief::Relief;
@@ -142,16 +144,14 @@ impl Hub {
         &self.live.get().settings.hosts
     }
 
-    #[inline]
-    pub fn retention(&self) -> &Retention {
-        &self.live.get().retention
-    }
-
     /// Puts all of `new` in force that can change while the daemon runs, and
     /// tells what did and what did not.
     pub fn change(&self, new: &Settings) -> Changes {
         let changes = self.live.change(new);
-        let about_rights = ["topics", "anonymous", "token_keys"];
+        if !changes.applied.is_empty() {
+            self.give_policies();
+        }
+        let about_rights = ["topics", "anonymous", "token_keys", "presence"];
         if changes.applied.iter().any(|key| about_rights.contains(key)) {
             self.recheck_rights();
         }

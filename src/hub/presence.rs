@@ -33,6 +33,9 @@ impl Presence {
     pub fn join(&self, topic: &Arc<str>, client: u128, info: Arc<ClientInfo>) {
         let mut topics = self.lock();
         let members = topics.entry(topic.clone()).or_default();
+        if members.list.get(&client) == Some(&info) {
+            return;
+        }
         members.remove(client);
         *members.users.entry(info.user.clone()).or_default() += 1;
         members.list.insert(client, info);

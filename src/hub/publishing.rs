@@ -67,7 +67,7 @@ impl Hub {
                 room.copy_from_slice(payload);
                 Ok::<_, Infallible>(())
             };
-            topic.publish(&draft, self.retention(), &mut codec.prepared(), write)
+            topic.publish(&draft, self.retention(&topic), &mut codec.prepared(), write)
         };
         let published = match publish() {
             Err(AppendError::TotalFull(_)) if self.make_room() => publish(),

@@ -39,6 +39,7 @@ impl Hub {
             self.cores.len(),
             self.arenas.clone(),
         ));
+        self.give_policy(&topic);
         topics.insert(name.as_arc().clone(), topic.clone());
         Ok(topic)
     }
@@ -56,7 +57,7 @@ impl Hub {
     /// The topic of that name and its state, if there is one.
     pub fn known_topic(&self, name: &TopicName) -> Option<(Arc<Topic>, Summary)> {
         let topic = self.lock_topics().get(name.as_str())?.clone();
-        let summary = topic.summary(self.retention());
+        let summary = topic.summary(self.retention(&topic));
         Some((topic, summary))
     }
 
@@ -76,7 +77,7 @@ impl Hub {
         topics
             .into_iter()
             .map(|topic| {
-                let summary = topic.summary(self.retention());
+                let summary = topic.summary(self.retention(&topic));
                 (topic, summary)
             })
             .collect()
@@ -101,6 +102,7 @@ impl Hub {
         let topic = Topic::restore(saved, cores, arenas)
             .ok_or_else(|| format!("the log of topic {:?} is damaged", saved.name))?;
         let topic = Arc::new(topic);
+        self.give_policy(&topic);
         self.lock_topics().insert(topic.name().clone(), topic);
         Ok(())
     }
@@ -110,7 +112,7 @@ impl Hub {
         let now_ms = self.unix_ms(self.now_ms());
         let mut topics = self.lock_topics();
         topics.retain(|_, topic| {
-            let empty = topic.expire(now_ms, self.retention());
+            let empty = topic.expire(now_ms, self.retention(topic));
             !empty || !quiet::is_unused(topic)
         });
         drop(topics);

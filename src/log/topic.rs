@@ -1,6 +1,6 @@
 //! A topic: its name, the order of its messages, its views, and who waits.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::arena::Arenas;
@@ -49,7 +49,9 @@ pub struct Summary {
 pub struct Topic {
     name: Arc<str>,
     epoch: u64,
-    cores: u32,
+    /// Names what holds for the topic; given and understood by who keeps the topics.
+    policy: AtomicU32,
+    cores: u16,
     /// Some publisher is to be woken when cores have caught up.
     pub waiting: Waiting,
     /// The formats that there are views in beside the raw one.
@@ -65,7 +67,8 @@ impl Topic {
         Topic {
             name,
             epoch,
-            cores: cores as u32,
+            policy: AtomicU32::new(0),
+            cores: u16::try_from(cores).expect("there are not that many cores"),
             waiting: Waiting::new(),
             formats: AtomicU64::new(0),
             sequencer: Mutex::new(Sequencer::new(Budget::new(arenas))),
@@ -81,6 +84,17 @@ impl Topic {
         self.epoch
     }
 
+    /// Names what holds for the topic: what [`Topic::set_policy`] was given last.
+    #[inline]
+    pub fn policy(&self) -> u32 {
+        // What it names was made before.
+        self.policy.load(Ordering::Acquire)
+    }
+
+    pub fn set_policy(&self, policy: u32) {
+        self.policy.store(policy, Ordering::Release);
+    }
+
     /// The formats that there are views in beside the raw one. What is prepared
     /// for them before [`Topic::publish`] need not be done under its lock.
     #[inline]
@@ -93,7 +107,7 @@ impl Topic {
     /// the view. `None` if the topic has as many views as it may, and none of
     /// them is one that the reader understands.
     pub fn attach(&self, format: Format) -> Option<(Format, Interest)> {
-        let cores = self.cores as usize;
+        let cores = usize::from(self.cores);
         let mut sequencer = self.lock();
         let found = sequencer.admit(format)?;
         self.note_formats(&sequencer);
@@ -244,6 +258,11 @@ impl Topic {
     /// readers hold. True if any memory came free.
     pub fn shed(&self, bytes: u64) -> bool {
         self.lock().shed(bytes)
+    }
+
+    /// Offset of the newest message, 0 before the first.
+    pub fn newest(&self) -> u64 {
+        self.lock().next_offset - 1
     }
 
     /// When the newest message was published, in Unix milliseconds; 0 if there

@@ -186,6 +186,19 @@ impl Window {
         (boundary, slots.next_offset(ended))
     }
 
+    /// Position of the newest message as of the last [`Window::advance`], or the end if it
+    /// holds none.
+    pub fn newest(&self) -> u64 {
+        let end = self.end();
+        let newest = self.panes.iter().rev().find_map(|pane| {
+            let start = pane.segment.start();
+            let slots = pane.segment.slots();
+            let last = slots.ended_by((pane.end() - start) as u32).checked_sub(1)?;
+            Some(start + u64::from(slots.start_of(last)))
+        });
+        newest.unwrap_or(end)
+    }
+
     /// How many messages of the view end at or before `position`, from some
     /// number on: only the difference of two answers says something.
     pub fn messages_before(&self, position: u64) -> u64 {

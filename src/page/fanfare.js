@@ -36,7 +36,7 @@ function connect() {
   me = null;
   unheard = [];
   // Beside the page, wherever a proxy has put that; as a query, because proxies change paths.
-  const url = new URL(`./?topic=${encodeURIComponent(topic)}`, location.href);
+  const url = new URL(`./?page=true&topic=${encodeURIComponent(topic)}`, location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   const opened = new WebSocket(url, "chat");
   opened.binaryType = "arraybuffer";

@@ -63,6 +63,11 @@ impl Format {
         }
     }
 
+    /// It is read by clients of sessions.
+    pub fn is_push(self) -> bool {
+        matches!(self, Format::CentrifugoJson | Format::CentrifugoProtobuf)
+    }
+
     /// It is a kind of compressed payloads.
     pub fn is_deflated(self) -> bool {
         matches!(self, Format::Deflated(_))

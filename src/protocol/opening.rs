@@ -39,7 +39,9 @@ pub struct Settings<'a> {
     pub cookie: Option<&'a str>,
     /// Checks a token; without keys each is [`TokenFault::NoKeys`].
     pub check: &'a Check<'a>,
-    /// How permessage-deflate is spoken, if at all.
+    /// What holds for the topic of that name.
+    pub topics: &'a Topics<'a>,
+    /// How permessage-deflate is spoken where the topic has it, if at all with this client.
     pub deflate: Option<deflate::Policy>,
     /// What is there to be read at a path, for a client that has called the server so.
     pub documents: fn(path: &str, host: &str) -> Option<Document>,
@@ -47,6 +49,20 @@ pub struct Settings<'a> {
 
 /// Tells what a token gives.
 pub type Check<'a> = dyn Fn(&[u8]) -> Result<Arc<Rights>, TokenFault> + 'a;
+
+/// Tells what holds for a topic.
+pub type Topics<'a> = dyn Fn(&TopicName) -> TopicTerms + 'a;
+
+/// How a topic may be opened, whoever asks.
+#[derive(Debug, Clone, Copy)]
+pub struct TopicTerms {
+    /// permessage-deflate may be agreed on.
+    pub deflate: bool,
+    /// People may talk there.
+    pub chat: bool,
+    /// The built-in page may open it.
+    pub page: bool,
+}
 
 /// What a request becomes.
 #[derive(Debug)]
@@ -131,7 +147,15 @@ fn authorize(
     if upgrade.since.is_some() {
         need(Action::History)?;
     }
-    upgrade.read_only = may(Action::Publish).is_err();
+    let terms = (settings.topics)(topic);
+    if upgrade.from_page && !terms.page {
+        return Err(Reject::Page);
+    }
+    if !terms.deflate {
+        upgrade.deflate = None;
+    }
+    let may_publish = may(Action::Publish).is_ok();
+    upgrade.read_only = !upgrade.dialect.may_speak(may_publish, terms.chat);
     Ok(upgrade)
 }
 

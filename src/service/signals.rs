@@ -179,7 +179,7 @@ mod tests {
         let (reload, logged, _file) = reload("log = \"debug\"\nretain_messages_max = 3\n");
         reread(&hub, &reload);
         assert_eq!(hub.settings().retain_messages_max, 3);
-        assert_eq!(hub.retention().messages_max, 3);
+        assert_eq!(hub.policy_named("t").retention.messages_max, 3);
         assert_eq!(logged.recv().unwrap(), "debug");
     }
 

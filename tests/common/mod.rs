@@ -243,7 +243,12 @@ impl Daemon {
 
     /// A counter for `reason`, as the admin listener tells it.
     pub(crate) fn counter(&self, family: &str, reason: &str) -> u64 {
-        self.metric(&format!("{family}{{reason=\"{reason}\"}}"))
+        self.counter_of(family, "reason", reason)
+    }
+
+    /// A counter with another label.
+    pub(crate) fn counter_of(&self, family: &str, label: &str, value: &str) -> u64 {
+        self.metric(&format!("{family}{{{label}=\"{value}\"}}"))
     }
 
     /// One sample, as the admin listener tells it; 0 if there is none.

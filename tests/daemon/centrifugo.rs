@@ -7,7 +7,7 @@ use crate::common::{self, Client, Daemon, eventually, hear_close};
 const PATH: &str = "/connection/websocket";
 
 /// What comes next, without who published it.
-fn hear(client: &mut Client) -> String {
+pub(crate) fn hear(client: &mut Client) -> String {
     let mut heard = common::hear(client);
     while let Some(at) = heard.find(r#","info":{"#) {
         let end = at + heard[at..].find('}').unwrap() + 1;
@@ -21,13 +21,13 @@ fn say(client: &mut Client, line: &str) {
 }
 
 /// Sends commands and returns what comes next.
-fn ask(client: &mut Client, line: &str) -> String {
+pub(crate) fn ask(client: &mut Client, line: &str) -> String {
     say(client, line);
     hear(client)
 }
 
 /// A client that has said who it is.
-fn connect(daemon: &Daemon) -> Client {
+pub(crate) fn connect(daemon: &Daemon) -> Client {
     let mut client = daemon.connect(PATH);
     let answer = ask(&mut client, r#"{"id":1,"connect":{"name":"test"}}"#);
     assert!(
@@ -42,7 +42,7 @@ fn connect(daemon: &Daemon) -> Client {
 }
 
 /// Subscribes and returns the topic's epoch.
-fn subscribe(client: &mut Client, id: u32, topic: &str) -> String {
+pub(crate) fn subscribe(client: &mut Client, id: u32, topic: &str) -> String {
     let answer = ask(
         client,
         &format!(r#"{{"id":{id},"subscribe":{{"channel":"{topic}"}}}}"#),
@@ -59,7 +59,7 @@ fn epoch(answer: &str) -> String {
     rest.split_once('"').unwrap().0.to_owned()
 }
 
-fn push(topic: &str, data: &str, offset: u64) -> String {
+pub(crate) fn push(topic: &str, data: &str, offset: u64) -> String {
     format!(r#"{{"push":{{"channel":"{topic}","pub":{{"data":{data},"offset":{offset}}}}}}}"#)
 }
 
@@ -465,14 +465,18 @@ fn who_is_there_is_known_over_all_cores_and_processes() {
 }
 
 #[test]
-fn nobody_is_told_who_is_there_unless_the_settings_say_so() {
+fn nobody_is_told_who_is_there_unless_the_settings_say_so_but_how_many_are() {
     let daemon = Daemon::start(&[]);
     let mut client = connect(&daemon);
-    for command in ["presence", "presence_stats"] {
-        let answer = ask(
-            &mut client,
-            &format!(r#"{{"id":2,"{command}":{{"channel":"t"}}}}"#),
+    subscribe(&mut client, 2, "t");
+    let _raw = daemon.connect("/t");
+    let answer = ask(&mut client, r#"{"id":3,"presence":{"channel":"t"}}"#);
+    assert!(answer.contains(r#""code":108"#), "{answer}");
+    for (channel, number) in [("t", 1), ("nobody's", 0)] {
+        let stats = format!(r#"{{"id":4,"presence_stats":{{"channel":"{channel}"}}}}"#);
+        assert_eq!(
+            ask(&mut client, &stats),
+            format!(r#"{{"id":4,"presence_stats":{{"num_clients":{number},"num_users":0}}}}"#)
         );
-        assert!(answer.contains(r#""code":108"#), "{answer}");
     }
 }

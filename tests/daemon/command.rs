@@ -75,7 +75,7 @@ fn an_unknown_key_and_a_bad_value_are_told_with_their_lines() {
         );
         let bad = format!("fanfare: {path}, line 4: lag_policy:");
         assert!(lines[1].starts_with(&bad), "{err}");
-        assert!(lines[1].ends_with("allowed: close, skip"), "{err}");
+        assert!(lines[1].ends_with("allowed: close, skip, latest"), "{err}");
     }
 }
 

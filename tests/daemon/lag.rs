@@ -141,6 +141,41 @@ fn a_reader_that_skips_is_told_exactly_what_it_missed() {
     }
 }
 
+#[test]
+fn by_its_topics_rule_a_reader_that_lags_goes_on_with_the_newest_message() {
+    const LAST: u64 = 12_000;
+    let rule = r#"match = "price.*", lag_policy = "latest""#;
+    let daemon = Daemon::start(&[&SMALL_LAG[..], &["--topics", rule]].concat());
+    let mut publisher = daemon.connect("/price.eur");
+    let (mut listener, answer) = daemon.open("/price.eur", &[]).unwrap();
+    let epoch = answer.headers()["Fanfare-Epoch"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let mut slow = stalled(&daemon, "/price.eur");
+    publish(&mut publisher, &mut listener, 1..=LAST, 1024);
+    let (mut next, mut gaps) = (1, 0);
+    while next <= LAST {
+        let heard = hear(&mut slow);
+        if let Some((from, to)) = gap(&heard, &epoch) {
+            // What was newest when it was skipped, it still hears.
+            assert!(from == next && to >= from && to < LAST, "{heard}");
+            next = to + 1;
+            gaps += 1;
+        } else {
+            assert_eq!(number(&heard), next);
+            next += 1;
+        }
+    }
+    assert!(gaps > 0);
+    // Elsewhere the settings hold.
+    let mut publisher = daemon.connect("/other");
+    let mut listener = daemon.connect("/other");
+    let _slow = stalled(&daemon, "/other");
+    publish(&mut publisher, &mut listener, 1..=8000, 1024);
+    daemon.await_reason("lag");
+}
+
 /// Reads a gap notice, which must be right in itself.
 fn gap(heard: &str, epoch: &str) -> Option<(u64, u64)> {
     let rest = heard.strip_prefix(&format!("{{\"gap\":{{\"epoch\":\"{epoch}\",\"from\":"))?;

@@ -27,4 +27,5 @@ mod resume_deflated;
 mod rights;
 mod saved_logs;
 mod stop;
+mod topics;
 mod views;

@@ -255,7 +255,7 @@ fn what_a_query_means_by_mistake_is_told() {
     for (path, words) in [
         ("/topic?sicne=5", "did you mean \"since\"?"),
         ("/topic?key=secret", "there are echo, since, token, topic"),
-        ("/topic?echo=yes", "echo is true, false, 1 or 0"),
+        ("/topic?echo=yes", "echo and page are true, false, 1 or 0"),
         ("/topic?topic=other", "named once"),
     ] {
         let answer = ask(&daemon, &Raw::request(path, ""));

@@ -10,6 +10,7 @@ use crate::hub::{Hub, Lost, Mailbox};
 use crate::lines;
 use crate::protocol::http::Reject;
 use crate::protocol::reason::CloseReason;
+use crate::protocol::rights::Action;
 
 use super::family::{Family, Sample, Times, Unit, Values, plain};
 use super::process::Process;
@@ -173,6 +174,11 @@ fn traffic(hub: &Hub) -> Vec<Family> {
             count(|m| &m.deflate_saved_bytes),
         )
         .in_unit(Unit::Bytes),
+        family(
+            "latest_given",
+            "Newcomers that were given the newest message at once, by the rule of their topic",
+            count(|m| &m.latest_given),
+        ),
         family("pings", "Pings sent to silent peers", count(|m| &m.pings)),
     ]
 }
@@ -182,6 +188,7 @@ fn trouble(hub: &Hub) -> Vec<Family> {
     let count = |counter: fn(&Metrics) -> &Counter| sum(hub, counter);
     let closes = CloseReason::all().map(|reason| reason.name());
     let rejects = Reject::ALL.iter().map(Reject::name);
+    let actions = Action::ALL.iter().map(|action| action.name());
     let lost = Lost::ALL.map(|lost| Sample {
         label: Some(("kind", lost.name().to_owned())),
         value: hub.losses().get(lost),
@@ -190,12 +197,17 @@ fn trouble(hub: &Hub) -> Vec<Family> {
         family(
             "closes",
             "WebSocket connections that ended, by reason",
-            by_reason(hub, closes, |m| &m.closes),
+            by_label(hub, "reason", closes, |m| &m.closes),
         ),
         family(
             "rejects",
             "Requests that were refused, by reason",
-            by_reason(hub, rejects, |m| &m.rejects),
+            by_label(hub, "reason", rejects, |m| &m.rejects),
+        ),
+        family(
+            "denials",
+            "What rules and tokens did not allow, in openings and commands, by action",
+            by_label(hub, "action", actions, |m| &m.denials),
         ),
         family(
             "not_taken_over",
@@ -209,7 +221,7 @@ fn trouble(hub: &Hub) -> Vec<Family> {
         ),
         family(
             "lag_skips",
-            "Subscribers moved on to the newest message by the lag policy",
+            "Subscribers moved on behind the newest message, or to it, by the lag policy",
             count(|m| &m.lag_skips),
         ),
         family(
@@ -379,10 +391,11 @@ fn per_core<T>(hub: &Hub, value: impl Fn(&Mailbox) -> T) -> Vec<Sample<T>> {
 }
 
 /// A list of counters, summed over all cores; `names` are in its order.
-fn by_reason(
+fn by_label(
     hub: &Hub,
+    label: &'static str,
     names: impl Iterator<Item = &'static str>,
-    counters: fn(&Metrics) -> &Vec<Counter>,
+    counters: fn(&Metrics) -> &[Counter],
 ) -> Values {
     let cores = hub.mailboxes();
     let sum = |place: usize| {
@@ -392,7 +405,7 @@ fn by_reason(
         counts.sum()
     };
     let samples = names.enumerate().map(|(place, name)| Sample {
-        label: Some(("reason", name.to_owned())),
+        label: Some((label, name.to_owned())),
         value: sum(place),
     });
     Values::Counters(samples.collect())

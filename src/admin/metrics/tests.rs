@@ -58,9 +58,11 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         reliefs,
         lag_bytes,
         pings,
+        latest_given,
         turns: TurnTimes { counts, sum_us },
         closes,
         rejects,
+        denials,
     } = metrics;
     let plain = [
         connections,
@@ -88,8 +90,9 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         reliefs,
         lag_bytes,
         pings,
+        latest_given,
     ];
-    let all = plain.into_iter().chain(closes).chain(rejects);
+    let all = plain.into_iter().chain(closes).chain(rejects).chain(denials);
     let mut given = Vec::new();
     for (place, counter) in all.enumerate() {
         counter.set(from + place as u64);

@@ -32,8 +32,6 @@ pub struct Terms {
     pub topics_max: usize,
     /// Topics that it follows.
     pub topics: usize,
-    /// It may ask who follows a topic.
-    pub presence: bool,
 }
 
 /// One client's side of the conversation.
@@ -139,6 +137,8 @@ pub enum Failure {
     TooBig,
     /// Neither a rule nor its token allows it.
     Denied,
+    /// It is not known who follows the topic.
+    NotKnown,
 }
 
 impl From<Failure> for Error {
@@ -149,6 +149,7 @@ impl From<Failure> for Error {
             Failure::Unrecoverable => Error::UNRECOVERABLE_POSITION,
             Failure::TooBig => Error::BAD_REQUEST,
             Failure::Denied => Error::PERMISSION_DENIED,
+            Failure::NotKnown => Error::NOT_AVAILABLE,
         }
     }
 }
@@ -250,9 +251,6 @@ impl Session {
                 },
             }),
             Command::Send { .. } => Ok(Deed::Nothing),
-            Command::Presence { .. } | Command::PresenceStats { .. } if !terms.presence => {
-                Err(Error::NOT_AVAILABLE)
-            }
             Command::Presence { channel } => {
                 topic(&channel).map(|topic| Deed::Presence { id, topic })
             }

@@ -118,6 +118,12 @@ impl Dialect {
         self != Dialect::Raw
     }
 
+    /// A peer may publish to its topic, if it may publish there at all and, where people
+    /// talk, that is what the topic is for.
+    pub fn may_speak(self, may_publish: bool, chat: bool) -> bool {
+        may_publish && (chat || self != Dialect::Chat)
+    }
+
     /// What is said to all when a connection has been subscribed.
     pub fn entered(self, context: &Context<'_>) -> Option<String> {
         match self {

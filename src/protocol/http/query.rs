@@ -10,6 +10,8 @@ const SLIPS_MAX: usize = 2;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Query {
     pub(super) echo: bool,
+    /// The built-in page says who it is.
+    pub(super) page: bool,
     pub(super) since: Option<u64>,
     pub(super) topic: Option<TopicName>,
 }
@@ -20,12 +22,13 @@ impl Query {
     /// # Errors
     /// A key that is unknown or there twice, or a value that means nothing.
     pub(super) fn read(text: &str) -> Result<Self, Reject> {
-        let (mut echo, mut since, mut topic) = (None, None, None);
+        let (mut echo, mut page, mut since, mut topic) = (None, None, None, None);
         let mut token = false;
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let repeated = match key {
                 "echo" => echo.replace(read_bool(value)?).is_some(),
+                "page" => page.replace(read_bool(value)?).is_some(),
                 "since" => since.replace(read_offset(value)?).is_some(),
                 // Read in `bearer`.
                 "token" => std::mem::replace(&mut token, true),
@@ -38,6 +41,7 @@ impl Query {
         }
         Ok(Query {
             echo: echo.unwrap_or(false),
+            page: page.unwrap_or(false),
             since,
             topic,
         })

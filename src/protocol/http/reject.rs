@@ -10,7 +10,7 @@ use crate::protocol::rights::{Action, TokenFault};
 
 /// Every key that means something. Others are refused: a misspelt `since` would otherwise
 /// lose messages without a word.
-pub(super) const KEYS: [&str; 4] = ["echo", "since", "token", "topic"];
+pub(super) const KEYS: [&str; 5] = ["echo", "page", "since", "token", "topic"];
 
 /// One cause each; [`response`](super::response()) makes the answer that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -80,7 +80,7 @@ pub enum Reject {
     TopicTwice,
     /// A known key of the query has a value that means nothing.
     #[error(
-        "in the query, echo is true, false, 1 or 0, since is a decimal offset and topic is a \
+        "in the query, echo and page are true, false, 1 or 0, since is a decimal offset and topic is a \
          topic's name, each at most once"
     )]
     Query,
@@ -118,6 +118,9 @@ pub enum Reject {
     /// Neither the token nor a rule allows it.
     #[error("one may not {} this topic here", .action.phrase())]
     Denied { action: Action },
+    /// The built-in page asks for a topic that is not for it.
+    #[error("this topic is not shown on the built-in page")]
+    Page,
     /// The server holds as many connections as it may.
     #[error("the server is full, try again later")]
     ConnectionsMax,
@@ -143,8 +146,8 @@ pub enum Reject {
 
 impl Reject {
     /// Every cause once, for the registration of metrics; details are left out.
-    pub const ALL: [Self; 34 + TokenFault::ALL.len()] = {
-        let mut all = [Self::Draining; 34 + TokenFault::ALL.len()];
+    pub const ALL: [Self; 35 + TokenFault::ALL.len()] = {
+        let mut all = [Self::Draining; 35 + TokenFault::ALL.len()];
         let mut at = 0;
         while at < Self::OWN.len() {
             all[at] = Self::OWN[at];
@@ -158,7 +161,7 @@ impl Reject {
     };
 
     /// The causes without those of [`TokenFault`].
-    pub(in crate::protocol) const OWN: [Self; 34] = [
+    pub(in crate::protocol) const OWN: [Self; 35] = [
         Self::ProxyHeader,
         Self::NotHttp,
         Self::HttpVersion,
@@ -193,6 +196,7 @@ impl Reject {
         Self::Denied {
             action: Action::Subscribe,
         },
+        Self::Page,
         Self::ConnectionsMax,
         Self::AddressConnectionsMax,
         Self::HandshakesMax,
@@ -221,7 +225,7 @@ impl Reject {
             | Self::Subprotocol
             | Self::TokenTwice => 400,
             Self::Token(_) | Self::TokenMissing { .. } => 401,
-            Self::Origin | Self::Host | Self::Denied { .. } => 403,
+            Self::Origin | Self::Host | Self::Denied { .. } | Self::Page => 403,
             Self::NotFound => 404,
             Self::Method => 405,
             Self::Timeout => 408,
@@ -268,6 +272,7 @@ impl Reject {
             Self::Token(fault) => fault.name(),
             Self::TokenMissing { .. } => "token_missing",
             Self::Denied { .. } => "denied",
+            Self::Page => "page",
             Self::ConnectionsMax => "connections_max",
             Self::AddressConnectionsMax => "address_connections_max",
             Self::HandshakesMax => "handshakes_max",

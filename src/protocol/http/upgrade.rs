@@ -79,6 +79,8 @@ pub struct Upgrade {
     pub rights: Option<Arc<Rights>>,
     /// It may not publish to its topic.
     pub read_only: bool,
+    /// `?page`: the built-in page asks.
+    pub from_page: bool,
 }
 
 /// Whether the request means to open a WebSocket, rightly or not; else it is for a page.
@@ -124,6 +126,7 @@ pub fn negotiate(
         bearer: offered(request).is_some(),
         rights: None,
         read_only: false,
+        from_page: query.page,
     })
 }
 
@@ -155,6 +158,7 @@ pub fn negotiate_centrifugo(request: &Request<'_>, origins: &Origins) -> Result<
         bearer: super::bearer::offered(request).is_some(),
         rights: None,
         read_only: false,
+        from_page: false,
     })
 }
 

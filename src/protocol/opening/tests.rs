@@ -25,6 +25,11 @@ fn decide(text: &str, change: impl FnOnce(&mut Settings<'_>)) -> Result<Opening,
         cookie: None,
         check: &|_| Err(TokenFault::NoKeys),
         centrifugo: true,
+        topics: &|_| TopicTerms {
+            deflate: true,
+            chat: true,
+            page: true,
+        },
         deflate: None,
         documents,
     };
@@ -131,6 +136,11 @@ fn a_rebound_name_is_refused_though_its_page_is_of_the_same_host() {
         hosts: &listed,
         via: Via::Network,
         centrifugo: true,
+        topics: &|_| TopicTerms {
+            deflate: true,
+            chat: true,
+            page: true,
+        },
         is_named: true,
         rules: &Rules::default(),
         cookie: None,

@@ -68,19 +68,14 @@ impl fmt::Display for Who {
     }
 }
 
-/// What holds for the topics of a pattern. What it leaves open is as if there were no rule.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Who may do what with the topics of a pattern. What it leaves open is as if there were no
+/// rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    #[serde(rename = "match")]
     pub pattern: Pattern,
-    #[serde(default)]
     pub subscribe: Option<Who>,
-    #[serde(default)]
     pub publish: Option<Who>,
-    #[serde(default)]
     pub presence: Option<Who>,
-    #[serde(default)]
     pub history: Option<Who>,
 }
 

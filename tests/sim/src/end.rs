@@ -103,11 +103,11 @@ impl World {
 
     /// With everybody at the head, a log holds its history and no more.
     fn check_memory(&self) {
-        let retention = self.hub.retention();
         for truth in &self.truths {
             let Some((topic, _)) = &truth.watch else {
                 continue;
             };
+            let retention = self.hub.retention(topic);
             let mut explained = 0;
             for format in std::iter::once(Format::Raw).chain(topic.formats().iter()) {
                 let history = topic.start_held(format, 0).segments;

@@ -72,7 +72,7 @@ impl World {
         let upgrade = upgrade.expect("a good one");
         let name = upgrade.topic.as_ref().expect("the path names one");
         let topic = self.hub.topic(name).expect("it is there");
-        let retained = topic.summary(self.hub.retention()).first_offset;
+        let retained = topic.summary(self.hub.retention(&topic)).first_offset;
         let first = first_offset(since, retained, next);
         let sizes = [64, 1000, 20_000];
         let (inbound, outbound) = (self.rng.usize(..3), self.rng.usize(..3));
@@ -161,7 +161,7 @@ impl World {
         };
         let topic = self.hub.find_topic(&name).expect("just seen");
         let (next, retained) = {
-            let summary = topic.summary(self.hub.retention());
+            let summary = topic.summary(self.hub.retention(&topic));
             (self.truths[truth].next(), summary.first_offset)
         };
         let since = (self.rng.u8(..) < 90).then(|| self.rng.u64(..next + 3));

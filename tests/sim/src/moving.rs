@@ -161,13 +161,13 @@ impl World {
 
     /// Every topic is there, with its history and the offset it had reached.
     fn check_topics(&self, hub: &Hub) {
-        let (before, after) = (self.hub.retention(), hub.retention());
         let topics = self.hub.all_topics();
         assert_eq!(topics.len(), hub.topics_len());
         for topic in topics {
             let now = hub.find_topic(topic.name()).expect("no topic is lost");
             assert_eq!(now.epoch(), topic.epoch());
-            let (was, is) = (topic.summary(before), now.summary(after));
+            let was = topic.summary(self.hub.retention(&topic));
+            let is = now.summary(hub.retention(&now));
             assert_eq!(is.offset, was.offset, "{}", topic.name());
             assert!(is.first_offset <= was.first_offset, "{was:?} {is:?}");
         }

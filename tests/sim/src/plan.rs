@@ -97,7 +97,7 @@ impl Plan {
             log_bytes_total_max,
             lag_bytes_max,
             ahead_bytes_max: pick(rng, &[1 << 10, 4 << 10, 1 << 20]),
-            lag_policy: pick(rng, &[LagPolicy::Close, LagPolicy::Skip]),
+            lag_policy: pick(rng, &[LagPolicy::Close, LagPolicy::Skip, LagPolicy::Latest]),
             retain_messages_max: pick(rng, &[0, 3, 50, 1000]),
             retain_bytes_max: pick(rng, &[0, 500, 8 << 10, 64 << 10]),
             retain_ms_max: pick(rng, &[0, 50, 2_000, 300_000]),

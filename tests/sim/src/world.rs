@@ -262,7 +262,7 @@ impl World {
         assert!(partial <= max, "{partial} bytes of partial messages");
         for truth in &self.truths {
             if let Some((topic, _)) = &truth.watch {
-                let held = topic.summary(self.hub.retention()).log_bytes;
+                let held = topic.summary(self.hub.retention(topic)).log_bytes;
                 // An emptied topic gets a fresh segment on top.
                 let max = settings.log_bytes_max as u64 + 2048;
                 assert!(

@@ -1,0 +1,329 @@
+//! What `[[topics]]` say of the topics of a pattern: who may do what with them, and what
+//! holds for them in place of the global settings.
+//!
+//! The hub looks up what holds for a topic when that is made and when settings change, the
+//! acceptor for each opening.
+
+use std::fmt::Write;
+
+use serde::Deserialize;
+use toml::Value as Toml;
+
+use super::kind::Size;
+use super::value::{Given, Value};
+use super::{Deflate, LagPolicy, Settings, Switch, TABLE};
+use crate::protocol::rights::{Pattern, Rule, Who};
+
+/// One table of `[[topics]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct TopicRule {
+    /// Which topics it is about, and who may do what with them.
+    pub who: Rule,
+    says: Says,
+}
+
+/// What a rule says beside that; `None` where it leaves something to the global settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Says {
+    retain_messages_max: Option<usize>,
+    retain_bytes_max: Option<usize>,
+    retain_ms_max: Option<u64>,
+    lag_policy: Option<LagPolicy>,
+    latest: Option<bool>,
+    presence_list: Option<bool>,
+    joins: Option<bool>,
+    deflate: Option<bool>,
+    chat: Option<bool>,
+    page: Option<bool>,
+}
+
+/// A table as it stands in the file. What has the name of a setting takes what that takes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(rename = "match")]
+    pattern: Pattern,
+    subscribe: Option<Who>,
+    publish: Option<Who>,
+    presence: Option<Who>,
+    history: Option<Who>,
+    retain_messages_max: Option<Toml>,
+    retain_bytes_max: Option<Toml>,
+    retain_ms_max: Option<Toml>,
+    lag_policy: Option<Toml>,
+    latest: Option<Toml>,
+    presence_list: Option<Toml>,
+    joins: Option<Toml>,
+    deflate: Option<Toml>,
+    chat: Option<Toml>,
+    page: Option<Toml>,
+}
+
+impl TryFrom<Written> for TopicRule {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        Ok(TopicRule {
+            who: Rule {
+                pattern: written.pattern,
+                subscribe: written.subscribe,
+                publish: written.publish,
+                presence: written.presence,
+                history: written.history,
+            },
+            says: Says {
+                retain_messages_max: setting("retain_messages_max", written.retain_messages_max)?,
+                retain_bytes_max: setting("retain_bytes_max", written.retain_bytes_max)?,
+                retain_ms_max: setting("retain_ms_max", written.retain_ms_max)?,
+                lag_policy: setting("lag_policy", written.lag_policy)?,
+                latest: switch("latest", written.latest)?,
+                presence_list: switch("presence_list", written.presence_list)?,
+                joins: switch("joins", written.joins)?,
+                deflate: switch("deflate", written.deflate)?,
+                chat: switch("chat", written.chat)?,
+                page: switch("page", written.page)?,
+            },
+        })
+    }
+}
+
+/// A value in place of that of the setting with the same name.
+fn setting<T: Value>(key: &str, value: Option<Toml>) -> Result<Option<T>, String> {
+    let Some(value) = value else { return Ok(None) };
+    let mut table = TABLE.iter();
+    let row = table
+        .find(|row| row.key == key)
+        .expect("a setting has the name");
+    let word = match value {
+        Toml::String(text) => text,
+        Toml::Integer(number) if row.kind.is_number() => number.to_string(),
+        other => {
+            let (of, kind) = (other.type_str(), row.kind);
+            return Err(format!(
+                "{key}: a value of type {of} is not allowed, allowed: {kind}"
+            ));
+        }
+    };
+    let read = T::read(&Given(vec![word]), &row.kind);
+    read.map(Some).map_err(|problem| format!("{key}: {problem}"))
+}
+
+/// Something that is done or not.
+fn switch(key: &str, value: Option<Toml>) -> Result<Option<bool>, String> {
+    let Some(value) = value else { return Ok(None) };
+    let is_on = match &value {
+        Toml::Boolean(is_on) => Some(*is_on),
+        // As settings of the kind are written.
+        Toml::String(word) if word == "on" => Some(true),
+        Toml::String(word) if word == "off" => Some(false),
+        _ => None,
+    };
+    is_on
+        .map(Some)
+        .ok_or_else(|| format!("{key}: {value} is not allowed, allowed: true, false"))
+}
+
+/// What holds for one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub retain_messages_max: usize,
+    pub retain_bytes_max: usize,
+    pub retain_ms_max: u64,
+    pub lag_policy: LagPolicy,
+    /// Newcomers get the newest message at once.
+    pub latest: bool,
+    /// It is known, and may be asked, who follows it.
+    pub presence_list: bool,
+    pub joins: Joins,
+    /// permessage-deflate may be agreed on.
+    pub deflate: bool,
+    /// People may talk there, line by line.
+    pub chat: bool,
+    /// The built-in page may open it.
+    pub page: bool,
+}
+
+/// Who is told who comes and goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joins {
+    Nobody,
+    /// Who asks for it and may see who is there.
+    WhoAsks,
+    Everybody,
+}
+
+impl Joins {
+    /// For people.
+    fn describe(self) -> &'static str {
+        match self {
+            Joins::Nobody => "false",
+            Joins::WhoAsks => "who asks for them and may see presence",
+            Joins::Everybody => "true",
+        }
+    }
+}
+
+impl Settings {
+    /// What holds for topics of that rule, or of none.
+    pub fn policy(&self, rule: Option<&TopicRule>) -> Policy {
+        let nothing = Says::default();
+        let says = rule.map_or(&nothing, |rule| &rule.says);
+        let presence_list = says
+            .presence_list
+            .unwrap_or(self.presence == Switch::On);
+        Policy {
+            retain_messages_max: says.retain_messages_max.unwrap_or(self.retain_messages_max),
+            retain_bytes_max: says.retain_bytes_max.unwrap_or(self.retain_bytes_max),
+            retain_ms_max: says.retain_ms_max.unwrap_or(self.retain_ms_max),
+            lag_policy: says.lag_policy.unwrap_or(self.lag_policy),
+            latest: says.latest.unwrap_or(false),
+            presence_list,
+            joins: match (says.joins, presence_list) {
+                (Some(true), _) => Joins::Everybody,
+                (None, true) => Joins::WhoAsks,
+                (Some(false), _) | (None, false) => Joins::Nobody,
+            },
+            deflate: says.deflate.unwrap_or(self.deflate != Deflate::Off),
+            chat: says.chat.unwrap_or(true),
+            page: says.page.unwrap_or(true),
+        }
+    }
+
+    /// Which rule a topic gets, who may do what with it and what holds for it: lines for
+    /// people.
+    pub fn describe_topic(&self, topic: &str) -> String {
+        let rules = self.rules();
+        let rule = rules.of(topic).map(|(number, _)| &self.topics[number - 1]);
+        let Policy {
+            retain_messages_max,
+            retain_bytes_max,
+            retain_ms_max,
+            lag_policy,
+            latest,
+            presence_list,
+            joins,
+            deflate,
+            chat,
+            page,
+        } = self.policy(rule);
+        let mut text = rules.describe(topic);
+        let retain_bytes_max = Size(retain_bytes_max as u64);
+        let (lag_policy, joins) = (lag_policy.name(), joins.describe());
+        write!(
+            text,
+            "\n  retain_messages_max: {retain_messages_max}\n  retain_bytes_max: {retain_bytes_max}\
+             \n  retain_ms_max: {retain_ms_max}\n  lag_policy: {lag_policy}\n  latest: {latest}\
+             \n  presence_list: {presence_list}\n  joins: {joins}\n  deflate: {deflate}\
+             \n  chat: {chat}\n  page: {page}"
+        )
+        .expect("a string takes all");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Kind;
+
+    fn rules(words: &[&str]) -> Result<Vec<TopicRule>, String> {
+        let words = words.iter().map(|word| (*word).to_owned());
+        Vec::read(&Given(words.collect()), &Kind::Rules)
+    }
+
+    #[test]
+    fn what_a_rule_leaves_out_is_the_global_setting() {
+        let says_all = r#"match = "all.*", retain_messages_max = 1, retain_bytes_max = "2KiB",
+            retain_ms_max = 3, lag_policy = "latest", latest = true, presence_list = "on",
+            joins = true, deflate = "off", chat = false, page = false"#;
+        let rules = rules(&[r#"match = "none.*""#, says_all]).unwrap();
+        let settings = Settings {
+            topics: rules.clone(),
+            ..Settings::default()
+        };
+        let standard = Policy {
+            retain_messages_max: 1000,
+            retain_bytes_max: 1 << 20,
+            retain_ms_max: 300_000,
+            lag_policy: LagPolicy::Close,
+            latest: false,
+            presence_list: false,
+            joins: Joins::Nobody,
+            deflate: true,
+            chat: true,
+            page: true,
+        };
+        assert_eq!(settings.policy(None), standard);
+        assert_eq!(settings.policy(Some(&rules[0])), standard);
+        let all = Policy {
+            retain_messages_max: 1,
+            retain_bytes_max: 2048,
+            retain_ms_max: 3,
+            lag_policy: LagPolicy::Latest,
+            latest: true,
+            presence_list: true,
+            joins: Joins::Everybody,
+            deflate: false,
+            chat: false,
+            page: false,
+        };
+        assert_eq!(settings.policy(Some(&rules[1])), all);
+        let told = settings.describe_topic("all.x");
+        for line in [
+            "all.x: rule 2 of topics, match = \"all.*\"",
+            "  subscribe: anyone, as there are no rules, keys or anonymous",
+            "  retain_bytes_max: 2 KiB",
+            "  lag_policy: latest",
+            "  joins: true",
+            "  page: false",
+        ] {
+            assert!(told.lines().any(|told| told == line), "{line} in {told}");
+        }
+        assert!(settings.describe_topic("x").contains("\n  lag_policy: close"));
+    }
+
+    #[test]
+    fn joins_are_for_who_asks_where_it_is_known_who_is_there() {
+        let joins = |words: &str, presence| {
+            let settings = Settings {
+                presence,
+                ..Settings::default()
+            };
+            let rules = rules(&[&format!("match = \"a\"{words}")]).unwrap();
+            settings.policy(Some(&rules[0])).joins
+        };
+        assert_eq!(joins("", Switch::Off), Joins::Nobody);
+        assert_eq!(joins("", Switch::On), Joins::WhoAsks);
+        assert_eq!(joins(", presence_list = true", Switch::Off), Joins::WhoAsks);
+        assert_eq!(joins(", joins = false", Switch::On), Joins::Nobody);
+        assert_eq!(joins(", joins = true", Switch::Off), Joins::Everybody);
+    }
+
+    #[test]
+    fn a_value_is_refused_as_that_of_the_setting_is() {
+        for (words, told) in [
+            (
+                "retain_bytes_max = \"2KB\"",
+                "number 1: retain_bytes_max: \"2KB\" is not allowed (did you mean \"2KiB\"?)",
+            ),
+            (
+                "retain_messages_max = -1",
+                "number 1: retain_messages_max: \"-1\" is not allowed, allowed: 0 to 100000000",
+            ),
+            (
+                "lag_policy = \"drop\"",
+                "lag_policy: \"drop\" is not allowed, allowed: close, skip, latest",
+            ),
+            (
+                "lag_policy = true",
+                "lag_policy: a value of type boolean is not allowed",
+            ),
+            ("latest = 1", "latest: 1 is not allowed, allowed: true, false"),
+            ("chatt = true", "unknown field `chatt`"),
+        ] {
+            let refused = rules(&[&format!("match = \"a\", {words}")]).unwrap_err();
+            assert!(refused.contains(told), "{refused}");
+        }
+    }
+}
