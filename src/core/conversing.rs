@@ -92,7 +92,8 @@ impl State {
     fn terms(&self, slot: u32) -> Terms {
         let settings = self.hub.settings();
         let first = self.conns.look_at(slot).sub.is_seated();
-        let further = self.conns.look_at(slot).many().map_or(0, |many| many.count);
+        let many = self.conns.look_at(slot).many();
+        let further = many.map_or(0, |many| many.count - many.companions);
         Terms {
             ping: Duration::from_millis(settings.ping_ms()),
             topics_max: settings.topics_per_connection_max,
@@ -108,7 +109,7 @@ impl State {
             Deed::Subscribe(wish) => {
                 let outcome = match self.fulfil(slot, &wish) {
                     Ok((outcome, topic)) => {
-                        self.appear(slot, &topic);
+                        self.come(slot, &topic, wish.joins);
                         outcome
                     }
                     Err(failure) => Outcome::Failed(failure),
@@ -116,9 +117,10 @@ impl State {
                 dialect::subscribed(coding, &wish, outcome)
             }
             Deed::Unsubscribe { id, topic } => {
-                if let Some(topic) = self.hub.find_topic(topic.as_str()) {
-                    self.unsubscribe(slot, &topic);
-                    self.disappear(slot, &topic);
+                if let Some(topic) = self.hub.find_topic(topic.as_str())
+                    && self.unsubscribe(slot, &topic)
+                {
+                    self.go(slot, &topic);
                 }
                 dialect::unsubscribed(coding, id)
             }
@@ -279,10 +281,7 @@ impl State {
         if !self.talks.contains_key(&slot) {
             return;
         }
-        for id in self.subscriptions(slot) {
-            let feed = self.look_at_sub(id).feed;
-            self.disappear(slot, &self.feeds.look_at(feed).topic);
-        }
+        self.go_from_all(slot);
         self.talks.remove(&slot);
     }
 }

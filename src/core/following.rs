@@ -8,6 +8,7 @@ use super::feeds::{Seat, Since};
 use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
 use crate::log::Topic;
+use crate::protocol::encoding::Format;
 use crate::ring::Ring;
 
 impl<R: Ring> Reactor<R> {
@@ -34,7 +35,14 @@ impl State {
     /// Gives a connection its first subscription, and says with which offset it
     /// begins.
     pub(super) fn subscribe_first(&mut self, slot: u32, topic: Arc<Topic>, since: Since) -> u64 {
-        self.take_part(slot, SubId::first(slot), topic, since)
+        let format = self.format_of(slot);
+        self.take_part(slot, SubId::first(slot), topic, format, since)
+    }
+
+    /// What a connection reads of its topics.
+    fn format_of(&mut self, slot: u32) -> Format {
+        let conn = self.conns.at(slot);
+        conn.dialect.format(conn.window_bits)
     }
 
     /// See [`Reactor::subscribe`].
@@ -42,6 +50,18 @@ impl State {
         &mut self,
         slot: u32,
         topic: Arc<Topic>,
+        since: Option<u64>,
+    ) -> Option<u64> {
+        let format = self.format_of(slot);
+        self.subscribe_to(slot, topic, format, since)
+    }
+
+    /// The same for a topic, or a companion, that is to be read in `format`.
+    pub(super) fn subscribe_to(
+        &mut self,
+        slot: u32,
+        topic: Arc<Topic>,
+        format: Format,
         since: Option<u64>,
     ) -> Option<u64> {
         let since = since.map_or(Since::Now, Since::Offset);
@@ -53,6 +73,7 @@ impl State {
             conn.flags.set(Flags::MANY);
             let many = conn.attend().many.get_or_insert_default();
             many.count += 1;
+            many.companions += u32::from(format.is_joins());
             let id = self.subs.add(&mut many.list, slot);
             // From now on only the ready-ring is looked at.
             self.make_ready(slot, SubId::first(slot));
@@ -60,7 +81,7 @@ impl State {
         } else {
             SubId::first(slot)
         };
-        let offset = self.take_part(slot, id, topic, since);
+        let offset = self.take_part(slot, id, topic, format, since);
         self.make_ready(slot, id);
         self.mark(slot);
         Some(offset)
@@ -71,6 +92,12 @@ impl State {
         let Some(id) = self.find(slot, topic) else {
             return false;
         };
+        self.quit(slot, id);
+        true
+    }
+
+    /// Ends a subscription.
+    pub(super) fn quit(&mut self, slot: u32, id: SubId) {
         if self.has_begun(slot, id) {
             // The frame that is under way is not cut: it leaves behind that.
             self.conns.at(slot).attend().leaving.push(id);
@@ -78,7 +105,6 @@ impl State {
             self.leave(slot, id);
         }
         self.mark(slot);
-        true
     }
 
     /// A connection is being sent from a subscription's log, or stands inside one
@@ -110,9 +136,14 @@ impl State {
     }
 
     /// Seats a subscription, and returns the offset of the first message it gets.
-    fn take_part(&mut self, slot: u32, id: SubId, topic: Arc<Topic>, since: Since) -> u64 {
-        let conn = self.conns.at(slot);
-        let format = conn.dialect.format(conn.window_bits);
+    fn take_part(
+        &mut self,
+        slot: u32,
+        id: SubId,
+        topic: Arc<Topic>,
+        format: Format,
+        since: Since,
+    ) -> u64 {
         let policy = self.hub.policy(&topic);
         // Asked for before it is seated: what comes meanwhile it gets as well.
         let newest = match since {
@@ -163,6 +194,8 @@ impl State {
     /// A connection leaves one of its topics.
     pub(super) fn leave(&mut self, slot: u32, id: SubId) {
         self.stop_reaching(id);
+        let feed = self.look_at_sub(id).feed;
+        let is_companion = self.feeds.look_at(feed).format.is_joins();
         self.give_up_seat(id);
         let conn = self.conns.at(slot);
         if conn.current(slot) == id {
@@ -189,6 +222,7 @@ impl State {
         if id.slot().is_none() {
             self.subs.remove(&mut many.list, id);
             many.count -= 1;
+            many.companions -= u32::from(is_companion);
         }
     }
 

@@ -16,6 +16,7 @@ use super::lane::After;
 use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
 use crate::log::Topic;
+use crate::protocol::centrifugo::ClientInfo;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::dialect::centrifugo::Session;
 use crate::protocol::encoding::Format;
@@ -91,6 +92,11 @@ impl SavedConn {
     /// The epochs of the topics that it follows.
     pub fn topics(&self) -> impl Iterator<Item = u64> {
         self.subs.iter().map(|sub| sub.topic)
+    }
+
+    /// Who it is, for others, if its dialect has sessions.
+    pub fn client(&self) -> Option<ClientInfo> {
+        self.session.as_ref().map(Session::info)
     }
 
     /// One with something in every field.
@@ -428,6 +434,7 @@ impl State {
         saved: SavedSub,
         topic: Arc<Topic>,
     ) -> Result<SubId, String> {
+        let format = Format::from_index(saved.format).ok_or("a format is unknown")?;
         let conn = self.conns.at(slot);
         let id = if saved.first {
             SubId::first(slot)
@@ -435,9 +442,9 @@ impl State {
             conn.flags.set(Flags::MANY);
             let many = conn.extra().many.get_or_insert_default();
             many.count += 1;
+            many.companions += u32::from(format.is_joins());
             self.subs.add(&mut many.list, slot)
         };
-        let format = Format::from_index(saved.format).ok_or("a format is unknown")?;
         let raw = saved
             .since
             .map(|since| topic.start_held(Format::Raw, since));

@@ -151,9 +151,7 @@ impl State {
         let dialect = conn.dialect;
         conn.attend().lane.push_last(&dialect.gap(topic, gap));
         if dialect.ends_at_gap() {
-            let feed = self.look_at_sub(id).feed;
-            self.disappear(slot, &self.feeds.look_at(feed).topic);
-            self.leave(slot, id);
+            self.end_at_gap(slot, id);
         }
         self.metrics().lag_skips.add(1);
         self.metrics().lag_missed.add(gap.missed);

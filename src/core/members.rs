@@ -1,19 +1,75 @@
 //! Who is there: the clients of sessions stand in the lists of the topics that they follow,
-//! where these have lists, and may ask for them.
+//! where these have lists. Who comes and goes is told by one message in the topic's
+//! companion, which those who are to hear of it follow beside the topic.
 
 use std::sync::Arc;
 
 use super::reactor::State;
+use super::subs::SubId;
+use crate::config::Joins;
 use crate::hub::Numbers;
 use crate::log::Topic;
-use crate::protocol::centrifugo::ClientInfo;
+use crate::protocol::centrifugo::{ClientInfo, membership};
 use crate::protocol::dialect::centrifugo::Failure;
 use crate::protocol::encoding::Format;
 use crate::protocol::rights::Action;
 use crate::protocol::topic::TopicName;
+use crate::protocol::ws::Payload;
 
 impl State {
-    /// A session's client follows a topic.
+    /// A session's client has subscribed to a topic. It hears who comes from itself on, if it
+    /// is to hear that: `asks` says whether it wants to.
+    pub(super) fn come(&mut self, slot: u32, topic: &Arc<Topic>, asks: bool) {
+        self.hear_joins(slot, topic, asks);
+        self.appear(slot, topic);
+        self.tell_membership(slot, topic, true);
+    }
+
+    /// A session's client follows a topic no more.
+    pub(super) fn go(&mut self, slot: u32, topic: &Topic) {
+        if let Some(id) = self.find_companion(slot, topic.name()) {
+            self.quit(slot, id);
+        }
+        self.disappear(slot, topic);
+        self.tell_membership(slot, topic, false);
+    }
+
+    /// A session ends with all that it follows.
+    pub(super) fn go_from_all(&mut self, slot: u32) {
+        // Nobody is told that one has left: the server itself is closing.
+        let is_told = !self.hub.is_stopping();
+        for id in self.subscriptions(slot) {
+            let feed = self.feeds.look_at(self.look_at_sub(id).feed);
+            if feed.format.is_joins() || self.conns.look_at(slot).leaves(id) {
+                continue;
+            }
+            let topic = feed.topic.clone();
+            self.disappear(slot, &topic);
+            if is_told {
+                self.tell_membership(slot, &topic, false);
+            }
+        }
+    }
+
+    /// A session's subscription that has a gap ends, with its companion; or the other way round.
+    pub(super) fn end_at_gap(&mut self, slot: u32, id: SubId) {
+        let name = self.topic_of(id).name().clone();
+        let ends = |state: &State, other: &SubId| {
+            *other != id && state.topic_of(*other).name() == &name
+        };
+        let others = self.subscriptions(slot);
+        let others: Vec<SubId> = others.into_iter().filter(|id| ends(self, id)).collect();
+        self.leave(slot, id);
+        for other in others {
+            self.quit(slot, other);
+        }
+        if let Some(topic) = self.hub.find_topic(&name) {
+            self.disappear(slot, &topic);
+            self.tell_membership(slot, &topic, false);
+        }
+    }
+
+    /// A session's client stands in a topic's list from now on, if that has one.
     pub(super) fn appear(&self, slot: u32, topic: &Topic) {
         if let Some(talk) = self.talks.get(&slot)
             && self.hub.policy(topic).presence_list
@@ -23,29 +79,98 @@ impl State {
         }
     }
 
-    /// A session's client follows a topic no more.
-    pub(super) fn disappear(&self, slot: u32, topic: &Topic) {
+    fn disappear(&self, slot: u32, topic: &Topic) {
         if let Some(talk) = self.talks.get(&slot) {
             let client = talk.session.client();
             self.hub.presence().leave(topic.name(), client);
         }
     }
 
-    /// Puts a session's client into the lists that there are now, and out of those that there
-    /// are no more, where settings have changed.
-    pub(super) fn look_at_presence_of(&self, slot: u32) {
+    /// Gives a session what it is to have where settings have changed: its place in lists, and
+    /// who comes and goes.
+    pub(super) fn look_at_presence_of(&mut self, slot: u32) {
         if !self.talks.contains_key(&slot) {
             return;
         }
         for id in self.subscriptions(slot) {
-            if self.conns.look_at(slot).leaves(id) {
+            let feed = self.feeds.look_at(self.look_at_sub(id).feed);
+            if feed.format.is_joins() || self.conns.look_at(slot).leaves(id) {
                 continue;
             }
-            let topic = &self.feeds.look_at(self.look_at_sub(id).feed).topic;
-            match self.hub.policy(topic).presence_list {
-                true => self.appear(slot, topic),
-                false => self.disappear(slot, topic),
+            let topic = feed.topic.clone();
+            match self.hub.policy(&topic).presence_list {
+                true => self.appear(slot, &topic),
+                false => self.disappear(slot, &topic),
             }
+            let heard = self.find_companion(slot, topic.name());
+            match heard {
+                Some(id) if !self.is_to_hear_joins(slot, &topic, true) => self.quit(slot, id),
+                Some(_) => {}
+                None => self.hear_joins(slot, &topic, false),
+            }
+        }
+    }
+
+    fn is_to_hear_joins(&self, slot: u32, topic: &Topic, asks: bool) -> bool {
+        match self.hub.policy(topic).joins {
+            Joins::Nobody => false,
+            Joins::WhoAsks => asks && self.may(slot, Action::Presence, topic.name()).is_ok(),
+            Joins::Everybody => true,
+        }
+    }
+
+    fn hear_joins(&mut self, slot: u32, topic: &Topic, asks: bool) {
+        let format = self.conns.at(slot).dialect.joins_format();
+        if let Some(format) = format
+            && self.is_to_hear_joins(slot, topic, asks)
+        {
+            let companion = self.hub.companion(topic.name());
+            self.subscribe_to(slot, companion, format, None);
+        }
+    }
+
+    /// A connection's subscription to the companion of the topic with this name.
+    fn find_companion(&self, slot: u32, name: &str) -> Option<SubId> {
+        let mut ids = self.subscriptions(slot).into_iter();
+        ids.find(|id| {
+            let feed = self.feeds.look_at(self.look_at_sub(*id).feed);
+            feed.format.is_joins()
+                && **feed.topic.name() == *name
+                && !self.conns.look_at(slot).leaves(*id)
+        })
+    }
+
+    fn topic_of(&self, id: SubId) -> &Arc<Topic> {
+        &self.feeds.look_at(self.look_at_sub(id).feed).topic
+    }
+
+    /// Tells who is to hear of it that a session's client has come, or gone.
+    fn tell_membership(&mut self, slot: u32, topic: &Topic, has_come: bool) {
+        if self.hub.policy(topic).joins == Joins::Nobody {
+            return;
+        }
+        let Some(talk) = self.talks.get(&slot) else {
+            return;
+        };
+        let companion = self.hub.find_companion(topic.name());
+        let heard = |companion: &Arc<Topic>| companion.subscribers(Format::is_joins) > 0;
+        let Some(companion) = companion.filter(heard) else {
+            return;
+        };
+        let payload = membership(has_come, &talk.info);
+        let told = self.seek_room(&companion, |state| {
+            state.append(&companion, false, Payload::Whole(&payload), None)
+        });
+        if told.is_err() {
+            // Whoever comes or goes does not wait for room.
+            return self.metrics().joins_lost.add(1);
+        }
+        self.metrics().joins.add(1);
+        self.hub.announce(&companion, None);
+        // Who comes and goes again and again is as fast as those who hear of it.
+        self.published_bytes += payload.len() as u64;
+        if let Some(talk) = self.talks.get_mut(&slot) {
+            talk.published_to = Some(companion);
         }
     }
 

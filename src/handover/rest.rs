@@ -126,10 +126,11 @@ pub(super) fn plain_sockets(core: &Remote, slots: &[u32]) -> Result<Vec<OwnedFd>
 /// A sentence, when there are no more descriptors.
 pub fn write_down(hub: &Hub, cores: &[SavedCore]) -> Result<(State, Vec<OwnedFd>), String> {
     let logs = hub.arenas().files()?;
-    let topics = hub.all_topics();
+    let (topics, companions) = (hub.all_topics(), hub.all_companions());
     let state = State {
         logs: logs.iter().map(inode).collect::<Result<_, _>>()?,
         topics: topics.iter().map(|topic| topic.save()).collect(),
+        companions: companions.iter().map(|topic| topic.save()).collect(),
         conns: cores
             .iter()
             .flat_map(|core| core.conns.iter().map(|(_, conn)| conn.clone()))

@@ -11,7 +11,7 @@ use crate::log::{SavedTopic, Topic};
 
 /// Changes whenever the meaning of the bytes does. A successor refuses any
 /// other; it never guesses.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 const MAGIC: &[u8; 8] = b"fanfare\n";
 
@@ -21,6 +21,8 @@ pub struct State {
     /// Inode numbers of the files with the memory of the logs, in their order.
     pub logs: Vec<u64>,
     pub topics: Vec<SavedTopic>,
+    /// What tells who comes to topics and goes.
+    pub companions: Vec<SavedTopic>,
     pub conns: Vec<SavedConn>,
 }
 
@@ -29,7 +31,7 @@ pub struct Topics(HashMap<u64, Arc<Topic>>);
 
 impl Topics {
     pub fn of_all(hub: &Hub) -> Self {
-        let topics = hub.all_topics().into_iter();
+        let topics = hub.all_topics().into_iter().chain(hub.all_companions());
         Topics(topics.map(|topic| (topic.epoch(), topic)).collect())
     }
 
@@ -114,9 +116,11 @@ mod tests {
             assert!(published.is_ok());
         }
         drop(reader);
+        let companion = Topic::new("t".into(), 8, 1, Arenas::new());
         State {
             logs: vec![11, 12],
             topics: vec![topic.save()],
+            companions: vec![companion.save()],
             conns: vec![SavedConn::sample()],
         }
     }

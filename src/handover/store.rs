@@ -142,13 +142,19 @@ impl Stored {
                 lost(&sentence);
             }
         }
+        for companion in &self.state.companions {
+            if let Err(sentence) = hub.restore_companion(companion) {
+                lost(&sentence);
+            }
+        }
         let topics = Topics::of_all(hub);
         let mut lost = Lost::Connection.note(hub);
         let mut sockets = self.sockets;
-        let mut given = 0;
+        let (mut given, mut gone) = (0, Vec::new());
         for conn in self.state.conns {
             // A peer may have gone meanwhile, and its socket with it.
             let Some(socket) = sockets.remove(&conn.cookie) else {
+                gone.extend(conn.client().map(|client| (topics.of(&conn), client)));
                 continue;
             };
             match seats.give(&topics, conn, socket) {
@@ -162,6 +168,12 @@ impl Stored {
         let refused = seats.settle()?;
         for sentence in &refused {
             lost(sentence);
+        }
+        // Those who are there stand where they stood, and hear it.
+        for (topics, client) in &gone {
+            for topic in topics.iter().flatten() {
+                hub.tell_gone(topic, client);
+            }
         }
         // The process that had kept them is gone.
         hub.arenas().own();

@@ -123,6 +123,9 @@ impl Successor {
         for topic in &state.topics {
             hub.restore_topic(topic)?;
         }
+        for companion in &state.companions {
+            hub.restore_companion(companion)?;
+        }
         let topics = Topics::of_all(hub);
         let count = state.conns.len();
         let mut conns = state.conns.into_iter();

@@ -3,7 +3,9 @@
 //! through. Made when first needed.
 
 use crate::mask;
-use crate::protocol::centrifugo::{Coding, alone, publication_bound, write_publication};
+use crate::protocol::centrifugo::{
+    Coding, alone, membership_bound, publication_bound, write_membership, write_publication,
+};
 use crate::protocol::chat;
 use crate::protocol::encoding::{Encoding, Format, Formats, HEADER_BYTES_MAX, Message};
 use crate::protocol::ws::deflate::{Deflater, Inflater};
@@ -206,7 +208,11 @@ impl Encoding for Encoder<'_> {
 
     fn bound(&mut self, format: Format, message: &Message<'_>) -> usize {
         if let Some(coding) = coding(format) {
-            return SERVER_HEADER_BYTES_MAX + publication_bound(coding, message);
+            let bound = match format.is_joins() {
+                true => membership_bound(message),
+                false => publication_bound(coding, message),
+            };
+            return SERVER_HEADER_BYTES_MAX + bound;
         }
         if let (How::Afresh(effort), Format::Deflated(window_bits)) = (self.how, format) {
             self.codec.compress(window_bits, message.payload, effort);
@@ -221,7 +227,11 @@ impl Encoding for Encoder<'_> {
 
     fn write(&mut self, format: Format, message: &Message<'_>, out: &mut [u8]) -> usize {
         if let Some(coding) = coding(format) {
-            return write_push(coding, message, out);
+            let write = match format.is_joins() {
+                true => write_membership,
+                false => write_publication,
+            };
+            return write_push(coding, out, |room| write(coding, message, room));
         }
         let (mut payload, compressed) = self.payload(format, message);
         let marked;
@@ -243,16 +253,20 @@ impl Encoding for Encoder<'_> {
 /// How messages are written in formats of Centrifugo's client protocol.
 fn coding(format: Format) -> Option<Coding> {
     match format {
-        Format::CentrifugoJson => Some(Coding::Json),
-        Format::CentrifugoProtobuf => Some(Coding::Protobuf),
+        Format::CentrifugoJson | Format::JoinsJson => Some(Coding::Json),
+        Format::CentrifugoProtobuf | Format::JoinsProtobuf => Some(Coding::Protobuf),
         Format::Raw | Format::Lines | Format::Deflated(_) => None,
     }
 }
 
 /// Writes a push, and then the header before it, as its length is known only then.
-fn write_push(coding: Coding, message: &Message<'_>, out: &mut [u8]) -> usize {
+fn write_push(
+    coding: Coding,
+    out: &mut [u8],
+    write: impl FnOnce(&mut [u8]) -> usize,
+) -> usize {
     let room = SERVER_HEADER_BYTES_MAX.min(out.len());
-    let end = room + write_publication(coding, message, &mut out[room..]);
+    let end = room + write(&mut out[room..]);
     let len = alone(coding, &out[room..end]).len();
     let mut header = [0; SERVER_HEADER_BYTES_MAX];
     let header_len = frame::encode(&mut header, opcode(coding == Coding::Json), false, len);

@@ -12,7 +12,8 @@ use crate::protocol::rights::Rules;
 pub(super) struct Version {
     pub(super) settings: Settings,
     pub(super) rules: Rules,
-    /// The number of what holds for topics without a rule; those of the rules follow.
+    /// The number of what holds for topics without a rule; those of the rules follow, and then
+    /// that of companions.
     first_policy: u32,
 }
 
@@ -83,6 +84,7 @@ impl Version {
         for rule in &settings.topics {
             policies.push(TopicPolicy::new(&settings, Some(rule)));
         }
+        policies.push(TopicPolicy::of_companions(&settings));
         Version {
             rules: settings.rules(),
             settings,
@@ -94,6 +96,11 @@ impl Version {
     pub(super) fn policy_of(&self, topic: &str) -> u32 {
         let rule = self.rules.of(topic).map_or(0, |(number, _)| number);
         self.first_policy + rule as u32
+    }
+
+    /// The number of what holds for companions of topics.
+    pub(super) fn companions_policy(&self) -> u32 {
+        self.first_policy + 1 + self.settings.topics.len() as u32
     }
 }
 

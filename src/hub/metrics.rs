@@ -105,6 +105,10 @@ pub struct Metrics {
     pub turns: TurnTimes,
     /// Newcomers that were given the newest message at once, as their topic's rule says.
     pub latest_given: Counter,
+    /// Joins and leaves that were told, each once for all who hear of them.
+    pub joins: Counter,
+    /// Joins and leaves for which there was no room.
+    pub joins_lost: Counter,
     pub closes: Vec<Counter>,
     pub rejects: Vec<Counter>,
     /// What rules and tokens did not allow, by what it was, in the order of [`Action::ALL`].
@@ -141,6 +145,8 @@ impl Default for Metrics {
             deflate_saved_bytes: Counter::default(),
             turns: TurnTimes::default(),
             latest_given: Counter::default(),
+            joins: Counter::default(),
+            joins_lost: Counter::default(),
             closes: CloseReason::all().map(|_| Counter::default()).collect(),
             rejects: Reject::ALL.iter().map(|_| Counter::default()).collect(),
             denials: Default::default(),

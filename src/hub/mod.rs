@@ -4,6 +4,7 @@
 mod admission;
 mod clock;
 pub mod codec;
+mod companions;
 pub mod descriptors;
 mod history;
 mod life;
@@ -31,6 +32,7 @@ use crate::config::{Changes, Settings};
 use crate::log::{Arenas, Topic};
 use crate::protocol::http::{Hosts, Origins};
 
+use self::companions::Companions;
 use self::live::Live;
 use self::quiet::Quiet;
 use self::rights::Tokens;
@@ -53,6 +55,7 @@ pub use uncompressed::Uncompressed;
 pub struct Hub {
     live: Live,
     topics: Mutex<HashMap<Arc<str>, Arc<Topic>>>,
+    companions: Companions,
     /// Taken only with `topics` locked, or alone.
     quiet: Mutex<Quiet>,
     /// The memory of all logs.
@@ -108,6 +111,7 @@ impl Hub {
             tokens: Tokens::default(),
             live: Live::new(settings),
             topics: Mutex::new(HashMap::new()),
+            companions: Companions::default(),
             quiet: Mutex::default(),
             arenas: Arenas::new(),
             sheds: Mutex::default(),

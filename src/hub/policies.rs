@@ -5,7 +5,7 @@
 use std::ops::Deref;
 
 use super::Hub;
-use crate::config::{Policy, Settings, TopicRule};
+use crate::config::{Joins, Policy, Settings, TopicRule};
 use crate::log::{Bounds, Retention, Topic};
 
 /// What holds for a topic, with what the log is told of it.
@@ -18,7 +18,24 @@ pub struct TopicPolicy {
 impl TopicPolicy {
     /// What holds for topics of that rule, or of none.
     pub(super) fn new(settings: &Settings, rule: Option<&TopicRule>) -> Self {
-        let policy = settings.policy(rule);
+        TopicPolicy::from_policy(settings, settings.policy(rule))
+    }
+
+    /// What holds for companions: they keep nothing.
+    pub(super) fn of_companions(settings: &Settings) -> Self {
+        let policy = Policy {
+            retain_messages_max: 0,
+            retain_bytes_max: 0,
+            retain_ms_max: 0,
+            latest: false,
+            presence_list: false,
+            joins: Joins::Nobody,
+            ..settings.policy(None)
+        };
+        TopicPolicy::from_policy(settings, policy)
+    }
+
+    fn from_policy(settings: &Settings, policy: Policy) -> Self {
         TopicPolicy {
             retention: Retention {
                 messages_max: policy.retain_messages_max as u64,
@@ -65,11 +82,19 @@ impl Hub {
         topic.set_policy(self.live.get().policy_of(topic.name()));
     }
 
+    /// The same for a companion.
+    pub(super) fn give_companions_policy(&self, companion: &Topic) {
+        companion.set_policy(self.live.get().companions_policy());
+    }
+
     /// Tells all topics what holds for them now. Those that are made meanwhile are told
     /// while they are made.
     pub(super) fn give_policies(&self) {
         for topic in self.all_topics() {
             self.give_policy(&topic);
+        }
+        for companion in self.all_companions() {
+            self.give_companions_policy(&companion);
         }
     }
 }

@@ -116,6 +116,7 @@ impl Hub {
             !empty || !quiet::is_unused(topic)
         });
         drop(topics);
+        self.expire_companions(now_ms);
         // Better now than when somebody waits for it.
         if self.log_bytes() > self.log_bytes_wanted() {
             self.make_room();

@@ -19,6 +19,11 @@ pub enum Format {
     CentrifugoJson,
     /// The same with Protobuf.
     CentrifugoProtobuf,
+    /// Who comes and goes, as pushes of that protocol with JSON. Not of a topic, but of its
+    /// companion.
+    JoinsJson,
+    /// The same with Protobuf.
+    JoinsProtobuf,
     /// Raw messages with compressed payloads, which refer back at most two to the
     /// power of this many bytes.
     Deflated(u8),
@@ -36,6 +41,8 @@ impl Format {
             Format::Lines => 1,
             Format::CentrifugoJson => 2,
             Format::CentrifugoProtobuf => 3,
+            Format::JoinsJson => 4,
+            Format::JoinsProtobuf => 5,
             // Window sizes are 8 to 15 bits.
             Format::Deflated(window_bits) => window_bits,
         }
@@ -48,6 +55,8 @@ impl Format {
             1 => Some(Format::Lines),
             2 => Some(Format::CentrifugoJson),
             3 => Some(Format::CentrifugoProtobuf),
+            4 => Some(Format::JoinsJson),
+            5 => Some(Format::JoinsProtobuf),
             8..=15 => Some(Format::Deflated(index)),
             _ => None,
         }
@@ -63,7 +72,12 @@ impl Format {
         }
     }
 
-    /// It is read by clients of sessions.
+    /// It tells who comes and goes.
+    pub fn is_joins(self) -> bool {
+        matches!(self, Format::JoinsJson | Format::JoinsProtobuf)
+    }
+
+    /// It is a topic's, read by clients of sessions.
     pub fn is_push(self) -> bool {
         matches!(self, Format::CentrifugoJson | Format::CentrifugoProtobuf)
     }

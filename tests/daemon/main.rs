@@ -15,6 +15,7 @@ mod deflated;
 mod descriptors;
 mod handover;
 mod inflated_limits;
+mod joins;
 mod lag;
 mod limits;
 mod listening;

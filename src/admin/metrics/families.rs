@@ -179,6 +179,11 @@ fn traffic(hub: &Hub) -> Vec<Family> {
             "Newcomers that were given the newest message at once, by the rule of their topic",
             count(|m| &m.latest_given),
         ),
+        family(
+            "joins",
+            "Joins and leaves of clients that were told to subscribers, each once for all of them",
+            count(|m| &m.joins),
+        ),
         family("pings", "Pings sent to silent peers", count(|m| &m.pings)),
     ]
 }
@@ -263,6 +268,11 @@ fn trouble(hub: &Hub) -> Vec<Family> {
             "room_waits",
             "Messages that waited for room, as readers kept what the log may hold",
             count(|m| &m.room_waits),
+        ),
+        family(
+            "joins_lost",
+            "Joins and leaves that nobody was told of, as there was no room in the log",
+            count(|m| &m.joins_lost),
         ),
         family(
             "room_tries",

@@ -59,6 +59,8 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         lag_bytes,
         pings,
         latest_given,
+        joins,
+        joins_lost,
         turns: TurnTimes { counts, sum_us },
         closes,
         rejects,
@@ -91,6 +93,8 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         lag_bytes,
         pings,
         latest_given,
+        joins,
+        joins_lost,
     ];
     let all = plain.into_iter().chain(closes).chain(rejects).chain(denials);
     let mut given = Vec::new();

@@ -12,6 +12,7 @@ pub mod api;
 mod json;
 mod json_in;
 mod json_out;
+mod membership;
 mod payload;
 mod protobuf_in;
 mod protobuf_out;
@@ -24,6 +25,7 @@ mod sink;
 mod tests;
 mod view;
 
+pub use membership::{membership, membership_bound, write_membership};
 pub use push::{publication, publication_bound, write_publication};
 pub use reply::{ClientInfo, ConnectResult, Error, Publication, Push, Reply, SubscribeResult};
 pub use request::{BadRequest, COMMANDS_MAX, Coding, Command, Connect, Data, Request, Subscribe};

@@ -10,12 +10,12 @@ use crate::protocol::encoding::Message;
 
 /// The names, brackets, numbers and lengths of a push without tags: both codings
 /// stay below.
-const ENVELOPE_BYTES_MAX: usize = 192;
+pub(super) const ENVELOPE_BYTES_MAX: usize = 192;
 
 /// Bytes for a byte of an info or of tags. Of info JSON writes a control character
 /// with six, of tags Protobuf may write up to as many length bytes as there were
 /// quotes and colons.
-const INFO_GROWTH: usize = 6;
+pub(super) const INFO_GROWTH: usize = 6;
 const TAGS_GROWTH: usize = 6;
 
 /// An upper bound of what [`write_publication`] writes.

@@ -84,6 +84,8 @@ pub struct Wish {
     pub recover: Option<Place>,
     /// It is to fail rather than to begin with a hole.
     pub whole_or_not: bool,
+    /// It wants to hear who comes and goes.
+    pub joins: bool,
 }
 
 /// A place in a history, as clients name it.
@@ -402,5 +404,6 @@ fn wish(id: u32, asked: Subscribe, terms: &Terms) -> Result<Wish, Error> {
         topic,
         recover: asked.recover.then_some(place),
         whole_or_not: asked.flag & FLAG_FAIL_UNRECOVERED != 0,
+        joins: asked.join_leave,
     })
 }

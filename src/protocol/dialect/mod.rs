@@ -105,6 +105,14 @@ impl Dialect {
         }
     }
 
+    /// How a peer reads who comes and goes, if it can be told.
+    pub fn joins_format(self) -> Option<Format> {
+        self.coding().map(|coding| match coding {
+            Coding::Json => Format::JoinsJson,
+            Coding::Protobuf => Format::JoinsProtobuf,
+        })
+    }
+
     /// What goes with all that a peer publishes.
     pub fn extras(self) -> Option<Extras<'static>> {
         match self {

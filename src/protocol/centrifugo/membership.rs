@@ -1,0 +1,93 @@
+//! Who comes to a topic and goes: messages of their own log, and the pushes that all who
+//! hear of them share.
+
+use prost::Message as _;
+
+use super::payload::string_bound;
+use super::push::{ENVELOPE_BYTES_MAX, INFO_GROWTH};
+use super::reply::{ClientInfo, Push};
+use super::request::Coding;
+use super::sink::Slice;
+use super::{json_out, protobuf_out};
+use crate::protocol::encoding::Message;
+
+/// The first byte of a message; what follows is the [`ClientInfo`].
+const JOIN: u8 = 1;
+const LEAVE: u8 = 0;
+
+/// A message that says that a client has come, or gone.
+pub fn membership(has_come: bool, info: &ClientInfo) -> Vec<u8> {
+    let mut message = vec![if has_come { JOIN } else { LEAVE }];
+    info.encode(&mut message).expect("a vector takes all");
+    message
+}
+
+/// An upper bound of what [`write_membership`] writes.
+pub fn membership_bound(message: &Message<'_>) -> usize {
+    ENVELOPE_BYTES_MAX
+        + string_bound(message.topic.as_bytes())
+        + INFO_GROWTH * message.payload.len()
+}
+
+/// Writes the push of what [`membership`] made to the start of `out`, which has as many bytes
+/// as [`membership_bound`] said, and returns how many were written.
+pub fn write_membership(coding: Coding, message: &Message<'_>, out: &mut [u8]) -> usize {
+    let (kind, info) = message.payload.split_first().expect("its kind");
+    let info = &ClientInfo::decode(info).expect("only `membership` makes them");
+    let channel = message.topic;
+    let push = match *kind {
+        JOIN => Push::Join { channel, info },
+        _ => Push::Leave { channel, info },
+    };
+    let mut sink = Slice::new(out);
+    match coding {
+        Coding::Json => json_out::push(&mut sink, &push),
+        Coding::Protobuf => protobuf_out::push(&mut sink, &push),
+    }
+    sink.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::centrifugo::write_push;
+
+    #[test]
+    fn a_shared_push_is_the_bytes_of_one_for_a_single_client() {
+        let infos = [
+            ClientInfo::default(),
+            ClientInfo {
+                user: "\u{1}\"".repeat(40),
+                client: "c".into(),
+                conn_info: br#"{"name":"Ann"}"#.to_vec(),
+                chan_info: vec![0xff; 70],
+            },
+        ];
+        for info in &infos {
+            for has_come in [true, false] {
+                let payload = membership(has_come, info);
+                let message = Message {
+                    topic: "room\n1",
+                    epoch: 1,
+                    offset: 1,
+                    time_ms: 1,
+                    text: false,
+                    payload: &payload,
+                    extras: None,
+                };
+                let channel = message.topic;
+                let push = match has_come {
+                    true => Push::Join { channel, info },
+                    false => Push::Leave { channel, info },
+                };
+                for coding in [Coding::Json, Coding::Protobuf] {
+                    let mut alone = Vec::new();
+                    write_push(coding, &push, &mut alone);
+                    let mut out = vec![0; membership_bound(&message)];
+                    let len = write_membership(coding, &message, &mut out);
+                    assert_eq!(out[..len], alone);
+                }
+            }
+        }
+    }
+}
