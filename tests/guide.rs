@@ -2,6 +2,10 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fanfare::protocol::rights::{Action, Algorithm, Keys, Rules};
 
 fn text(path: &str) -> String {
     fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).expect(path)
@@ -67,6 +71,60 @@ fn the_guide_names_settings_that_exist() {
             }
         }
     }
+}
+
+/// What stands in the pages between lines that begin a block of this language and end it.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let begin = format!("```{language}\n");
+    let parts = text.split(&begin).skip(1);
+    parts
+        .map(|part| part.split("```").next().expect("a part").to_owned())
+        .collect()
+}
+
+#[test]
+fn the_settings_that_pages_show_are_right() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let secret = folder.path().join("secret");
+    fs::write(&secret, "a secret of more than thirty-two bytes").expect("it is written");
+    let file = folder.path().join("fanfare.toml");
+    let mut seen = 0;
+    for page in ["README.md", "docs/operating.md", "docs/topics.md"] {
+        for block in blocks(&text(page), "toml") {
+            let settings = block.replace("/etc/fanfare/secret", secret.to_str().expect("text"));
+            fs::write(&file, settings).expect("it is written");
+            let checked = fanfare::config::check_file(&file);
+            assert!(checked.is_ok(), "{page}: {checked:?}\n{block}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 4, "{seen}");
+}
+
+#[test]
+fn the_token_that_the_page_makes_with_a_shell_is_accepted() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let secret = "a secret of more than thirty-two bytes";
+    fs::write(folder.path().join("secret"), secret).expect("it is written");
+    let script = blocks(&text("docs/tokens.md"), "sh").remove(0);
+    let made = Command::new("sh")
+        .args(["-euc", &script])
+        .current_dir(folder.path())
+        .output()
+        .expect("there is a shell");
+    assert!(made.status.success(), "it takes openssl: {made:?}");
+    let token = String::from_utf8(made.stdout).expect("text");
+    let mut keys = Keys::new(Vec::new(), Vec::new());
+    keys.add(secret.as_bytes(), Some(Algorithm::Hs256))
+        .expect("a key");
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).expect("now");
+    let accepted = keys.check(token.trim().as_bytes(), now_s.as_secs());
+    let rights = accepted.expect("it is signed").rights;
+    assert_eq!(&*rights.user, "anna");
+    assert!(rights.expires_s.is_some_and(|at| at > now_s.as_secs()));
+    let rules = Rules::new(Vec::new(), Vec::new(), true);
+    assert!(rights.may(Action::Publish, "room.a", &rules).is_ok());
+    assert!(rights.may(Action::Publish, "hall.a", &rules).is_err());
 }
 
 #[test]

@@ -16,14 +16,14 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::config::{self, LogFormat, Reload, Settings};
+use crate::config::{self, LogFormat, Reload, Settings, StartError};
 use crate::lines::last_words;
 
 /// What the commands call. Errors are sentences for the person at the terminal.
 #[derive(Clone, Copy)]
 pub struct Actions {
     /// Serves until it is told to stop; logging is set up by then.
-    pub serve: fn(Settings, Reload) -> Result<(), String>,
+    pub serve: fn(Settings, Reload) -> Result<(), StartError>,
     /// Tells what the kernel offers for these settings, or names what is missing
     /// and the cure.
     pub probe: fn(&Settings) -> Result<String, String>,
@@ -58,7 +58,7 @@ pub fn run(actions: Actions) -> ExitCode {
     }
 }
 
-fn serve(matches: &ArgMatches, serve: fn(Settings, Reload) -> Result<(), String>) -> ExitCode {
+fn serve(matches: &ArgMatches, serve: fn(Settings, Reload) -> Result<(), StartError>) -> ExitCode {
     let loaded = match config::load(matches) {
         Ok(loaded) => loaded,
         Err(error) => return fail(EXIT_USAGE, &error.to_string()),
@@ -78,17 +78,20 @@ fn serve(matches: &ArgMatches, serve: fn(Settings, Reload) -> Result<(), String>
     for sentence in loaded.unused() {
         tracing::warn!("{sentence}");
     }
-    let served = serve(loaded.settings, reload);
+    let served = serve(loaded.settings, reload).map_err(|error| match error {
+        StartError::Settings(sentence) => (EXIT_USAGE, sentence),
+        StartError::Failed(sentence) => (EXIT_FAILED, sentence),
+    });
     // Whoever collects lines of JSON is to find no other ones between them.
     let is_told = is_json && tracing::enabled!(tracing::Level::ERROR);
-    if let (Err(sentence), true) = (&served, is_told) {
+    if let (Err((_, sentence)), true) = (&served, is_told) {
         tracing::error!("{sentence}");
     }
     lines.flush(LAST_WORDS);
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) if is_told => ExitCode::from(EXIT_FAILED),
-        Err(sentence) => fail(EXIT_FAILED, &sentence),
+        Err((code, _)) if is_told => ExitCode::from(code),
+        Err((code, sentence)) => fail(code, &sentence),
     }
 }
 

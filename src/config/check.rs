@@ -139,6 +139,7 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
         );
     }
     found.extend(overlaps(settings));
+    found.extend(settings.openness());
     found
 }
 
@@ -183,6 +184,7 @@ fn overlaps(settings: &Settings) -> Vec<Conflict> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::rights::Grant;
 
     fn sentences(change: impl FnOnce(&mut Settings)) -> Vec<String> {
         let mut settings = Settings::default();
@@ -235,8 +237,15 @@ mod tests {
         let with_proxy = sentences(|settings| {
             settings.proxy_header = ProxyHeader::ProxyProtocol;
             settings.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+            settings.anonymous = everything();
         });
         assert_eq!(with_proxy, [""; 0]);
+    }
+
+    /// Says who may do what.
+    fn everything() -> Vec<Grant> {
+        let grant = toml::from_str("match = \"**\"");
+        vec![grant.unwrap()]
     }
 
     fn places(words: &[&str]) -> Vec<Place> {
@@ -283,13 +292,18 @@ mod tests {
         );
         let twice = sentences(|settings| settings.listen = places(&["unix:/a", "unix:/a"]));
         assert_eq!(twice, ["listen names unix:/a twice"]);
-        let wild = sentences(|settings| settings.listen = places(&["127.0.0.1:1", "0.0.0.0:1"]));
+        let public = |words: &[&str]| {
+            sentences(|settings| {
+                settings.listen = places(words);
+                settings.anonymous = everything();
+            })
+        };
+        let wild = public(&["127.0.0.1:1", "0.0.0.0:1"]);
         assert_eq!(
             wild,
             ["listen names 0.0.0.0:1 and 127.0.0.1:1, of which one is in the other"]
         );
-        let both_families =
-            sentences(|settings| settings.listen = places(&["0.0.0.0:1", "[::]:1"]));
+        let both_families = public(&["0.0.0.0:1", "[::]:1"]);
         assert_eq!(both_families, [""; 0]);
         let several_roles = sentences(|settings| settings.metrics = settings.admin.clone());
         assert_eq!(several_roles, [""; 0]);

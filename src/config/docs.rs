@@ -25,17 +25,19 @@ on the command line the option is repeated.
 
 These must fit together: `log_bytes_max` holds at least `lag_bytes_max` +
 `message_bytes_max`; `log_bytes_total_max` at least `log_bytes_max`;
-`retain_bytes_max` is at most `log_bytes_max`; `partial_bytes_max` is at least
+`retain_bytes_max`, also that of a rule, is at most `log_bytes_max`; `partial_bytes_max` is at least
 `message_bytes_max`; `ping_interval_ms` is less than `idle_ms_max`; an `admin` or
-`api` address beyond loopback needs `admin_token_file`; `proxy_header` needs `trusted_proxies`. No address may
+`api` address beyond loopback needs `admin_token_file`; `proxy_header` needs `trusted_proxies`. Where others than
+programs of this machine get in (a `listen` address beyond loopback, `trusted_proxies`, names in `hosts` or `origins`
+that are not this machine's), something must say who may do what: `anonymous`, a rule of `topics`, or `token_keys`. No address may
 be named twice or contain another, but those of `admin`, `api` and `metrics` may be the same: one with several
 roles serves what each of them may. `admin` may everything, `api` health, topics, publishing and the server API, `metrics` health
 and metrics.
 
 `topics` and `anonymous` are tables: in the file as `[[topics]]` at its end, or as
 `anonymous = [{ match = \"news.**\" }]`; on the command line as `--anonymous 'match = \"news.**\"'`. A pattern names
-topics: its parts end at `.`, `/` or `:`, `*` is one part, and `**` at the end any rest. What rules and tokens
-are for is in [tokens.md](tokens.md). No secret is ever the value of a setting: they are in files.
+topics: its parts end at `.`, `/` or `:`, `*` is one part, and `**` at the end any rest. What rules say is in
+[topics.md](topics.md), what tokens are for in [tokens.md](tokens.md). No secret is ever the value of a setting: they are in files.
 
 `unix:/PATH` is a Unix socket. A public one is for all who get to its folder, those of `admin`, `api` and `metrics`
 for the user that the daemon runs as, and for root. A client that comes over one counts as 127.0.0.1, with a running number for its port: where it is a proxy,
@@ -102,9 +104,15 @@ const SAMPLE_INTRODUCTION: &str = "\
 
 /// What the package sets up otherwise than the defaults: on a machine with many
 /// users only root and the daemon's own get to what is not for all.
-const PACKAGED: [(&str, &str); 2] = [
-    ("admin", "unix:/run/fanfare/admin.sock"),
-    ("metrics", "127.0.0.1:8001"),
+const PACKAGED: [(&str, &str, &str); 3] = [
+    ("admin", "\"unix:/run/fanfare/admin.sock\"", ""),
+    ("metrics", "\"127.0.0.1:8001\"", ""),
+    (
+        "anonymous",
+        "[{ match = \"**\" }]",
+        "# As installed everybody may hear every topic, and nobody publish but over admin and api.\n\
+         # With publish = true beside match, everybody who gets here may.\n",
+    ),
 ];
 
 /// `/etc/fanfare/fanfare.toml` as it is installed: every setting, commented out
@@ -124,9 +132,9 @@ pub fn sample() -> String {
         let Row {
             key, kind, help, ..
         } = row;
-        let packaged = PACKAGED.iter().find(|(packaged, _)| packaged == key);
+        let packaged = PACKAGED.iter().find(|(packaged, ..)| packaged == key);
         let line = match packaged {
-            Some((_, value)) => format!("{key} = {value:?}"),
+            Some((_, value, why)) => format!("{why}{key} = {value}"),
             None => format!("#{key} = {}", sample_value(row)),
         };
         write!(file, "\n# {help}.{restart}\n# Allowed: {kind}\n{line}\n")
@@ -157,6 +165,7 @@ mod tests {
 
     use super::*;
     use crate::config::{LogFormat, Place, Settings, check_file};
+    use crate::protocol::rights::Action;
 
     const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
     const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
@@ -209,6 +218,9 @@ mod tests {
         );
         let settings = check_file(Path::new(path)).unwrap();
         assert!(settings.listen.iter().all(|place| !place.is_local()));
+        let may = |action| settings.rules().may(None, action, "any.topic").is_ok();
+        assert!(may(Action::Subscribe) && may(Action::History));
+        assert!(!may(Action::Publish) && !may(Action::Presence));
         assert_eq!(settings.log_format, LogFormat::Json);
     }
 
@@ -233,6 +245,7 @@ mod tests {
         let packaged = Settings {
             admin: vec![Place::parse("unix:/run/fanfare/admin.sock").unwrap()],
             metrics: vec![Place::parse("127.0.0.1:8001").unwrap()],
+            anonymous: vec![toml::from_str("match = \"**\"").unwrap()],
             ..Settings::default()
         };
         for text in [sample(), all] {

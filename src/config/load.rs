@@ -309,6 +309,8 @@ mod tests {
             "[::1]:2",
             "--listen",
             "0.0.0.0:3",
+            "--anonymous",
+            "match = '**'",
         ]);
         let settings = settings.unwrap();
         assert_eq!(settings.cores, 5);

@@ -19,6 +19,7 @@ mod log_filter;
 mod memory;
 mod nearest;
 mod place;
+mod public;
 mod reload;
 mod topics;
 mod units;
@@ -42,6 +43,7 @@ pub use load::{
 };
 pub use memory::{Memory, memory};
 pub use place::{Place, Roles};
+pub use public::StartError;
 pub use reload::{Changes, Reload};
 pub use topics::{Joins, Policy, TopicRule};
 pub use value::{Deflate, LagPolicy, LogFormat, ProxyHeader, Switch, Zerocopy};

@@ -29,6 +29,7 @@ let retryTimer = 0;
 let retryAt = 0;
 let me = null; // our own address, as the server sees it
 let unheard = []; // what we have said and not heard back yet
+let readOnly = false; // the topic is not for talking
 
 function connect() {
   clearTimeout(retryTimer);
@@ -61,6 +62,7 @@ function handleClose({ code, reason }) {
   if (liveSince > 0) {
     addNote(`Connection ${why(code)}${reason ? `: ${reason}` : ""}`);
   }
+  readOnly ||= code === 1008 && reason.startsWith("read only");
   attempts = stable ? 0 : attempts;
   liveSince = 0;
   socket = null;
@@ -99,6 +101,7 @@ function join(name) {
   part();
   if (name !== topic) {
     clearLog();
+    readOnly = false;
   }
   topic = name;
   document.title = `${topic} · Fanfare`;
@@ -171,8 +174,8 @@ function show(state) {
   document.body.dataset.state = state;
   ui.state.textContent = WORDS[state];
   const live = state === "live";
-  ui.say.disabled = !live;
-  ui.send.disabled = !live;
+  ui.say.disabled = !live || readOnly;
+  ui.send.disabled = !live || readOnly;
   ui.leave.hidden = state === "closed";
   ui.me.textContent = "";
   tick();

@@ -35,7 +35,7 @@ use self::signals::{Obedience, Signals};
 use self::watchdog::Watchdog;
 use crate::admin;
 use crate::bind;
-use crate::config::{self, Reload, Settings};
+use crate::config::{self, Reload, Settings, StartError};
 use crate::core::{Core, Go, Inheritance, Plan, Remote, slots};
 use crate::handover::store::{Passed, Stored};
 use crate::handover::{self, Predecessor, Seats, Successor};
@@ -52,7 +52,7 @@ enum Origin {
 ///
 /// # Errors
 /// A sentence that says what cannot be had, and what to do.
-pub fn serve(settings: Settings, reload: Reload) -> Result<(), String> {
+pub fn serve(settings: Settings, reload: Reload) -> Result<(), StartError> {
     let Passed { sockets, stored } = handover::store::passed()?;
     let origin = match handover::inherit()? {
         Some(successor) => Some(Origin::Process(successor)),
@@ -66,7 +66,7 @@ fn run(
     reload: Reload,
     mut origin: Option<Origin>,
     passed: Vec<OwnedFd>,
-) -> Result<(), String> {
+) -> Result<(), StartError> {
     let begun = begin(&settings, origin.as_mut(), passed);
     let Begun {
         kernel,
@@ -76,6 +76,10 @@ fn run(
         admin,
         notifier,
     } = begun.inspect_err(|sentence| origin.iter().for_each(|origin| origin.fail(sentence)))?;
+    settings.check_places(&bound.places).map_err(|sentence| {
+        origin.iter().for_each(|origin| origin.fail(&sentence));
+        StartError::Settings(sentence)
+    })?;
     let keys = settings.keys().map_err(|error| error.to_string())?;
     if keys.are_weak() {
         tracing::warn!("token_keys: a secret has fewer than 32 bytes, and could be guessed");
@@ -128,6 +132,7 @@ fn run(
         hub: hub.clone(),
         notifier: notifier.clone(),
         reload,
+        places: bound.places.clone(),
         course,
     };
     obedience.begin(signals)?;

@@ -11,7 +11,7 @@ use nix::sys::signal::{SigSet, Signal};
 use super::course::Course;
 use super::notify::Notifier;
 use super::watchdog::status;
-use crate::config::{ConfigError, Reload};
+use crate::config::{Place, Reload};
 use crate::hub::{Hub, UpgradeError};
 
 /// Keeps the signals from ending the process. Threads inherit this, so it comes
@@ -52,6 +52,8 @@ pub(super) struct Obedience {
     pub(super) hub: Arc<Hub>,
     pub(super) notifier: Arc<Notifier>,
     pub(super) reload: Reload,
+    /// Where the daemon serves the public.
+    pub(super) places: Vec<Place>,
     pub(super) course: Arc<Course>,
 }
 
@@ -99,7 +101,7 @@ impl Obedience {
             return tracing::info!("stopping: the settings are not read again");
         }
         self.notifier.reloading();
-        reread(&self.hub, &self.reload);
+        reread(&self.hub, &self.reload, &self.places);
         self.notifier.ready(&status(&self.hub, &[]));
     }
 }
@@ -121,12 +123,15 @@ fn ends_with_its_terminal() -> bool {
 
 /// Reads the settings again. What can change now changes; what cannot is named;
 /// and with one fault anywhere nothing changes.
-fn reread(hub: &Hub, reload: &Reload) {
+fn reread(hub: &Hub, reload: &Reload, places: &[Place]) {
     match (reload.read)() {
         Ok(new) => {
+            if let Err(sentence) = new.settings.check_places(places) {
+                return unchanged(&sentence);
+            }
             let keys = match new.settings.keys() {
                 Ok(keys) => keys,
-                Err(error) => return unchanged(&error),
+                Err(error) => return unchanged(&error.to_string()),
             };
             let changes = hub.change(&new.settings);
             if hub.set_keys(keys) {
@@ -138,12 +143,12 @@ fn reread(hub: &Hub, reload: &Reload) {
                 tracing::warn!("{sentence}");
             }
         }
-        Err(error) => unchanged(&error),
+        Err(error) => unchanged(&error.to_string()),
     }
 }
 
-fn unchanged(error: &ConfigError) {
-    for sentence in error.to_string().lines() {
+fn unchanged(sentences: &str) {
+    for sentence in sentences.lines() {
         tracing::error!("settings unchanged: {sentence}");
     }
 }
@@ -177,7 +182,7 @@ mod tests {
     fn a_good_file_is_applied() {
         let hub = Hub::new(Settings::default()).unwrap();
         let (reload, logged, _file) = reload("log = \"debug\"\nretain_messages_max = 3\n");
-        reread(&hub, &reload);
+        reread(&hub, &reload, &[]);
         assert_eq!(hub.settings().retain_messages_max, 3);
         assert_eq!(hub.policy_named("t").retention.messages_max, 3);
         assert_eq!(logged.recv().unwrap(), "debug");
@@ -187,7 +192,7 @@ mod tests {
     fn a_bad_file_changes_nothing() {
         let hub = Hub::new(Settings::default()).unwrap();
         let (reload, logged, _file) = reload("retain_messages_max = 3\ntopics_max = 0\n");
-        reread(&hub, &reload);
+        reread(&hub, &reload, &[]);
         assert_eq!(*hub.settings(), Settings::default());
         assert!(logged.try_recv().is_err());
     }

@@ -32,6 +32,9 @@ class Daemon:
         os.chmod(self.folder, 0o777)
         self.admin = os.path.join(self.folder, "admin")
         command = [program or binary(), "serve", "--listen", f"{host}:0", "--admin", f"unix:{self.admin}", "--log", log]
+        if host != "127.0.0.1":
+            # Where others get in, it must be said that they may do everything.
+            command += ["--anonymous", 'match = "**", publish = true']
         self.process = subprocess.Popen(
             [*under, *command, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, **popen
         )

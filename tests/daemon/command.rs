@@ -106,7 +106,8 @@ fn what_check_config_accepts_can_be_started_with() {
         "log = \"warning\"",
         "admin_token_file = \"/no/such/token\"",
         "admin = \"127.0.0.1:8000\"",
-        "listen = [\"127.0.0.1:8000\", \"0.0.0.0:8000\"]",
+        "listen = [\"127.0.0.1:8000\", \"0.0.0.0:8000\"]\nanonymous = [{ match = \"**\" }]",
+        "listen = \"0.0.0.0:8000\"",
     ] {
         let (_folder, path) = file(line);
         let checked = fanfare(&["check-config", &path]);
@@ -115,7 +116,8 @@ fn what_check_config_accepts_can_be_started_with() {
     }
     let (_folder, path) = file(
         "origins = [\"null\", \"file://\", \"same-host\", \"https://[::1]:80\"]\n\
-         trusted_proxies = [\"::ffff:10.0.0.0/104\"]\nlog = \"WARN\"\n",
+         trusted_proxies = [\"::ffff:10.0.0.0/104\"]\nlog = \"WARN\"\n\
+         anonymous = [{ match = \"**\" }]\n",
     );
     assert_eq!(fanfare(&["check-config", &path]).0, Some(0));
     Daemon::start(&["--config", &path]).connect("/");

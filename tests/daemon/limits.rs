@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tungstenite::Message;
 
-use crate::common::{Client, Daemon, Raw, Witnesses, eventually, hear, hear_close, masked, pass};
+use crate::common::{
+    Client, Daemon, OPEN, Raw, Witnesses, eventually, hear, hear_close, masked, pass,
+};
 
 /// The status and the `Retry-After` of a refused handshake.
 fn refusal(outcome: tungstenite::Result<(Client, impl Sized)>) -> (u16, Option<String>) {
@@ -447,7 +449,12 @@ fn pages_of_the_host_itself_may_connect_and_no_others_by_default() {
 
 #[test]
 fn an_allow_list_of_origins_takes_the_place_of_the_host() {
-    let daemon = Daemon::start(&["--origins", "https://a.example,https://*.b.example"]);
+    let daemon = Daemon::start(&[
+        "--origins",
+        "https://a.example,https://*.b.example",
+        OPEN[0],
+        OPEN[1],
+    ]);
     let open = |origin: &str| daemon.open("/topic", &[("Origin", origin)]);
     open("https://a.example").unwrap();
     open("https://www.b.example").unwrap();

@@ -10,7 +10,7 @@ use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
 use tungstenite::{Message, WebSocket};
 
-use crate::common::{Client, Daemon, PATIENCE, command, hear, pass};
+use crate::common::{Client, Daemon, OPEN, PATIENCE, command, hear, pass};
 
 /// A folder for a socket, the socket's path, and the word for the settings.
 fn socket() -> (tempfile::TempDir, PathBuf, String) {
@@ -55,7 +55,7 @@ fn every_address_of_both_families_can_be_listened_on_at_one_port() {
         format!("0.0.0.0:{}", free.port()),
         format!("[::]:{}", free.port()),
     );
-    let daemon = Daemon::start(&["--listen", &v4, "--listen", &v6]);
+    let daemon = Daemon::start(&["--listen", &v4, "--listen", &v6, OPEN[0], OPEN[1]]);
     let mut speaker = daemon.connect("/");
     for host in ["127.0.0.1", "[::1]"] {
         let stream = TcpStream::connect(format!("{host}:{}", free.port())).unwrap();
@@ -136,7 +136,7 @@ fn a_proxy_on_a_unix_socket_may_name_its_client() {
     let (_folder, path, word) = socket();
     let options = ["--listen", &word, "--trusted-proxies", "127.0.0.1"];
     let header = ["--proxy-header", "x-forwarded-for"];
-    let _daemon = Daemon::start(&[&options[..], &header].concat());
+    let _daemon = Daemon::start(&[&options[..], &header, &OPEN].concat());
     let chat = ("Sec-WebSocket-Protocol", "chat");
     // A topic for each, or the next one might hear how the one before goes.
     let welcome = |topic: &str, fields: &[_]| {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tungstenite::Message;
 
-use crate::common::{Answer, Daemon, Raw, Witnesses, eventually, hear, masked};
+use crate::common::{Answer, Daemon, OPEN, Raw, Witnesses, eventually, hear, masked};
 
-const LOOPBACK_PROXY: [&str; 2] = ["--trusted-proxies", "127.0.0.1"];
+const LOOPBACK_PROXY: [&str; 4] = ["--trusted-proxies", "127.0.0.1", OPEN[0], OPEN[1]];
 
 fn ask(daemon: &Daemon, request: &str) -> Answer {
     ask_over(daemon.raw(), request)
@@ -65,7 +65,7 @@ fn a_page_whose_name_was_pointed_here_is_refused_and_the_log_says_so() {
 fn names_in_hosts_are_answered_to_behind_a_proxy_too() {
     let hosts = ["--hosts", "live.example,*.example.org"];
     for proxy in [&[][..], &LOOPBACK_PROXY] {
-        let daemon = Daemon::start(&[&hosts, proxy].concat());
+        let daemon = Daemon::start(&[&hosts[..], &OPEN, proxy].concat());
         assert_eq!(call(&daemon, "live.example").status, 101);
         assert_eq!(call(&daemon, "a.example.org:8443").status, 101);
         assert_eq!(call(&daemon, "evil.example").status, 403);

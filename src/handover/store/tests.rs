@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::*;
-use crate::config::Settings;
+use crate::config::{Settings, Switch};
 use crate::core::{Core, Go, Inheritance, Plan, slots};
 
 /// The cores of a daemon, in this process.
@@ -20,6 +20,7 @@ fn start(cores: usize, inheritances: Vec<Inheritance>) -> World {
     let settings = Settings {
         cores,
         drain_ms_max: 500,
+        presence: Switch::On,
         ..Settings::default()
     };
     let hub = Hub::new(settings).unwrap();
@@ -125,6 +126,28 @@ fn hear(stream: &mut TcpStream) -> Vec<u8> {
     payload
 }
 
+/// A client of sessions that follows a topic, and hears who comes and goes there.
+fn member(world: &World) -> TcpStream {
+    let mut stream = world.connect("/connection/websocket");
+    for command in [
+        r#"{"id":1,"connect":{}}"#,
+        r#"{"id":2,"subscribe":{"channel":"t","join_leave":true}}"#,
+    ] {
+        let head = [0x81, 0x80 | command.len() as u8, 0, 0, 0, 0];
+        let frame = [&head[..], command.as_bytes()].concat();
+        stream.write_all(&frame).unwrap();
+        let answer = hear(&mut stream);
+        assert!(answer.starts_with(&command.as_bytes()[..7]), "{answer:?}");
+    }
+    assert!(hears_of(&mut stream, "join"));
+    stream
+}
+
+fn hears_of(stream: &mut TcpStream, what: &str) -> bool {
+    let push = String::from_utf8(hear(stream)).unwrap();
+    push.starts_with(&format!(r#"{{"push":{{"channel":"t","{what}":{{"#))
+}
+
 const HELLO: &[u8] = b"\x81\x85\0\0\0\0hello";
 
 #[test]
@@ -157,6 +180,24 @@ fn what_does_not_fit_is_let_go_and_the_rest_is_served() {
         // Unlike a bare read, this goes on where a signal interrupts it.
         assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
     }
+    second.leave();
+}
+
+#[test]
+fn of_who_goes_while_nobody_serves_the_others_are_told() {
+    let first = start(1, Vec::new());
+    let mut ann = member(&first);
+    let bob = member(&first);
+    assert!(hears_of(&mut ann, "join"));
+    let mut stored = first.put_away(1000);
+    first.leave();
+    let bob_at = bob.local_addr().unwrap();
+    let peer = |file: &OwnedFd| SockRef::from(file).peer_addr().unwrap().as_socket();
+    stored.sockets.retain(|_, file| peer(file) != Some(bob_at));
+    let (second, count) = take_over(stored, 1);
+    assert_eq!(count, 1);
+    assert!(hears_of(&mut ann, "leave"));
+    assert_eq!(second.hub.presence().numbers("t").clients, 1);
     second.leave();
 }
 

@@ -58,6 +58,14 @@ impl Hosts {
         self.rules.is_empty()
     }
 
+    /// A name is listed that is more than this machine's own.
+    pub fn are_foreign(&self) -> bool {
+        self.rules.iter().any(|rule| match rule {
+            Rule::Exact(name) => !is_local_name(name),
+            Rule::Any | Rule::Below(_) => true,
+        })
+    }
+
     /// Whether a request that has come so and has this `Host` is answered. Where the list is
     /// empty, any name will do from other machines; the rest is judged strictly.
     pub fn allow(&self, host: &str, via: Via) -> bool {

@@ -6,7 +6,7 @@
 //! setting.
 
 use std::borrow::Cow;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// The origins that are let in. Requests without `Origin` come from no browser and always are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +98,15 @@ impl Origins {
 }
 
 impl Origins {
+    /// Pages are let in that this machine does not serve itself.
+    pub fn are_foreign(&self) -> bool {
+        self.rules.iter().any(|rule| match rule {
+            Rule::SameHost => false,
+            Rule::Exact(origin) => !is_loopback(&origin.host),
+            Rule::Any | Rule::Null | Rule::File | Rule::Below(_) => true,
+        })
+    }
+
     /// Whether `origin` is one that the list names, or the host itself: not one that anybody's
     /// page can have, as `null`, nor one that `*` lets in.
     pub fn name(&self, origin: &[u8], host: &str) -> bool {
@@ -111,6 +120,15 @@ impl Origins {
             Rule::Exact(allowed) => origin == *allowed,
             Rule::Below(allowed) => origin.is_below(allowed),
         })
+    }
+}
+
+/// The host of an origin is this machine.
+fn is_loopback(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match bare.unwrap_or(host).parse::<IpAddr>() {
+        Ok(ip) => ip.is_loopback(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
     }
 }
 
