@@ -469,7 +469,7 @@ _fanfare() {
                     return 0
                     ;;
                 --lag-policy)
-                    COMPREPLY=($(compgen -W "close skip" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "close skip latest" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi
@@ -1431,7 +1431,7 @@ _fanfare() {
                     return 0
                     ;;
                 --lag-policy)
-                    COMPREPLY=($(compgen -W "close skip" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "close skip latest" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi
@@ -1861,7 +1861,7 @@ _fanfare() {
                     return 0
                     ;;
                 --lag-policy)
-                    COMPREPLY=($(compgen -W "close skip" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "close skip latest" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi

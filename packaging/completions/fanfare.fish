@@ -53,7 +53,7 @@ complete -c fanfare -n "__fish_fanfare_needs_command" -l inbound-messages-per-s-
 complete -c fanfare -n "__fish_fanfare_needs_command" -l inbound-bytes-per-s-max -d 'Bytes per second from one connection; 0 is no limit [default: 1GiB] [allowed: 0 to 1 TiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l deflate-level -d 'From 1, fast, to 9, small [default: 4] [allowed: 1 to 9]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l deflate-bytes-min -d 'Messages below this size go out as they are [default: 256] [allowed: 0 to 1 GiB]' -r -f
-complete -c fanfare -n "__fish_fanfare_needs_command" -l topics -d 'Who may do what with the topics of a pattern; the first that matches decides [default: none] [allowed: tables with match, a pattern, and subscribe, publish, presence, history, each anyone, token or nobody; repeatable]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l topics -d 'Who may do what with the topics of a pattern, and what holds for them in place of the settings; the first that matches decides [default: none] [allowed: tables with match, a pattern; subscribe, publish, presence, history, each anyone, token or nobody; retain_messages_max, retain_bytes_max, retain_ms_max and lag_policy as the settings; latest, presence_list, joins, deflate, chat, page, each true or false; repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l anonymous -d 'What those without a token may do where no rule says it [default: none] [allowed: tables with match, a pattern, and subscribe, history (true if not given), publish, presence (false if not given); repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l token-keys -d 'Files with the keys that tokens are checked with: PEM, a JWK or a set, or a secret; read again with each reload [default: none] [allowed: a path, as /etc/fanfare/issuer.pem, or behind an algorithm, as HS256:/etc/fanfare/secret; repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l token-audience -d 'A token must be for one of these (aud); if empty, that is not looked at [default: none] [allowed: words; repeatable]' -r -f
@@ -95,8 +95,9 @@ complete -c fanfare -n "__fish_fanfare_needs_command" -l deflate -d 'permessage-
 takeover\t''
 off\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -l log-bytes-total-max -d 'Size of the logs of all topics together [default: auto] [allowed: 64 KiB to 1 TiB, or auto for 1 GiB, but at most 1/4 of the memory that the process may use]' -r -f -a "auto\t''"
-complete -c fanfare -n "__fish_fanfare_needs_command" -l lag-policy -d 'A subscriber that lags is closed with 1013, or skips to the latest with a notice [default: close] [allowed: close, skip]' -r -f -a "close\t''
-skip\t''"
+complete -c fanfare -n "__fish_fanfare_needs_command" -l lag-policy -d 'A subscriber that lags is closed with 1013, or with a notice goes on behind the newest message (skip) or with it (latest) [default: close] [allowed: close, skip, latest]' -r -f -a "close\t''
+skip\t''
+latest\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_needs_command" -s V -l version -d 'Print version'
 complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "check-config" -d 'Say whether a settings file is right, or what is wrong in which line'
@@ -104,7 +105,7 @@ complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "probe" -d 'Say whet
 complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "serve" -d 'Serve; also what happens without a command'
 complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "upgrade" -d 'Have the running daemon hand over to a newer one without a disconnect'
 complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c fanfare -n "__fish_fanfare_using_subcommand check-config" -l topic -d 'Also say who may do what with this topic, and by which rule; repeatable' -r
+complete -c fanfare -n "__fish_fanfare_using_subcommand check-config" -l topic -d 'Also say which rule this topic gets, who may do what with it and what holds for it; repeatable' -r
 complete -c fanfare -n "__fish_fanfare_using_subcommand check-config" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l config -d 'TOML file with settings; options on the command line overrule it' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l listen -d 'Addresses that subscribers, publishers and browsers connect to [default: 127.0.0.1:8000] [allowed: IP:PORT, as 127.0.0.1:8000 or [::]:8000, or unix:/PATH; repeatable]' -r -f
@@ -147,7 +148,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l inbound-bytes-
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l deflate -d 'permessage-deflate; takeover lets clients refer to earlier messages, at 32 KiB each [default: on] [allowed: on, takeover, off]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l deflate-level -d 'From 1, fast, to 9, small [default: 4] [allowed: 1 to 9]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l deflate-bytes-min -d 'Messages below this size go out as they are [default: 256] [allowed: 0 to 1 GiB]' -r -f
-complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l topics -d 'Who may do what with the topics of a pattern; the first that matches decides [default: none] [allowed: tables with match, a pattern, and subscribe, publish, presence, history, each anyone, token or nobody; repeatable]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l topics -d 'Who may do what with the topics of a pattern, and what holds for them in place of the settings; the first that matches decides [default: none] [allowed: tables with match, a pattern; subscribe, publish, presence, history, each anyone, token or nobody; retain_messages_max, retain_bytes_max, retain_ms_max and lag_policy as the settings; latest, presence_list, joins, deflate, chat, page, each true or false; repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l anonymous -d 'What those without a token may do where no rule says it [default: none] [allowed: tables with match, a pattern, and subscribe, history (true if not given), publish, presence (false if not given); repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l token-keys -d 'Files with the keys that tokens are checked with: PEM, a JWK or a set, or a secret; read again with each reload [default: none] [allowed: a path, as /etc/fanfare/issuer.pem, or behind an algorithm, as HS256:/etc/fanfare/secret; repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l token-audience -d 'A token must be for one of these (aud); if empty, that is not looked at [default: none] [allowed: words; repeatable]' -r -f
@@ -161,7 +162,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l retain-message
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l retain-bytes-max -d 'Bytes that a topic keeps for those who come back [default: 1MiB] [allowed: 0 to 16 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l retain-ms-max -d 'How long a topic keeps a message for those who come back [default: 300000] [allowed: 0 to 2592000000 milliseconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l lag-bytes-max -d 'How far a subscriber may fall behind before the lag policy applies [default: 8MiB] [allowed: 1 KiB to 16 GiB]' -r -f
-complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l lag-policy -d 'A subscriber that lags is closed with 1013, or skips to the latest with a notice [default: close] [allowed: close, skip]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l lag-policy -d 'A subscriber that lags is closed with 1013, or with a notice goes on behind the newest message (skip) or with it (latest) [default: close] [allowed: close, skip, latest]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l config -d 'TOML file with settings; options on the command line overrule it' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l listen -d 'Addresses that subscribers, publishers and browsers connect to [default: 127.0.0.1:8000] [allowed: IP:PORT, as 127.0.0.1:8000 or [::]:8000, or unix:/PATH; repeatable]' -r -f
@@ -192,7 +193,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l inbound-messag
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l inbound-bytes-per-s-max -d 'Bytes per second from one connection; 0 is no limit [default: 1GiB] [allowed: 0 to 1 TiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l deflate-level -d 'From 1, fast, to 9, small [default: 4] [allowed: 1 to 9]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l deflate-bytes-min -d 'Messages below this size go out as they are [default: 256] [allowed: 0 to 1 GiB]' -r -f
-complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l topics -d 'Who may do what with the topics of a pattern; the first that matches decides [default: none] [allowed: tables with match, a pattern, and subscribe, publish, presence, history, each anyone, token or nobody; repeatable]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l topics -d 'Who may do what with the topics of a pattern, and what holds for them in place of the settings; the first that matches decides [default: none] [allowed: tables with match, a pattern; subscribe, publish, presence, history, each anyone, token or nobody; retain_messages_max, retain_bytes_max, retain_ms_max and lag_policy as the settings; latest, presence_list, joins, deflate, chat, page, each true or false; repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l anonymous -d 'What those without a token may do where no rule says it [default: none] [allowed: tables with match, a pattern, and subscribe, history (true if not given), publish, presence (false if not given); repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l token-keys -d 'Files with the keys that tokens are checked with: PEM, a JWK or a set, or a secret; read again with each reload [default: none] [allowed: a path, as /etc/fanfare/issuer.pem, or behind an algorithm, as HS256:/etc/fanfare/secret; repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l token-audience -d 'A token must be for one of these (aud); if empty, that is not looked at [default: none] [allowed: words; repeatable]' -r -f
@@ -234,8 +235,9 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l deflate -d 'pe
 takeover\t''
 off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l log-bytes-total-max -d 'Size of the logs of all topics together [default: auto] [allowed: 64 KiB to 1 TiB, or auto for 1 GiB, but at most 1/4 of the memory that the process may use]' -r -f -a "auto\t''"
-complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l lag-policy -d 'A subscriber that lags is closed with 1013, or skips to the latest with a notice [default: close] [allowed: close, skip]' -r -f -a "close\t''
-skip\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l lag-policy -d 'A subscriber that lags is closed with 1013, or with a notice goes on behind the newest message (skip) or with it (latest) [default: close] [allowed: close, skip, latest]' -r -f -a "close\t''
+skip\t''
+latest\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l config -d 'TOML file with settings; options on the command line overrule it' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l listen -d 'Addresses that subscribers, publishers and browsers connect to [default: 127.0.0.1:8000] [allowed: IP:PORT, as 127.0.0.1:8000 or [::]:8000, or unix:/PATH; repeatable]' -r -f
@@ -266,7 +268,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l inbound-mess
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l inbound-bytes-per-s-max -d 'Bytes per second from one connection; 0 is no limit [default: 1GiB] [allowed: 0 to 1 TiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l deflate-level -d 'From 1, fast, to 9, small [default: 4] [allowed: 1 to 9]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l deflate-bytes-min -d 'Messages below this size go out as they are [default: 256] [allowed: 0 to 1 GiB]' -r -f
-complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l topics -d 'Who may do what with the topics of a pattern; the first that matches decides [default: none] [allowed: tables with match, a pattern, and subscribe, publish, presence, history, each anyone, token or nobody; repeatable]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l topics -d 'Who may do what with the topics of a pattern, and what holds for them in place of the settings; the first that matches decides [default: none] [allowed: tables with match, a pattern; subscribe, publish, presence, history, each anyone, token or nobody; retain_messages_max, retain_bytes_max, retain_ms_max and lag_policy as the settings; latest, presence_list, joins, deflate, chat, page, each true or false; repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l anonymous -d 'What those without a token may do where no rule says it [default: none] [allowed: tables with match, a pattern, and subscribe, history (true if not given), publish, presence (false if not given); repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l token-keys -d 'Files with the keys that tokens are checked with: PEM, a JWK or a set, or a secret; read again with each reload [default: none] [allowed: a path, as /etc/fanfare/issuer.pem, or behind an algorithm, as HS256:/etc/fanfare/secret; repeatable]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l token-audience -d 'A token must be for one of these (aud); if empty, that is not looked at [default: none] [allowed: words; repeatable]' -r -f
@@ -308,8 +310,9 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l deflate -d '
 takeover\t''
 off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l log-bytes-total-max -d 'Size of the logs of all topics together [default: auto] [allowed: 64 KiB to 1 TiB, or auto for 1 GiB, but at most 1/4 of the memory that the process may use]' -r -f -a "auto\t''"
-complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l lag-policy -d 'A subscriber that lags is closed with 1013, or skips to the latest with a notice [default: close] [allowed: close, skip]' -r -f -a "close\t''
-skip\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l lag-policy -d 'A subscriber that lags is closed with 1013, or with a notice goes on behind the newest message (skip) or with it (latest) [default: close] [allowed: close, skip, latest]' -r -f -a "close\t''
+skip\t''
+latest\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe serve upgrade help" -f -a "check-config" -d 'Say whether a settings file is right, or what is wrong in which line'
 complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe serve upgrade help" -f -a "probe" -d 'Say whether this kernel and its limits offer what fanfare needs, or what is missing'

@@ -87,7 +87,8 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
     for (at, rule) in settings.topics.iter().enumerate() {
         let retain_bytes_max = settings.policy(Some(rule)).retain_bytes_max;
         // Where the rule leaves it out, what is said above is enough.
-        let fits = retain_bytes_max <= log_bytes_max || retain_bytes_max == settings.retain_bytes_max;
+        let fits =
+            retain_bytes_max <= log_bytes_max || retain_bytes_max == settings.retain_bytes_max;
         require(fits, &["topics", "log_bytes_max"], &|| {
             format!(
                 "topics, number {}: retain_bytes_max ({}) must be at most log_bytes_max ({})",

@@ -433,7 +433,9 @@ mod tests {
         assert!(lines[1].starts_with(&format!("{path}, line 2: there is no setting \"foo\"")));
         assert_eq!(
             lines[2],
-            format!("{path}, line 3: lag_policy: \"drop\" is not allowed, allowed: close, skip, latest")
+            format!(
+                "{path}, line 3: lag_policy: \"drop\" is not allowed, allowed: close, skip, latest"
+            )
         );
         assert_eq!(lines.len(), 3);
     }

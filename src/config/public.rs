@@ -140,10 +140,20 @@ mod tests {
     fn addresses_of_others_making_are_looked_at_too() {
         let settings = Settings::default();
         let places = |words: &[&str]| -> Vec<Place> {
-            words.iter().map(|word| Place::parse(word).unwrap()).collect()
+            words
+                .iter()
+                .map(|word| Place::parse(word).unwrap())
+                .collect()
         };
-        assert!(settings.check_places(&places(&["127.0.0.1:1", "unix:/a"])).is_ok());
+        assert!(
+            settings
+                .check_places(&places(&["127.0.0.1:1", "unix:/a"]))
+                .is_ok()
+        );
         let told = settings.check_places(&places(&["127.0.0.1:1", "0.0.0.0:1"]));
-        assert!(told.unwrap_err().starts_with("0.0.0.0:1 is beyond this machine"));
+        assert!(
+            told.unwrap_err()
+                .starts_with("0.0.0.0:1 is beyond this machine")
+        );
     }
 }

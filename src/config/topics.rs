@@ -106,7 +106,8 @@ fn setting<T: Value>(key: &str, value: Option<Toml>) -> Result<Option<T>, String
         }
     };
     let read = T::read(&Given(vec![word]), &row.kind);
-    read.map(Some).map_err(|problem| format!("{key}: {problem}"))
+    read.map(Some)
+        .map_err(|problem| format!("{key}: {problem}"))
 }
 
 /// Something that is done or not.
@@ -169,9 +170,7 @@ impl Settings {
     pub fn policy(&self, rule: Option<&TopicRule>) -> Policy {
         let nothing = Says::default();
         let says = rule.map_or(&nothing, |rule| &rule.says);
-        let presence_list = says
-            .presence_list
-            .unwrap_or(self.presence == Switch::On);
+        let presence_list = says.presence_list.unwrap_or(self.presence == Switch::On);
         Policy {
             retain_messages_max: says.retain_messages_max.unwrap_or(self.retain_messages_max),
             retain_bytes_max: says.retain_bytes_max.unwrap_or(self.retain_bytes_max),
@@ -280,7 +279,11 @@ mod tests {
         ] {
             assert!(told.lines().any(|told| told == line), "{line} in {told}");
         }
-        assert!(settings.describe_topic("x").contains("\n  lag_policy: close"));
+        assert!(
+            settings
+                .describe_topic("x")
+                .contains("\n  lag_policy: close")
+        );
     }
 
     #[test]
@@ -319,7 +322,10 @@ mod tests {
                 "lag_policy = true",
                 "lag_policy: a value of type boolean is not allowed",
             ),
-            ("latest = 1", "latest: 1 is not allowed, allowed: true, false"),
+            (
+                "latest = 1",
+                "latest: 1 is not allowed, allowed: true, false",
+            ),
             ("chatt = true", "unknown field `chatt`"),
         ] {
             let refused = rules(&[&format!("match = \"a\", {words}")]).unwrap_err();

@@ -36,7 +36,7 @@ impl State {
     /// begins.
     pub(super) fn subscribe_first(&mut self, slot: u32, topic: Arc<Topic>, since: Since) -> u64 {
         let format = self.format_of(slot);
-        self.take_part(slot, SubId::first(slot), topic, format, since)
+        self.take_part(SubId::first(slot), topic, format, since)
     }
 
     /// What a connection reads of its topics.
@@ -81,7 +81,7 @@ impl State {
         } else {
             SubId::first(slot)
         };
-        let offset = self.take_part(slot, id, topic, format, since);
+        let offset = self.take_part(id, topic, format, since);
         self.make_ready(slot, id);
         self.mark(slot);
         Some(offset)
@@ -136,14 +136,7 @@ impl State {
     }
 
     /// Seats a subscription, and returns the offset of the first message it gets.
-    fn take_part(
-        &mut self,
-        slot: u32,
-        id: SubId,
-        topic: Arc<Topic>,
-        format: Format,
-        since: Since,
-    ) -> u64 {
+    fn take_part(&mut self, id: SubId, topic: Arc<Topic>, format: Format, since: Since) -> u64 {
         let policy = self.hub.policy(&topic);
         // Asked for before it is seated: what comes meanwhile it gets as well.
         let newest = match since {

@@ -54,9 +54,8 @@ impl State {
     /// A session's subscription that has a gap ends, with its companion; or the other way round.
     pub(super) fn end_at_gap(&mut self, slot: u32, id: SubId) {
         let name = self.topic_of(id).name().clone();
-        let ends = |state: &State, other: &SubId| {
-            *other != id && state.topic_of(*other).name() == &name
-        };
+        let ends =
+            |state: &State, other: &SubId| *other != id && state.topic_of(*other).name() == &name;
         let others = self.subscriptions(slot);
         let others: Vec<SubId> = others.into_iter().filter(|id| ends(self, id)).collect();
         self.leave(slot, id);

@@ -260,11 +260,7 @@ fn coding(format: Format) -> Option<Coding> {
 }
 
 /// Writes a push, and then the header before it, as its length is known only then.
-fn write_push(
-    coding: Coding,
-    out: &mut [u8],
-    write: impl FnOnce(&mut [u8]) -> usize,
-) -> usize {
+fn write_push(coding: Coding, out: &mut [u8], write: impl FnOnce(&mut [u8]) -> usize) -> usize {
     let room = SERVER_HEADER_BYTES_MAX.min(out.len());
     let end = room + write(&mut out[room..]);
     let len = alone(coding, &out[room..end]).len();

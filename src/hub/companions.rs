@@ -32,12 +32,7 @@ impl Hub {
             return known.clone();
         }
         let (cores, arenas) = (self.cores.len(), self.arenas.clone());
-        let companion = Arc::new(Topic::new(
-            name.clone(),
-            fastrand::u64(1..),
-            cores,
-            arenas,
-        ));
+        let companion = Arc::new(Topic::new(name.clone(), fastrand::u64(1..), cores, arenas));
         self.give_companions_policy(&companion);
         companions.insert(name.clone(), companion.clone());
         companion

@@ -20,8 +20,7 @@ fn enter(daemon: &Daemon) -> (Client, String) {
 
 /// Subscribes, and asks for who comes and goes.
 fn join(client: &mut Client, id: u32, topic: &str) {
-    let command =
-        format!(r#"{{"id":{id},"subscribe":{{"channel":"{topic}","join_leave":true}}}}"#);
+    let command = format!(r#"{{"id":{id},"subscribe":{{"channel":"{topic}","join_leave":true}}}}"#);
     let answer = ask(client, &command);
     assert!(answer.contains(r#""subscribe":{"#), "{answer}");
 }
@@ -166,8 +165,14 @@ fn hearing_who_comes_counts_in_no_limit_and_list_of_topics() {
     hears(&mut ann, "c", "join", &ann_name);
     let (_, topics) = daemon.ask("GET /topics");
     let numbers: Vec<_> = topics.split(r#""subscribers":"#).skip(1).collect();
-    assert!(numbers.iter().all(|rest| rest.starts_with(['0', '1'])), "{topics}");
-    assert_eq!(numbers.iter().filter(|rest| rest.starts_with('1')).count(), 2);
+    assert!(
+        numbers.iter().all(|rest| rest.starts_with(['0', '1'])),
+        "{topics}"
+    );
+    assert_eq!(
+        numbers.iter().filter(|rest| rest.starts_with('1')).count(),
+        2
+    );
 }
 
 #[test]
@@ -228,7 +233,10 @@ fn a_client_in_protobuf_is_told_too() {
     let daemon = Daemon::start(&LISTED);
     let mut client = daemon.connect(&format!("{PATH}?format=protobuf"));
     // connect{}, and subscribe{channel "room", join_leave}.
-    let commands: [&[u8]; 2] = [&[4, 8, 1, 34, 0], b"\x0c\x08\x02\x2a\x08\x0a\x04room\x58\x01"];
+    let commands: [&[u8]; 2] = [
+        &[4, 8, 1, 34, 0],
+        b"\x0c\x08\x02\x2a\x08\x0a\x04room\x58\x01",
+    ];
     client.send(Message::binary(commands.concat())).unwrap();
     let mut heard = Vec::new();
     // push{channel "room", join

@@ -254,7 +254,10 @@ fn what_a_query_means_by_mistake_is_told() {
     let daemon = Daemon::start(&[]);
     for (path, words) in [
         ("/topic?sicne=5", "did you mean \"since\"?"),
-        ("/topic?key=secret", "there are echo, since, token, topic"),
+        (
+            "/topic?key=secret",
+            "there are echo, page, since, token, topic",
+        ),
         ("/topic?echo=yes", "echo and page are true, false, 1 or 0"),
         ("/topic?topic=other", "named once"),
     ] {

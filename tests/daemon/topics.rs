@@ -52,7 +52,10 @@ fn a_newcomer_is_given_the_newest_message_at_once_whatever_it_speaks() {
     let newest = push("price.eur", r#""MS4xMA==""#, 4);
     assert_eq!(hear_push(&mut client), newest);
     publish(&daemon, "price.eur", "1.11");
-    assert_eq!(hear_push(&mut client), push("price.eur", r#""MS4xMQ==""#, 5));
+    assert_eq!(
+        hear_push(&mut client),
+        push("price.eur", r#""MS4xMQ==""#, 5)
+    );
     assert_eq!(daemon.metric("fanfare_latest_given_total"), 3);
     // Who asks for more gets that, and elsewhere nobody is given anything.
     let mut since = daemon.connect("/price.eur?since=1");
@@ -84,7 +87,10 @@ fn who_comes_back_is_given_what_was_missed_and_else_the_newest() {
     let mut other = connect(&daemon);
     let answer = ask(&mut other, &recover(2, 2));
     assert!(answer.contains(r#""recovered":true"#), "{answer}");
-    assert!(answer.contains(r#"[{"data":"Mw==","offset":3}]"#), "{answer}");
+    assert!(
+        answer.contains(r#"[{"data":"Mw==","offset":3}]"#),
+        "{answer}"
+    );
     assert_eq!(hear_push(&mut other), push("t", r#""NA==""#, 4));
 }
 
@@ -100,6 +106,8 @@ fn each_topic_keeps_as_much_as_its_rule_says() {
         "--topics",
         r#"match = "brief", retain_ms_max = 0"#,
     ]);
+    // A topic that holds nothing and is not read is forgotten.
+    let _reader = daemon.connect("/brief");
     for topic in ["one", "none", "brief", "other"] {
         for text in ["1", "2", "3", "4"] {
             publish(&daemon, topic, text);
@@ -107,7 +115,10 @@ fn each_topic_keeps_as_much_as_its_rule_says() {
     }
     let first = |topic: &str| {
         let (_, answer) = daemon.open(&format!("/{topic}?since=1"), &[]).unwrap();
-        answer.headers()["Fanfare-Offset"].to_str().unwrap().to_owned()
+        answer.headers()["Fanfare-Offset"]
+            .to_str()
+            .unwrap()
+            .to_owned()
     };
     assert_eq!(first("one"), "4");
     assert_eq!(first("none"), "5");
@@ -153,7 +164,10 @@ fn nobody_talks_on_a_topic_without_chat_but_who_offers_it_may_listen() {
     leaver.send(Message::text("quit")).unwrap();
     assert_eq!(hear_close(&mut leaver).0, 1000);
     pass(&mut speaker, &mut raw, "43");
-    assert_eq!(daemon.counter_of("fanfare_denials_total", "action", "publish"), 1);
+    assert_eq!(
+        daemon.counter_of("fanfare_denials_total", "action", "publish"),
+        1
+    );
 }
 
 #[test]
@@ -212,7 +226,10 @@ fn check_config_shows_what_a_topic_gets() {
     fs::write(&path, text).unwrap();
     let check = |topic: &str| {
         let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"));
-        check.arg("check-config").arg(&path).args(["--topic", topic]);
+        check
+            .arg("check-config")
+            .arg(&path)
+            .args(["--topic", topic]);
         String::from_utf8(check.output().unwrap().stdout).unwrap()
     };
     let told = check("price.eur.usd");

@@ -96,7 +96,11 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         joins,
         joins_lost,
     ];
-    let all = plain.into_iter().chain(closes).chain(rejects).chain(denials);
+    let all = plain
+        .into_iter()
+        .chain(closes)
+        .chain(rejects)
+        .chain(denials);
     let mut given = Vec::new();
     for (place, counter) in all.enumerate() {
         counter.set(from + place as u64);

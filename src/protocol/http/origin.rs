@@ -125,7 +125,9 @@ impl Origins {
 
 /// The host of an origin is this machine.
 fn is_loopback(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
     match bare.unwrap_or(host).parse::<IpAddr>() {
         Ok(ip) => ip.is_loopback(),
         Err(_) => host == "localhost" || host.ends_with(".localhost"),

@@ -114,7 +114,7 @@ mod tests {
             let sentence = Query::read(text).unwrap_err().to_string();
             assert_eq!(
                 sentence,
-                "the query has a key that is unknown here: there are echo, since, token, topic"
+                "the query has a key that is unknown here: there are echo, page, since, token, topic"
             );
         }
         let sentence = Query::read("s\u{1b}nce=1").unwrap_err().to_string();
