@@ -54,13 +54,12 @@ impl State {
     /// A session's subscription that has a gap ends, with its companion; or the other way round.
     pub(super) fn end_at_gap(&mut self, slot: u32, id: SubId) {
         let name = self.topic_of(id).name().clone();
-        let ends =
-            |state: &State, other: &SubId| *other != id && state.topic_of(*other).name() == &name;
-        let others = self.subscriptions(slot);
-        let others: Vec<SubId> = others.into_iter().filter(|id| ends(self, id)).collect();
         self.leave(slot, id);
-        for other in others {
-            self.quit(slot, other);
+        for other in self.subscriptions(slot) {
+            let ends = self.topic_of(other).name() == &name;
+            if ends && !self.conns.look_at(slot).leaves(other) {
+                self.quit(slot, other);
+            }
         }
         if let Some(topic) = self.hub.find_topic(&name) {
             self.disappear(slot, &topic);

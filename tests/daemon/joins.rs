@@ -176,6 +176,59 @@ fn hearing_who_comes_counts_in_no_limit_and_list_of_topics() {
 }
 
 #[test]
+fn who_is_too_far_behind_with_joins_is_told_so_and_has_left() {
+    let options = [&LISTED[..], &["--lag-bytes-max", "64KiB"]].concat();
+    let daemon = Daemon::start(&options);
+    let (mut slow, _) = daemon.open_over(daemon.narrow_stream(), PATH, &[]).unwrap();
+    let answer = ask(&mut slow, r#"{"id":1,"connect":{}}"#);
+    let (_, rest) = answer.split_once(r#""client":""#).unwrap();
+    let slow_name = rest.split_once('"').unwrap().0.to_owned();
+    join(&mut slow, 2, "room");
+    let (mut ann, _) = enter(&daemon);
+    let (mut bob, _) = enter(&daemon);
+    join(&mut ann, 2, "room");
+    // Bob comes and goes; ann hears it all, and the slow one nothing for now.
+    let mut told_of_leave = false;
+    let leave_of_slow = told("room", "leave", &slow_name);
+    let mut id = 10;
+    while !told_of_leave {
+        let commands = (0..200).map(|_| {
+            id += 2;
+            let (come, go) = (id - 1, id);
+            format!(
+                "{{\"id\":{come},\"subscribe\":{{\"channel\":\"room\"}}}}\n\
+                 {{\"id\":{go},\"unsubscribe\":{{\"channel\":\"room\"}}}}"
+            )
+        });
+        let commands: Vec<_> = commands.collect();
+        say(&mut bob, &commands.join("\n"));
+        let answers = common::hear(&mut bob);
+        assert_eq!(answers.lines().count(), 400);
+        say(&mut ann, r#"{"id":9,"history":{"channel":"x"}}"#);
+        let heard = heard_before_an_answer(&mut ann, 9);
+        told_of_leave = heard.contains(&leave_of_slow);
+    }
+    // It reads on, up to where it was cut.
+    let unsubscribed = r#"{"push":{"channel":"room","unsubscribe":{"code":2500,"#;
+    while !common::hear(&mut slow).starts_with(unsubscribed) {}
+    // Neither of its two subscriptions is left.
+    say(
+        &mut slow,
+        r#"{"id":3,"publish":{"channel":"room","data":1}}"#,
+    );
+    hears_nothing_but_the_answer(&mut slow, 3);
+    let again = r#"{"id":4,"subscribe":{"channel":"room","join_leave":true}}"#;
+    assert!(ask(&mut slow, again).contains(r#""subscribe":{"#));
+    hears(&mut slow, "room", "join", &slow_name);
+    assert_eq!(daemon.metric("fanfare_joins_lost_total"), 0);
+}
+
+#[track_caller]
+fn hears_nothing_but_the_answer(client: &mut Client, id: u32) {
+    assert_eq!(heard_before_an_answer(client, id), [""; 0]);
+}
+
+#[test]
 fn changed_rules_hold_for_who_is_there_already() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fanfare.toml");
