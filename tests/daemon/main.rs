@@ -26,6 +26,7 @@ mod pressure;
 mod replay;
 mod resume_deflated;
 mod rights;
+mod safe_start;
 mod saved_logs;
 mod stop;
 mod topics;
