@@ -1,6 +1,6 @@
 //! Companions: beside a topic whose subscribers are told who comes and goes, a log of its own
-//! for that, under the topic's name. It keeps nothing for later, and is there only while
-//! somebody hears it. Users see their topics alone: companions count in no limit or list of
+//! for that, under the topic's name. It keeps nothing for later, and goes when nobody holds it.
+//! Users see their topics alone: companions count in no limit or list of
 //! those.
 
 use std::collections::HashMap;

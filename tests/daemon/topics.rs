@@ -218,6 +218,30 @@ fn who_is_there_is_known_where_the_rule_says_so_from_a_reload_on() {
 }
 
 #[test]
+fn what_is_not_allowed_is_counted_by_what_it_was() {
+    let daemon = Daemon::start(&["--anonymous", r#"match = "a", history = false"#]);
+    for (path, status) in [("/b", 403), ("/c", 403), ("/a?since=0", 403)] {
+        let mut raw = daemon.raw();
+        raw.send(Raw::request(path, "").as_bytes());
+        assert_eq!(raw.read_answer().status, status, "{path}");
+    }
+    let mut client = connect(&daemon);
+    for command in [
+        r#"{"id":2,"subscribe":{"channel":"b"}}"#,
+        r#"{"id":2,"publish":{"channel":"a","data":1}}"#,
+        r#"{"id":2,"presence":{"channel":"a"}}"#,
+        r#"{"id":2,"presence_stats":{"channel":"a"}}"#,
+        r#"{"id":2,"history":{"channel":"a"}}"#,
+    ] {
+        let answer = ask(&mut client, command);
+        assert!(answer.contains(r#""code":103"#), "{answer}");
+    }
+    let denials = |action| daemon.counter_of("fanfare_denials_total", "action", action);
+    let counted = ["subscribe", "publish", "presence", "history"].map(denials);
+    assert_eq!(counted, [3, 1, 2, 2]);
+}
+
+#[test]
 fn check_config_shows_what_a_topic_gets() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fanfare.toml");
