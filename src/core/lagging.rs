@@ -10,6 +10,13 @@ use crate::config::LagPolicy;
 use crate::protocol::dialect::Gap;
 use crate::protocol::reason::CloseReason;
 
+/// Whether a subscriber is cut for the memory that it keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Sought,
+    NotSought,
+}
+
 impl State {
     /// How far a connection is behind, over all that it follows.
     pub(super) fn behind_bytes(&self, slot: u32) -> u64 {
@@ -31,7 +38,7 @@ impl State {
                 let end = self.feeds.at(sub.feed).window.end();
                 let lag_bytes_max = self.hub.settings().lag_bytes_max as u64;
                 if end.saturating_sub(sub.cursor) > lag_bytes_max {
-                    self.cut(id, CloseReason::Lag);
+                    self.cut(id, CloseReason::Lag, Room::NotSought);
                 }
             }
         }
@@ -42,7 +49,7 @@ impl State {
     pub(super) fn cut_stalled(&mut self, slot: u32) {
         for id in self.subscriptions(slot) {
             if self.conns.at(slot).phase == Phase::Open {
-                self.cut(id, CloseReason::Stall);
+                self.cut(id, CloseReason::Stall, Room::NotSought);
             }
         }
         // What it was skipped over waits behind what it does not take.
@@ -59,7 +66,7 @@ impl State {
     /// Frees a subscriber from the part of the log that it has not read, by its
     /// topic's policy. What is left of a frame it has begun is copied to its
     /// lane, so that no reader, however many there are, keeps old segments.
-    pub(super) fn cut(&mut self, id: SubId, reason: CloseReason) {
+    fn cut(&mut self, id: SubId, reason: CloseReason, room: Room) {
         let slot = self.subs.owner(id);
         let sub = *self.look_at_sub(id);
         let (cursor, end) = (sub.cursor, self.feeds.at(sub.feed).window.end());
@@ -78,7 +85,12 @@ impl State {
         let policy = self.hub.policy(&feed.topic).lag_policy;
         let until = match policy {
             LagPolicy::Close | LagPolicy::Skip => end,
-            LagPolicy::Latest => feed.window.newest().max(boundary),
+            LagPolicy::Latest => {
+                let newest = feed.window.newest().max(boundary);
+                // Somebody waits to publish one that is newer.
+                let in_the_way = room == Room::Sought && feed.window.pinned_bytes(newest) > 0;
+                if in_the_way { end } else { newest }
+            }
         };
         if until == boundary && !begun {
             // The newest message is all that it has still to be sent.
@@ -209,7 +221,7 @@ impl State {
             let counts = scope.is_none_or(|epoch| feed.topic.epoch() == epoch);
             if counts && feed.window.pinned_bytes(sub.cursor) > 0 {
                 feeds.push(sub.feed);
-                self.cut(id, CloseReason::Lag);
+                self.cut(id, CloseReason::Lag, Room::Sought);
             }
             if self.conns.at(slot).phase != Phase::Open {
                 break;

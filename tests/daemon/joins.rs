@@ -1,5 +1,7 @@
 //! Who comes to a topic and goes, told to those who are to hear it.
 
+use std::collections::HashSet;
+
 use nix::sys::signal::Signal;
 use tungstenite::Message;
 
@@ -147,6 +149,59 @@ fn a_handover_tells_nobody_that_anybody_left_or_came() {
     for client in [&mut ann, &mut eve] {
         hears(client, "room", "leave", &bob_name);
     }
+}
+
+/// Those who are there as far as somebody has heard: nobody comes twice, or goes who is not
+/// there.
+fn hear_all(client: &mut Client, changes: usize) -> HashSet<String> {
+    let mut there = HashSet::new();
+    for _ in 0..changes {
+        let heard = common::hear(client);
+        let (_, name) = heard.split_once(r#""client":""#).unwrap();
+        let name = name.split_once('"').unwrap().0.to_owned();
+        let right = match heard.contains(r#""join""#) {
+            true => there.insert(name),
+            false => there.remove(&name),
+        };
+        assert!(right, "{heard}");
+    }
+    there
+}
+
+#[test]
+fn over_all_cores_and_an_upgrade_everybody_who_comes_and_goes_is_told_of_once() {
+    let mut daemon = Daemon::start(&["--presence", "on", "--cores", "3"]);
+    let (mut ann, ann_name) = enter(&daemon);
+    join(&mut ann, 2, "room");
+    let mut others: Vec<_> = (0..12).map(|_| (enter(&daemon), false)).collect();
+    let (mut random, mut changes) = (fastrand::Rng::with_seed(7), 1);
+    for step in 0..600 {
+        if step == 300 {
+            daemon.hand_over(1);
+        }
+        let ((client, name), follows) = &mut others[random.usize(..12)];
+        let command = match *follows {
+            true => r#"{"id":3,"unsubscribe":{"channel":"room"}}"#,
+            false => r#"{"id":2,"subscribe":{"channel":"room"}}"#,
+        };
+        if random.u8(..) < 30 {
+            changes += usize::from(*follows);
+            (*client, *name) = enter(&daemon);
+            *follows = false;
+        } else {
+            say(client, command);
+            changes += 1;
+            *follows = !*follows;
+        }
+    }
+    let there = hear_all(&mut ann, changes);
+    let following = others.iter().filter(|(_, follows)| *follows);
+    let names = following.map(|((_, name), _)| name.clone());
+    let names: HashSet<String> = names.chain([ann_name]).collect();
+    assert_eq!(there, names);
+    let list = ask(&mut ann, r#"{"id":5,"presence":{"channel":"room"}}"#);
+    assert_eq!(list.matches(r#""client":"#).count(), names.len(), "{list}");
+    assert!(names.iter().all(|name| list.contains(name)), "{list}");
 }
 
 #[test]
