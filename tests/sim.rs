@@ -81,10 +81,19 @@ fn every_promise_holds_whatever_happens() {
                 // These take longer than a run is, or more memory than it has,
                 CloseReason::ControlFlood | CloseReason::LogFull
                 // and these take rules of topics, of which there are none.
-                | CloseReason::TokenExpired | CloseReason::ReadOnly | CloseReason::Denied
+                | CloseReason::Token(_) | CloseReason::ReadOnly | CloseReason::Denied
             );
             // No client here has a session: those of the daemon's tests come to these ends.
-            let of_sessions = matches!(reason, CloseReason::BadRequest | CloseReason::Stale);
+            let of_sessions = matches!(
+                reason,
+                CloseReason::BadRequest
+                    | CloseReason::Stale
+                    | CloseReason::Disconnected
+                    | CloseReason::InsufficientState
+                    | CloseReason::SubscriptionExpired
+                    | CloseReason::TooManyTopics
+                    | CloseReason::TopicsFull
+            );
             assert!(
                 reached || rare || of_sessions,
                 "no seed ends with {}",

@@ -4,7 +4,7 @@
 use super::closing::How;
 use super::conn::{Flags, Phase};
 use super::reactor::State;
-use crate::protocol::dialect::centrifugo::Failure;
+use crate::protocol::dialect::centrifugo::{Ending, Failure, Source};
 use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::{Action, Denied};
 use crate::protocol::topic::TopicName;
@@ -13,6 +13,7 @@ impl State {
     /// Whether the connection in a slot may do `action` with a topic.
     pub(super) fn may(&self, slot: u32, action: Action, topic: &str) -> Result<(), Denied> {
         let rights = self.conns.look_at(slot).rights();
+        let rights = rights.map(|rights| &**rights);
         self.hub.rules().may(rights, action, topic)
     }
 
@@ -30,8 +31,29 @@ impl State {
         })
     }
 
-    /// Looks again at everybody, where rules have changed. Those who may not hear one of
-    /// their topics any more are closed.
+    /// Whether a session may have a subscription from that source.
+    pub(super) fn may_follow(&self, slot: u32, topic: &str, source: Option<Source>) -> bool {
+        self.may_by(slot, Action::Subscribe, topic, source)
+    }
+
+    /// Whether it may hear with that what it has missed.
+    pub(super) fn may_recover(&self, slot: u32, topic: &str, source: Option<Source>) -> bool {
+        self.may_by(slot, Action::History, topic, source)
+    }
+
+    /// A token that names a topic is as good as a rule, unless one says nobody. What the
+    /// server API asks for is not asked about.
+    fn may_by(&self, slot: u32, action: Action, topic: &str, source: Option<Source>) -> bool {
+        match source {
+            None => self.may(slot, action, topic).is_ok(),
+            Some(Source::Token | Source::ConnectionToken) => {
+                !self.hub.rules().forbid(action, topic)
+            }
+            Some(Source::Api) => true,
+        }
+    }
+
+    /// Looks again at everybody, where rules have changed.
     pub(super) fn look_at_rights(&mut self) {
         let changes = self.hub.rights_changes();
         if changes == self.rights_seen {
@@ -46,22 +68,28 @@ impl State {
         }
     }
 
-    fn look_at_rights_of(&mut self, slot: u32) {
-        let names = self.subscriptions(slot).into_iter().map(|id| {
-            let feed = self.look_at_sub(id).feed;
-            self.feeds.look_at(feed).topic.name().clone()
-        });
-        let names: Vec<_> = names.collect();
-        let denied = |name: &&std::sync::Arc<str>| self.may(slot, Action::Subscribe, name).is_err();
-        if names.iter().any(|name| denied(&name)) {
+    /// Ends what a connection may not hear any more: of a session the subscriptions, else
+    /// the connection.
+    pub(super) fn look_at_rights_of(&mut self, slot: u32) {
+        let topics = self.followed(slot);
+        if self.talks.contains_key(&slot) {
+            for topic in &topics {
+                let source = self.source(slot, topic.name());
+                if !self.may_follow(slot, topic.name(), source) {
+                    self.metrics().note_denial(Action::Subscribe);
+                    self.end_subscription(slot, topic, Ending::Denied);
+                }
+            }
+            self.note_expiry(slot);
+            return self.look_at_presence_of(slot);
+        }
+        let Some(topic) = topics.first() else { return };
+        if self.may(slot, Action::Subscribe, topic.name()).is_err() {
             self.metrics().note_denial(Action::Subscribe);
             return self.close(slot, CloseReason::Denied, How::NextBoundary);
         }
-        self.look_at_presence_of(slot);
-        // Of those with a session each publication is asked about.
-        let Some(name) = names.first() else { return };
-        let may_publish = self.may(slot, Action::Publish, name).is_ok();
-        let chat = self.hub.policy_named(name).chat;
+        let may_publish = self.may(slot, Action::Publish, topic.name()).is_ok();
+        let chat = self.hub.policy(topic).chat;
         let dialect = self.conns.look_at(slot).dialect;
         let read_only = !dialect.may_speak(may_publish, chat);
         let flags = &mut self.conns.at(slot).flags;

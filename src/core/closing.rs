@@ -66,6 +66,22 @@ impl State {
         }
     }
 
+    /// Ends an open connection as somebody has asked, who may say with which code and words.
+    pub(super) fn disconnect(&mut self, slot: u32, farewell: Option<(u16, Box<str>)>) {
+        if self.conns.at(slot).phase != Phase::Open {
+            return;
+        }
+        let reason = CloseReason::Disconnected;
+        let (code, words) = match farewell {
+            Some((code, words)) => (code, Some(words)),
+            None => (self.conns.at(slot).dialect.code(reason), None),
+        };
+        self.drain(slot, reason, code, How::NextBoundary, PARTING_MS_MAX);
+        if let Some(drain) = &mut self.conns.at(slot).extra().drain {
+            drain.words = words;
+        }
+    }
+
     /// Closes a connection for what it has sent only in part, of which nothing
     /// is kept.
     pub(super) fn stop_reading(&mut self, slot: u32, reason: CloseReason) {
@@ -101,6 +117,7 @@ impl State {
             until,
             reason,
             code,
+            words: None,
         });
         self.mark(slot);
     }
@@ -124,11 +141,15 @@ impl State {
         let conn = self.conns.at(slot);
         let dialect = conn.dialect;
         let drain = conn.extra().drain.take();
-        let Drain { reason, code, .. } = drain.expect("only who drains comes to its close");
+        let drain = drain.expect("only who drains comes to its close");
+        let words = || match &drain.words {
+            Some(words) => words.to_string(),
+            None => dialect.farewell(drain.reason, retry_ms),
+        };
         let mut frame = [0; close::FRAME_BYTES_MAX];
-        let len = match code {
+        let len = match drain.code {
             0 => frame::encode_control(&mut frame, Opcode::Close, &[]),
-            code => close::encode(&mut frame, code, &dialect.farewell(reason, retry_ms)),
+            code => close::encode(&mut frame, code, &words()),
         };
         conn.attend().lane.push_last(&frame[..len]);
         conn.phase = Phase::Closing;

@@ -78,6 +78,8 @@ impl Flags {
     pub(super) const READY: u32 = 1 << 17;
     /// Its compressed messages may refer to earlier ones.
     pub(super) const TAKEOVER: u32 = 1 << 18;
+    /// Its session, or a subscription of that, expires in the end.
+    pub(super) const EXPIRES: u32 = 1 << 19;
 
     pub(super) const SENDING: u32 = Self::SENDING_RUN | Self::SENDING_PIECES;
     /// Nothing can be sent while one of these is set.
@@ -191,6 +193,8 @@ pub(super) struct Drain {
     pub(super) reason: CloseReason,
     /// Of the close frame; 0 is none.
     pub(super) code: u16,
+    /// In the close frame instead of those that go with the reason.
+    pub(super) words: Option<Box<str>>,
 }
 
 impl Drain {
@@ -431,8 +435,8 @@ impl Conn {
     }
 
     /// What its token gives it, if it came with one.
-    pub(super) fn rights(&self) -> Option<&Rights> {
-        self.extra.as_ref()?.rights.as_deref()
+    pub(super) fn rights(&self) -> Option<&Arc<Rights>> {
+        self.extra.as_ref()?.rights.as_ref()
     }
 
     pub(super) fn drain(&self) -> Option<&Drain> {

@@ -1,209 +1,219 @@
-//! Sessions: what clients ask for command by command, and how the core does it. What a
-//! command means and how it is answered, the dialect knows.
+//! What sessions' clients ask for command by command, and how the core does it. What a
+//! command means and how it is answered, the dialect knows; who a session is, and which
+//! tokens it comes with, is looked at in `welcoming`.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::closing::How;
 use super::lane::LANE_BYTES_MAX;
 use super::publishing::plain;
 use super::reactor::State;
-use super::talk::Talk;
 use crate::hub::{HistoryError, Numbers, Past};
 use crate::log::{Range, Topic};
 use crate::protocol::centrifugo::{Coding, Data, decode, encode_info, publication};
 use crate::protocol::dialect::centrifugo::{
-    self as dialect, Deed, Failure, Outcome, Page, Place, Session, Terms, Wish,
+    Begun, Deed, Failure, Page, Place, Refusal, Special, Terms, words,
 };
 use crate::protocol::encoding::Extras;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::Action;
 use crate::protocol::topic::TopicName;
-use crate::protocol::ws::{Opcode, Payload};
+use crate::protocol::ws::Payload;
+
+/// How a subscription is to begin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start<'a> {
+    /// It has seen all up to there.
+    pub(super) since: Option<&'a Place>,
+    /// It is to fail rather than to begin with a hole.
+    pub(super) whole_or_not: bool,
+    /// It wants to hear who comes and goes.
+    pub(super) joins: bool,
+    /// The first message that it has missed is told by the one who asks; the others come
+    /// as all do.
+    pub(super) first_apart: bool,
+}
 
 impl State {
-    /// A session begins with a connection whose dialect has one.
-    pub(super) fn begin_session(&mut self, slot: u32) {
-        if self.conns.at(slot).dialect.coding().is_some() {
-            self.resume_session(slot, Session::new(fastrand::u128(..)));
-        }
-    }
-
-    /// A session goes on that may have begun in another process.
-    pub(super) fn resume_session(&mut self, slot: u32, session: Session) {
-        let talk = Talk {
-            info: Arc::new(session.info()),
-            session,
-            published_to: None,
-            came_ms: self.patience_ms,
-        };
-        if !talk.session.is_connected() {
-            self.strangers.push_back((slot, talk.came_ms));
-        }
-        self.talks.insert(slot, talk);
-    }
-
-    /// Closes those who have not said in time who they are.
-    pub(super) fn close_stale(&mut self) {
-        let patience_ms = self.hub.settings().handshake_ms_max;
-        while let Some((slot, came_ms)) = self.strangers.front().copied()
-            && self.patience_ms - came_ms >= patience_ms
-        {
-            self.strangers.pop_front();
-            // The slot may be another one's by now.
-            let is_stranger = |talk: &Talk| talk.came_ms == came_ms && !talk.session.is_connected();
-            if self.talks.get(&slot).is_some_and(is_stranger) {
-                self.close(slot, CloseReason::Stale, How::NextBoundary);
-            }
-        }
-    }
-
-    /// The topic whose cores a publisher must not be too far ahead of.
-    pub(super) fn paced_topic(&self, slot: u32) -> Option<&Topic> {
-        let conn = self.conns.look_at(slot);
-        if conn.dialect.coding().is_some() {
-            return self.talks.get(&slot)?.published_to.as_deref();
-        }
-        Some(&self.feeds.look_at(conn.sub.feed).topic)
-    }
-
     /// Does what the commands in a message ask for, in their order. The answers go out
-    /// together, ahead of all that the commands have begun.
+    /// together, ahead of all that the commands have begun, but each in a message of its own:
+    /// the official JavaScript client would take a push that comes right behind a message with
+    /// several answers for one that comes before the last of them.
     pub(super) fn converse(&mut self, slot: u32, payload: Payload<'_>) -> Result<(), CloseReason> {
-        let coding = self.conns.at(slot).dialect.coding();
-        let coding = coding.expect("its dialect has sessions");
+        let dialect = self.conns.at(slot).dialect;
+        let coding = dialect.coding().expect("its dialect has sessions");
         let requests = decode(coding, &plain(payload)).map_err(|_| CloseReason::BadRequest)?;
         let mut answers = Vec::new();
         for request in requests {
-            let terms = self.terms(slot);
             let talk = self.talks.get_mut(&slot).expect("it has a session");
-            match talk.session.handle(coding, request, &terms) {
-                Ok(deed) => answers.extend_from_slice(&self.perform(slot, coding, deed)),
+            let done = talk.session.handle(coding, request);
+            match done.and_then(|deed| self.perform(slot, coding, deed)) {
+                Ok(answer) if answer.is_empty() => {}
+                Ok(answer) => answers.extend_from_slice(&dialect.frame(&answer)),
                 Err(reason) => {
-                    self.answer(slot, &answers)?;
+                    self.answer(slot, answers)?;
                     return Err(reason);
                 }
             }
         }
-        self.answer(slot, &answers)
+        self.answer(slot, answers)
     }
 
-    fn terms(&self, slot: u32) -> Terms {
+    pub(super) fn terms(&self) -> Terms {
         let settings = self.hub.settings();
-        let first = self.conns.look_at(slot).sub.is_seated();
-        let many = self.conns.look_at(slot).many();
-        let further = many.map_or(0, |many| many.count - many.companions);
         Terms {
             ping: Duration::from_millis(settings.ping_ms()),
-            topics_max: settings.topics_per_connection_max,
-            topics: usize::from(first) + further as usize,
+            now_s: self.hub.unix_s(),
         }
     }
 
     /// Does one thing, and returns what is said to that.
-    fn perform(&mut self, slot: u32, coding: Coding, deed: Deed) -> Vec<u8> {
-        match deed {
-            Deed::Nothing => Vec::new(),
-            Deed::Say(bytes) => bytes,
-            Deed::Subscribe(wish) => {
-                let outcome = match self.fulfil(slot, &wish) {
-                    Ok((outcome, topic)) => {
-                        self.come(slot, &topic, wish.joins);
-                        outcome
-                    }
-                    Err(failure) => Outcome::Failed(failure),
-                };
-                dialect::subscribed(coding, &wish, outcome)
+    fn perform(&mut self, slot: u32, coding: Coding, deed: Deed) -> Result<Vec<u8>, CloseReason> {
+        let (id, done) = match deed {
+            Deed::Nothing => return Ok(Vec::new()),
+            Deed::Say(bytes) => return Ok(bytes),
+            Deed::Connect(hello) => (hello.id, self.welcome(slot, coding, &hello)),
+            Deed::Refresh { id, token } => (id, self.refresh(slot, coding, id, &token)),
+            Deed::SubRefresh { id, topic, token } => {
+                (id, self.sub_refresh(slot, coding, id, &topic, &token))
             }
+            Deed::Subscribe(wish) => (wish.id, self.fulfil(slot, coding, &wish)),
             Deed::Unsubscribe { id, topic } => {
                 if let Some(topic) = self.hub.find_topic(topic.as_str())
                     && self.unsubscribe(slot, &topic)
                 {
                     self.go(slot, &topic);
+                    self.note_expiry(slot);
                 }
-                dialect::unsubscribed(coding, id)
+                (id, Ok(words::unsubscribed(coding, id)))
             }
-            Deed::Publish { id, topic, data } => match self.publish_to(slot, &topic, &data) {
-                Ok(()) => dialect::published(coding, id),
-                Err(failure) => dialect::failed(coding, id, failure),
-            },
-            Deed::History { id, topic, page } => match self.history(slot, &topic, &page) {
-                Ok(past) => {
-                    dialect::history(coding, id, past.epoch, past.offset, &past.publications)
-                }
-                Err(failure) => dialect::failed(coding, id, failure),
-            },
-            Deed::Presence { id, topic } => match self.members(slot, &topic) {
-                Ok(list) => dialect::presence(coding, id, &list),
-                Err(failure) => dialect::failed(coding, id, failure),
-            },
-            Deed::PresenceStats { id, topic } => match self.occupancy(slot, &topic) {
-                Ok(Numbers { clients, users }) => {
-                    dialect::presence_stats(coding, id, clients, users)
-                }
-                Err(failure) => dialect::failed(coding, id, failure),
-            },
+            Deed::Publish { id, topic, data } => {
+                let published = self.publish_to(slot, &topic, &data);
+                let published = published.map(|()| words::published(coding, id));
+                (id, published.map_err(Refusal::from))
+            }
+            Deed::History { id, topic, page } => {
+                let past = self.history(slot, &topic, &page);
+                let said = past.map(|past| {
+                    words::history(coding, id, past.epoch, past.offset, &past.publications)
+                });
+                (id, said.map_err(Refusal::from))
+            }
+            Deed::Presence { id, topic } => {
+                let list = self.members(slot, &topic);
+                let said = list.map(|list| words::presence(coding, id, &list));
+                (id, said.map_err(Refusal::from))
+            }
+            Deed::PresenceStats { id, topic } => {
+                let numbers = self.occupancy(slot, &topic);
+                let said = numbers.map(|Numbers { clients, users }| {
+                    words::presence_stats(coding, id, clients, users)
+                });
+                (id, said.map_err(Refusal::from))
+            }
+        };
+        match done {
+            Ok(answer) => Ok(answer),
+            Err(Refusal::Fails(failure)) => Ok(words::failed(coding, id, failure)),
+            Err(Refusal::Closes(reason)) => Err(reason),
         }
     }
 
-    fn answer(&mut self, slot: u32, answers: &[u8]) -> Result<(), CloseReason> {
+    fn answer(&mut self, slot: u32, answers: Vec<u8>) -> Result<(), CloseReason> {
         if answers.is_empty() {
             return Ok(());
         }
-        let conn = self.conns.at(slot);
-        let frame = conn.dialect.frame(answers);
-        let lane = &mut conn.attend().lane;
+        let lane = &mut self.conns.at(slot).attend().lane;
         if lane.bytes() > LANE_BYTES_MAX {
             return Err(CloseReason::ControlFlood);
         }
-        lane.push_shared(frame.into(), None);
+        lane.push_shared(answers.into(), None);
         self.mark(slot);
         Ok(())
     }
 
-    /// Subscribes a connection as it wishes, if that can be.
-    fn fulfil(&mut self, slot: u32, wish: &Wish) -> Result<(Outcome, Arc<Topic>), Failure> {
-        self.allow(slot, Action::Subscribe, &wish.topic)?;
-        if wish.recover.is_some() {
-            self.allow(slot, Action::History, &wish.topic)?;
+    /// Has a session follow a topic, if that can be: the one way in.
+    pub(super) fn follow(
+        &mut self,
+        slot: u32,
+        name: &TopicName,
+        special: Option<Special>,
+        start: Start<'_>,
+    ) -> Result<Begun, Failure> {
+        let source = special.as_ref().map(|special| special.source);
+        if !self.may_follow(slot, name.as_str(), source) {
+            self.metrics().note_denial(Action::Subscribe);
+            return Err(Failure::Denied);
         }
-        let topic = self.hub.topic(&wish.topic).map_err(|_| Failure::Full)?;
+        let recoverable = self.may_recover(slot, name.as_str(), source);
+        let topic = self.hub.topic(name).map_err(|_| Failure::Full)?;
         if self.follows(slot, &topic) {
             return Err(Failure::AlreadySubscribed);
         }
-        if let Some(outcome) = self.recover(slot, &topic, wish) {
-            return Ok((outcome, topic));
+        if self.topics_of(slot) >= self.hub.settings().topics_per_connection_max {
+            return Err(Failure::TooManyTopics);
         }
-        if wish.whole_or_not && wish.recover.is_some() {
-            return Err(Failure::Unrecoverable);
-        }
-        let next = self.subscribe(slot, topic.clone(), None);
-        let outcome = Outcome::Begun {
-            epoch: topic.epoch(),
-            offset: next.expect("it did not follow it") - 1,
-            recovered: false,
-            first: None,
+        let since = start.since.filter(|_| recoverable);
+        let recovered = since.and_then(|since| self.recover(slot, &topic, since, start));
+        let mut begun = match recovered {
+            Some(begun) => begun,
+            None if start.whole_or_not && start.since.is_some() => {
+                return Err(Failure::Unrecoverable);
+            }
+            None => {
+                let next = self.subscribe(slot, topic.clone(), None);
+                Begun {
+                    epoch: topic.epoch(),
+                    offset: next.expect("it did not follow it") - 1,
+                    recoverable,
+                    was_recovering: false,
+                    recovered: false,
+                    first: None,
+                }
+            }
         };
-        Ok((outcome, topic))
+        begun.was_recovering = start.since.is_some();
+        if let Some(special) = special {
+            let talk = self.talks.get_mut(&slot).expect("it has a session");
+            talk.session.note(name.as_str(), special);
+            self.note_expiry(slot);
+        }
+        self.come(slot, &topic, start.joins);
+        Ok(begun)
+    }
+
+    fn topics_of(&self, slot: u32) -> usize {
+        let conn = self.conns.look_at(slot);
+        let first = conn.sub.is_seated();
+        let many = conn.many();
+        let further = many.map_or(0, |many| many.count - many.companions);
+        usize::from(first) + further as usize
     }
 
     /// Subscribes with all that was missed, if all of that is there.
-    fn recover(&mut self, slot: u32, topic: &Arc<Topic>, wish: &Wish) -> Option<Outcome> {
-        let Place { offset, .. } = *wish.recover.as_ref()?;
-        if !wish.recover.as_ref()?.is_in(topic.epoch()) {
+    fn recover(
+        &mut self,
+        slot: u32,
+        topic: &Arc<Topic>,
+        since: &Place,
+        start: Start<'_>,
+    ) -> Option<Begun> {
+        if !since.is_in(topic.epoch()) {
             return None;
         }
         let mut first = None;
         let missed = Range {
-            from: offset.saturating_add(1),
+            from: since.offset.saturating_add(1),
             until: u64::MAX,
             reverse: false,
         };
-        topic.visit(missed, self.hub.retention(topic), |message| {
-            first = Some(Box::new(publication(message)));
-            ControlFlow::Break(())
-        });
+        if start.first_apart {
+            topic.visit(missed, self.hub.retention(topic), |message| {
+                first = Some(Box::new(publication(message)));
+                ControlFlow::Break(())
+            });
+        }
         let wanted = match &first {
             Some(first) if first.offset != missed.from => return None,
             Some(first) => first.offset + 1,
@@ -215,9 +225,11 @@ impl State {
             self.unsubscribe(slot, topic);
             return None;
         }
-        Some(Outcome::Begun {
+        Some(Begun {
             epoch: topic.epoch(),
-            offset,
+            offset: since.offset,
+            recoverable: true,
+            was_recovering: true,
             recovered: true,
             first,
         })
@@ -231,7 +243,7 @@ impl State {
         }
         let topic = self.hub.topic(topic).map_err(|_| Failure::Full)?;
         let talk = self.talks.get(&slot).expect("it has a session");
-        let info = encode_info(&talk.info);
+        let info = encode_info(&talk.info_in(topic.name()));
         let extras = Extras {
             info: &info,
             ..Extras::default()
@@ -253,35 +265,5 @@ impl State {
             HistoryError::Topics(_) => Failure::Full,
             HistoryError::OtherEpoch => Failure::Unrecoverable,
         })
-    }
-
-    /// Asks a silent peer whether it lives.
-    pub(super) fn ask(&mut self, slot: u32) {
-        let conn = self.conns.at(slot);
-        conn.pings = conn.pings.saturating_add(1);
-        let pushed = match conn.dialect.ping() {
-            None => self.push_control(slot, Opcode::Ping, &[]),
-            Some(ping) => {
-                let pushed = conn.attend().lane.push(&ping);
-                self.mark(slot);
-                pushed.map_err(|_| CloseReason::ControlFlood)
-            }
-        };
-        if let Some(talk) = self.talks.get_mut(&slot) {
-            talk.session.ping();
-        }
-        self.metrics().pings.add(1);
-        if let Err(reason) = pushed {
-            self.close(slot, reason, How::NextBoundary);
-        }
-    }
-
-    /// A session ends with its connection.
-    pub(super) fn end_session(&mut self, slot: u32) {
-        if !self.talks.contains_key(&slot) {
-            return;
-        }
-        self.go_from_all(slot);
-        self.talks.remove(&slot);
     }
 }

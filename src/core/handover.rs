@@ -21,6 +21,8 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::dialect::centrifugo::Session;
 use crate::protocol::encoding::Format;
 use crate::protocol::reason::CloseReason;
+#[cfg(test)]
+use crate::protocol::rights::Channel;
 use crate::protocol::rights::Rights;
 use crate::protocol::ws::deflate::Inflater;
 use crate::protocol::ws::{Reader, SavedReader};
@@ -39,6 +41,8 @@ pub struct SavedConn {
     closing: bool,
     /// Reason and code of the close that it is to come to.
     drain: Option<(u16, u16)>,
+    /// The words of that close, where they are none that go with the reason.
+    farewell: Option<Box<str>>,
     deadline_in_ms: Option<u64>,
     /// What it follows, its first subscription first, if it has a seat.
     subs: Vec<SavedSub>,
@@ -110,6 +114,7 @@ impl SavedConn {
             flags: 5,
             closing: true,
             drain: Some((6, 7)),
+            farewell: Some("bye".into()),
             deadline_in_ms: Some(8),
             subs: vec![SavedSub {
                 topic: 9,
@@ -132,10 +137,15 @@ impl SavedConn {
             unread: vec![24],
             reader: Reader::new().save(),
             window: Some(vec![25]),
-            session: Some(Session::new(26)),
+            session: Some(Session::sample()),
             rights: Some(Rights {
                 user: "u".into(),
                 expires_s: Some(27),
+                channels: vec![Channel {
+                    name: "c".into(),
+                    info: Some("28".into()),
+                    data: None,
+                }],
                 ..Rights::default()
             }),
         }
@@ -271,6 +281,7 @@ impl State {
             flags: conn.flags.only(KEPT),
             closing: conn.phase == Phase::Closing,
             drain: drain.map(|drain| (drain.reason.index() as u16, drain.code)),
+            farewell: drain.and_then(|drain| drain.words.clone()),
             deadline_in_ms: extra
                 .and_then(|extra| extra.deadline_ms)
                 .map(|at| at.saturating_sub(self.patience_ms)),
@@ -289,7 +300,7 @@ impl State {
             reader: conn.reader.save(),
             window: extra.and_then(|extra| Some(extra.inflater.as_ref()?.window().to_vec())),
             session: self.talks.get(&slot).map(|talk| talk.session.clone()),
-            rights: conn.rights().cloned(),
+            rights: conn.rights().map(|rights| Rights::clone(rights)),
         }
     }
 
@@ -332,6 +343,7 @@ impl State {
                     .nth(reason.into())
                     .ok_or("its close reason is unknown")?,
                 code,
+                words: saved.farewell,
             }),
         };
         let mut flags = Flags::default();
@@ -400,6 +412,9 @@ impl State {
         }
         if let Some(session) = saved.session {
             self.resume_session(slot, session);
+        }
+        if phase == Phase::Open {
+            self.enlist(slot);
         }
         let mut ids = Vec::with_capacity(saved.subs.len());
         for (sub, topic) in saved.subs.into_iter().zip(topics) {

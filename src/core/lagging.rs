@@ -156,17 +156,21 @@ impl State {
     }
 
     /// Tells a subscriber of a gap, and counts it. In some dialects its subscription ends
-    /// with that.
+    /// with that, or the connection.
     pub(super) fn tell_gap(&mut self, id: SubId, topic: &str, gap: &Gap) {
         let slot = self.subs.owner(id);
+        self.metrics().lag_skips.add(1);
+        self.metrics().lag_missed.add(gap.missed);
+        if self.is_begun_by_server(slot, topic) {
+            // Its client would not ask for it again, but when it comes back.
+            return self.close(slot, CloseReason::InsufficientState, How::NextBoundary);
+        }
         let conn = self.conns.at(slot);
         let dialect = conn.dialect;
         conn.attend().lane.push_last(&dialect.gap(topic, gap));
         if dialect.ends_at_gap() {
             self.end_at_gap(slot, id);
         }
-        self.metrics().lag_skips.add(1);
-        self.metrics().lag_missed.add(gap.missed);
     }
 
     /// Takes part in looking for the subscriber that keeps most memory, when

@@ -32,18 +32,14 @@ impl State {
         }
         self.disappear(slot, topic);
         self.tell_membership(slot, topic, false);
+        self.forget(slot, topic);
     }
 
     /// A session ends with all that it follows.
     pub(super) fn go_from_all(&mut self, slot: u32) {
         // Nobody is told that one has left: the server itself is closing.
         let is_told = !self.hub.is_stopping();
-        for id in self.subscriptions(slot) {
-            let feed = self.feeds.look_at(self.look_at_sub(id).feed);
-            if feed.format.is_joins() || self.conns.look_at(slot).leaves(id) {
-                continue;
-            }
-            let topic = feed.topic.clone();
+        for topic in self.followed(slot) {
             self.disappear(slot, &topic);
             if is_told {
                 self.tell_membership(slot, &topic, false);
@@ -64,7 +60,26 @@ impl State {
         if let Some(topic) = self.hub.find_topic(&name) {
             self.disappear(slot, &topic);
             self.tell_membership(slot, &topic, false);
+            self.forget(slot, &topic);
         }
+    }
+
+    /// Nothing is special about a session's subscription any more, which has ended.
+    fn forget(&mut self, slot: u32, topic: &Topic) {
+        if let Some(talk) = self.talks.get_mut(&slot) {
+            talk.session.forget(topic.name());
+        }
+    }
+
+    /// The topics that a connection follows, without companions and those that it is leaving.
+    pub(super) fn followed(&self, slot: u32) -> Vec<Arc<Topic>> {
+        let conn = self.conns.look_at(slot);
+        let ids = self.subscriptions(slot).into_iter();
+        let feeds = ids
+            .filter(|id| !conn.leaves(*id))
+            .map(|id| self.feeds.look_at(self.look_at_sub(id).feed));
+        let topics = feeds.filter(|feed| !feed.format.is_joins());
+        topics.map(|feed| feed.topic.clone()).collect()
     }
 
     /// A session's client stands in a topic's list from now on, if that has one.
@@ -72,7 +87,7 @@ impl State {
         if let Some(talk) = self.talks.get(&slot)
             && self.hub.policy(topic).presence_list
         {
-            let (client, info) = (talk.session.client(), talk.info.clone());
+            let (client, info) = (talk.session.client(), talk.info_in(topic.name()));
             self.hub.presence().join(topic.name(), client, info);
         }
     }
@@ -90,12 +105,7 @@ impl State {
         if !self.talks.contains_key(&slot) {
             return;
         }
-        for id in self.subscriptions(slot) {
-            let feed = self.feeds.look_at(self.look_at_sub(id).feed);
-            if feed.format.is_joins() || self.conns.look_at(slot).leaves(id) {
-                continue;
-            }
-            let topic = feed.topic.clone();
+        for topic in self.followed(slot) {
             match self.hub.policy(&topic).presence_list {
                 true => self.appear(slot, &topic),
                 false => self.disappear(slot, &topic),
@@ -155,7 +165,7 @@ impl State {
         let Some(companion) = companion.filter(heard) else {
             return;
         };
-        let payload = membership(has_come, &talk.info);
+        let payload = membership(has_come, &talk.info_in(topic.name()));
         let told = self.seek_room(&companion, |state| {
             state.append(&companion, false, Payload::Whole(&payload), None)
         });
@@ -179,24 +189,12 @@ impl State {
         topic: &TopicName,
     ) -> Result<Arc<[ClientInfo]>, Failure> {
         self.allow(slot, Action::Presence, topic)?;
-        if !self.hub.policy_named(topic.as_str()).presence_list {
-            return Err(Failure::NotKnown);
-        }
-        Ok(self.hub.presence().list(topic.as_str()))
+        self.hub.members(topic).ok_or(Failure::NotKnown)
     }
 
-    /// How many clients follow a topic. Of users only those that are listed are known.
+    /// How many clients follow a topic.
     pub(super) fn occupancy(&self, slot: u32, topic: &TopicName) -> Result<Numbers, Failure> {
         self.allow(slot, Action::Presence, topic)?;
-        let name = topic.as_str();
-        if self.hub.policy_named(name).presence_list {
-            return Ok(self.hub.presence().numbers(name));
-        }
-        let topic = self.hub.find_topic(name);
-        let clients = topic.map_or(0, |topic| topic.subscribers(Format::is_push));
-        Ok(Numbers {
-            clients: usize::try_from(clients).unwrap_or(usize::MAX),
-            users: 0,
-        })
+        Ok(self.hub.occupancy(topic))
     }
 }

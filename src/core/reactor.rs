@@ -12,9 +12,11 @@ use std::time::Instant;
 
 use super::conn::{Conn, Extra, Flags, Phase, Rate, Reaching};
 use super::feeds::{Feeds, Since};
+use super::orders::Underway;
 use super::slots::Slots;
 use super::subs::{SubId, Subs, Subscription};
 use super::talk::Talk;
+use super::users::Users;
 use crate::hub::Hub;
 use crate::hub::codec::Codec;
 use crate::hub::metrics::Metrics;
@@ -65,6 +67,10 @@ pub(super) struct State {
     pub(super) talks: HashMap<u32, Talk>,
     /// Those of them who have not said who they are, and when they came, oldest first.
     pub(super) strangers: VecDeque<(u32, u64)>,
+    /// Connections by their user.
+    pub(super) users: Users,
+    /// What is to be done with some of them.
+    pub(super) orders: VecDeque<Underway>,
     pub(super) now_ms: u64,
     /// The core's patience: its time, less what it could hear nobody in.
     pub(super) patience_ms: u64,
@@ -126,6 +132,8 @@ impl<R: Ring> Reactor<R> {
                 codec: Codec::default(),
                 talks: HashMap::new(),
                 strangers: VecDeque::new(),
+                users: Users::default(),
+                orders: VecDeque::new(),
                 frozen: false,
                 mail: Vec::new(),
                 rights_seen: 0,
@@ -202,6 +210,7 @@ impl<R: Ring> Reactor<R> {
             if self.state.frozen {
                 self.part_with_ended();
             } else {
+                self.state.carry_out_orders();
                 self.state.go_on_reaching();
                 self.fan_out();
                 self.flush();
@@ -369,7 +378,8 @@ impl State {
 
     fn has_work(&self) -> bool {
         let to_send = !self.growing.is_empty() || !self.announce.is_empty() || self.is_reaching();
-        !self.dirty.is_empty() || (to_send && !self.frozen)
+        let to_do = to_send || !self.orders.is_empty();
+        !self.dirty.is_empty() || (to_do && !self.frozen)
     }
 
     /// Makes the record of a new connection. There is room for it.
@@ -425,6 +435,7 @@ impl State {
             (epoch, self.subscribe_first(slot, topic, since))
         });
         self.begin_session(slot);
+        self.enlist(slot);
         let answer = answer(upgrade, begins);
         self.conns.at(slot).attend().lane.push_last(&answer);
         let metrics = self.metrics();

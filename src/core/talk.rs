@@ -1,5 +1,5 @@
 //! What a core knows of a client whose dialect has sessions. Kept by the reactor, and
-//! used where commands are done (`conversing`).
+//! used where sessions begin and end (`sessions`) and commands are done (`conversing`).
 
 use std::sync::Arc;
 
@@ -15,4 +15,23 @@ pub(super) struct Talk {
     pub(super) published_to: Option<Arc<Topic>>,
     /// When it came, by the core's patience.
     pub(super) came_ms: u64,
+}
+
+impl Talk {
+    /// The session's client has another user, or that is shown otherwise.
+    pub(super) fn look_at_info(&mut self) {
+        self.info = Arc::new(self.session.info());
+    }
+
+    /// Who it is for those who follow a topic.
+    pub(super) fn info_in(&self, topic: &str) -> Arc<ClientInfo> {
+        let special = self.session.special(topic);
+        match special.and_then(|special| special.info.as_ref()) {
+            None => self.info.clone(),
+            Some(info) => Arc::new(ClientInfo {
+                chan_info: info.as_bytes().to_vec(),
+                ..ClientInfo::clone(&self.info)
+            }),
+        }
+    }
 }

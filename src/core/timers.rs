@@ -9,6 +9,7 @@ use super::reactor::{Reactor, State};
 use super::time::{TICK, share_of};
 use crate::config::Settings;
 use crate::protocol::reason::CloseReason;
+use crate::protocol::rights::{LEEWAY_S, TokenFault};
 use crate::ring::Ring;
 
 /// What is longer between two looks at the clock is a gap that everyone is granted.
@@ -49,10 +50,12 @@ impl Timer {
         if conn.phase != Phase::Open {
             return None;
         }
-        if conn
-            .rights()
-            .is_some_and(|rights| rights.have_ended(unix_s))
-        {
+        // Sessions have a time of their own for that, in which they may refresh.
+        let expires_s = match conn.dialect.coding() {
+            None => conn.rights().and_then(|r| r.connection_expires_s()),
+            Some(_) => None,
+        };
+        if expires_s.is_some_and(|expires_s| expires_s.saturating_add(LEEWAY_S) <= unix_s) {
             return Some(Timer::Expired);
         }
         let (silent_ms, idle_ms_max) = (since(conn.heard_ms), settings.idle_ms_max);
@@ -103,7 +106,7 @@ impl State {
         let settings = self.hub.settings();
         let now_ms = self.patience_ms;
         let unix_s = self.hub.unix_s();
-        let mut due = Vec::new();
+        let (mut due, mut expiring) = (Vec::new(), Vec::new());
         let slots = self.conns.slots();
         let share = slots.div_ceil(WALK_TICKS).max(LOOKS_MIN).min(slots);
         for _ in 0..share {
@@ -112,6 +115,9 @@ impl State {
             if let Some(conn) = self.conns.get_mut(slot) {
                 if let Some(timer) = Timer::due(slot, conn, now_ms, unix_s, settings) {
                     due.push((slot, timer));
+                }
+                if conn.flags.any(Flags::EXPIRES) {
+                    expiring.push(slot);
                 }
                 if conn.flags.any(Flags::AWAITING) {
                     self.furthest = self.furthest.max(self.behind_bytes(slot));
@@ -123,10 +129,17 @@ impl State {
             }
         }
         self.close_stale();
+        for slot in expiring {
+            self.end_expired(slot);
+        }
         for (slot, timer) in due {
             match timer {
                 Timer::Deadline => self.shut_down(slot),
-                Timer::Expired => self.close(slot, CloseReason::TokenExpired, How::NextBoundary),
+                Timer::Expired => self.close(
+                    slot,
+                    CloseReason::Token(TokenFault::Expired),
+                    How::NextBoundary,
+                ),
                 Timer::Stall => self.cut_stalled(slot),
                 Timer::Idle => self.close(slot, CloseReason::Idle, How::NextBoundary),
                 Timer::Message => self.stop_reading(slot, CloseReason::SlowMessage),

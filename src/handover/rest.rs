@@ -129,6 +129,7 @@ pub fn write_down(hub: &Hub, cores: &[SavedCore]) -> Result<(State, Vec<OwnedFd>
     let (topics, companions) = (hub.all_topics(), hub.all_companions());
     let state = State {
         logs: logs.iter().map(inode).collect::<Result<_, _>>()?,
+        revocations: hub.revocations(),
         topics: topics.iter().map(|topic| topic.save()).collect(),
         companions: companions.iter().map(|topic| topic.save()).collect(),
         conns: cores

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::core::SavedConn;
 use crate::hub::Hub;
 use crate::log::{SavedTopic, Topic};
+use crate::protocol::rights::Revocation;
 
 /// Changes whenever the meaning of the bytes does. A successor refuses any
 /// other; it never guesses.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 const MAGIC: &[u8; 8] = b"fanfare\n";
 
@@ -20,6 +21,8 @@ const MAGIC: &[u8; 8] = b"fanfare\n";
 pub struct State {
     /// Inode numbers of the files with the memory of the logs, in their order.
     pub logs: Vec<u64>,
+    /// Tokens that are not accepted any more.
+    pub revocations: Vec<Revocation>,
     pub topics: Vec<SavedTopic>,
     /// What tells who comes to topics and goes.
     pub companions: Vec<SavedTopic>,
@@ -83,6 +86,7 @@ mod tests {
     use crate::hub::codec::Codec;
     use crate::log::{Arenas, Bounds, Draft, Retention};
     use crate::protocol::encoding::{Extras, Format};
+    use crate::protocol::rights::Whose;
 
     /// A state with something of everything.
     fn sample() -> State {
@@ -119,6 +123,19 @@ mod tests {
         let companion = Topic::new("t".into(), 8, 1, Arenas::new());
         State {
             logs: vec![11, 12],
+            revocations: vec![
+                Revocation {
+                    whose: Whose::Id("j".into()),
+                    until_s: Some(13),
+                },
+                Revocation {
+                    whose: Whose::User {
+                        user: "u".into(),
+                        not_before_s: 14,
+                    },
+                    until_s: None,
+                },
+            ],
             topics: vec![topic.save()],
             companions: vec![companion.save()],
             conns: vec![SavedConn::sample()],

@@ -136,6 +136,7 @@ impl Stored {
             tracing::error!("all topics and connections are lost: {error}");
             self.state = State::default();
         }
+        hub.restore_revocations(&self.state.revocations);
         let mut lost = Lost::Topic.note(hub);
         for topic in &self.state.topics {
             if let Err(sentence) = hub.restore_topic(topic) {

@@ -120,6 +120,7 @@ impl Successor {
         self.channel.send(&Message::Ready, &[])?;
         let (state, logs) = self.receive_state()?;
         hub.arenas().inherit(logs)?;
+        hub.restore_revocations(&state.revocations);
         for topic in &state.topics {
             hub.restore_topic(topic)?;
         }

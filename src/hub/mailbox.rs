@@ -3,12 +3,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::metrics::Metrics;
+use super::orders::Ordered;
 use crate::log::head::Told;
 
 /// One core's mailbox, and what it lets others know of itself.
@@ -19,6 +20,10 @@ pub struct Mailbox {
     /// Topics that have grown, by the core's own numbers. Each topic is in it
     /// once at most, as [`crate::log::topic::Listener::told`] sees to.
     grown: Mutex<Vec<u32>>,
+    /// Orders that the core has not taken yet.
+    orders: Mutex<Vec<Ordered>>,
+    /// There are some: cores ask often.
+    is_ordered: AtomicBool,
     beat_ms: AtomicU64,
     pub metrics: Metrics,
 }
@@ -32,6 +37,8 @@ impl Mailbox {
             wake: EventFd::from_value_and_flags(0, flags)?,
             told: Told::new(),
             grown: Mutex::new(Vec::new()),
+            orders: Mutex::default(),
+            is_ordered: AtomicBool::new(false),
             beat_ms: AtomicU64::new(now_ms),
             metrics: Metrics::default(),
         })
@@ -62,6 +69,26 @@ impl Mailbox {
         std::mem::swap(&mut *self.lock(), into);
     }
 
+    /// Gives the core an order.
+    pub(super) fn order(&self, order: Ordered) {
+        self.lock_orders().push(order);
+        self.is_ordered.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// How many orders the core has not taken yet.
+    pub(super) fn orders_len(&self) -> usize {
+        self.lock_orders().len()
+    }
+
+    /// The core takes its orders, in their order.
+    pub fn take_orders(&self) -> Vec<Ordered> {
+        match self.is_ordered.swap(false, Ordering::AcqRel) {
+            true => std::mem::take(&mut *self.lock_orders()),
+            false => Vec::new(),
+        }
+    }
+
     /// The core's loop has turned.
     pub fn beat(&self, now_ms: u64) {
         self.beat_ms.store(now_ms, Ordering::Relaxed);
@@ -70,6 +97,10 @@ impl Mailbox {
     /// When the core's loop last turned.
     pub fn beat_ms(&self) -> u64 {
         self.beat_ms.load(Ordering::Relaxed)
+    }
+
+    fn lock_orders(&self) -> MutexGuard<'_, Vec<Ordered>> {
+        self.orders.lock().expect("nothing panics inside the lock")
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<u32>> {

@@ -12,6 +12,7 @@ mod live;
 mod losses;
 mod mailbox;
 pub mod metrics;
+mod orders;
 mod policies;
 mod presence;
 mod publishing;
@@ -21,6 +22,7 @@ mod rights;
 mod seldom;
 mod topics;
 mod uncompressed;
+mod users;
 
 use std::collections::HashMap;
 use std::io;
@@ -43,6 +45,7 @@ pub use history::{HistoryError, Past};
 pub use life::{BEAT_MS_MAX, Upgrade, UpgradeError};
 pub use losses::{Losses, Lost};
 pub use mailbox::Mailbox;
+pub use orders::{Act, Order, OrderError, Ordered, Whom};
 pub use policies::TopicPolicy;
 pub use presence::{Numbers, Presence};
 pub use publishing::PublishError;
@@ -50,6 +53,7 @@ pub use relief::Relief;
 pub use seldom::Complaints;
 pub use topics::TopicsFull;
 pub use uncompressed::Uncompressed;
+pub use users::Users;
 
 /// The topics, the limits and the cores' mailboxes.
 pub struct Hub {
@@ -68,6 +72,7 @@ pub struct Hub {
     cores: Box<[Mailbox]>,
     admission: Admission,
     presence: Presence,
+    users: Users,
     uncompressed: Uncompressed,
     complaints: Complaints,
     tokens: Tokens,
@@ -106,6 +111,7 @@ impl Hub {
         Ok(Arc::new(Hub {
             admission: Admission::with_descriptors(descriptors::guests_max(settings.cores)),
             presence: Presence::default(),
+            users: Users::default(),
             uncompressed: Uncompressed::default(),
             complaints: Complaints::default(),
             tokens: Tokens::default(),
@@ -180,6 +186,11 @@ impl Hub {
     /// Who follows which topic.
     pub fn presence(&self) -> &Presence {
         &self.presence
+    }
+
+    /// Whose connections there are.
+    pub fn users(&self) -> &Users {
+        &self.users
     }
 
     /// The addresses that go without compression.

@@ -5,7 +5,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Hub;
 use crate::protocol::centrifugo::ClientInfo;
+use crate::protocol::encoding::Format;
+use crate::protocol::topic::TopicName;
 
 /// The members of all topics.
 #[derive(Debug, Default)]
@@ -77,6 +80,29 @@ impl Presence {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Members>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hub {
+    /// The clients of sessions that follow a topic; `None` where it is not known who they are.
+    pub fn members(&self, topic: &TopicName) -> Option<Arc<[ClientInfo]>> {
+        let name = topic.as_str();
+        let listed = self.policy_named(name).presence_list;
+        listed.then(|| self.presence.list(name))
+    }
+
+    /// How many there are. Of users only those that are listed are known.
+    pub fn occupancy(&self, topic: &TopicName) -> Numbers {
+        let name = topic.as_str();
+        if self.policy_named(name).presence_list {
+            return self.presence.numbers(name);
+        }
+        let topic = self.find_topic(name);
+        let clients = topic.map_or(0, |topic| topic.subscribers(Format::is_push));
+        Numbers {
+            clients: usize::try_from(clients).unwrap_or(usize::MAX),
+            users: 0,
+        }
     }
 }
 

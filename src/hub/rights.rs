@@ -1,10 +1,13 @@
-//! The keys in force, and the tokens that have been checked with them.
+//! The keys in force, the tokens that have been checked with them, and those that have been
+//! revoked since.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use super::Hub;
-use crate::protocol::rights::{Keys, Remembered, Rights, Rules, TokenFault};
+use crate::protocol::rights::{
+    Keys, Remembered, Revocation, Revoked, RevokedFull, Rights, Rules, Subscription, TokenFault,
+};
 
 /// What checks tokens.
 #[derive(Default)]
@@ -12,6 +15,7 @@ pub(super) struct Tokens {
     keys: RwLock<Keys>,
     /// Taken with `keys` locked, so that nothing is remembered of keys that are gone.
     remembered: Mutex<Remembered>,
+    revoked: RwLock<Revoked>,
     /// Changes of keys and rules.
     changes: AtomicU64,
 }
@@ -28,22 +32,87 @@ impl Hub {
     /// See [`TokenFault`].
     pub fn check_token(&self, token: &[u8]) -> Result<Arc<Rights>, TokenFault> {
         let now_s = self.unix_s();
-        let keys = self
-            .tokens
-            .keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys();
         let remembered = || {
             let remembered = self.tokens.remembered.lock();
             remembered.unwrap_or_else(PoisonError::into_inner)
         };
         let hash = Keys::hash(token);
-        if let Some(rights) = remembered().get(&hash, now_s) {
-            return Ok(rights);
-        }
-        let rights = Arc::new(keys.check(token, now_s)?.rights);
-        remembered().insert(hash, rights.clone(), token.len(), now_s);
+        let known = remembered().get(&hash, now_s);
+        let rights = match known {
+            Some(rights) => rights,
+            None => {
+                let rights = Arc::new(keys.check(token, now_s)?.rights);
+                remembered().insert(hash, rights.clone(), token.len(), now_s);
+                rights
+            }
+        };
+        self.refuse_revoked(&rights.user, rights.id.as_deref(), rights.issued_s)?;
         Ok(rights)
+    }
+
+    /// Checks a subscription token. That it is for who bears it is for the caller to see.
+    ///
+    /// # Errors
+    /// See [`TokenFault`].
+    pub fn check_subscription_token(&self, token: &[u8]) -> Result<Subscription, TokenFault> {
+        let subscription = self.keys().check_subscription(token, self.unix_s())?;
+        let (id, issued_s) = (subscription.id.as_deref(), subscription.issued_s);
+        self.refuse_revoked(&subscription.user, id, issued_s)?;
+        Ok(subscription)
+    }
+
+    fn refuse_revoked(
+        &self,
+        user: &str,
+        id: Option<&str>,
+        issued_s: u64,
+    ) -> Result<(), TokenFault> {
+        let revoked = self.tokens.revoked.read();
+        let revoked = revoked.unwrap_or_else(PoisonError::into_inner);
+        match revoked.hold(user, id, issued_s) {
+            true => Err(TokenFault::Revoked),
+            false => Ok(()),
+        }
+    }
+
+    fn keys(&self) -> RwLockReadGuard<'_, Keys> {
+        let keys = self.tokens.keys.read();
+        keys.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Accepts the tokens that a revocation is about no more. Connections that have come
+    /// with them are for an order to end.
+    ///
+    /// # Errors
+    /// When there are as many revocations as are kept.
+    pub fn revoke(&self, revocation: &Revocation) -> Result<(), RevokedFull> {
+        let revoked = self.tokens.revoked.write();
+        let mut revoked = revoked.unwrap_or_else(PoisonError::into_inner);
+        revoked.add(revocation, self.unix_s())
+    }
+
+    /// The revocations in force, those of tokens that have expired left out.
+    pub fn revocations(&self) -> Vec<Revocation> {
+        let revoked = self.tokens.revoked.write();
+        let mut revoked = revoked.unwrap_or_else(PoisonError::into_inner);
+        revoked.forget(self.unix_s());
+        revoked.list()
+    }
+
+    /// Takes over the revocations of the process before, which has kept to the same bounds.
+    pub fn restore_revocations(&self, revocations: &[Revocation]) {
+        for revocation in revocations {
+            if let Err(error) = self.revoke(revocation) {
+                tracing::error!(%error, "a revoked token is accepted again");
+            }
+        }
+    }
+
+    /// How many revocations are kept.
+    pub fn revocations_len(&self) -> usize {
+        let revoked = self.tokens.revoked.read();
+        revoked.unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Checks tokens with `keys` from now on. Returns whether they are other ones than before.

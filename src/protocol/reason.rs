@@ -4,6 +4,7 @@
 //! How a connection is ended is in `core`. Refusals before a connection exists are
 //! in `http::reject`.
 
+use super::rights::TokenFault;
 use super::ws::Fault;
 use super::ws::code;
 
@@ -42,17 +43,27 @@ pub enum CloseReason {
     BadRequest,
     /// The peer has not said who it is in time.
     Stale,
-    /// Its token has expired.
-    TokenExpired,
     /// It may hear its topic and has published to it.
     ReadOnly,
     /// The rules have changed, and it may not hear its topic any more.
     Denied,
+    /// Somebody has asked the server API to end it.
+    Disconnected,
+    /// It has missed messages of a topic that the server subscribed it to.
+    InsufficientState,
+    /// Such a subscription has expired.
+    SubscriptionExpired,
+    /// Its token subscribes it to more topics than one connection may follow.
+    TooManyTopics,
+    /// There is no room for a topic that its token subscribes it to.
+    TopicsFull,
+    /// Its token has expired, or one that it has sent since is not accepted.
+    Token(TokenFault),
     /// The peer broke the protocol.
     Fault(Fault),
 }
 
-const OWN: [CloseReason; 19] = [
+const OWN: [CloseReason; 23] = [
     CloseReason::Peer,
     CloseReason::Gone,
     CloseReason::Reset,
@@ -69,16 +80,21 @@ const OWN: [CloseReason; 19] = [
     CloseReason::ChatBinary,
     CloseReason::BadRequest,
     CloseReason::Stale,
-    CloseReason::TokenExpired,
     CloseReason::ReadOnly,
     CloseReason::Denied,
+    CloseReason::Disconnected,
+    CloseReason::InsufficientState,
+    CloseReason::SubscriptionExpired,
+    CloseReason::TooManyTopics,
+    CloseReason::TopicsFull,
 ];
 
 impl CloseReason {
     /// All reasons, in the order of [`CloseReason::index`].
     pub fn all() -> impl Iterator<Item = CloseReason> {
+        let tokens = TokenFault::ALL.into_iter().map(CloseReason::Token);
         let faults = Fault::ALL.into_iter().map(CloseReason::Fault);
-        OWN.into_iter().chain(faults)
+        OWN.into_iter().chain(tokens).chain(faults)
     }
 
     /// Its place among all reasons.
@@ -106,9 +122,14 @@ impl CloseReason {
             CloseReason::ChatBinary => "chat_binary",
             CloseReason::BadRequest => "bad_request",
             CloseReason::Stale => "stale",
-            CloseReason::TokenExpired => "token_expired",
             CloseReason::ReadOnly => "read_only",
             CloseReason::Denied => "denied",
+            CloseReason::Disconnected => "disconnected",
+            CloseReason::InsufficientState => "insufficient_state",
+            CloseReason::SubscriptionExpired => "subscription_expired",
+            CloseReason::TooManyTopics => "too_many_topics",
+            CloseReason::TopicsFull => "topics_full",
+            CloseReason::Token(fault) => fault.name(),
             CloseReason::Fault(fault) => fault.name(),
         }
     }
@@ -122,9 +143,12 @@ impl CloseReason {
             }
             CloseReason::Drain => code::GOING_AWAY,
             CloseReason::Idle
-            | CloseReason::TokenExpired
+            | CloseReason::Token(_)
             | CloseReason::ReadOnly
             | CloseReason::Denied
+            | CloseReason::Disconnected
+            | CloseReason::SubscriptionExpired
+            | CloseReason::TooManyTopics
             | CloseReason::ControlFlood
             | CloseReason::Rate
             | CloseReason::SlowMessage
@@ -133,6 +157,8 @@ impl CloseReason {
             CloseReason::Lag
             | CloseReason::Stall
             | CloseReason::PartialBytes
+            | CloseReason::InsufficientState
+            | CloseReason::TopicsFull
             | CloseReason::LogFull => code::TRY_AGAIN_LATER,
             CloseReason::ChatBinary => UNSUPPORTED_DATA,
             CloseReason::Fault(fault) => fault.code(),
@@ -161,9 +187,21 @@ impl CloseReason {
             CloseReason::ChatBinary => "chat is text".into(),
             CloseReason::BadRequest => "bad request".into(),
             CloseReason::Stale => "stale: no connect came in time".into(),
-            CloseReason::TokenExpired => "token expired: come back with another one".into(),
+            CloseReason::Token(TokenFault::Expired) => {
+                "token expired: come back with another one".into()
+            }
+            CloseReason::Token(fault) => format!("invalid token: {fault}"),
             CloseReason::ReadOnly => "read only: publishing to this topic is not allowed".into(),
             CloseReason::Denied => "denied: this topic may not be heard any more".into(),
+            CloseReason::Disconnected => "force disconnect".into(),
+            CloseReason::InsufficientState => {
+                "insufficient state: come back for what was missed".into()
+            }
+            CloseReason::SubscriptionExpired => "a subscription has expired".into(),
+            CloseReason::TooManyTopics => {
+                "the token names more topics than a connection may follow".into()
+            }
+            CloseReason::TopicsFull => "the server keeps no more topics".into(),
             CloseReason::Fault(fault) => fault.to_string(),
         }
     }

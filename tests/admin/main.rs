@@ -1,6 +1,7 @@
 //! The admin listener of the real daemon, through plain HTTP.
 
 mod api;
+mod api_keys;
 mod client;
 mod metrics;
 mod refusals;

@@ -2,72 +2,8 @@
 
 use tungstenite::Message;
 
-use crate::common::{self, Client, Daemon, eventually, hear_close};
-
-const PATH: &str = "/connection/websocket";
-
-/// What comes next, without who published it.
-pub(crate) fn hear(client: &mut Client) -> String {
-    let mut heard = common::hear(client);
-    while let Some(at) = heard.find(r#","info":{"#) {
-        let end = at + heard[at..].find('}').unwrap() + 1;
-        heard.replace_range(at..end, "");
-    }
-    heard
-}
-
-fn say(client: &mut Client, line: &str) {
-    client.send(Message::text(line)).unwrap();
-}
-
-/// Sends commands and returns what comes next.
-pub(crate) fn ask(client: &mut Client, line: &str) -> String {
-    say(client, line);
-    hear(client)
-}
-
-/// A client that has said who it is.
-pub(crate) fn connect(daemon: &Daemon) -> Client {
-    let mut client = daemon.connect(PATH);
-    let answer = ask(&mut client, r#"{"id":1,"connect":{"name":"test"}}"#);
-    assert!(
-        answer.starts_with(r#"{"id":1,"connect":{"client":""#),
-        "{answer}"
-    );
-    assert!(
-        answer.contains(r#""ping":"#) && answer.contains(r#""pong":true"#),
-        "{answer}"
-    );
-    client
-}
-
-/// Subscribes and returns the topic's epoch.
-pub(crate) fn subscribe(client: &mut Client, id: u32, topic: &str) -> String {
-    let answer = ask(
-        client,
-        &format!(r#"{{"id":{id},"subscribe":{{"channel":"{topic}"}}}}"#),
-    );
-    assert!(
-        answer.starts_with(&format!(r#"{{"id":{id},"subscribe":{{"#)),
-        "{answer}"
-    );
-    epoch(&answer)
-}
-
-fn epoch(answer: &str) -> String {
-    let (_, rest) = answer.split_once(r#""epoch":""#).expect(answer);
-    rest.split_once('"').unwrap().0.to_owned()
-}
-
-pub(crate) fn push(topic: &str, data: &str, offset: u64) -> String {
-    format!(r#"{{"push":{{"channel":"{topic}","pub":{{"data":{data},"offset":{offset}}}}}}}"#)
-}
-
-fn recover(id: u32, topic: &str, offset: u64, epoch: &str) -> String {
-    format!(
-        r#"{{"id":{id},"subscribe":{{"channel":"{topic}","recover":true,"offset":{offset},"epoch":"{epoch}"}}}}"#
-    )
-}
+use crate::common::{Daemon, eventually, hear_close};
+use crate::speaking::{PATH, ask, connect, epoch, hear, push, recover, say, subscribe};
 
 #[test]
 fn whoever_publishes_is_heard_by_all_whatever_they_speak() {
@@ -111,14 +47,14 @@ fn whoever_publishes_is_heard_by_all_whatever_they_speak() {
 fn commands_of_one_message_are_answered_in_their_order_and_ahead_of_pushes() {
     let daemon = Daemon::start(&["--cores", "1"]);
     let mut client = daemon.connect(PATH);
-    let answer = ask(
+    say(
         &mut client,
         "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"a\"}}\n\
          {\"id\":3,\"publish\":{\"channel\":\"a\",\"data\":7}}\n{\"id\":4,\"subscribe\":{\"channel\":\"a\"}}",
     );
-    let lines: Vec<&str> = answer.lines().collect();
-    assert!(lines[0].starts_with(r#"{"id":1,"connect":"#), "{answer}");
-    assert!(lines[1].starts_with(r#"{"id":2,"subscribe":"#), "{answer}");
+    let lines: Vec<String> = (0..4).map(|_| hear(&mut client)).collect();
+    assert!(lines[0].starts_with(r#"{"id":1,"connect":"#), "{lines:?}");
+    assert!(lines[1].starts_with(r#"{"id":2,"subscribe":"#), "{lines:?}");
     assert_eq!(lines[2], r#"{"id":3,"publish":{}}"#);
     assert_eq!(
         lines[3],
@@ -267,11 +203,9 @@ fn a_connection_follows_as_many_topics_as_it_may() {
     let lines: Vec<String> = (0..1001)
         .map(|n| format!(r#"{{"id":{},"subscribe":{{"channel":"t{n}"}}}}"#, n + 2))
         .collect();
-    let answers = ask(&mut client, &lines.join("\n"));
-    let refused: Vec<&str> = answers
-        .lines()
-        .filter(|line| line.contains("error"))
-        .collect();
+    say(&mut client, &lines.join("\n"));
+    let answers = (0..1001).map(|_| hear(&mut client));
+    let refused: Vec<String> = answers.filter(|line| line.contains("error")).collect();
     assert_eq!(
         refused,
         [r#"{"id":1002,"error":{"code":106,"message":"limit exceeded"}}"#]
@@ -393,90 +327,4 @@ fn a_subscription_with_a_gap_ends_so_that_its_client_comes_back() {
     subscribe(&mut slow, 3, "g");
     say(&mut publisher, "1");
     assert!(hear(&mut slow).contains(r#""data":1,"#));
-}
-
-/// The name that the server has given a client that connects.
-fn connect_as(daemon: &Daemon) -> (Client, String) {
-    let mut client = daemon.connect(PATH);
-    let answer = ask(&mut client, r#"{"id":1,"connect":{}}"#);
-    let (_, rest) = answer.split_once(r#""client":""#).unwrap();
-    let name = rest.split_once('"').unwrap().0.to_owned();
-    (client, name)
-}
-
-#[test]
-fn a_publisher_is_named_to_all_who_hear_it() {
-    let daemon = Daemon::start(&[]);
-    let (mut client, name) = connect_as(&daemon);
-    let mut other = connect(&daemon);
-    subscribe(&mut other, 2, "t");
-    ask(
-        &mut client,
-        r#"{"id":2,"publish":{"channel":"t","data":1}}"#,
-    );
-    let push = common::hear(&mut other);
-    assert!(
-        push.contains(&format!(r#""info":{{"user":"","client":"{name}"}}"#)),
-        "{push}"
-    );
-}
-
-#[test]
-fn who_is_there_is_known_over_all_cores_and_processes() {
-    let mut daemon = Daemon::start(&["--cores", "3", "--presence", "on"]);
-    let mut clients: Vec<_> = (0..6).map(|_| connect_as(&daemon)).collect();
-    for (client, _) in &mut clients {
-        subscribe(client, 2, "room");
-    }
-    let mut watch = connect(&daemon);
-    let presence = r#"{"id":7,"presence":{"channel":"room"}}"#;
-    let stats = r#"{"id":8,"presence_stats":{"channel":"room"}}"#;
-    for handovers in 0..2 {
-        if handovers > 0 {
-            daemon.hand_over(handovers);
-        }
-        let list = ask(&mut watch, presence);
-        for (_, name) in &clients {
-            assert!(
-                list.contains(&format!(r#""{name}":{{"user":"","client":"{name}"}}"#)),
-                "{list}"
-            );
-        }
-        let numbers = ask(&mut watch, stats);
-        assert_eq!(
-            numbers,
-            r#"{"id":8,"presence_stats":{"num_clients":6,"num_users":1}}"#
-        );
-    }
-    // One leaves the topic, one closes, and one vanishes.
-    ask(
-        &mut clients[0].0,
-        r#"{"id":3,"unsubscribe":{"channel":"room"}}"#,
-    );
-    clients[1].0.close(None).unwrap();
-    drop(clients.remove(2));
-    eventually("those are gone", || {
-        ask(&mut watch, stats).contains(r#""num_clients":3"#)
-    });
-    drop(clients);
-    eventually("all are gone", || {
-        ask(&mut watch, presence) == r#"{"id":7,"presence":{"presence":{}}}"#
-    });
-}
-
-#[test]
-fn nobody_is_told_who_is_there_unless_the_settings_say_so_but_how_many_are() {
-    let daemon = Daemon::start(&[]);
-    let mut client = connect(&daemon);
-    subscribe(&mut client, 2, "t");
-    let _raw = daemon.connect("/t");
-    let answer = ask(&mut client, r#"{"id":3,"presence":{"channel":"t"}}"#);
-    assert!(answer.contains(r#""code":108"#), "{answer}");
-    for (channel, number) in [("t", 1), ("nobody's", 0)] {
-        let stats = format!(r#"{{"id":4,"presence_stats":{{"channel":"{channel}"}}}}"#);
-        assert_eq!(
-            ask(&mut client, &stats),
-            format!(r#"{{"id":4,"presence_stats":{{"num_clients":{number},"num_users":0}}}}"#)
-        );
-    }
 }

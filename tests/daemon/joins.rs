@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use nix::sys::signal::Signal;
 use tungstenite::Message;
 
-use crate::centrifugo::{ask, push};
 use crate::common::{self, Client, Daemon, eventually};
+use crate::speaking::{ask, push};
 
 const PATH: &str = "/connection/websocket";
 const LISTED: [&str; 2] = ["--presence", "on"];
@@ -72,10 +72,10 @@ fn who_asks_hears_who_comes_and_goes_from_itself_on() {
         &mut eve,
         r#"{"id":3,"publish":{"channel":"room","data":1}}"#,
     );
-    let heard = [published, crate::centrifugo::hear(&mut eve)];
+    let heard = [published, crate::speaking::hear(&mut eve)];
     assert!(heard.contains(&push("room", "1", 1)), "{heard:?}");
     for client in [&mut ann, &mut bob] {
-        assert_eq!(crate::centrifugo::hear(client), push("room", "1", 1));
+        assert_eq!(crate::speaking::hear(client), push("room", "1", 1));
     }
     // Unsubscribed, closed and vanished.
     leave(&mut bob, 3, "room");
@@ -257,8 +257,10 @@ fn who_is_too_far_behind_with_joins_is_told_so_and_has_left() {
         });
         let commands: Vec<_> = commands.collect();
         say(&mut bob, &commands.join("\n"));
-        let answers = common::hear(&mut bob);
-        assert_eq!(answers.lines().count(), 400);
+        for _ in 0..400 {
+            let answer = common::hear(&mut bob);
+            assert!(answer.starts_with(r#"{"id":"#), "{answer}");
+        }
         say(&mut ann, r#"{"id":9,"history":{"channel":"x"}}"#);
         let heard = heard_before_an_answer(&mut ann, 9);
         told_of_leave = heard.contains(&leave_of_slow);

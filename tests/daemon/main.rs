@@ -2,12 +2,18 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/tokens.rs"]
+mod tokens;
 
 mod bad_frames;
 mod bad_peers;
 mod bad_requests;
 mod broadcast;
 mod centrifugo;
+mod centrifugo_orders;
+mod centrifugo_presence;
+mod centrifugo_revoking;
+mod centrifugo_tokens;
 mod chat;
 mod command;
 mod deadlines;
@@ -28,6 +34,8 @@ mod resume_deflated;
 mod rights;
 mod safe_start;
 mod saved_logs;
+mod speaking;
 mod stop;
 mod topics;
 mod views;
+mod world;

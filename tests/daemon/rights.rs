@@ -1,20 +1,15 @@
 //! Who may do what: rules of topics, and tokens.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nix::sys::signal::Signal;
-use ring::hmac;
-use tempfile::TempDir;
 use tungstenite::Message;
 
-use crate::common::{Client, Daemon, Raw, command, hear, hear_close, pass};
-
-const SECRET: &str = "only-the-daemon-and-its-issuer-know-this";
+use crate::common::{Client, Daemon, Raw, hear, hear_close, pass};
+use crate::tokens::{SECRET, now_s, sign, token};
+use crate::world::World;
 
 /// Everybody may hear `open.**`, who has a token `news.**`; all may publish to `open.all`.
 const RULES: &str = r#"
@@ -36,56 +31,29 @@ subscribe = "token"
 publish = "nobody"
 "#;
 
-struct World {
-    daemon: Daemon,
-    folder: TempDir,
+/// A daemon with [`RULES`] and a key.
+fn world(more: &str) -> World {
+    World::new(&format!("{more}\n{RULES}"))
 }
 
-impl World {
-    fn new(more: &str) -> World {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("secret"), SECRET).unwrap();
-        let path = write_settings(&folder, more, RULES);
-        let mut start: Command = command(&[]);
-        start.arg("--config").arg(path);
-        World {
-            daemon: Daemon::start_as(start),
-            folder,
-        }
+/// What a handshake is refused with: status and words.
+fn refused(daemon: &Daemon, path: &str, lines: &str) -> (u16, String) {
+    let mut raw = daemon.raw();
+    raw.send(Raw::request(path, lines).as_bytes());
+    let answer = raw.read_answer();
+    if answer.status == 401 {
+        assert!(
+            answer
+                .header("WWW-Authenticate")
+                .unwrap()
+                .starts_with("Bearer")
+        );
     }
-
-    /// What a handshake is refused with: status and words.
-    fn refused(&self, path: &str, lines: &str) -> (u16, String) {
-        let mut raw = self.daemon.raw();
-        raw.send(Raw::request(path, lines).as_bytes());
-        let answer = raw.read_answer();
-        if answer.status == 401 {
-            assert!(
-                answer
-                    .header("WWW-Authenticate")
-                    .unwrap()
-                    .starts_with("Bearer")
-            );
-        }
-        (answer.status, String::from_utf8(answer.body).unwrap())
-    }
-
-    fn connect(&self, path: &str, token: &str) -> Client {
-        self.daemon.connect(&format!("{path}?token={token}"))
-    }
-
-    fn reload(&self, more: &str, rules: &str) {
-        write_settings(&self.folder, more, rules);
-        self.daemon.signal(Signal::SIGHUP);
-    }
+    (answer.status, String::from_utf8(answer.body).unwrap())
 }
 
-fn write_settings(folder: &TempDir, more: &str, rules: &str) -> PathBuf {
-    let path = folder.path().join("fanfare.toml");
-    let key = folder.path().join("secret");
-    let text = format!("token_keys = \"HS256:{}\"\n{more}\n{rules}", key.display());
-    fs::write(&path, text).unwrap();
-    path
+fn connect(world: &World, path: &str, token: &str) -> Client {
+    world.daemon.connect(&format!("{path}?token={token}"))
 }
 
 /// It is answered, and hears nothing before that.
@@ -94,43 +62,26 @@ fn lives(client: &mut Client) {
     assert_eq!(client.read().unwrap(), Message::Pong("?".into()));
 }
 
-fn now_s() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap().as_secs()
-}
-
-fn sign(header: &str, claims: &str) -> String {
-    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
-    let message = format!("{}.{}", part(header), part(claims));
-    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
-    let tag = hmac::sign(&key, message.as_bytes());
-    format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag))
-}
-
-fn token(claims: &str) -> String {
-    sign(r#"{"alg":"HS256"}"#, claims)
-}
-
 #[test]
 fn rules_say_who_may_hear_and_publish() {
-    let world = World::new("");
-    let (status, words) = world.refused("/news.sport", "");
+    let world = world("");
+    let (status, words) = refused(&world.daemon, "/news.sport", "");
     assert_eq!(
         (status, &*words),
         (401, "without a token one may not subscribe to this topic\n")
     );
-    assert_eq!(world.refused("/other", "").0, 401);
-    assert_eq!(world.refused("/open.a?since=0", "").0, 401);
+    assert_eq!(refused(&world.daemon, "/other", "").0, 401);
+    assert_eq!(refused(&world.daemon, "/open.a?since=0", "").0, 401);
     world.daemon.await_reason("token_missing");
     let anna = token(r#"{"sub":"anna"}"#);
-    let (status, words) = world.refused(&format!("/other?token={anna}"), "");
+    let (status, words) = refused(&world.daemon, &format!("/other?token={anna}"), "");
     assert_eq!(
         (status, &*words),
         (403, "one may not subscribe to this topic here\n")
     );
     world.daemon.await_reason("denied");
     let mut listener = world.daemon.connect("/open.a");
-    let mut speaker = world.connect("/open.a", &anna);
+    let mut speaker = connect(&world, "/open.a", &anna);
     pass(&mut speaker, &mut listener, "said with a token");
     listener.send(Message::text("said without")).unwrap();
     let (code, words) = hear_close(&mut listener);
@@ -140,8 +91,8 @@ fn rules_say_who_may_hear_and_publish() {
     );
     world.daemon.await_reason("read_only");
     // Nobody publishes there, and whoever reads on hears nothing of the attempt.
-    let mut reader = world.connect("/news.a", &anna);
-    let mut other = world.connect("/news.a", &anna);
+    let mut reader = connect(&world, "/news.a", &anna);
+    let mut other = connect(&world, "/news.a", &anna);
     other.send(Message::text("not for anybody")).unwrap();
     hear_close(&mut other);
     pass(
@@ -154,8 +105,7 @@ fn rules_say_who_may_hear_and_publish() {
 
 #[test]
 fn a_token_comes_in_any_of_four_ways_but_only_once() {
-    let world =
-        World::new("token_cookie = \"session\"\norigins = [\"https://ours.example\", \"null\"]");
+    let world = world("token_cookie = \"session\"\norigins = [\"https://ours.example\", \"null\"]");
     let anna = token(r#"{"sub":"anna"}"#);
     let opens = |lines: &str| {
         let mut raw = world.daemon.raw();
@@ -181,7 +131,8 @@ fn a_token_comes_in_any_of_four_ways_but_only_once() {
     }
     let twice = format!("Origin: https://ours.example\r\n{cookie}Cookie: session=x\r\n");
     assert_eq!(opens(&twice).0, 400);
-    let (status, _) = world.refused(
+    let (status, _) = refused(
+        &world.daemon,
         &format!("/news.a?token={anna}"),
         &format!("Authorization: Bearer {anna}\r\n"),
     );
@@ -191,10 +142,10 @@ fn a_token_comes_in_any_of_four_ways_but_only_once() {
 
 #[test]
 fn each_token_that_is_not_in_order_is_told_why_and_disturbs_nobody() {
-    let world = World::new("token_audience = \"here\"");
+    let world = world("token_audience = \"here\"");
     let sound = token(r#"{"sub":"anna","aud":"here"}"#);
-    let mut witness = world.connect("/open.a", &sound);
-    let mut listener = world.connect("/open.a", &sound);
+    let mut witness = connect(&world, "/open.a", &sound);
+    let mut listener = connect(&world, "/open.a", &sound);
     let now_s = now_s();
     let claims = |more: &str| format!(r#"{{"aud":"here"{more}}}"#);
     let none = {
@@ -227,7 +178,7 @@ fn each_token_that_is_not_in_order_is_told_why_and_disturbs_nobody() {
     ];
     for (token, reason) in &cases {
         // Also where no token is needed: who brings one means it.
-        let (status, words) = world.refused(&format!("/open.a?token={token}"), "");
+        let (status, words) = refused(&world.daemon, &format!("/open.a?token={token}"), "");
         assert_eq!(status, 401, "{reason}");
         assert!(words.starts_with("the token"), "{words}");
         assert!(!words.contains(token), "{words}");
@@ -236,7 +187,10 @@ fn each_token_that_is_not_in_order_is_told_why_and_disturbs_nobody() {
     }
     // The head is too long before the token is.
     let long = token(&claims(&format!(r#","x":"{}""#, "y".repeat(64 << 10))));
-    assert_eq!(world.refused(&format!("/open.a?token={long}"), "").0, 431);
+    assert_eq!(
+        refused(&world.daemon, &format!("/open.a?token={long}"), "").0,
+        431
+    );
     pass(&mut witness, &mut listener, "after a long one");
     let (_, metrics) = world.daemon.ask("GET /metrics");
     let secrets = cases.iter().map(|(token, _)| token).chain([&sound]);
@@ -248,9 +202,9 @@ fn each_token_that_is_not_in_order_is_told_why_and_disturbs_nobody() {
 
 #[test]
 fn who_has_a_long_token_is_told_so_where_heads_may_be_longer() {
-    let world = World::new("head_bytes_max = \"1MiB\"");
+    let world = world("head_bytes_max = \"1MiB\"");
     let long = token(&format!(r#"{{"x":"{}"}}"#, "y".repeat(64 << 10)));
-    let (status, words) = world.refused(&format!("/open.a?token={long}"), "");
+    let (status, words) = refused(&world.daemon, &format!("/open.a?token={long}"), "");
     assert_eq!(
         (status, &*words),
         (401, "the token has more than 65536 bytes\n")
@@ -260,9 +214,9 @@ fn who_has_a_long_token_is_told_so_where_heads_may_be_longer() {
 
 #[test]
 fn a_connection_ends_with_its_token() {
-    let world = World::new("");
+    let world = world("");
     let short = token(&format!(r#"{{"exp":{}}}"#, now_s() + 1));
-    let mut client = world.connect("/news.a", &short);
+    let mut client = connect(&world, "/news.a", &short);
     let (code, words) = hear_close(&mut client);
     assert_eq!(
         (code, &*words),
@@ -273,16 +227,15 @@ fn a_connection_ends_with_its_token() {
 
 #[test]
 fn changed_rules_hold_for_those_who_are_there() {
-    let world = World::new("");
+    let world = world("");
     let anna = token(r#"{"sub":"anna","subscribe":["news.a"]}"#);
-    let mut listed = world.connect("/news.a", &anna);
+    let mut listed = connect(&world, "/news.a", &anna);
     let mut open = world.daemon.connect("/open.a");
     let mut speaker = world.daemon.connect("/open.all");
     let rules = RULES.replace("\"open.all\"", "\"open.*\"");
-    world.reload(
-        "",
-        &format!("{rules}\n[[topics]]\nmatch = \"x\"\nsubscribe = \"nobody\"\n"),
-    );
+    world.reload(&format!(
+        "{rules}\n[[topics]]\nmatch = \"x\"\nsubscribe = \"nobody\"\n"
+    ));
     world.daemon.await_log("settings read again", 1);
     // It may publish now, and is told nothing of the change.
     let told = |client: &mut Client| {
@@ -292,10 +245,7 @@ fn changed_rules_hold_for_those_who_are_there() {
     let mut echoing = world.daemon.connect("/open.a?echo=1");
     assert_eq!(told(&mut echoing), "may I?");
     assert_eq!(hear(&mut open), "may I?");
-    world.reload(
-        "",
-        "[[topics]]\nmatch = \"open.a\"\nsubscribe = \"anyone\"\n",
-    );
+    world.reload("[[topics]]\nmatch = \"open.a\"\nsubscribe = \"anyone\"\n");
     let (code, words) = hear_close(&mut speaker);
     assert_eq!(
         (code, &*words),
@@ -309,33 +259,30 @@ fn changed_rules_hold_for_those_who_are_there() {
 
 #[test]
 fn a_key_file_is_read_again_and_a_broken_one_changes_nothing() {
-    let world = World::new("");
+    let world = world("");
     let anna = token(r#"{"sub":"anna"}"#);
     let key = world.folder.path().join("secret");
     fs::write(&key, "").unwrap();
     world.daemon.signal(Signal::SIGHUP);
     world.daemon.await_log("settings unchanged", 1);
-    world.connect("/news.a", &anna);
+    connect(&world, "/news.a", &anna);
     fs::write(&key, "another secret of more than thirty-two bytes").unwrap();
     world.daemon.signal(Signal::SIGHUP);
     world
         .daemon
         .await_log("tokens are checked with other keys", 1);
-    let (status, words) = world.refused(&format!("/news.a?token={anna}"), "");
+    let (status, words) = refused(&world.daemon, &format!("/news.a?token={anna}"), "");
     assert_eq!((status, &*words), (401, "the token's signature is wrong\n"));
 }
 
 #[test]
 fn rights_go_over_to_the_next_process() {
-    let mut world = World::new("");
+    let mut world = world("");
     let anna = token(r#"{"sub":"anna","subscribe":["news.a"]}"#);
-    let mut named = world.connect("/news.a", &anna);
+    let mut named = connect(&world, "/news.a", &anna);
     let mut reader = world.daemon.connect("/open.a");
     world.daemon.hand_over(1);
-    world.reload(
-        "",
-        "[[topics]]\nmatch = \"open.**\"\nsubscribe = \"anyone\"\npublish = \"nobody\"\n",
-    );
+    world.reload("[[topics]]\nmatch = \"open.**\"\nsubscribe = \"anyone\"\npublish = \"nobody\"\n");
     world.daemon.await_log("settings read again", 1);
     reader.send(Message::text("not allowed")).unwrap();
     assert_eq!(hear_close(&mut reader).0, 1008);

@@ -5,9 +5,9 @@ use std::fs;
 use nix::sys::signal::Signal;
 use tungstenite::Message;
 
-use crate::centrifugo::{ask, connect, hear as hear_push, push, subscribe};
 use crate::common::{Client, Daemon, Raw, command, eventually, hear, hear_close, pass};
 use crate::deflated;
+use crate::speaking::{ask, connect, hear as hear_push, push, subscribe};
 
 const CHAT: [(&str, &str); 1] = [("Sec-WebSocket-Protocol", "chat")];
 

@@ -5,6 +5,7 @@
 
 mod glob;
 mod node;
+mod sessions;
 
 use std::sync::Arc;
 
@@ -69,12 +70,12 @@ pub(super) async fn call(
         api::Request::Batch(calls) => calls,
     };
     let mut replies = Replies::default();
-    for call in calls {
+    for item in calls {
         let call = match replies.bytes() > ANSWER_BYTES_MAX {
             true => Err(Error::LIMIT_EXCEEDED),
-            false => call,
+            false => item.call,
         };
-        replies.push(&perform(&hub, call).await);
+        replies.push(item.method, &perform(&hub, call).await);
     }
     Ok(json(StatusCode::OK, replies.finish()))
 }
@@ -111,6 +112,30 @@ async fn perform(hub: &Hub, call: Result<Call, Error>) -> Outcome {
         }
         Call::Info => Ok(Answer::Info(node::node(hub))),
         Call::Channels { pattern } => channels(hub, &pattern),
+        Call::Subscribe { of, channel, terms } => {
+            sessions::subscribe(hub, &of, &topic(&channel)?, terms).await
+        }
+        Call::Unsubscribe { of, channel } => {
+            sessions::unsubscribe(hub, &of, &topic(&channel)?).await
+        }
+        Call::Disconnect {
+            of,
+            code,
+            reason,
+            whitelist,
+            revoke,
+        } => {
+            let farewell = sessions::farewell(code, reason)?;
+            sessions::disconnect(hub, &of, farewell, &whitelist, revoke).await
+        }
+        Call::Refresh {
+            of,
+            expired,
+            expire_at,
+            info,
+        } => sessions::refresh(hub, &of, expired, expire_at, &info).await,
+        Call::Presence { channel } => sessions::presence(hub, &topic(&channel)?),
+        Call::PresenceStats { channel } => sessions::presence_stats(hub, &topic(&channel)?),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::protocol::centrifugo::api::Node;
 /// Names this process among all.
 static UID: LazyLock<String> = LazyLock::new(|| format!("{:032x}", fastrand::u128(..)));
 
-/// The figures as they are now. Users are not known.
+/// The figures as they are now.
 pub(super) fn node(hub: &Hub) -> Node {
     let topics = hub.topics("", "", usize::MAX);
     let counts = topics.iter().map(|(_, summary)| summary.subscribers);
@@ -26,7 +26,7 @@ pub(super) fn node(hub: &Hub) -> Node {
         name: host.unwrap_or_default().trim().to_owned(),
         version: concat!("fanfare ", env!("CARGO_PKG_VERSION")).to_owned(),
         num_clients: clients.map(|core| core.metrics.connections.get()).sum(),
-        num_users: 0,
+        num_users: hub.users().count() as u64,
         num_channels,
         num_subs,
         uptime_s: hub.uptime_ms() / 1000,

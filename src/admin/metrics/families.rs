@@ -67,6 +67,16 @@ fn present(hub: &Hub) -> Vec<Family> {
             Values::Gauges(connections),
         ),
         family(
+            "users",
+            "Users that have connections, each once; all without a name are one",
+            gauge(hub.users().count() as u64),
+        ),
+        family(
+            "revocations",
+            "Revocations of tokens that are kept; there may be 65536",
+            gauge(hub.revocations_len() as u64),
+        ),
+        family(
             "handshakes_in_flight",
             "Connections whose opening handshake is not finished yet",
             gauge(admission.handshakes() as u64),

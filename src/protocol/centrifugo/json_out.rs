@@ -189,7 +189,7 @@ fn subscribe_result(object: &mut Object<'_>, result: &SubscribeResult) {
     object.flag("was_recovering", result.was_recovering);
 }
 
-fn client_info(object: &mut Object<'_>, info: &ClientInfo) {
+pub(super) fn client_info(object: &mut Object<'_>, info: &ClientInfo) {
     object.text_or_empty("user", &info.user);
     object.text_or_empty("client", &info.client);
     object.data("conn_info", Payload::guess(&info.conn_info));

@@ -9,6 +9,7 @@ mod raw;
 
 use std::net::SocketAddr;
 
+use self::centrifugo::{Ending, words};
 use super::centrifugo::{Coding, alone, ping};
 use super::encoding::{Extras, Format};
 use super::reason::CloseReason;
@@ -184,7 +185,7 @@ impl Dialect {
     pub fn gap(self, topic: &str, gap: &Gap) -> Vec<u8> {
         match self.coding() {
             None => self.frame(raw::gap(gap).as_bytes()),
-            Some(coding) => self.frame(&centrifugo::ended(coding, topic)),
+            Some(coding) => self.frame(&words::ended(coding, topic, Ending::InsufficientState)),
         }
     }
 

@@ -10,6 +10,7 @@ mod keys;
 mod pattern;
 mod pem;
 mod remembered;
+mod revoked;
 mod rule;
 mod token;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use keys::{Algorithm, KeyError, Keys};
 pub use pattern::{Pattern, PatternError};
 pub use remembered::Remembered;
+pub use revoked::{Revocation, Revoked, RevokedFull, Whose};
 pub use rule::{Action, Denied, Grant, Rule, Rules, Who};
 pub use token::{
     Accepted, LEEWAY_S, Subscription, TOKEN_BYTES_MAX, TokenFault, looks_like_a_token,
@@ -34,11 +36,25 @@ pub struct Rights {
     pub meta: Option<Box<str>>,
     /// `jti`
     pub id: Option<Box<str>>,
-    /// `exp`, in seconds since 1970. What it gives ends [`LEEWAY_S`] later.
+    /// `iat`, in seconds since 1970; 0 where it does not say so.
+    pub issued_s: u64,
+    /// `exp`, likewise. The token is of no use from [`LEEWAY_S`] later on.
     pub expires_s: Option<u64>,
-    /// Topics that it is subscribed to without asking: `channels` and the keys of `subs`.
-    pub channels: Vec<Box<str>>,
+    /// `expire_at`, likewise: when a connection ends that came with it; 0 is never.
+    pub expire_at_s: Option<u64>,
+    /// Topics that it is subscribed to without asking: `channels` and `subs`.
+    pub channels: Vec<Channel>,
     pub patterns: Patterns,
+}
+
+/// A topic that a connection token subscribes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    pub name: Box<str>,
+    /// To be shown to others with what is published there: JSON.
+    pub info: Option<Box<str>>,
+    /// For the client, when it is subscribed: JSON.
+    pub data: Option<Box<str>>,
 }
 
 /// The lists of topic patterns in a token; one that is not there is none.
@@ -59,14 +75,24 @@ impl Rights {
         rules.may(Some(self), action, topic)
     }
 
-    /// They are of no use any more at `now_s`.
+    /// The token is of no use any more at `now_s`.
     pub fn have_ended(&self, now_s: u64) -> bool {
-        self.ends_s().is_some_and(|ends_s| now_s >= ends_s)
+        let ends_s = self.expires_s.map(|at| at.saturating_add(LEEWAY_S));
+        ends_s.is_some_and(|ends_s| now_s >= ends_s)
     }
 
-    /// When they end, in seconds since 1970.
-    pub fn ends_s(&self) -> Option<u64> {
-        self.expires_s.map(|at| at.saturating_add(LEEWAY_S))
+    /// When a connection with them expires, in seconds since 1970.
+    pub fn connection_expires_s(&self) -> Option<u64> {
+        match self.expire_at_s {
+            Some(0) => None,
+            at => at.or(self.expires_s),
+        }
+    }
+
+    /// The topic of that name among those that the token subscribes to.
+    pub fn channel(&self, topic: &str) -> Option<&Channel> {
+        let mut channels = self.channels.iter();
+        channels.find(|channel| *channel.name == *topic)
     }
 
     /// Whether the token's list for `action` names `topic`; `None` where it has no such list.
@@ -77,9 +103,7 @@ impl Rights {
             Action::Presence => &self.patterns.presence,
             Action::History => &self.patterns.history,
         };
-        let channel =
-            action == Action::Subscribe && self.channels.iter().any(|channel| **channel == *topic);
-        if channel {
+        if action == Action::Subscribe && self.channel(topic).is_some() {
             return Some(true);
         }
         let patterns = patterns.as_ref()?;

@@ -190,6 +190,12 @@ impl Rules {
         }
     }
 
+    /// A rule says that nobody may, whatever else allows it.
+    pub fn forbid(&self, action: Action, topic: &str) -> bool {
+        let rule = self.of(topic).and_then(|(_, rule)| rule.who(action));
+        rule == Some(Who::Nobody)
+    }
+
     fn grants(&self, action: Action, topic: &str) -> bool {
         let mut naming = self
             .anonymous

@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 
 use super::keys::{Algorithm, Keys, hash};
 use super::pattern::Pattern;
-use super::{Patterns, Rights};
-use crate::protocol::topic::NAME_BYTES_MAX;
+use super::{Channel, Patterns, Rights};
+use crate::protocol::topic::TopicName;
 
 /// A token that is longer is refused unread.
 pub const TOKEN_BYTES_MAX: usize = 64 << 10;
@@ -51,10 +51,14 @@ pub enum TokenFault {
     Audience,
     #[error("the token is from another issuer")]
     Issuer,
+    #[error("the token has been revoked")]
+    Revoked,
+    #[error("the token is for another user, channel or client")]
+    Mismatch,
 }
 
 impl TokenFault {
-    pub const ALL: [TokenFault; 12] = [
+    pub const ALL: [TokenFault; 14] = [
         TokenFault::NoKeys,
         TokenFault::TooLong,
         TokenFault::Form,
@@ -67,6 +71,8 @@ impl TokenFault {
         TokenFault::NotYet,
         TokenFault::Audience,
         TokenFault::Issuer,
+        TokenFault::Revoked,
+        TokenFault::Mismatch,
     ];
 
     /// The label in metrics and log.
@@ -84,6 +90,8 @@ impl TokenFault {
             TokenFault::NotYet => "token_not_yet",
             TokenFault::Audience => "token_audience",
             TokenFault::Issuer => "token_issuer",
+            TokenFault::Revoked => "token_revoked",
+            TokenFault::Mismatch => "token_mismatch",
         }
     }
 }
@@ -93,8 +101,14 @@ impl TokenFault {
 pub struct Subscription {
     pub user: Box<str>,
     pub channel: Box<str>,
+    /// The connection that it is for, where it names one.
+    pub client: Option<Box<str>>,
     /// `info`, or what `b64info` holds: JSON.
     pub info: Option<Box<str>>,
+    /// `jti`
+    pub id: Option<Box<str>>,
+    /// `iat`, in seconds since 1970; 0 where it does not say so.
+    pub issued_s: u64,
     /// When the subscription ends, in seconds since 1970: `expire_at` if that is there (0
     /// there is never), else `exp`.
     pub expires_s: Option<u64>,
@@ -131,6 +145,8 @@ struct Claims<'a> {
     exp: Option<u64>,
     #[serde(default, deserialize_with = "seconds")]
     nbf: Option<u64>,
+    #[serde(default, deserialize_with = "seconds")]
+    iat: Option<u64>,
     #[serde(default)]
     jti: Option<Box<str>>,
     #[serde(default)]
@@ -145,8 +161,8 @@ struct Claims<'a> {
     meta: Option<&'a RawValue>,
     #[serde(default)]
     channels: Option<Vec<Box<str>>>,
-    #[serde(default)]
-    subs: Option<BTreeMap<Box<str>, IgnoredAny>>,
+    #[serde(borrow, default)]
+    subs: Option<BTreeMap<Box<str>, Sub<'a>>>,
     #[serde(default)]
     subscribe: Option<Vec<Pattern>>,
     #[serde(default)]
@@ -157,8 +173,23 @@ struct Claims<'a> {
     history: Option<Vec<Pattern>>,
     #[serde(default)]
     channel: Option<Box<str>>,
+    #[serde(default)]
+    client: Option<Box<str>>,
     #[serde(default, deserialize_with = "seconds")]
     expire_at: Option<u64>,
+}
+
+/// One of `subs`.
+#[derive(Deserialize)]
+struct Sub<'a> {
+    #[serde(borrow, default)]
+    info: Option<&'a RawValue>,
+    #[serde(default)]
+    b64info: Option<String>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(default)]
+    b64data: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -212,12 +243,15 @@ impl Keys {
     pub fn check_subscription(&self, token: &[u8], now_s: u64) -> Result<Subscription, TokenFault> {
         let payload = self.payload(token)?;
         let claims = self.claims(&payload, now_s)?;
-        let info = info(&claims).ok_or(TokenFault::Claims)?;
+        let info = json(claims.info, claims.b64info.as_deref()).ok_or(TokenFault::Claims)?;
         let channel = claims.channel.ok_or(TokenFault::Purpose)?;
         Ok(Subscription {
             user: claims.sub.unwrap_or_default(),
             channel,
+            client: claims.client.filter(|client| !client.is_empty()),
             info,
+            id: claims.jti,
+            issued_s: claims.iat.unwrap_or_default(),
             expires_s: match claims.expire_at {
                 Some(0) => None,
                 at => at.or(claims.exp),
@@ -298,25 +332,8 @@ fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
 }
 
 fn rights(claims: Claims<'_>) -> Option<Rights> {
-    let info = info(&claims)?;
-    let named = claims.channels.into_iter().flatten();
-    let mut channels: Vec<Box<str>> = named.collect();
-    for channel in claims
-        .subs
-        .into_iter()
-        .flatten()
-        .map(|(channel, _)| channel)
-    {
-        if !channels.contains(&channel) {
-            channels.push(channel);
-        }
-        if channels.len() > LIST_MAX {
-            return None;
-        }
-    }
-    let are_names = channels
-        .iter()
-        .all(|channel| (1..=NAME_BYTES_MAX).contains(&channel.len()));
+    let info = json(claims.info, claims.b64info.as_deref())?;
+    let channels = channels(claims.channels, claims.subs)?;
     let patterns = Patterns {
         subscribe: claims.subscribe,
         publish: claims.publish,
@@ -330,26 +347,48 @@ fn rights(claims: Claims<'_>) -> Option<Rights> {
         &patterns.history,
     ];
     let is_short = |list: &Option<Vec<_>>| list.as_ref().is_none_or(|list| list.len() <= LIST_MAX);
-    let sound = are_names && channels.len() <= LIST_MAX && lists.into_iter().all(is_short);
+    let sound = lists.into_iter().all(is_short);
     sound.then(|| Rights {
         user: claims.sub.unwrap_or_default(),
         info,
         meta: claims.meta.map(|meta| meta.get().into()),
         id: claims.jti,
+        issued_s: claims.iat.unwrap_or_default(),
         expires_s: claims.exp,
+        expire_at_s: claims.expire_at,
         channels,
         patterns,
     })
 }
 
-/// What others are shown of who bears the token: `info`, or what `b64info` holds if that is
-/// JSON. `None` where it is not.
-#[allow(clippy::option_option, reason = "the outer one is a fault")]
-fn info(claims: &Claims<'_>) -> Option<Option<Box<str>>> {
-    if let Some(info) = claims.info {
-        return Some((info.get() != "null").then(|| info.get().into()));
+/// The topics that a connection is subscribed to, each once. `None` if one cannot be.
+fn channels(
+    names: Option<Vec<Box<str>>>,
+    subs: Option<BTreeMap<Box<str>, Sub<'_>>>,
+) -> Option<Vec<Channel>> {
+    let mut channels = BTreeMap::new();
+    for name in names.into_iter().flatten() {
+        channels.insert(name, (None, None));
     }
-    let Some(b64) = claims.b64info.as_deref().filter(|b64| !b64.is_empty()) else {
+    for (name, sub) in subs.into_iter().flatten() {
+        let info = json(sub.info, sub.b64info.as_deref())?;
+        let data = json(sub.data, sub.b64data.as_deref())?;
+        channels.insert(name, (info, data));
+    }
+    let sound =
+        channels.len() <= LIST_MAX && channels.keys().all(|name| TopicName::new(name).is_ok());
+    let channel = |(name, (info, data))| Channel { name, info, data };
+    sound.then(|| channels.into_iter().map(channel).collect())
+}
+
+/// The JSON that a claim has, or what its form in base64 holds if that is JSON. `None` where
+/// it is not.
+#[allow(clippy::option_option, reason = "the outer one is a fault")]
+fn json(plain: Option<&RawValue>, b64: Option<&str>) -> Option<Option<Box<str>>> {
+    if let Some(json) = plain {
+        return Some((json.get() != "null").then(|| json.get().into()));
+    }
+    let Some(b64) = b64.filter(|b64| !b64.is_empty()) else {
         return Some(None);
     };
     let bytes = STANDARD.decode(b64).ok()?;

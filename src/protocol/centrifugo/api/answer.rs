@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::json_out::{Object, object};
-use super::super::reply::{Error, Publication};
+use super::super::json_out::{Object, client_info, object};
+use super::super::reply::{ClientInfo, Error, Publication};
 use super::super::sink::Sink;
+use super::request::Method;
 
 /// What became of a call.
 pub type Outcome = Result<Answer, Error>;
@@ -24,6 +25,16 @@ pub enum Answer {
     Info(Node),
     /// Those that somebody follows, and how many do.
     Channels(Vec<(Arc<str>, u64)>),
+    Subscribed,
+    Unsubscribed,
+    Disconnected,
+    Refreshed,
+    /// Those who are there.
+    Presence(Arc<[ClientInfo]>),
+    PresenceStats {
+        num_clients: u64,
+        num_users: u64,
+    },
 }
 
 /// The place of a message in its channel.
@@ -47,18 +58,6 @@ pub struct Node {
 }
 
 impl Answer {
-    /// As the reply in a batch is called.
-    fn name(&self) -> &'static str {
-        match self {
-            Answer::Published(_) => "publish",
-            Answer::Broadcast(_) => "broadcast",
-            Answer::History { .. } => "history",
-            Answer::HistoryRemoved => "history_remove",
-            Answer::Info(_) => "info",
-            Answer::Channels(_) => "channels",
-        }
-    }
-
     fn write(&self, result: &mut Object<'_>) {
         match self {
             Answer::Published(receipt) => receipt.write(result),
@@ -81,7 +80,23 @@ impl Answer {
                 result.text_or_empty("epoch", epoch);
                 result.number_or_0("offset", *offset);
             }
-            Answer::HistoryRemoved => {}
+            Answer::HistoryRemoved
+            | Answer::Subscribed
+            | Answer::Unsubscribed
+            | Answer::Disconnected
+            | Answer::Refreshed => {}
+            Answer::Presence(infos) => result.object("presence", |object| {
+                for info in &**infos {
+                    object.object(&info.client, |object| client_info(object, info));
+                }
+            }),
+            Answer::PresenceStats {
+                num_clients,
+                num_users,
+            } => {
+                result.number_or_0("num_clients", *num_clients);
+                result.number_or_0("num_users", *num_users);
+            }
             Answer::Info(node) => result.objects("nodes", [node].into_iter(), |object, node| {
                 object.text_or_empty("uid", &node.uid);
                 object.text_or_empty("name", &node.name);
@@ -150,15 +165,28 @@ impl Replies {
         self.out.len()
     }
 
-    /// Adds what became of the next call.
-    pub fn push(&mut self, outcome: &Outcome) {
+    /// Adds what became of the next call, which was one of that method.
+    ///
+    /// An error stands under its own name, where the official server puts it, and under the
+    /// method's as well: some libraries look there, whatever has become of the call.
+    pub fn push(&mut self, method: Option<Method>, outcome: &Outcome) {
         if !self.empty {
             self.out.put(b",");
         }
         self.empty = false;
         object(&mut self.out, |reply| match outcome {
-            Ok(answer) => reply.object(answer.name(), |result| answer.write(result)),
-            Err(error) => reply.object("error", |object| error_in(object, error)),
+            Ok(answer) => {
+                let name = method.map_or("", Method::name);
+                reply.object(name, |result| answer.write(result));
+            }
+            Err(error) => {
+                reply.object("error", |object| error_in(object, error));
+                if let Some(method) = method {
+                    reply.object(method.name(), |result| {
+                        result.object("error", |object| error_in(object, error));
+                    });
+                }
+            }
         });
     }
 

@@ -6,12 +6,13 @@
 //! of centrifugal/centrifugo. JSON only; nothing recurses.
 
 mod answer;
+mod fields;
 mod request;
 #[cfg(test)]
 mod tests;
 
 pub use answer::{Answer, Node, Outcome, Receipt, Replies, write_error, write_outcome};
-pub use request::{Call, ITEMS_MAX, Method, Post, Request, decode};
+pub use request::{Call, ITEMS_MAX, Item, Method, Post, Request, Revoke, Sessions, Terms, decode};
 
 use super::reply::Error;
 

@@ -1,19 +1,11 @@
 //! What backends ask for.
 //!
-//! Members are read as in the client protocol: a member that stands twice counts once,
-//! the last time; `null` is as good as absent, but for `data`, where it is a payload.
-//! Unknown members are skipped.
-
-use std::collections::BTreeMap;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+//! How the members of a call are read stands in `fields`.
 
 use super::super::json::{FromJson, Reader};
-use super::super::json_in::{data, since};
-use super::super::json_out::strings;
 use super::super::reply::Error;
 use super::super::request::{BadRequest, Data};
+use super::fields::Fields;
 
 type Read<T> = Result<T, BadRequest>;
 
@@ -29,9 +21,13 @@ pub enum Method {
     HistoryRemove,
     Info,
     Channels,
+    Subscribe,
+    Unsubscribe,
+    Disconnect,
+    Refresh,
+    Presence,
+    PresenceStats,
     Batch,
-    /// The official server has it.
-    Unavailable,
 }
 
 /// The names, in the order in which a call is looked for where a batch has an object
@@ -39,15 +35,15 @@ pub enum Method {
 const METHODS: [(&str, Method); 13] = [
     ("publish", Method::Publish),
     ("broadcast", Method::Broadcast),
-    ("subscribe", Method::Unavailable),
-    ("unsubscribe", Method::Unavailable),
-    ("disconnect", Method::Unavailable),
+    ("subscribe", Method::Subscribe),
+    ("unsubscribe", Method::Unsubscribe),
+    ("disconnect", Method::Disconnect),
     ("history", Method::History),
     ("history_remove", Method::HistoryRemove),
-    ("presence", Method::Unavailable),
-    ("presence_stats", Method::Unavailable),
+    ("presence", Method::Presence),
+    ("presence_stats", Method::PresenceStats),
     ("info", Method::Info),
-    ("refresh", Method::Unavailable),
+    ("refresh", Method::Refresh),
     ("channels", Method::Channels),
     // No call of a batch is another batch.
     ("batch", Method::Batch),
@@ -58,6 +54,12 @@ impl Method {
         let known = METHODS.iter().find(|(known, _)| *known == name);
         known.map(|(_, method)| *method)
     }
+
+    /// As it is called in paths and batches.
+    pub fn name(self) -> &'static str {
+        let known = METHODS.iter().find(|(_, known)| *known == self);
+        known.expect("every method is among them").0
+    }
 }
 
 /// A request: one call, or those of a batch in order. An error takes the place of a
@@ -65,7 +67,15 @@ impl Method {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
     One(Result<Call, Error>),
-    Batch(Vec<Result<Call, Error>>),
+    Batch(Vec<Item>),
+}
+
+/// One object of a batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Item {
+    /// `None` where it names no method that is known.
+    pub method: Option<Method>,
+    pub call: Result<Call, Error>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,6 +103,73 @@ pub enum Call {
         /// Empty: all.
         pattern: String,
     },
+    /// Has sessions follow a channel.
+    Subscribe {
+        of: Sessions,
+        channel: String,
+        terms: Terms,
+    },
+    Unsubscribe {
+        of: Sessions,
+        channel: String,
+    },
+    Disconnect {
+        of: Sessions,
+        code: u32,
+        reason: String,
+        /// Sessions that stay.
+        whitelist: Vec<String>,
+        revoke: Revoke,
+    },
+    Refresh {
+        of: Sessions,
+        expired: bool,
+        /// In seconds since 1970; 0 is never.
+        expire_at: u64,
+        /// JSON; empty is as before.
+        info: String,
+    },
+    Presence {
+        channel: String,
+    },
+    PresenceStats {
+        channel: String,
+    },
+}
+
+/// The sessions of a user that a call is about.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Sessions {
+    /// Empty is who has no name.
+    pub user: String,
+    /// Of those this one alone; empty: all.
+    pub client: String,
+    /// What connections of other kinds are called by; empty: all.
+    pub session: String,
+}
+
+/// How a subscription is to be that the server begins.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Terms {
+    /// To be shown to others: JSON; empty is none.
+    pub info: String,
+    /// For the client.
+    pub data: Data,
+    /// In seconds since 1970; 0 is never.
+    pub expire_at: u64,
+    /// Offset and epoch.
+    pub recover_since: Option<(u64, String)>,
+}
+
+/// Tokens that are not to be accepted any more.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Revoke {
+    /// The one with this `jti`; empty: none.
+    pub jti: String,
+    /// Those of the user that were issued before this time, in seconds since 1970; 0: none.
+    pub not_before: u64,
+    /// The latest `exp` of them, likewise; 0 is not known.
+    pub expire_at: u64,
 }
 
 /// A message to be published.
@@ -125,7 +202,7 @@ pub fn decode(method: Method, body: &[u8]) -> Result<Request, BadRequest> {
     request.ok_or(BadRequest)
 }
 
-fn batch(reader: &mut Reader<'_>) -> Read<Option<Vec<Result<Call, Error>>>> {
+fn batch(reader: &mut Reader<'_>) -> Read<Option<Vec<Item>>> {
     let mut calls = Vec::new();
     let object = reader.object(|name, value| match name {
         "commands" => {
@@ -149,8 +226,8 @@ fn batch(reader: &mut Reader<'_>) -> Read<Option<Vec<Result<Call, Error>>>> {
 }
 
 /// A call of a batch, under the name of its method.
-fn command(reader: &mut Reader<'_>) -> Read<Result<Call, Error>> {
-    let mut first: Option<(usize, Result<Call, Error>)> = None;
+fn command(reader: &mut Reader<'_>) -> Read<Item> {
+    let mut first: Option<(usize, Item)> = None;
     let object = reader.object(|name, value| {
         let rank = METHODS.iter().position(|(known, _)| *known == name);
         let Some((rank, method)) = rank.map(|rank| (rank, METHODS[rank].1)) else {
@@ -162,14 +239,19 @@ fn command(reader: &mut Reader<'_>) -> Read<Result<Call, Error>> {
         if let Some(call) = call(method, value)?
             && first.as_ref().is_none_or(|(before, _)| rank <= *before)
         {
-            first = Some((rank, call));
+            let method = Some(method);
+            first = Some((rank, Item { method, call }));
         }
         Ok(())
     })?;
+    let nameless = |error| Item {
+        method: None,
+        call: Err(error),
+    };
     Ok(match (object, first) {
-        (None, _) => Err(Error::BAD_REQUEST),
-        (Some(()), Some((_, call))) => call,
-        (Some(()), None) => Err(Error::NOT_FOUND),
+        (None, _) => nameless(Error::BAD_REQUEST),
+        (Some(()), Some((_, item))) => item,
+        (Some(()), None) => nameless(Error::NOT_FOUND),
     })
 }
 
@@ -178,125 +260,5 @@ fn call(method: Method, reader: &mut Reader<'_>) -> Read<Option<Result<Call, Err
     let Some(fields) = Fields::read(reader)? else {
         return Ok(None);
     };
-    let Fields {
-        channel,
-        channels,
-        limit,
-        since,
-        reverse,
-        pattern,
-        ..
-    } = fields;
-    let post = fields.post;
-    Ok(Some(match method {
-        Method::Publish => post.read().map(|post| Call::Publish { channel, post }),
-        Method::Broadcast if channels.is_empty() => Err(Error::BAD_REQUEST),
-        Method::Broadcast => post.read().map(|post| Call::Broadcast { channels, post }),
-        Method::History => Ok(Call::History {
-            channel,
-            limit,
-            since,
-            reverse,
-        }),
-        Method::HistoryRemove => Ok(Call::HistoryRemove { channel }),
-        Method::Info => Ok(Call::Info),
-        Method::Channels => Ok(Call::Channels { pattern }),
-        Method::Unavailable => Err(Error::NOT_AVAILABLE),
-        Method::Batch => Err(Error::NOT_FOUND),
-    }))
-}
-
-/// The fields of all calls.
-#[derive(Default)]
-struct Fields {
-    channel: String,
-    channels: Vec<String>,
-    post: Draft,
-    limit: i32,
-    since: Option<(u64, String)>,
-    reverse: bool,
-    pattern: String,
-}
-
-/// A message as it is written in a call.
-#[derive(Default)]
-struct Draft {
-    data: Data,
-    base64: String,
-    tags: BTreeMap<String, String>,
-    skip_history: bool,
-}
-
-impl Draft {
-    fn read(self) -> Result<Post, Error> {
-        let mut data = self.data;
-        if !self.base64.is_empty() {
-            let bytes = BASE64.decode(self.base64);
-            data = Data {
-                text: false,
-                bytes: bytes.map_err(|_| Error::BAD_REQUEST)?,
-            };
-        }
-        if data.is_empty() {
-            return Err(Error::BAD_REQUEST);
-        }
-        let tags = match self.tags.is_empty() {
-            true => String::new(),
-            false => strings(&self.tags),
-        };
-        Ok(Post {
-            data,
-            tags,
-            skip_history: self.skip_history,
-        })
-    }
-}
-
-impl FromJson for Fields {
-    fn read(reader: &mut Reader<'_>) -> Read<Option<Fields>> {
-        let mut fields = Fields::default();
-        let object = reader.object(|name, value| match name {
-            "channel" => value.set(&mut fields.channel),
-            "channels" => channels(value, &mut fields.channels),
-            "data" => data(value, &mut fields.post.data),
-            "b64data" => value.set(&mut fields.post.base64),
-            "tags" => tags(value, &mut fields.post.tags),
-            "skip_history" => value.set(&mut fields.post.skip_history),
-            "limit" => value.set(&mut fields.limit),
-            "since" => since(value, &mut fields.since),
-            "reverse" => value.set(&mut fields.reverse),
-            "pattern" => value.set(&mut fields.pattern),
-            _ => value.value().map(|_| ()),
-        })?;
-        Ok(object.map(|()| fields))
-    }
-}
-
-fn channels(reader: &mut Reader<'_>, channels: &mut Vec<String>) -> Read<()> {
-    let mut listed = Vec::new();
-    let list = reader.array(|value| {
-        if listed.len() == ITEMS_MAX {
-            return Err(BadRequest);
-        }
-        listed.push(value.text()?.into_owned());
-        Ok(())
-    })?;
-    if list.is_some() {
-        *channels = listed;
-    }
-    Ok(())
-}
-
-fn tags(reader: &mut Reader<'_>, tags: &mut BTreeMap<String, String>) -> Read<()> {
-    let mut read = BTreeMap::new();
-    let object = reader.object(|name, value| {
-        let mut tag = String::new();
-        value.set(&mut tag)?;
-        read.insert(name.to_owned(), tag);
-        Ok(())
-    })?;
-    if object.is_some() {
-        *tags = read;
-    }
-    Ok(())
+    Ok(Some(fields.call(method)))
 }

@@ -1,7 +1,7 @@
 //! The codec of the server API against tables of what is on the wire.
 
 use super::*;
-use crate::protocol::centrifugo::{BadRequest, Data, Publication};
+use crate::protocol::centrifugo::{BadRequest, ClientInfo, Data, Publication};
 
 fn one(method: Method, body: &str) -> Result<Call, Error> {
     match decode(method, body.as_bytes()).unwrap() {
@@ -110,11 +110,6 @@ fn each_call_is_read() {
             }),
         ),
         (Method::Info, " \n", Ok(Call::Info)),
-        (
-            Method::Unavailable,
-            r#"{"user":"u"}"#,
-            Err(Error::NOT_AVAILABLE),
-        ),
     ];
     for (method, body, call) in table {
         assert_eq!(one(method, body), call, "{body}");
@@ -122,16 +117,124 @@ fn each_call_is_read() {
 }
 
 #[test]
+fn calls_about_sessions_are_read() {
+    let of = || Sessions {
+        user: "u".to_owned(),
+        client: "c1".to_owned(),
+        session: String::new(),
+    };
+    let terms = Terms {
+        info: r#"{"a":1}"#.to_owned(),
+        data: Data {
+            text: false,
+            bytes: vec![1, 2, 3],
+        },
+        expire_at: 9,
+        recover_since: Some((3, "e".to_owned())),
+    };
+    let disconnect = |code, reason: &str, whitelist: &[&str], revoke| Call::Disconnect {
+        of: of(),
+        code,
+        reason: reason.to_owned(),
+        whitelist: whitelist.iter().map(ToString::to_string).collect(),
+        revoke,
+    };
+    let refresh = |expire_at, info: &str| Call::Refresh {
+        of: of(),
+        expired: true,
+        expire_at,
+        info: info.to_owned(),
+    };
+    let table = [
+        (
+            Method::Subscribe,
+            r#""channel":"c","b64info":"eyJhIjoxfQ==","b64data":"AQID","expire_at":9,"override":{},
+                "recover_since":{"offset":3,"epoch":"e"}"#,
+            Ok(Call::Subscribe {
+                of: of(),
+                channel: "c".to_owned(),
+                terms,
+            }),
+        ),
+        (
+            Method::Subscribe,
+            r#""channel":"c","info":null,"data":null,"expire_at":-1"#,
+            Ok(Call::Subscribe {
+                of: of(),
+                channel: "c".to_owned(),
+                terms: Terms {
+                    data: json("null").data,
+                    ..Terms::default()
+                },
+            }),
+        ),
+        (
+            Method::Subscribe,
+            r#""channel":"c","b64info":"AQID""#,
+            Err(Error::BAD_REQUEST),
+        ),
+        (
+            Method::Unsubscribe,
+            r#""channel":"c""#,
+            Ok(Call::Unsubscribe {
+                of: of(),
+                channel: "c".to_owned(),
+            }),
+        ),
+        (
+            Method::Disconnect,
+            r#""disconnect":{"code":4000,"reason":"r"},"whitelist":["c2"]"#,
+            Ok(disconnect(4000, "r", &["c2"], Revoke::default())),
+        ),
+        (
+            Method::Disconnect,
+            r#""jti":"j","not_before":8,"expire_at":9,"disconnect":null"#,
+            Ok(disconnect(
+                0,
+                "",
+                &[],
+                Revoke {
+                    jti: "j".to_owned(),
+                    not_before: 8,
+                    expire_at: 9,
+                },
+            )),
+        ),
+        (
+            Method::Refresh,
+            r#""expired":true,"expire_at":9,"info":[1]"#,
+            Ok(refresh(9, "[1]")),
+        ),
+        (
+            Method::PresenceStats,
+            r#""channel":"c""#,
+            Ok(Call::PresenceStats {
+                channel: "c".to_owned(),
+            }),
+        ),
+    ];
+    for (method, members, call) in table {
+        let body = format!(r#"{{"user":"u","client":"c1",{members}}}"#);
+        assert_eq!(one(method, &body), call, "{body}");
+    }
+}
+
+#[test]
 fn the_calls_of_a_batch_keep_their_places() {
     let body = r#"{"commands":[{"info":{}},null,{"history":{},"publish":{"channel":"c","data":1}},
-        {"batch":{"commands":[]}},{"presence":{}},{}],"parallel":true}"#;
+        {"batch":{"commands":[]}},{"presence":{}},{},{"publish":{}}],"parallel":true}"#;
+    let item = |method, call| Item { method, call };
+    let presence = Call::Presence {
+        channel: String::new(),
+    };
     let calls = vec![
-        Ok(Call::Info),
-        Err(Error::BAD_REQUEST),
-        publish("c", json("1")),
-        Err(Error::NOT_FOUND),
-        Err(Error::NOT_AVAILABLE),
-        Err(Error::NOT_FOUND),
+        item(Some(Method::Info), Ok(Call::Info)),
+        item(None, Err(Error::BAD_REQUEST)),
+        item(Some(Method::Publish), publish("c", json("1"))),
+        item(None, Err(Error::NOT_FOUND)),
+        item(Some(Method::Presence), Ok(presence)),
+        item(None, Err(Error::NOT_FOUND)),
+        item(Some(Method::Publish), Err(Error::BAD_REQUEST)),
     ];
     assert_eq!(
         decode(Method::Batch, body.as_bytes()),
@@ -158,6 +261,9 @@ fn what_is_no_request_is_refused_whole() {
         (Method::Broadcast, r#"{"channels":["c",null]}"#),
         (Method::Broadcast, &channels),
         (Method::History, r#"{"limit":"1"}"#),
+        (Method::Disconnect, r#"{"disconnect":{"code":-1}}"#),
+        (Method::Disconnect, r#"{"whitelist":[1]}"#),
+        (Method::Refresh, r#"{"expired":1}"#),
         (Method::Batch, r#"{"commands":{}}"#),
         (Method::Batch, r#"{"commands":[1]}"#),
         (Method::Batch, r#"{"commands":[{"publish":{"channel":1}}]}"#),
@@ -181,7 +287,25 @@ fn answers_are_written_as_the_official_server_writes_them() {
         tags: vec![("a".to_owned(), "b".to_owned())],
         ..Publication::default()
     };
-    let outcomes: [(Outcome, &str); 7] = [
+    let anna = ClientInfo {
+        user: "anna".to_owned(),
+        client: "x".to_owned(),
+        conn_info: b"1".to_vec(),
+        chan_info: Vec::new(),
+    };
+    let outcomes: [(Outcome, &str); 10] = [
+        (Ok(Answer::Disconnected), r#"{"result":{}}"#),
+        (
+            Ok(Answer::Presence([anna].into())),
+            r#"{"result":{"presence":{"x":{"user":"anna","client":"x","conn_info":1}}}}"#,
+        ),
+        (
+            Ok(Answer::PresenceStats {
+                num_clients: 2,
+                num_users: 0,
+            }),
+            r#"{"result":{"num_clients":2,"num_users":0}}"#,
+        ),
         (
             Ok(Answer::Published(receipt(3))),
             r#"{"result":{"offset":3,"epoch":"e"}}"#,
@@ -230,12 +354,14 @@ fn answers_are_written_as_the_official_server_writes_them() {
         assert_eq!(String::from_utf8(out).unwrap(), text);
     }
     let mut replies = Replies::default();
-    replies.push(&Ok(Answer::Published(receipt(3))));
-    replies.push(&Err(Error::NOT_FOUND));
-    replies.push(&Ok(Answer::HistoryRemoved));
+    let publish = Some(Method::Publish);
+    replies.push(publish, &Ok(Answer::Published(receipt(3))));
+    replies.push(None, &Err(Error::NOT_FOUND));
+    replies.push(Some(Method::HistoryRemove), &Ok(Answer::HistoryRemoved));
+    replies.push(publish, &Err(Error::BAD_REQUEST));
     assert_eq!(
         String::from_utf8(replies.finish()).unwrap(),
-        r#"{"replies":[{"publish":{"offset":3,"epoch":"e"}},{"error":{"code":104,"message":"not found"}},{"history_remove":{}}]}"#
+        r#"{"replies":[{"publish":{"offset":3,"epoch":"e"}},{"error":{"code":104,"message":"not found"}},{"history_remove":{}},{"error":{"code":107,"message":"bad request"},"publish":{"error":{"code":107,"message":"bad request"}}}]}"#
     );
     assert_eq!(Replies::default().finish(), b"{\"replies\":[]}");
 }

@@ -181,14 +181,26 @@ fn audience_and_issuer_count_where_they_are_set() {
 fn claims_are_read_as_they_are_meant_or_not_at_all() {
     let rights = checked(
         r#"{"sub":"u","jti":"j","exp":1900000000,"b64info":"eyJhIjoxfQ==","meta":{"x":[1]},
-           "channels":["a","b"],"subs":{"b":{},"c":{"info":{}}},"publish":["a.*"],"custom":{}}"#,
+           "channels":["a","b"],"subs":{"b":{},"c":{"info":{},"b64data":"eyJhIjoxfQ=="}},"iat":7,"publish":["a.*"],"custom":{}}"#,
     );
     let rights = rights.unwrap();
     assert_eq!((&*rights.user, rights.id.as_deref()), ("u", Some("j")));
     assert_eq!(rights.info.as_deref(), Some(r#"{"a":1}"#));
     assert_eq!(rights.meta.as_deref(), Some(r#"{"x":[1]}"#));
-    assert_eq!(rights.channels, ["a", "b", "c"].map(Box::from));
-    assert_eq!(rights.ends_s(), Some(1_900_000_000 + LEEWAY_S));
+    let names = rights.channels.iter().map(|channel| &*channel.name);
+    assert_eq!(names.collect::<Vec<_>>(), ["a", "b", "c"]);
+    let channel = rights.channel("c").unwrap();
+    assert_eq!(channel.info.as_deref(), Some("{}"));
+    assert_eq!(channel.data.as_deref(), Some(r#"{"a":1}"#));
+    assert_eq!(rights.issued_s, 7);
+    assert!(!rights.have_ended(1_900_000_000 + LEEWAY_S - 1));
+    assert!(rights.have_ended(1_900_000_000 + LEEWAY_S));
+    assert_eq!(rights.connection_expires_s(), Some(1_900_000_000));
+    // The connection may end at another time than the token.
+    for (expire_at, expires_s) in [(0, None), (1_950_000_000, Some(1_950_000_000))] {
+        let rights = checked(&format!(r#"{{"exp":1900000000,"expire_at":{expire_at}}}"#));
+        assert_eq!(rights.unwrap().connection_expires_s(), expires_s);
+    }
     let many = format!(r#"{{"subscribe":[{}"a"]}}"#, r#""a","#.repeat(LIST_MAX));
     for claims in [
         r#"{"sub":7}"#,
@@ -198,6 +210,9 @@ fn claims_are_read_as_they_are_meant_or_not_at_all() {
         r#"{"b64info":"!"}"#,
         r#"{"b64info":"eyJh"}"#,
         r#"{"channels":[""]}"#,
+        r#"{"channels":["\u0007"]}"#,
+        r#"{"subs":{"":{}}}"#,
+        r#"{"subs":{"a":{"b64info":"!"}}}"#,
         "[]",
         "",
         &many,
@@ -233,6 +248,10 @@ fn a_subscription_token_is_no_connection_token() {
     assert_eq!((&*found.user, &*found.channel), ("u", "c"));
     assert_eq!(found.info.as_deref(), Some("1"));
     assert_eq!(found.expires_s, Some(1_950_000_000));
+    assert_eq!(found.client, None);
+    let narrow = subscription(r#"{"channel":"c","client":"x","jti":"j","iat":5}"#).unwrap();
+    assert_eq!(narrow.client.as_deref(), Some("x"));
+    assert_eq!((narrow.id.as_deref(), narrow.issued_s), (Some("j"), 5));
     let never = r#"{"channel":"c","exp":1900000000,"expire_at":0}"#;
     assert_eq!(subscription(never).unwrap().expires_s, None);
     assert_eq!(
