@@ -13,6 +13,7 @@ mod centrifugo;
 mod centrifugo_orders;
 mod centrifugo_presence;
 mod centrifugo_revoking;
+mod centrifugo_subscriptions;
 mod centrifugo_tokens;
 mod chat;
 mod command;
