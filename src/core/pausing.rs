@@ -12,7 +12,7 @@ use crate::ring::{BUFFER_BYTES, Ring};
 impl<R: Ring> Reactor<R> {
     /// Some message waits for room: a turn is to be taken after [`ROOM_LOOK`], if not
     /// before.
-    pub(super) fn awaits_room(&self) -> bool {
+    pub fn awaits_room(&self) -> bool {
         self.state.awaits_room
     }
 }

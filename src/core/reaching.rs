@@ -87,6 +87,7 @@ impl State {
         let offset = start.offset;
         self.begins(slot, id);
         if as_it_is {
+            self.metrics().read_uncompressed.add(1);
             self.change_view(id, Format::Raw, raw);
         } else {
             self.feeds.at(feed).reach_back(start.segments);

@@ -88,6 +88,9 @@ pub struct Metrics {
     /// Times that one of those was encoded and published, or found that another of its
     /// topic's views still lacked room.
     pub room_tries: Counter,
+    /// Subscribers that read uncompressed what they had agreed to have compressed, as there
+    /// was no room to write it once more.
+    pub read_uncompressed: Counter,
     /// Subscribers moved on to the newest message, by policy.
     pub lag_skips: Counter,
     /// Messages they missed by that.
@@ -136,6 +139,7 @@ impl Default for Metrics {
             pauses: Counter::default(),
             room_waits: Counter::default(),
             room_tries: Counter::default(),
+            read_uncompressed: Counter::default(),
             lag_skips: Counter::default(),
             lag_missed: Counter::default(),
             reliefs: Counter::default(),

@@ -72,6 +72,35 @@ fn a_compressed_reader_that_joins_a_full_log_finds_room() {
 }
 
 #[test]
+fn history_without_room_to_be_written_compressed_comes_as_it_is() {
+    let daemon = Daemon::start(&[
+        "--log-bytes-max",
+        "256KiB",
+        "--retain-bytes-max",
+        "256KiB",
+        "--lag-bytes-max",
+        "128KiB",
+        "--message-bytes-max",
+        "32KiB",
+    ]);
+    let mut publisher = daemon.connect("/back");
+    let mut listener = daemon.connect("/back");
+    publish(&mut publisher, &mut listener, 0..210, 1024);
+    let mut late = deflating(daemon.raw(), "/back?since=0");
+    for number in 0..210 {
+        let heard = late.read_frame();
+        assert!(heard == Some((0x82, noise(number, 1024))), "{number}");
+    }
+    assert_eq!(daemon.metric("fanfare_read_uncompressed_total"), 1);
+    // And what comes next.
+    publish(&mut publisher, &mut listener, 210..400, 1024);
+    for number in 210..400 {
+        let heard = late.read_frame();
+        assert!(heard == Some((0x82, noise(number, 1024))), "{number}");
+    }
+}
+
+#[test]
 fn a_message_that_can_never_fit_is_refused_once_readers_have_had_their_time() {
     let daemon = Daemon::start(&[
         "--log-bytes-max",

@@ -289,6 +289,11 @@ fn trouble(hub: &Hub) -> Vec<Family> {
             "Times that one of them was encoded anew, as room had come in the view that had lacked it",
             count(|m| &m.room_tries),
         ),
+        family(
+            "read_uncompressed",
+            "Subscribers sent uncompressed what was to be compressed, as there was no room to write it once more",
+            count(|m| &m.read_uncompressed),
+        ),
     ]
 }
 

@@ -92,6 +92,8 @@ pub(crate) struct View<'a> {
     pub(crate) now_ms: u64,
     /// Memory for logs is so short that readers may be made to give way.
     pub(crate) tight: bool,
+    /// Some reader has found no room for what it wanted written compressed.
+    pub(crate) uncompressed: bool,
     /// For each truth, its newest offset when the client's core began to drain.
     pub(crate) drained: Option<&'a [u64]>,
 }

@@ -3,10 +3,13 @@
 use fanfare::protocol::encoding::Format;
 
 use crate::client::{Client, Fate};
-use crate::world::{Outcome, World};
+use crate::world::{CoreRun, Outcome, World};
 
 /// As often as a core looks at the clock.
 const TICK_MS: u64 = 250;
+
+/// As often as a core looks for room while a message waits.
+pub(crate) const LOOK_MS: u64 = 50;
 
 /// Rounds in which everything must have come to rest.
 const ROUNDS_MAX: usize = 100_000;
@@ -21,7 +24,26 @@ impl World {
             self.tick(core);
         }
         self.run_dry();
+        self.look_for_room();
         self.check_quiet();
+    }
+
+    /// A core looks by itself, now and then, whether there is room for what waits for it.
+    fn look_for_room(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            let waits = |run: &CoreRun| run.reactor.awaits_room() && !run.reactor.is_frozen();
+            if !self.cores.iter().any(waits) {
+                return;
+            }
+            self.advance(LOOK_MS);
+            for core in 0..self.cores.len() {
+                if waits(&self.cores[core]) {
+                    self.turn(core);
+                }
+            }
+            self.run_dry();
+        }
+        panic!("a message waits for room for ever");
     }
 
     fn run_dry(&mut self) {

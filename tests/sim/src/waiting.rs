@@ -12,14 +12,13 @@ use fanfare::protocol::ws::deflate::Policy;
 use fastrand::Rng;
 
 use crate::codec::client_frame;
+use crate::end::LOOK_MS;
 use crate::kernel::{Faults, Kernel, SharedKernel};
 use crate::ring::Handle;
 use crate::world::{CoreRun, new_hub};
 
 const MESSAGE_BYTES: usize = 16 << 10;
 const STALL_MS_MAX: u64 = 1000;
-/// As often as a core is woken while a message waits.
-const LOOK_MS: u64 = 50;
 /// Views of the topic: as it is, for chats, and compressed with two windows.
 const VIEWS: u64 = 4;
 /// Turns in which a core comes to rest if nothing happens.

@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) hub: Arc<Hub>,
     /// The clock of the clients and the kernel.
     pub(crate) now_ms: Arc<AtomicU64>,
+    /// See [`View`].
+    uncompressed: bool,
     /// The hub's clock: it goes as fast, but each daemon's begins elsewhere.
     pub(crate) hub_ms: Arc<AtomicU64>,
     pub(crate) cores: Vec<CoreRun>,
@@ -103,6 +105,7 @@ impl World {
             kernel,
             hub,
             now_ms,
+            uncompressed: false,
             hub_ms,
             truths: Vec::new(),
             clients: Vec::new(),
@@ -199,6 +202,7 @@ impl World {
             settings: &self.plan.settings,
             now_ms: self.now_ms.load(Ordering::Relaxed),
             tight: self.plan.tight,
+            uncompressed: self.uncompressed,
             drained: drained.map(Vec::as_slice),
         };
         let mut kernel = self.kernel.borrow_mut();
@@ -245,6 +249,8 @@ impl World {
     pub(crate) fn turn(&mut self, core: usize) {
         let more = self.cores[core].reactor.turn().expect("no ring fails");
         self.cores[core].awake = more;
+        let metrics = &self.hub.mailbox(core).metrics;
+        self.uncompressed |= metrics.read_uncompressed.get() > 0;
         self.look();
         self.digest(core as u64 ^ self.outcome.messages << 8);
         self.say(|| format!("core {core} turns, more: {more}"));
