@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use slab::Slab;
+use smallvec::{SmallVec, smallvec};
 
 use super::subs::SubId;
 use crate::log::{Interest, OutOfReach, Retention, Segment, Start, Topic, Window};
@@ -19,7 +20,8 @@ pub(super) struct Feed {
     /// Keeps the view.
     pub(super) interest: Interest,
     pub(super) window: Window,
-    pub(super) subscribers: Vec<SubId>,
+    /// Most topics have one.
+    pub(super) subscribers: SmallVec<[SubId; 4]>,
     /// The place where the round of fan-out under way goes on; 0 is none.
     pub(super) next: u32,
     /// Where the log ended when that round began.
@@ -264,7 +266,7 @@ impl Feeds {
                 format,
                 interest: interest.clone(),
                 window,
-                subscribers: vec![id],
+                subscribers: smallvec![id],
                 next: 0,
                 round_end: 0,
                 growing: false,

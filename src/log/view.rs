@@ -129,6 +129,10 @@ impl View {
             // Most topics stay with the place where their first segment will begin.
             self.segments.reserve_exact(1);
         }
+        // Most topics have one.
+        if self.segments.is_empty() {
+            self.segments.reserve_exact(1);
+        }
         self.segments.push_back(segment);
     }
 
