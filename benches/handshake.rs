@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion};
-use fanfare::protocol::http::{HeadLimits, Origins, answer, negotiate, parse};
+use fanfare::protocol::http::{Begins, HeadLimits, Origins, answer, negotiate, parse};
 use fanfare::protocol::ws::deflate::Policy;
 use sockudo_ws::handshake;
 
@@ -39,7 +39,12 @@ fn fanfare(request: &[u8], origins: &Origins) -> Vec<u8> {
     };
     let (request, _) = parse(request, HeadLimits::default()).unwrap().unwrap();
     let upgrade = negotiate(&request, origins, Some(policy)).unwrap();
-    answer(&upgrade, Some((0x1234_5678_9abc_def0, 17)))
+    let begins = Begins {
+        epoch: 0x1234_5678_9abc_def0,
+        next: 17,
+        newest: 16,
+    };
+    answer(&upgrade, Some(&begins))
 }
 
 fn sockudo(request: &[u8]) -> bytes::Bytes {

@@ -21,7 +21,7 @@ use crate::hub::Hub;
 use crate::hub::codec::Codec;
 use crate::hub::metrics::Metrics;
 use crate::log::Topic;
-use crate::protocol::http::{Reject, Upgrade, answer};
+use crate::protocol::http::{Begins, Reject, Upgrade, answer};
 use crate::protocol::ws::Reader;
 use crate::ring::{Completion, Event, Ring};
 
@@ -429,14 +429,21 @@ impl State {
 
     /// Subscribes a seated connection and greets it.
     fn enter(&mut self, slot: u32, topic: Option<Arc<Topic>>, upgrade: &Upgrade) {
-        let since = upgrade.since.map_or(Since::Now, Since::Offset);
         let begins = topic.map(|topic| {
-            let epoch = topic.epoch();
-            (epoch, self.subscribe_first(slot, topic, since))
+            let (epoch, newest) = (topic.epoch(), topic.newest());
+            let since = upgrade.since(epoch).map_or(Since::Now, Since::Offset);
+            Begins {
+                epoch,
+                next: self.subscribe_first(slot, topic, since),
+                newest,
+            }
         });
         self.begin_session(slot);
         self.enlist(slot);
-        let answer = answer(upgrade, begins);
+        let mut answer = answer(upgrade, begins.as_ref());
+        if let Some(hello) = begins.and_then(|begins| begins.hello(upgrade)) {
+            answer.extend_from_slice(&upgrade.dialect.frame(hello.as_bytes()));
+        }
         self.conns.at(slot).attend().lane.push_last(&answer);
         let metrics = self.metrics();
         metrics.handshakes.add(1);

@@ -4,7 +4,8 @@
 
 use crate::mask;
 use crate::protocol::centrifugo::{
-    Coding, alone, membership_bound, publication_bound, write_membership, write_publication,
+    Coding, alone, membership_bound, numbered_bound, publication_bound, write_membership,
+    write_numbered, write_publication,
 };
 use crate::protocol::chat;
 use crate::protocol::encoding::{Encoding, Format, Formats, HEADER_BYTES_MAX, Message};
@@ -214,6 +215,9 @@ impl Encoding for Encoder<'_> {
             };
             return SERVER_HEADER_BYTES_MAX + bound;
         }
+        if format == Format::Numbered {
+            return SERVER_HEADER_BYTES_MAX + numbered_bound(message);
+        }
         if let (How::Afresh(effort), Format::Deflated(window_bits)) = (self.how, format) {
             self.codec.compress(window_bits, message.payload, effort);
         }
@@ -232,6 +236,9 @@ impl Encoding for Encoder<'_> {
                 false => write_publication,
             };
             return write_push(coding, out, |room| write(coding, message, room));
+        }
+        if format == Format::Numbered {
+            return write_push(Coding::Json, out, |room| write_numbered(message, room));
         }
         let (mut payload, compressed) = self.payload(format, message);
         let marked;
@@ -255,7 +262,7 @@ fn coding(format: Format) -> Option<Coding> {
     match format {
         Format::CentrifugoJson | Format::JoinsJson => Some(Coding::Json),
         Format::CentrifugoProtobuf | Format::JoinsProtobuf => Some(Coding::Protobuf),
-        Format::Raw | Format::Lines | Format::Deflated(_) => None,
+        Format::Raw | Format::Lines | Format::Numbered | Format::Deflated(_) => None,
     }
 }
 

@@ -30,6 +30,9 @@ let retryAt = 0;
 let me = null; // our own address, as the server sees it
 let unheard = []; // what we have said and not heard back yet
 let readOnly = false; // the topic is not for talking
+let place = null; // where we are in the topic: its epoch, and the offset of what comes next
+let newest = 0; // offset of the newest message when we came
+let history = true; // asked for, until we are refused before we ever got in
 
 function connect() {
   clearTimeout(retryTimer);
@@ -37,7 +40,14 @@ function connect() {
   me = null;
   unheard = [];
   // Beside the page, wherever a proxy has put that; as a query, because proxies change paths.
-  const url = new URL(`./?page=true&topic=${encodeURIComponent(topic)}`, location.href);
+  const query = new URLSearchParams({ page: true, hello: true, topic });
+  if (place) {
+    query.set("since", place.next);
+    query.set("epoch", place.epoch);
+  } else if (history) {
+    query.set("since", 0);
+  }
+  const url = new URL(`./?${query}`, location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   const opened = new WebSocket(url, "chat");
   opened.binaryType = "arraybuffer";
@@ -58,6 +68,10 @@ function handleOpen() {
 }
 
 function handleClose({ code, reason }) {
+  if (liveSince === 0 && !place) {
+    // A browser is not told why. What was said before may be for others only.
+    history = !history;
+  }
   const stable = liveSince > 0 && performance.now() - liveSince > STABLE_MS;
   if (liveSince > 0) {
     addNote(`Connection ${why(code)}${reason ? `: ${reason}` : ""}`);
@@ -102,6 +116,8 @@ function join(name) {
   if (name !== topic) {
     clearLog();
     readOnly = false;
+    place = null;
+    history = true;
   }
   topic = name;
   document.title = `${topic} · Fanfare`;
@@ -205,6 +221,18 @@ let pinned = true; // the reader is at the bottom and wants to stay there
 const arrivals = []; // [time in ms, messages] of the last second
 
 function handleMessage(data) {
+  const told = typeof data === "string" && data.startsWith("{") ? JSON.parse(data) : {};
+  if (told.hello) {
+    begin(told.hello);
+    return;
+  }
+  if (told.gap) {
+    addNote(missed(told.gap.missed));
+    place.next = told.gap.to + 1;
+    return;
+  }
+  const old = place.next <= newest;
+  place.next += 1;
   total += 1;
   const now = performance.now();
   const last = arrivals[arrivals.length - 1];
@@ -213,10 +241,24 @@ function handleMessage(data) {
   } else {
     arrivals.push([now, 1]);
   }
-  addLine(typeof data === "string" ? readText(data) : { kind: "binary", text: `${data.byteLength.toLocaleString()} bytes` });
+  addLine(typeof data === "string" ? readText(data, old) : { kind: "binary", text: `${data.byteLength.toLocaleString()} bytes` });
 }
 
-function readText(data) {
+// The lines of a chat begin otherwise: what begins with a brace is the server's own.
+function begin({ epoch, next, newest: last, resume }) {
+  if (place && resume !== "exact") {
+    addNote(place.epoch === epoch && next > place.next ? missed(next - place.next) : "The topic has begun anew");
+  }
+  place = { epoch, next };
+  newest = last;
+}
+
+function missed(count) {
+  return `${count.toLocaleString()} ${count === 1 ? "message is" : "messages are"} not kept any more`;
+}
+
+// `old`: it was said before we came.
+function readText(data, old) {
   if (data.startsWith(MARK)) {
     return { kind: "raw", text: data.slice(MARK.length) };
   }
@@ -232,10 +274,11 @@ function readText(data) {
     return { kind: me?.sure && who === me.address ? "own" : "said", time, who, text };
   }
   const welcome = WELCOME.exec(data);
-  if (welcome && me === null) {
+  if (welcome && me === null && !old) {
     know(welcome[1], false);
   }
-  return { kind: welcome || LOGOUT.test(data) ? "note" : "raw", text: data };
+  const note = welcome || LOGOUT.test(data);
+  return { kind: note ? "note" : "raw", text: data, time: old ? "" : undefined };
 }
 
 function know(address, sure) {

@@ -24,6 +24,8 @@ pub enum Format {
     JoinsJson,
     /// The same with Protobuf.
     JoinsProtobuf,
+    /// Raw messages as JSON, each with its offset.
+    Numbered,
     /// Raw messages with compressed payloads, which refer back at most two to the
     /// power of this many bytes.
     Deflated(u8),
@@ -43,6 +45,7 @@ impl Format {
             Format::CentrifugoProtobuf => 3,
             Format::JoinsJson => 4,
             Format::JoinsProtobuf => 5,
+            Format::Numbered => 6,
             // Window sizes are 8 to 15 bits.
             Format::Deflated(window_bits) => window_bits,
         }
@@ -57,6 +60,7 @@ impl Format {
             3 => Some(Format::CentrifugoProtobuf),
             4 => Some(Format::JoinsJson),
             5 => Some(Format::JoinsProtobuf),
+            6 => Some(Format::Numbered),
             8..=15 => Some(Format::Deflated(index)),
             _ => None,
         }

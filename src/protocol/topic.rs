@@ -11,6 +11,17 @@ use percent_encoding::percent_decode_str;
 /// The longest name, in bytes after percent-decoding.
 pub const NAME_BYTES_MAX: usize = 255;
 
+/// First parts of paths that are none of topics.
+const RESERVED: [&str; 7] = [
+    ".well-known",
+    "api",
+    "app",
+    "apps",
+    "connection",
+    "events",
+    "healthz",
+];
+
 /// The topic of the path `/`.
 pub const LOBBY: &str = "lobby";
 
@@ -70,6 +81,13 @@ impl TopicName {
             "" => Self::new(LOBBY),
             name => Self::from_encoded(name),
         }
+    }
+
+    /// The first part, up to a slash, where that is kept for protocols that have paths of
+    /// their own: messages of such a topic could not be had by its path.
+    pub fn reserved(&self) -> Option<&'static str> {
+        let first = self.0.split('/').next();
+        RESERVED.into_iter().find(|part| first == Some(part))
     }
 
     /// The name as a shared handle.
@@ -133,6 +151,23 @@ mod tests {
             ("/a+b", "a+b"),
         ] {
             assert_eq!(TopicName::from_path(path).unwrap().as_str(), topic);
+        }
+    }
+
+    #[test]
+    fn what_other_protocols_have_their_paths_below_is_no_topics() {
+        for (path, reserved) in [
+            ("/events", Some("events")),
+            ("/api/x", Some("api")),
+            ("/connection/websocket", Some("connection")),
+            ("/.well-known/mercure", Some(".well-known")),
+            ("/eventsale", None),
+            ("/my/api", None),
+            ("/apple", None),
+            ("/", None),
+        ] {
+            let name = TopicName::from_path(path).unwrap();
+            assert_eq!(name.reserved(), reserved, "{path}");
         }
     }
 

@@ -73,6 +73,14 @@ refused! {
     a_topic_that_is_no_utf8: handshake("/topic", "/%ff") => 400, "topic";
     a_topic_with_a_broken_escape: handshake("/topic", "/a%4") => 400, "topic";
     an_offset_that_is_no_number: handshake("/topic", "/topic?since=now") => 400, "query";
+    an_epoch_without_an_offset: handshake("/topic", "/topic?epoch=ab") => 400, "query";
+    an_epoch_that_is_no_number: handshake("/topic", "/topic?since=1&epoch=x") => 400, "query";
+    offsets_for_a_chat:
+        Raw::request("/topic?offsets=true", "Sec-WebSocket-Protocol: chat\r\n").into_bytes()
+        => 400, "query";
+    a_topic_that_is_kept_for_other_protocols:
+        handshake("/topic", "/events/today") => 404, "reserved";
+    the_same_in_the_query: handshake("/topic", "/?topic=api") => 404, "reserved";
     an_echo_that_is_neither: handshake("/topic", "/topic?echo=maybe") => 400, "query";
     a_page_of_another_host:
         Raw::request("/topic", "Origin: https://elsewhere.example\r\n").into_bytes()

@@ -21,6 +21,7 @@ mod deadlines;
 mod deflated;
 mod descriptors;
 mod handover;
+mod hello;
 mod inflated_limits;
 mod joins;
 mod lag;

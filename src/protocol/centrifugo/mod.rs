@@ -13,6 +13,7 @@ mod json;
 mod json_in;
 mod json_out;
 mod membership;
+mod numbered;
 mod payload;
 mod protobuf_in;
 mod protobuf_out;
@@ -26,6 +27,7 @@ mod tests;
 mod view;
 
 pub use membership::{membership, membership_bound, write_membership};
+pub use numbered::{numbered_bound, write_numbered};
 pub use push::{publication, publication_bound, write_publication};
 pub use reply::{ClientInfo, ConnectResult, Error, Publication, Push, Reply, SubscribeResult};
 pub use request::{BadRequest, COMMANDS_MAX, Coding, Command, Connect, Data, Request, Subscribe};

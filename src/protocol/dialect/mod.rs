@@ -28,6 +28,8 @@ pub enum Dialect {
     CentrifugoJson,
     /// The same in Protobuf.
     CentrifugoProtobuf,
+    /// As raw, but what it hears comes as JSON, with offsets.
+    Numbered,
 }
 
 /// What a dialect may ask about the connection it speaks on.
@@ -76,11 +78,12 @@ pub struct Gap {
 
 impl Dialect {
     /// Every dialect, in the order of their numbers.
-    pub const ALL: [Dialect; 4] = [
+    pub const ALL: [Dialect; 5] = [
         Dialect::Raw,
         Dialect::Chat,
         Dialect::CentrifugoJson,
         Dialect::CentrifugoProtobuf,
+        Dialect::Numbered,
     ];
 
     /// The dialect with that number, as [`Dialect::number`] gave it.
@@ -101,6 +104,7 @@ impl Dialect {
             (Dialect::Chat, _) => Format::Lines,
             (Dialect::CentrifugoJson, _) => Format::CentrifugoJson,
             (Dialect::CentrifugoProtobuf, _) => Format::CentrifugoProtobuf,
+            (Dialect::Numbered, _) => Format::Numbered,
             (Dialect::Raw, 0) => Format::Raw,
             (Dialect::Raw, bits) => Format::Deflated(bits),
         }
@@ -124,7 +128,7 @@ impl Dialect {
 
     /// A publisher hears its own messages, whatever it asked for.
     pub fn hears_itself(self) -> bool {
-        self != Dialect::Raw
+        !matches!(self, Dialect::Raw | Dialect::Numbered)
     }
 
     /// A peer may publish to its topic, if it may publish there at all and, where people
@@ -160,7 +164,7 @@ impl Dialect {
         message: Incoming<'a>,
     ) -> Result<Command<'a>, CloseReason> {
         match self {
-            Dialect::Raw => Ok(Command::Publish(message)),
+            Dialect::Raw | Dialect::Numbered => Ok(Command::Publish(message)),
             Dialect::Chat => chat::handle_message(context, message),
             Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => Ok(Command::Converse(message)),
         }
@@ -170,7 +174,7 @@ impl Dialect {
     #[inline]
     pub fn coding(self) -> Option<Coding> {
         match self {
-            Dialect::Raw | Dialect::Chat => None,
+            Dialect::Raw | Dialect::Numbered | Dialect::Chat => None,
             Dialect::CentrifugoJson => Some(Coding::Json),
             Dialect::CentrifugoProtobuf => Some(Coding::Protobuf),
         }
@@ -214,7 +218,7 @@ impl Dialect {
     /// The code of the close frame.
     pub fn code(self, reason: CloseReason) -> u16 {
         match self {
-            Dialect::Raw | Dialect::Chat => reason.code(),
+            Dialect::Raw | Dialect::Numbered | Dialect::Chat => reason.code(),
             Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => centrifugo::code(reason),
         }
     }
@@ -224,7 +228,7 @@ impl Dialect {
     /// away.
     pub fn farewell(self, reason: CloseReason, retry_ms: u64) -> String {
         match self {
-            Dialect::Raw | Dialect::Chat => raw::farewell(reason, retry_ms),
+            Dialect::Raw | Dialect::Numbered | Dialect::Chat => raw::farewell(reason, retry_ms),
             Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => reason.phrase(),
         }
     }

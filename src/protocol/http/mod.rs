@@ -5,6 +5,7 @@
 //! has an HTTP of its own (hyper).
 
 pub mod bearer;
+mod begins;
 mod clients;
 pub mod head;
 pub mod hosts;
@@ -14,12 +15,12 @@ pub mod reject;
 pub mod response;
 pub mod upgrade;
 
+pub use begins::{Begins, Resume};
 pub use head::{HeadLimits, HeadReader, Method, Request, parse, wants_head_only};
 pub use hosts::Hosts;
 pub use origin::Origins;
 pub use reject::Reject;
 pub use response::{Document, Terms, options_response, response};
 pub use upgrade::{
-    CENTRIFUGO_PATH, Resume, Subprotocol, Upgrade, answer, is_upgrade, negotiate,
-    negotiate_centrifugo,
+    CENTRIFUGO_PATH, Subprotocol, Upgrade, answer, is_upgrade, negotiate, negotiate_centrifugo,
 };

@@ -13,6 +13,10 @@ pub(super) struct Query {
     /// The built-in page says who it is.
     pub(super) page: bool,
     pub(super) since: Option<u64>,
+    /// Of the history that `since` is of.
+    pub(super) epoch: Option<u64>,
+    pub(super) hello: bool,
+    pub(super) offsets: bool,
     pub(super) topic: Option<TopicName>,
 }
 
@@ -23,11 +27,15 @@ impl Query {
     /// A key that is unknown or there twice, or a value that means nothing.
     pub(super) fn read(text: &str) -> Result<Self, Reject> {
         let (mut echo, mut page, mut since, mut topic) = (None, None, None, None);
+        let (mut epoch, mut hello, mut offsets) = (None, None, None);
         let mut token = false;
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let repeated = match key {
                 "echo" => echo.replace(read_bool(value)?).is_some(),
+                "epoch" => epoch.replace(read_epoch(value)?).is_some(),
+                "hello" => hello.replace(read_bool(value)?).is_some(),
+                "offsets" => offsets.replace(read_bool(value)?).is_some(),
                 "page" => page.replace(read_bool(value)?).is_some(),
                 "since" => since.replace(read_offset(value)?).is_some(),
                 // Read in `bearer`.
@@ -39,10 +47,16 @@ impl Query {
                 return Err(Reject::Query);
             }
         }
+        if epoch.is_some() && since.is_none() {
+            return Err(Reject::Query);
+        }
         Ok(Query {
             echo: echo.unwrap_or(false),
             page: page.unwrap_or(false),
             since,
+            epoch,
+            hello: hello.unwrap_or(false),
+            offsets: offsets.unwrap_or(false),
             topic,
         })
     }
@@ -72,6 +86,15 @@ fn read_offset(value: &str) -> Result<u64, Reject> {
         return Err(Reject::Query);
     }
     value.parse().map_err(|_| Reject::Query)
+}
+
+/// As `Fanfare-Epoch` has it. A text that names no history is one that is not known.
+fn read_epoch(value: &str) -> Result<u64, Reject> {
+    let digits = value.bytes().all(|b| b.is_ascii_hexdigit());
+    match u64::from_str_radix(value, 16) {
+        Ok(epoch) if digits => Ok(epoch),
+        _ => Err(Reject::Query),
+    }
 }
 
 /// In a query a plus sign is a space (`URLSearchParams` writes it so).
@@ -114,7 +137,7 @@ mod tests {
             let sentence = Query::read(text).unwrap_err().to_string();
             assert_eq!(
                 sentence,
-                "the query has a key that is unknown here: there are echo, page, since, token, topic"
+                "the query has a key that is unknown here: there are echo, epoch, hello, offsets, page, since, token, topic"
             );
         }
         let sentence = Query::read("s\u{1b}nce=1").unwrap_err().to_string();

@@ -10,7 +10,9 @@ use crate::protocol::rights::{Action, TokenFault};
 
 /// Every key that means something. Others are refused: a misspelt `since` would otherwise
 /// lose messages without a word.
-pub(super) const KEYS: [&str; 5] = ["echo", "page", "since", "token", "topic"];
+pub(super) const KEYS: [&str; 8] = [
+    "echo", "epoch", "hello", "offsets", "page", "since", "token", "topic",
+];
 
 /// One cause each; [`response`](super::response()) makes the answer that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -78,10 +80,16 @@ pub enum Reject {
     /// The path and the query both name one.
     #[error("a topic is named once: by the path, or by ?topic= with the path /")]
     TopicTwice,
+    /// The name begins with what other protocols have their paths below.
+    #[error(
+        "names that begin with \"{0}\" and a slash, or are that, are kept for other protocols: no topic for WebSocket is called so"
+    )]
+    Reserved(&'static str),
     /// A known key of the query has a value that means nothing.
     #[error(
-        "in the query, echo and page are true, false, 1 or 0, since is a decimal offset and topic is a \
-         topic's name, each at most once"
+        "in the query, echo, hello, offsets and page are true, false, 1 or 0, since is a decimal offset, \
+         epoch stands beside since and is as Fanfare-Epoch has it, offsets is not for chat, and topic \
+         is a topic's name, each at most once"
     )]
     Query,
     /// The query has a key that nobody here knows.
@@ -161,7 +169,7 @@ impl Reject {
     };
 
     /// The causes without those of [`TokenFault`].
-    pub(in crate::protocol) const OWN: [Self; 35] = [
+    pub(in crate::protocol) const OWN: [Self; 36] = [
         Self::ProxyHeader,
         Self::NotHttp,
         Self::HttpVersion,
@@ -181,6 +189,7 @@ impl Reject {
         Self::DuplicateKey,
         Self::Topic,
         Self::TopicTwice,
+        Self::Reserved("api"),
         Self::Query,
         Self::QueryKey {
             key: Word::EMPTY,
@@ -226,7 +235,7 @@ impl Reject {
             | Self::TokenTwice => 400,
             Self::Token(_) | Self::TokenMissing { .. } => 401,
             Self::Origin | Self::Host | Self::Denied { .. } | Self::Page => 403,
-            Self::NotFound => 404,
+            Self::NotFound | Self::Reserved(_) => 404,
             Self::Method => 405,
             Self::Timeout => 408,
             Self::NoUpgrade | Self::NoConnectionUpgrade | Self::WebSocketVersion => 426,
@@ -263,6 +272,7 @@ impl Reject {
             Self::DuplicateKey => "duplicate_key",
             Self::Topic => "topic",
             Self::TopicTwice => "topic_twice",
+            Self::Reserved(_) => "reserved",
             Self::Query => "query",
             Self::QueryKey { .. } => "query_key",
             Self::Subprotocol => "subprotocol",

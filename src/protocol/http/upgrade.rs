@@ -4,7 +4,6 @@
 //! Whether there is room for the connection is not asked here. Called by the
 //! acceptor.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -13,6 +12,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use sha1::{Digest, Sha1};
 
 use super::bearer::{BEARER, offered};
+use super::begins::Begins;
 use super::clients::keeps_its_window;
 use super::head::{Method, Request};
 use super::origin::Origins;
@@ -67,6 +67,11 @@ pub struct Upgrade {
     pub echo: bool,
     /// `?since`: replay what is retained from this offset on.
     pub since: Option<u64>,
+    /// `?epoch`: the history that `since` is of, where the client says it.
+    pub epoch: Option<u64>,
+    /// `?hello`: the first text is to tell where it begins, as browsers cannot read the
+    /// headers of the answer.
+    pub hello: bool,
     /// The first of the offered ones that is known here.
     pub subprotocol: Option<Subprotocol>,
     /// The value of `Sec-WebSocket-Accept`.
@@ -105,7 +110,9 @@ pub fn negotiate(
     let topic = name_topic(request.path(), query.topic)?;
     let subprotocol = pick_subprotocol(request)?;
     let dialect = match subprotocol {
+        Some(_) if query.offsets => return Err(Reject::Query),
         Some(_) => Dialect::Chat,
+        None if query.offsets => Dialect::Numbered,
         None => Dialect::Raw,
     };
     let deflate = deflate.filter(|_| !keeps_its_window(request));
@@ -114,6 +121,8 @@ pub fn negotiate(
         topic: Some(topic),
         echo: query.echo,
         since: query.since,
+        epoch: query.epoch,
+        hello: query.hello,
         subprotocol,
         accept,
         deflate: deflate.and_then(|policy| {
@@ -152,6 +161,8 @@ pub fn negotiate_centrifugo(request: &Request<'_>, origins: &Origins) -> Result<
         topic: None,
         echo: true,
         since: None,
+        epoch: None,
+        hello: false,
         subprotocol,
         accept,
         deflate: None,
@@ -185,10 +196,10 @@ fn check_handshake(request: &Request<'_>, origins: &Origins) -> Result<[u8; 28],
 }
 
 /// The 101 answer; frames follow right behind it. Where the connection begins with a topic,
-/// `begins` is that one's epoch and the offset of the message that comes first: the answer
-/// tells them (`Fanfare-Epoch`, in hexadecimal, and `Fanfare-Offset`), and
-/// a client that asked for a replay what became of that (`Fanfare-Resume`, see [`Resume`]).
-pub fn answer(upgrade: &Upgrade, begins: Option<(u64, u64)>) -> Vec<u8> {
+/// the answer tells the epoch and the offset of the message that comes first
+/// (`Fanfare-Epoch`, in hexadecimal, and `Fanfare-Offset`), and a client that asked for a
+/// replay what became of that (`Fanfare-Resume`, see [`Resume`](super::begins::Resume)).
+pub fn answer(upgrade: &Upgrade, begins: Option<&Begins>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
     bytes.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\n\
@@ -209,50 +220,17 @@ pub fn answer(upgrade: &Upgrade, begins: Option<(u64, u64)>) -> Vec<u8> {
         bytes.extend_from_slice(agreed.answer().as_bytes());
     }
     bytes.extend_from_slice(b"\r\n");
-    if let Some((epoch, offset)) = begins {
-        let history = format!("Fanfare-Epoch: {epoch:016x}\r\nFanfare-Offset: {offset}\r\n");
+    if let Some(Begins { epoch, next, .. }) = begins {
+        let history = format!("Fanfare-Epoch: {epoch:016x}\r\nFanfare-Offset: {next}\r\n");
         bytes.extend_from_slice(history.as_bytes());
     }
-    if let (Some(since), Some((_, offset))) = (upgrade.since, begins) {
+    if let Some(resume) = begins.and_then(|begins| begins.resume(upgrade)) {
         bytes.extend_from_slice(b"Fanfare-Resume: ");
-        bytes.extend_from_slice(Resume::from_offsets(since, offset).name().as_bytes());
+        bytes.extend_from_slice(resume.name().as_bytes());
         bytes.extend_from_slice(b"\r\n");
     }
     bytes.extend_from_slice(b"\r\n");
     bytes
-}
-
-/// What became of `?since`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// It begins where the client asked, and nothing is missing.
-    Exact,
-    /// What the client asked for is not kept any more: it begins at the oldest there is.
-    Expired,
-    /// This history has not come so far, so the client knows another one: it begins at the
-    /// oldest there is.
-    Unknown,
-}
-
-impl Resume {
-    /// What it means to have asked for `since` and to begin at `offset`.
-    pub fn from_offsets(since: u64, offset: u64) -> Self {
-        // The first message ever has the offset 1: who asks from 0 on misses nothing then.
-        match since.max(1).cmp(&offset) {
-            Ordering::Equal => Self::Exact,
-            Ordering::Less => Self::Expired,
-            Ordering::Greater => Self::Unknown,
-        }
-    }
-
-    /// The value of the header.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Exact => "exact",
-            Self::Expired => "expired",
-            Self::Unknown => "unknown",
-        }
-    }
 }
 
 fn asks_for_websocket(request: &Request<'_>) -> bool {
@@ -299,10 +277,14 @@ fn check_origin(request: &Request<'_>, origins: &Origins) -> Result<(), Reject> 
 /// The topic that an opening is for. A name that a path cannot carry, because proxies decode
 /// `%2F` or merge slashes on the way, is given in the query.
 fn name_topic(path: &str, in_query: Option<TopicName>) -> Result<TopicName, Reject> {
-    match in_query {
-        Some(_) if path != "/" => Err(Reject::TopicTwice),
-        Some(topic) => Ok(topic),
-        None => TopicName::from_path(path).map_err(|_| Reject::Topic),
+    let topic = match in_query {
+        Some(_) if path != "/" => return Err(Reject::TopicTwice),
+        Some(topic) => topic,
+        None => TopicName::from_path(path).map_err(|_| Reject::Topic)?,
+    };
+    match topic.reserved() {
+        Some(part) => Err(Reject::Reserved(part)),
+        None => Ok(topic),
     }
 }
 
@@ -324,4 +306,4 @@ fn pick_subprotocol(request: &Request<'_>) -> Result<Option<Subprotocol>, Reject
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -13,6 +13,15 @@ const GOOD: [&str; 5] = [
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 ];
 
+fn begins(epoch: u64, next: u64) -> Begins {
+    let newest = next - 1;
+    Begins {
+        epoch,
+        next,
+        newest,
+    }
+}
+
 fn request(line: &str, headers: &[&str]) -> String {
     format!("{line}\r\n{}\r\n\r\n", headers.join("\r\n"))
 }
@@ -25,7 +34,7 @@ fn try_line(line: &str, headers: &[&str]) -> Result<Upgrade, Reject> {
     negotiate(&request, &Origins::same_host(), DEFLATE)
 }
 
-fn try_path(path: &str) -> Result<Upgrade, Reject> {
+pub(in crate::protocol::http) fn try_path(path: &str) -> Result<Upgrade, Reject> {
     try_line(&format!("GET {path} HTTP/1.1"), &GOOD)
 }
 
@@ -55,7 +64,7 @@ fn the_example_of_the_rfc_is_answered_word_for_word() {
         (false, None, None)
     );
     assert_eq!(
-        answer(&upgrade, Some((0xfa9, 7))),
+        answer(&upgrade, Some(&begins(0xfa9, 7))),
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
          Fanfare-Epoch: 0000000000000fa9\r\nFanfare-Offset: 7\r\n\r\n"
@@ -66,7 +75,7 @@ fn the_example_of_the_rfc_is_answered_word_for_word() {
 #[test]
 fn the_answer_names_the_subprotocol_that_was_picked() {
     let upgrade = try_with(&["Sec-WebSocket-Protocol: chat, superchat"]).unwrap();
-    let text = answer(&upgrade, Some((0xfa9, 7)));
+    let text = answer(&upgrade, Some(&begins(0xfa9, 7)));
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains("=\r\nSec-WebSocket-Protocol: chat\r\n"));
 }
@@ -266,7 +275,7 @@ fn offers_of_an_extension_may_come_in_several_headers() {
         "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=12",
     ]);
     let upgrade = upgrade.unwrap();
-    let text = String::from_utf8(answer(&upgrade, Some((1, 1)))).unwrap();
+    let text = String::from_utf8(answer(&upgrade, Some(&begins(1, 1)))).unwrap();
     let line = "\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
                 client_no_context_takeover; server_max_window_bits=12\r\n";
     assert!(text.contains(line), "{text}");
@@ -304,11 +313,11 @@ fn the_answer_tells_what_became_of_since() {
         (5000, 1, Some("unknown")),
     ] {
         let upgrade = try_path(&format!("/a?since={since}")).unwrap();
-        let text = String::from_utf8(answer(&upgrade, Some((1, offset)))).unwrap();
+        let text = String::from_utf8(answer(&upgrade, Some(&begins(1, offset)))).unwrap();
         let line = told.map(|told| format!("\r\nFanfare-Resume: {told}\r\n\r\n"));
         assert!(text.ends_with(&line.unwrap()), "{since}: {text}");
     }
-    let plain = String::from_utf8(answer(&try_path("/a").unwrap(), Some((1, 7)))).unwrap();
+    let plain = String::from_utf8(answer(&try_path("/a").unwrap(), Some(&begins(1, 7)))).unwrap();
     assert!(!plain.contains("Resume"));
 }
 

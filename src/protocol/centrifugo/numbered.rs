@@ -1,0 +1,74 @@
+//! Messages with their offsets, for those who speak no protocol but want to know where
+//! they are. Payloads look as they do in Centrifugo's JSON, but for bytes, which are told
+//! from text by their name.
+
+use super::payload::Payload;
+use super::sink::{Sink, Slice};
+use crate::protocol::encoding::Message;
+
+/// The names, the braces, and the longest offset.
+const ENVELOPE_BYTES_MAX: usize = 48;
+
+/// [`write_numbered`] writes at most so many bytes.
+pub fn numbered_bound(message: &Message<'_>) -> usize {
+    ENVELOPE_BYTES_MAX + Payload::bound(message.text, message.payload)
+}
+
+/// Writes `{"offset":…,"data":…}` to the start of `out`, with `b64data` where the payload is
+/// binary, and returns how many bytes that is.
+pub fn write_numbered(message: &Message<'_>, out: &mut [u8]) -> usize {
+    let mut sink = Slice::new(out);
+    let payload = Payload::new(message.text, message.payload);
+    let name = match payload {
+        Payload::Json(_) | Payload::Text(_) => "data",
+        Payload::Bytes(_) => "b64data",
+    };
+    sink.put(format!("{{\"offset\":{},\"{name}\":", message.offset).as_bytes());
+    payload.put_json(&mut sink);
+    sink.put(b"}");
+    sink.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(text: bool, payload: &[u8], offset: u64) -> String {
+        let message = Message {
+            topic: "t",
+            epoch: 1,
+            offset,
+            time_ms: 1,
+            text,
+            payload,
+            extras: None,
+        };
+        let mut out = vec![0; numbered_bound(&message)];
+        let len = write_numbered(&message, &mut out);
+        String::from_utf8(out[..len].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn json_stands_as_it_is_other_text_as_a_string_and_bytes_in_base64() {
+        for (text, payload, wanted) in [
+            (true, &b"{\"a\":\n1}"[..], r#"{"offset":7,"data":{"a":1}}"#),
+            (true, b"12", r#"{"offset":7,"data":12}"#),
+            (true, b"Kick-off!", r#"{"offset":7,"data":"Kick-off!"}"#),
+            (true, b"say \"x\"", r#"{"offset":7,"data":"say \"x\""}"#),
+            (true, b"", r#"{"offset":7,"data":""}"#),
+            (false, b"\x00\xff", r#"{"offset":7,"b64data":"AP8="}"#),
+            (false, b"", r#"{"offset":7,"b64data":""}"#),
+        ] {
+            assert_eq!(written(text, payload, 7), wanted);
+        }
+    }
+
+    #[test]
+    fn the_longest_ones_are_within_their_bound() {
+        for payload in [&[0x1f; 300][..], b"", b"\"\"\""] {
+            for text in [true, false] {
+                assert!(written(text, payload, u64::MAX).ends_with('}'));
+            }
+        }
+    }
+}
