@@ -256,9 +256,12 @@ fn what_a_query_means_by_mistake_is_told() {
         ("/topic?sicne=5", "did you mean \"since\"?"),
         (
             "/topic?key=secret",
-            "there are echo, page, since, token, topic",
+            "there are echo, epoch, hello, offsets, page, since, token, topic",
         ),
-        ("/topic?echo=yes", "echo and page are true, false, 1 or 0"),
+        (
+            "/topic?echo=yes",
+            "echo, hello, offsets and page are true, false, 1 or 0",
+        ),
         ("/topic?topic=other", "named once"),
     ] {
         let answer = ask(&daemon, &Raw::request(path, ""));

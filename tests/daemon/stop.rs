@@ -124,7 +124,7 @@ fn whoever_comes_too_late_is_turned_away() {
     let mut chatting = daemon.connect("/topic");
     daemon.signal(Signal::SIGTERM);
     daemon.await_log("reason=\"drain\"", 2);
-    for path in ["/topic", "/healthz", "/"] {
+    for path in ["/topic", "/another", "/"] {
         let mut late = daemon.raw();
         late.send(Raw::request(path, "").as_bytes());
         let answer = late.read_answer();

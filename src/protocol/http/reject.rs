@@ -82,9 +82,9 @@ pub enum Reject {
     TopicTwice,
     /// The name begins with what other protocols have their paths below.
     #[error(
-        "names that begin with \"{0}\" and a slash, or are that, are kept for other protocols: no topic for WebSocket is called so"
+        "names that begin with \"{part}\" and a slash, or are that, are kept for other protocols: no topic for WebSocket is called so"
     )]
-    Reserved(&'static str),
+    Reserved { part: &'static str },
     /// A known key of the query has a value that means nothing.
     #[error(
         "in the query, echo, hello, offsets and page are true, false, 1 or 0, since is a decimal offset, \
@@ -189,7 +189,7 @@ impl Reject {
         Self::DuplicateKey,
         Self::Topic,
         Self::TopicTwice,
-        Self::Reserved("api"),
+        Self::Reserved { part: "api" },
         Self::Query,
         Self::QueryKey {
             key: Word::EMPTY,
@@ -235,7 +235,7 @@ impl Reject {
             | Self::TokenTwice => 400,
             Self::Token(_) | Self::TokenMissing { .. } => 401,
             Self::Origin | Self::Host | Self::Denied { .. } | Self::Page => 403,
-            Self::NotFound | Self::Reserved(_) => 404,
+            Self::NotFound | Self::Reserved { .. } => 404,
             Self::Method => 405,
             Self::Timeout => 408,
             Self::NoUpgrade | Self::NoConnectionUpgrade | Self::WebSocketVersion => 426,
@@ -272,7 +272,7 @@ impl Reject {
             Self::DuplicateKey => "duplicate_key",
             Self::Topic => "topic",
             Self::TopicTwice => "topic_twice",
-            Self::Reserved(_) => "reserved",
+            Self::Reserved { .. } => "reserved",
             Self::Query => "query",
             Self::QueryKey { .. } => "query_key",
             Self::Subprotocol => "subprotocol",

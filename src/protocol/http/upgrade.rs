@@ -283,7 +283,7 @@ fn name_topic(path: &str, in_query: Option<TopicName>) -> Result<TopicName, Reje
         None => TopicName::from_path(path).map_err(|_| Reject::Topic)?,
     };
     match topic.reserved() {
-        Some(part) => Err(Reject::Reserved(part)),
+        Some(part) => Err(Reject::Reserved { part }),
         None => Ok(topic),
     }
 }
