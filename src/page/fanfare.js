@@ -32,7 +32,7 @@ let unheard = []; // what we have said and not heard back yet
 let readOnly = false; // the topic is not for talking
 let place = null; // where we are in the topic: its epoch, and the offset of what comes next
 let newest = 0; // offset of the newest message when we came
-let history = true; // asked for, until we are refused before we ever got in
+let past = true; // asked for, until we are refused before we ever got in
 
 function connect() {
   clearTimeout(retryTimer);
@@ -44,7 +44,7 @@ function connect() {
   if (place) {
     query.set("since", place.next);
     query.set("epoch", place.epoch);
-  } else if (history) {
+  } else if (past) {
     query.set("since", 0);
   }
   const url = new URL(`./?${query}`, location.href);
@@ -70,7 +70,7 @@ function handleOpen() {
 function handleClose({ code, reason }) {
   if (liveSince === 0 && !place) {
     // A browser is not told why. What was said before may be for others only.
-    history = !history;
+    past = !past;
   }
   const stable = liveSince > 0 && performance.now() - liveSince > STABLE_MS;
   if (liveSince > 0) {
@@ -117,7 +117,7 @@ function join(name) {
     clearLog();
     readOnly = false;
     place = null;
-    history = true;
+    past = true;
   }
   topic = name;
   document.title = `${topic} · Fanfare`;
