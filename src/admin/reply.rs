@@ -73,3 +73,9 @@ impl IntoResponse for Refusal {
         response
     }
 }
+
+/// What is answered to a path that is none.
+pub(super) async fn not_found() -> Refusal {
+    let sentence = "there is nothing at this path";
+    Refusal::new(StatusCode::NOT_FOUND, sentence)
+}

@@ -12,7 +12,7 @@ use axum::{Router, middleware};
 
 use super::guard::{self, Guard};
 use super::metrics::{self, Exposition};
-use super::reply::Refusal;
+use super::reply::{Refusal, not_found};
 use super::{api, connections, health, publish, topics, upgrade};
 use crate::hub::Hub;
 
@@ -54,11 +54,6 @@ pub(super) fn router(hub: Arc<Hub>, exposition: Arc<Exposition>, guard: Guard) -
             guard::check,
         ))
         .with_state(Shared { hub, exposition })
-}
-
-pub(super) async fn not_found() -> Refusal {
-    let sentence = "there is nothing at this path";
-    Refusal::new(StatusCode::NOT_FOUND, sentence)
 }
 
 async fn wrong_method(request: Request) -> Refusal {

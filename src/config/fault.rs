@@ -7,6 +7,11 @@ use thiserror::Error;
 
 use crate::protocol::rights::KeyError;
 
+/// Everything that is wrong with the settings, one sentence a line.
+#[derive(Debug, Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigError(pub(super) Vec<Fault>);
+
 /// One thing that is wrong.
 #[derive(Debug, Error)]
 pub(super) enum Fault {

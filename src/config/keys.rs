@@ -9,8 +9,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::Settings;
-use super::fault::Fault;
-use super::load::ConfigError;
+use super::fault::{ConfigError, Fault};
+use super::kind::Kind;
+use super::value::{Given, Value, refuse};
 use crate::protocol::rights::{Algorithm, Keys};
 
 /// A longer file is none of keys.
@@ -37,6 +38,13 @@ impl KeyFile {
             algorithm,
             path: path.into(),
         })
+    }
+}
+
+impl Value for Vec<KeyFile> {
+    fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
+        let file = |word: &str| KeyFile::parse(word).map_or_else(|| refuse(word, kind), Ok);
+        given.all().map(file).collect()
     }
 }
 
@@ -72,7 +80,7 @@ impl Settings {
         }
         match faults.is_empty() {
             true => Ok(keys),
-            false => Err(ConfigError::new(faults)),
+            false => Err(ConfigError(faults)),
         }
     }
 }

@@ -10,25 +10,13 @@ use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, ValueHint};
-use thiserror::Error;
 
-use super::fault::Fault;
+use super::fault::{ConfigError, Fault};
 use super::value::Given;
 use super::{Kind, Settings, TABLE, check, file};
 
 /// The id of the option that names the file.
 pub const CONFIG_OPTION: &str = "config";
-
-/// Everything that is wrong with the settings, one sentence a line.
-#[derive(Debug, Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct ConfigError(Vec<Fault>);
-
-impl ConfigError {
-    pub(super) fn new(faults: Vec<Fault>) -> Self {
-        ConfigError(faults)
-    }
-}
 
 /// The options of the command line: one for each setting, and `--config`.
 pub fn options() -> Vec<Arg> {

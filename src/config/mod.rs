@@ -35,11 +35,11 @@ use crate::protocol::http::{Hosts, Origins};
 use crate::protocol::rights::{Grant, Rules};
 
 pub use docs::{markdown, sample, summary};
+pub use fault::ConfigError;
 pub use keys::KeyFile;
 pub use kind::{Kind, MemoryShare, Size};
 pub use load::{
-    CONFIG_OPTION, ConfigError, Loaded, check_file, from_matches, load, of_running, options,
-    token_in,
+    CONFIG_OPTION, Loaded, check_file, from_matches, load, of_running, options, token_in,
 };
 pub use memory::{Memory, memory};
 pub use place::{Place, Roles};

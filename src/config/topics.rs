@@ -9,8 +9,8 @@ use std::fmt::Write;
 use serde::Deserialize;
 use toml::Value as Toml;
 
-use super::kind::Size;
-use super::value::{Given, Value};
+use super::kind::{Kind, Size};
+use super::value::{Given, Value, tables};
 use super::{Deflate, LagPolicy, Settings, Switch, TABLE};
 use crate::protocol::rights::{Pattern, Rule, Who};
 
@@ -58,6 +58,12 @@ struct Written {
     deflate: Option<Toml>,
     chat: Option<Toml>,
     page: Option<Toml>,
+}
+
+impl Value for Vec<TopicRule> {
+    fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
+        tables(given, kind)
+    }
 }
 
 impl TryFrom<Written> for TopicRule {

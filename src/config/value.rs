@@ -12,11 +12,9 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::keys::KeyFile;
 use super::kind::{CORES_MAX, Kind, SUFFIXES};
 use super::memory::memory;
 use super::nearest::nearest;
-use super::topics::TopicRule;
 use super::{log_filter, units};
 use crate::protocol::http::{Hosts, Origins};
 use crate::protocol::rights::Grant;
@@ -52,7 +50,7 @@ pub(super) trait Value: Sized {
 }
 
 /// Refuses `word`, with what was probably meant.
-fn refuse<T>(word: &str, kind: &Kind) -> Result<T, String> {
+pub(super) fn refuse<T>(word: &str, kind: &Kind) -> Result<T, String> {
     let hint = units::advice(word, *kind).or_else(|| match kind {
         Kind::Choice(names) => {
             nearest(word, names.iter().copied()).map(|name| format!("did you mean {name:?}?"))
@@ -113,12 +111,6 @@ impl Value for String {
     }
 }
 
-impl Value for Vec<TopicRule> {
-    fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
-        tables(given, kind)
-    }
-}
-
 impl Value for Vec<Grant> {
     fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
         tables(given, kind)
@@ -126,7 +118,7 @@ impl Value for Vec<Grant> {
 }
 
 /// Inline tables of TOML, one in each word. A command line may give the table's pairs alone.
-fn tables<T: DeserializeOwned>(given: &Given, kind: &Kind) -> Result<Vec<T>, String> {
+pub(super) fn tables<T: DeserializeOwned>(given: &Given, kind: &Kind) -> Result<Vec<T>, String> {
     #[derive(Deserialize)]
     struct Whole<T> {
         value: T,
@@ -144,13 +136,6 @@ fn tables<T: DeserializeOwned>(given: &Given, kind: &Kind) -> Result<Vec<T>, Str
         })
     });
     numbered.collect()
-}
-
-impl Value for Vec<KeyFile> {
-    fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
-        let file = |word: &str| KeyFile::parse(word).map_or_else(|| refuse(word, kind), Ok);
-        given.all().map(file).collect()
-    }
 }
 
 impl Value for Vec<String> {

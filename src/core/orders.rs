@@ -1,12 +1,11 @@
 //! What backends have ordered to be done with the connections of a user: this core's part.
 
-use std::collections::VecDeque;
-
 use super::closing::How;
 use super::conn::Phase;
 use super::conversing::Start;
 use super::reactor::State;
 use super::talk::Talk;
+use super::users::Underway;
 use crate::hub::{Act, Order, Ordered, Whom};
 use crate::protocol::centrifugo::Data;
 use crate::protocol::dialect::centrifugo::{Ending, Failure, Special, words};
@@ -17,13 +16,6 @@ use crate::protocol::topic::TopicName;
 /// Connections that are dealt with in one round of a turn: a user may have any number of
 /// them, and others are not to wait for all.
 const ROUND_CONNECTIONS_MAX: usize = 256;
-
-/// An order that is being carried out.
-pub(super) struct Underway {
-    ordered: Ordered,
-    /// The connections that it may be about and that have not been looked at.
-    slots: VecDeque<u32>,
-}
 
 impl State {
     /// Carries out what has been ordered, up to a bound. Orders are carried out one after

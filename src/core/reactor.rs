@@ -12,11 +12,10 @@ use std::time::Instant;
 
 use super::conn::{Conn, Extra, Flags, Phase, Rate, Reaching};
 use super::feeds::{Feeds, Since};
-use super::orders::Underway;
 use super::slots::Slots;
 use super::subs::{SubId, Subs, Subscription};
 use super::talk::Talk;
-use super::users::Users;
+use super::users::{Underway, Users};
 use crate::hub::Hub;
 use crate::hub::codec::Codec;
 use crate::hub::metrics::Metrics;

@@ -14,6 +14,39 @@ use crate::protocol::rights::TokenFault;
 use crate::protocol::ws::Opcode;
 
 impl State {
+    /// Whose connection it is; `None` of those that have not said so.
+    pub(super) fn user_of(&self, slot: u32) -> Option<&str> {
+        if let Some(talk) = self.talks.get(&slot)
+            && talk.session.is_connected()
+        {
+            return Some(talk.session.user());
+        }
+        let rights = self.conns.look_at(slot).rights()?;
+        Some(&rights.user)
+    }
+
+    /// A connection has a user from now on, if it has one.
+    pub(super) fn enlist(&mut self, slot: u32) {
+        let Some(user) = self.user_of(slot).map(Arc::<str>::from) else {
+            return;
+        };
+        if self.users.insert(&user, slot) {
+            self.hub.users().enter(&user);
+        }
+    }
+
+    /// A connection ends, or is about to be another user's.
+    pub(super) fn delist(&mut self, slot: u32) {
+        let Some(user) = self.user_of(slot).map(Arc::<str>::from) else {
+            return;
+        };
+        if self.users.remove(&user, slot) {
+            self.hub.users().leave(&user);
+        }
+    }
+}
+
+impl State {
     /// A session begins with a connection whose dialect has one.
     pub(super) fn begin_session(&mut self, slot: u32) {
         if self.conns.at(slot).dialect.coding().is_some() {

@@ -1,10 +1,10 @@
 //! The connections of a core by their user: those of sessions that have said who they are,
-//! and of others that have come with a token.
+//! and of others that have come with a token. And what has been ordered to be done with them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::reactor::State;
+use crate::hub::Ordered;
 
 /// A core's connections by user, then by slot. Sorted, so that who has many of them, as the
 /// nameless one, costs no more for each.
@@ -12,11 +12,11 @@ use super::reactor::State;
 pub(super) struct Users(BTreeSet<(Arc<str>, u32)>);
 
 impl Users {
-    fn insert(&mut self, user: &str, slot: u32) -> bool {
+    pub(super) fn insert(&mut self, user: &str, slot: u32) -> bool {
         self.0.insert((user.into(), slot))
     }
 
-    fn remove(&mut self, user: &str, slot: u32) -> bool {
+    pub(super) fn remove(&mut self, user: &str, slot: u32) -> bool {
         self.0.remove(&(user.into(), slot))
     }
 
@@ -32,37 +32,11 @@ impl Users {
     }
 }
 
-impl State {
-    /// Whose connection it is; `None` of those that have not said so.
-    pub(super) fn user_of(&self, slot: u32) -> Option<&str> {
-        if let Some(talk) = self.talks.get(&slot)
-            && talk.session.is_connected()
-        {
-            return Some(talk.session.user());
-        }
-        let rights = self.conns.look_at(slot).rights()?;
-        Some(&rights.user)
-    }
-
-    /// A connection has a user from now on, if it has one.
-    pub(super) fn enlist(&mut self, slot: u32) {
-        let Some(user) = self.user_of(slot).map(Arc::<str>::from) else {
-            return;
-        };
-        if self.users.insert(&user, slot) {
-            self.hub.users().enter(&user);
-        }
-    }
-
-    /// A connection ends, or is about to be another user's.
-    pub(super) fn delist(&mut self, slot: u32) {
-        let Some(user) = self.user_of(slot).map(Arc::<str>::from) else {
-            return;
-        };
-        if self.users.remove(&user, slot) {
-            self.hub.users().leave(&user);
-        }
-    }
+/// An order that is being carried out.
+pub(super) struct Underway {
+    pub(super) ordered: Ordered,
+    /// The connections that it may be about and that have not been looked at.
+    pub(super) slots: VecDeque<u32>,
 }
 
 #[cfg(test)]

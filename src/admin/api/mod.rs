@@ -18,8 +18,7 @@ use tokio::task::yield_now;
 
 use self::glob::Glob;
 use super::publish::{closing, not_now, receive};
-use super::reply::Refusal;
-use super::routes::not_found;
+use super::reply::{Refusal, not_found};
 use crate::hub::{HistoryError, Hub, PublishError};
 use crate::log::Published;
 use crate::protocol::centrifugo::Error;

@@ -1,7 +1,8 @@
-//! Where a connection begins with its topic, and how its client is told.
+//! The answer to an opening, and where a connection begins with its topic.
 
 use std::cmp::Ordering;
 
+use super::bearer::BEARER;
 use super::upgrade::Upgrade;
 
 /// Where a connection begins with its topic.
@@ -51,6 +52,44 @@ impl Begins {
             "{{\"hello\":{{\"topic\":{topic},\"epoch\":\"{epoch:016x}\",\"next\":{next},\"newest\":{newest}{resume}}}}}"
         ))
     }
+}
+
+/// The 101 answer; frames follow right behind it. Where the connection begins with a topic,
+/// the answer tells the epoch and the offset of the message that comes first
+/// (`Fanfare-Epoch`, in hexadecimal, and `Fanfare-Offset`), and a client that asked for a
+/// replay what became of that (`Fanfare-Resume`, see [`Resume`]).
+pub fn answer(upgrade: &Upgrade, begins: Option<&Begins>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(256);
+    bytes.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\n\
+          Upgrade: websocket\r\n\
+          Connection: Upgrade\r\n\
+          Sec-WebSocket-Accept: ",
+    );
+    bytes.extend_from_slice(&upgrade.accept);
+    if let Some(subprotocol) = upgrade.subprotocol {
+        bytes.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+        bytes.extend_from_slice(subprotocol.name().as_bytes());
+    } else if upgrade.bearer {
+        bytes.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+        bytes.extend_from_slice(BEARER.as_bytes());
+    }
+    if let Some(agreed) = &upgrade.deflate {
+        bytes.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
+        bytes.extend_from_slice(agreed.answer().as_bytes());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    if let Some(Begins { epoch, next, .. }) = begins {
+        let history = format!("Fanfare-Epoch: {epoch:016x}\r\nFanfare-Offset: {next}\r\n");
+        bytes.extend_from_slice(history.as_bytes());
+    }
+    if let Some(resume) = begins.and_then(|begins| begins.resume(upgrade)) {
+        bytes.extend_from_slice(b"Fanfare-Resume: ");
+        bytes.extend_from_slice(resume.name().as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes
 }
 
 /// What became of `?since`.

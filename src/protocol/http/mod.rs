@@ -15,12 +15,12 @@ pub mod reject;
 pub mod response;
 pub mod upgrade;
 
-pub use begins::{Begins, Resume};
+pub use begins::{Begins, Resume, answer};
 pub use head::{HeadLimits, HeadReader, Method, Request, parse, wants_head_only};
 pub use hosts::Hosts;
 pub use origin::Origins;
 pub use reject::Reject;
 pub use response::{Document, Terms, options_response, response};
 pub use upgrade::{
-    CENTRIFUGO_PATH, Subprotocol, Upgrade, answer, is_upgrade, negotiate, negotiate_centrifugo,
+    CENTRIFUGO_PATH, Subprotocol, Upgrade, is_upgrade, negotiate, negotiate_centrifugo,
 };

@@ -11,8 +11,7 @@ use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
-use super::bearer::{BEARER, offered};
-use super::begins::Begins;
+use super::bearer::offered;
 use super::clients::keeps_its_window;
 use super::head::{Method, Request};
 use super::origin::Origins;
@@ -193,44 +192,6 @@ fn check_handshake(request: &Request<'_>, origins: &Origins) -> Result<[u8; 28],
     let accept = accept(check_key(request)?);
     check_origin(request, origins)?;
     Ok(accept)
-}
-
-/// The 101 answer; frames follow right behind it. Where the connection begins with a topic,
-/// the answer tells the epoch and the offset of the message that comes first
-/// (`Fanfare-Epoch`, in hexadecimal, and `Fanfare-Offset`), and a client that asked for a
-/// replay what became of that (`Fanfare-Resume`, see [`Resume`](super::begins::Resume)).
-pub fn answer(upgrade: &Upgrade, begins: Option<&Begins>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(256);
-    bytes.extend_from_slice(
-        b"HTTP/1.1 101 Switching Protocols\r\n\
-          Upgrade: websocket\r\n\
-          Connection: Upgrade\r\n\
-          Sec-WebSocket-Accept: ",
-    );
-    bytes.extend_from_slice(&upgrade.accept);
-    if let Some(subprotocol) = upgrade.subprotocol {
-        bytes.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
-        bytes.extend_from_slice(subprotocol.name().as_bytes());
-    } else if upgrade.bearer {
-        bytes.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
-        bytes.extend_from_slice(BEARER.as_bytes());
-    }
-    if let Some(agreed) = &upgrade.deflate {
-        bytes.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
-        bytes.extend_from_slice(agreed.answer().as_bytes());
-    }
-    bytes.extend_from_slice(b"\r\n");
-    if let Some(Begins { epoch, next, .. }) = begins {
-        let history = format!("Fanfare-Epoch: {epoch:016x}\r\nFanfare-Offset: {next}\r\n");
-        bytes.extend_from_slice(history.as_bytes());
-    }
-    if let Some(resume) = begins.and_then(|begins| begins.resume(upgrade)) {
-        bytes.extend_from_slice(b"Fanfare-Resume: ");
-        bytes.extend_from_slice(resume.name().as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes.extend_from_slice(b"\r\n");
-    bytes
 }
 
 fn asks_for_websocket(request: &Request<'_>) -> bool {

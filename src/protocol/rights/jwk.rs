@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
-use super::keys::{Algorithm, KeyError, Material, rsa};
+use super::material::{Algorithm, KeyError, Material, rsa};
 
 const DAMAGED: KeyError = KeyError::Damaged("a JWK or a set of them");
 

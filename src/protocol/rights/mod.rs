@@ -7,6 +7,7 @@
 
 mod jwk;
 mod keys;
+mod material;
 mod pattern;
 mod pem;
 mod remembered;
@@ -16,7 +17,8 @@ mod token;
 
 use serde::{Deserialize, Serialize};
 
-pub use keys::{Algorithm, KeyError, Keys};
+pub use keys::Keys;
+pub use material::{Algorithm, KeyError};
 pub use pattern::{Pattern, PatternError};
 pub use remembered::Remembered;
 pub use revoked::{Revocation, Revoked, RevokedFull, Whose};

@@ -4,7 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::keys::{KeyError, Material, rsa};
+use super::material::{KeyError, Material, rsa};
 
 const BEGIN: &str = "-----BEGIN ";
 

@@ -12,7 +12,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::keys::{Algorithm, Keys, hash};
+use super::keys::{Keys, hash};
+use super::material::Algorithm;
 use super::pattern::Pattern;
 use super::{Channel, Patterns, Rights};
 use crate::protocol::topic::TopicName;

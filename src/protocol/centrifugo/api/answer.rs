@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::json_out::{Object, client_info, object};
 use super::super::reply::{ClientInfo, Error, Publication};
 use super::super::sink::Sink;
-use super::request::Method;
+use super::call::Method;
 
 /// What became of a call.
 pub type Outcome = Result<Answer, Error>;

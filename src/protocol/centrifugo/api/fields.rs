@@ -14,7 +14,7 @@ use super::super::json_in::{data, since};
 use super::super::json_out::strings;
 use super::super::reply::Error;
 use super::super::request::{BadRequest, Data};
-use super::request::{Call, ITEMS_MAX, Method, Post, Revoke, Sessions, Terms};
+use super::call::{Call, ITEMS_MAX, Method, Post, Revoke, Sessions, Terms};
 
 type Read<T> = Result<T, BadRequest>;
 

@@ -6,13 +6,15 @@
 //! of centrifugal/centrifugo. JSON only; nothing recurses.
 
 mod answer;
+mod call;
 mod fields;
 mod request;
 #[cfg(test)]
 mod tests;
 
 pub use answer::{Answer, Node, Outcome, Receipt, Replies, write_error, write_outcome};
-pub use request::{Call, ITEMS_MAX, Item, Method, Post, Request, Revoke, Sessions, Terms, decode};
+pub use call::{Call, ITEMS_MAX, Method, Post, Revoke, Sessions, Terms};
+pub use request::{Item, Request, decode};
 
 use super::reply::Error;
 

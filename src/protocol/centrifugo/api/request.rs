@@ -1,66 +1,14 @@
-//! What backends ask for.
+//! Reads what backends ask for.
 //!
 //! How the members of a call are read stands in `fields`.
 
 use super::super::json::{FromJson, Reader};
 use super::super::reply::Error;
-use super::super::request::{BadRequest, Data};
+use super::super::request::BadRequest;
+use super::call::{Call, ITEMS_MAX, METHODS, Method};
 use super::fields::Fields;
 
 type Read<T> = Result<T, BadRequest>;
-
-/// A batch with more calls is refused, and so is a broadcast to more channels.
-pub const ITEMS_MAX: usize = 4096;
-
-/// What a path names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Method {
-    Publish,
-    Broadcast,
-    History,
-    HistoryRemove,
-    Info,
-    Channels,
-    Subscribe,
-    Unsubscribe,
-    Disconnect,
-    Refresh,
-    Presence,
-    PresenceStats,
-    Batch,
-}
-
-/// The names, in the order in which a call is looked for where a batch has an object
-/// with several.
-const METHODS: [(&str, Method); 13] = [
-    ("publish", Method::Publish),
-    ("broadcast", Method::Broadcast),
-    ("subscribe", Method::Subscribe),
-    ("unsubscribe", Method::Unsubscribe),
-    ("disconnect", Method::Disconnect),
-    ("history", Method::History),
-    ("history_remove", Method::HistoryRemove),
-    ("presence", Method::Presence),
-    ("presence_stats", Method::PresenceStats),
-    ("info", Method::Info),
-    ("refresh", Method::Refresh),
-    ("channels", Method::Channels),
-    // No call of a batch is another batch.
-    ("batch", Method::Batch),
-];
-
-impl Method {
-    pub fn named(name: &str) -> Option<Method> {
-        let known = METHODS.iter().find(|(known, _)| *known == name);
-        known.map(|(_, method)| *method)
-    }
-
-    /// As it is called in paths and batches.
-    pub fn name(self) -> &'static str {
-        let known = METHODS.iter().find(|(_, known)| *known == self);
-        known.expect("every method is among them").0
-    }
-}
 
 /// A request: one call, or those of a batch in order. An error takes the place of a
 /// call that nobody can do.
@@ -76,109 +24,6 @@ pub struct Item {
     /// `None` where it names no method that is known.
     pub method: Option<Method>,
     pub call: Result<Call, Error>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Call {
-    Publish {
-        channel: String,
-        post: Post,
-    },
-    Broadcast {
-        channels: Vec<String>,
-        post: Post,
-    },
-    History {
-        channel: String,
-        limit: i32,
-        /// Offset and epoch.
-        since: Option<(u64, String)>,
-        reverse: bool,
-    },
-    HistoryRemove {
-        channel: String,
-    },
-    Info,
-    Channels {
-        /// Empty: all.
-        pattern: String,
-    },
-    /// Has sessions follow a channel.
-    Subscribe {
-        of: Sessions,
-        channel: String,
-        terms: Terms,
-    },
-    Unsubscribe {
-        of: Sessions,
-        channel: String,
-    },
-    Disconnect {
-        of: Sessions,
-        code: u32,
-        reason: String,
-        /// Sessions that stay.
-        whitelist: Vec<String>,
-        revoke: Revoke,
-    },
-    Refresh {
-        of: Sessions,
-        expired: bool,
-        /// In seconds since 1970; 0 is never.
-        expire_at: u64,
-        /// JSON; empty is as before.
-        info: String,
-    },
-    Presence {
-        channel: String,
-    },
-    PresenceStats {
-        channel: String,
-    },
-}
-
-/// The sessions of a user that a call is about.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Sessions {
-    /// Empty is who has no name.
-    pub user: String,
-    /// Of those this one alone; empty: all.
-    pub client: String,
-    /// What connections of other kinds are called by; empty: all.
-    pub session: String,
-}
-
-/// How a subscription is to be that the server begins.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Terms {
-    /// To be shown to others: JSON; empty is none.
-    pub info: String,
-    /// For the client.
-    pub data: Data,
-    /// In seconds since 1970; 0 is never.
-    pub expire_at: u64,
-    /// Offset and epoch.
-    pub recover_since: Option<(u64, String)>,
-}
-
-/// Tokens that are not to be accepted any more.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Revoke {
-    /// The one with this `jti`; empty: none.
-    pub jti: String,
-    /// Those of the user that were issued before this time, in seconds since 1970; 0: none.
-    pub not_before: u64,
-    /// The latest `exp` of them, likewise; 0 is not known.
-    pub expire_at: u64,
-}
-
-/// A message to be published.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Post {
-    pub data: Data,
-    /// A JSON object whose values are strings, or empty.
-    pub tags: String,
-    pub skip_history: bool,
 }
 
 /// Reads the body of a request. If any call of a batch cannot be read, none counts.

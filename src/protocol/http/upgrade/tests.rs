@@ -1,4 +1,5 @@
 use super::*;
+use crate::protocol::http::begins::{Begins, answer};
 
 const DEFLATE: Option<deflate::Policy> = Some(deflate::Policy {
     client_takeover: false,
