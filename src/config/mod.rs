@@ -21,6 +21,7 @@ mod nearest;
 mod place;
 mod public;
 mod reload;
+mod secrets;
 mod topics;
 mod units;
 mod unused;
@@ -38,13 +39,12 @@ pub use docs::{markdown, sample, summary};
 pub use fault::ConfigError;
 pub use keys::KeyFile;
 pub use kind::{Kind, MemoryShare, Size};
-pub use load::{
-    CONFIG_OPTION, Loaded, check_file, from_matches, load, of_running, options, token_in,
-};
+pub use load::{CONFIG_OPTION, Loaded, check_file, from_matches, load, of_running, options};
 pub use memory::{Memory, memory};
 pub use place::{Place, Roles};
 pub use public::StartError;
 pub use reload::{Changes, Reload};
+pub use secrets::token_in;
 pub use topics::{Joins, Policy, TopicRule};
 pub use value::{Deflate, LagPolicy, LogFormat, ProxyHeader, Switch, Zerocopy};
 

@@ -429,7 +429,9 @@ impl State {
     /// Subscribes a seated connection and greets it.
     fn enter(&mut self, slot: u32, topic: Option<Arc<Topic>>, upgrade: &Upgrade) {
         let begins = topic.map(|topic| {
-            let (epoch, newest) = (topic.epoch(), topic.newest());
+            let epoch = topic.epoch();
+            // Told in a hello alone.
+            let newest = if upgrade.hello { topic.newest() } else { 0 };
             let since = upgrade.since(epoch).map_or(Since::Now, Since::Offset);
             Begins {
                 epoch,

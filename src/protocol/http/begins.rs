@@ -11,7 +11,7 @@ pub struct Begins {
     pub epoch: u64,
     /// Of the message that comes first, be it there already or not.
     pub next: u64,
-    /// Of the newest message there was by then; 0 is none.
+    /// Of the newest message there was by then; 0 is none, or nobody has asked.
     pub newest: u64,
 }
 
