@@ -131,6 +131,37 @@ const tests = {
     await late.page.close();
   },
 
+  "who comes late reads what was said before, and does not take an earlier address for its own": async ({ a, daemon }) => {
+    await say(a, "long before");
+    await reads(a, "long before");
+    const late = await tab(a.browser, daemon.url);
+    await live(late);
+    await reads(late, "long before");
+    await reads(late, `Welcome, ${await address(late)} !`);
+    expect((await address(late)) === (await address(a)), false);
+    await late.page.close();
+  },
+
+  "what was said while the connection was lost is read, and nothing is read twice": async ({ a, daemon }) => {
+    const proxy = await proxyBelow("/lossy", daemon);
+    const visitor = await tab(a.browser, `${proxy.url}/lossy/`);
+    await live(visitor);
+    await say(a, "before the loss");
+    await reads(visitor, "before the loss");
+    proxy.cut();
+    await say(a, "during the loss");
+    await visitor.page.waitForSelector("body[data-state=waiting]");
+    await live(visitor);
+    await reads(visitor, "during the loss");
+    await say(a, "after the loss");
+    await reads(visitor, "after the loss");
+    for (const when of ["before", "during", "after"]) {
+      expect(await visitor.page.locator("#log li", { hasText: `${when} the loss` }).count(), 1);
+    }
+    await visitor.page.close();
+    proxy.close();
+  },
+
   "another topic has its own link and its own messages": async ({ a, b }) => {
     await a.page.fill("#topic", "a/b ünd c");
     await a.page.click("#join");
@@ -257,7 +288,9 @@ async function proxyBelow(path, daemon) {
     passed.on("response", (got) => got.pipe(answer.writeHead(got.statusCode, got.headers)));
     asked.pipe(passed);
   });
+  const sockets = new Set();
   server.on("upgrade", (asked, socket) => {
+    sockets.add(socket);
     const passed = pass(asked);
     passed.on("upgrade", (got, upstream, first) => {
       const fields = got.rawHeaders.map((word, at) => word + (at % 2 === 0 ? ": " : "\r\n")).join("");
@@ -269,7 +302,12 @@ async function proxyBelow(path, daemon) {
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  return { url: `http://127.0.0.1:${server.address().port}`, close: () => server.closeAllConnections() ?? server.close() };
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    // Breaks all WebSockets off, without a word.
+    cut: () => sockets.forEach((socket) => socket.destroy()),
+    close: () => server.closeAllConnections() ?? server.close(),
+  };
 }
 
 async function tab(browser, url, options = { viewport: { width: 960, height: 600 } }) {
