@@ -113,12 +113,12 @@ impl State {
         }
         let extra = conn.attend();
         extra.deadline_ms = Some(deadline_ms);
-        extra.drain = Some(Drain {
+        extra.drain = Some(Box::new(Drain {
             until,
             reason,
             code,
             words: None,
-        });
+        }));
         self.mark(slot);
     }
 
@@ -151,7 +151,7 @@ impl State {
             0 => frame::encode_control(&mut frame, Opcode::Close, &[]),
             code => close::encode(&mut frame, code, &words()),
         };
-        conn.attend().lane.push_last(&frame[..len]);
+        conn.attend().lane.push_last(frame[..len].to_vec());
         conn.phase = Phase::Closing;
         self.leave_topics(slot);
     }

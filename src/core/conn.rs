@@ -284,13 +284,13 @@ pub(super) struct Extra {
     pub(super) leaving: Vec<SubId>,
     /// Subscriptions that have not begun: their history is being written.
     pub(super) reaching: Vec<SubId>,
-    pub(super) drain: Option<Drain>,
+    pub(super) drain: Option<Box<Drain>>,
     /// When patience with a closing peer ends.
     pub(super) deadline_ms: Option<u64>,
     /// Its window, where it may refer to its earlier messages.
     pub(super) inflater: Option<Box<Inflater>>,
     /// It is not read from for now.
-    pub(super) pause: Option<Pause>,
+    pub(super) pause: Option<Box<Pause>>,
     pub(super) many: Option<Box<Many>>,
     /// What its token gives it, if it came with one.
     pub(super) rights: Option<Arc<Rights>>,
@@ -391,7 +391,7 @@ impl Conn {
 
     #[inline]
     pub(super) fn pause(&mut self) -> Option<&mut Pause> {
-        self.extra.as_mut()?.pause.as_mut()
+        self.extra.as_mut()?.pause.as_deref_mut()
     }
 
     pub(super) fn many(&self) -> Option<&Many> {
@@ -440,7 +440,7 @@ impl Conn {
     }
 
     pub(super) fn drain(&self) -> Option<&Drain> {
-        self.extra.as_ref()?.drain.as_ref()
+        self.extra.as_ref()?.drain.as_deref()
     }
 
     /// A subscription ends with the frame that is under way.

@@ -262,7 +262,7 @@ impl State {
     fn save_conn(&self, slot: u32, conn: &Conn) -> SavedConn {
         let extra = conn.extra.as_deref();
         let drain = conn.drain();
-        let pause = extra.and_then(|extra| extra.pause.as_ref());
+        let pause = extra.and_then(|extra| extra.pause.as_deref());
         let unpublished = pause.and_then(|pause| pause.unpublished.as_ref());
         let ids = self.subscriptions(slot);
         let parts = extra.into_iter().flat_map(|extra| extra.lane.parts());
@@ -337,14 +337,14 @@ impl State {
         }
         let drain = match saved.drain {
             None => None,
-            Some((reason, code)) => Some(Drain {
+            Some((reason, code)) => Some(Box::new(Drain {
                 until: Vec::new(),
                 reason: CloseReason::all()
                     .nth(reason.into())
                     .ok_or("its close reason is unknown")?,
                 code,
                 words: saved.farewell,
-            }),
+            })),
         };
         let mut flags = Flags::default();
         flags.set(saved.flags & KEPT);
@@ -373,7 +373,7 @@ impl State {
             inflater: saved
                 .window
                 .map(|window| Box::new(Inflater::resume(&window))),
-            pause,
+            pause: pause.map(Box::new),
             ..Extra::default()
         };
         let conn = Conn {

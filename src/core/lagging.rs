@@ -167,7 +167,7 @@ impl State {
         }
         let conn = self.conns.at(slot);
         let dialect = conn.dialect;
-        conn.attend().lane.push_last(&dialect.gap(topic, gap));
+        conn.attend().lane.push_last(dialect.gap(topic, gap));
         if dialect.ends_at_gap() {
             self.end_at_gap(slot, id);
         }

@@ -86,13 +86,17 @@ impl Lane {
         if self.own_bytes + bytes.len() > LANE_BYTES_MAX {
             return Err(Full);
         }
-        self.add(bytes, after);
+        if !self.extend(bytes, after) {
+            self.add(bytes.to_vec(), after);
+        }
         Ok(())
     }
 
     /// Adds what must be said whatever else waits: the last words of a connection.
-    pub(super) fn push_last(&mut self, bytes: &[u8]) {
-        self.add(bytes, None);
+    pub(super) fn push_last(&mut self, bytes: Vec<u8>) {
+        if !self.extend(&bytes, None) {
+            self.add(bytes, None);
+        }
     }
 
     /// Adds bytes that other lanes may hold as well.
@@ -114,18 +118,26 @@ impl Lane {
         }
     }
 
-    fn add(&mut self, bytes: &[u8], after: Option<After>) {
-        if bytes.is_empty() {
-            return;
-        }
-        self.own_bytes += bytes.len();
+    /// Adds bytes to the last entry, if that is its own and waits for as much.
+    fn extend(&mut self, bytes: &[u8], after: Option<After>) -> bool {
         if let Some(last) = self.entries.back_mut()
             && last.after == after
             && let Data::Own(held) = &mut last.data
         {
-            return held.extend_from_slice(bytes);
+            held.extend_from_slice(bytes);
+            self.own_bytes += bytes.len();
+            return true;
         }
-        let data = Data::Own(bytes.to_vec());
+        bytes.is_empty()
+    }
+
+    fn add(&mut self, bytes: Vec<u8>, after: Option<After>) {
+        self.own_bytes += bytes.len();
+        if self.entries.capacity() == 0 {
+            // The answer to the handshake is all that most peers ever get here.
+            self.entries.reserve_exact(1);
+        }
+        let data = Data::Own(bytes);
         self.entries.push_back(Entry { data, after });
     }
 
@@ -281,7 +293,7 @@ mod tests {
         let mut lane = Lane::default();
         lane.push(&vec![0; LANE_BYTES_MAX]).unwrap();
         assert_eq!(lane.push(b"x"), Err(Full));
-        lane.push_last(b"bye");
+        lane.push_last(b"bye".to_vec());
         lane.push_shared(Bytes::from_static(&[1; 1000]), None);
         assert_eq!(lane.own_bytes(), LANE_BYTES_MAX + 3);
     }

@@ -35,7 +35,7 @@ impl State {
         self.metrics().pauses.add(1);
         self.mark(slot);
         let conn = self.conns.at(slot);
-        conn.extra().pause.insert(Pause::default())
+        conn.extra().pause.insert(Box::default())
     }
 
     /// Keeps a message until there is room for it, and pauses its publisher.
@@ -174,7 +174,7 @@ impl State {
 
     fn resume(&mut self, slot: u32) {
         let pause = self.conns.at(slot).extra().pause.take();
-        let Pause { unread, ended, .. } = pause.expect("it is paused");
+        let Pause { unread, ended, .. } = *pause.expect("it is paused");
         self.hub.account_partial(unread.len(), 0);
         // It may be paused again with any piece; then the rest is put off.
         for piece in unread.chunks(BUFFER_BYTES) {

@@ -445,7 +445,7 @@ impl State {
         if let Some(hello) = begins.and_then(|begins| begins.hello(upgrade)) {
             answer.extend_from_slice(&upgrade.dialect.frame(hello.as_bytes()));
         }
-        self.conns.at(slot).attend().lane.push_last(&answer);
+        self.conns.at(slot).attend().lane.push_last(answer);
         let metrics = self.metrics();
         metrics.handshakes.add(1);
         metrics.connections.set(self.conns.len() as u64);

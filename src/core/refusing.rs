@@ -50,13 +50,14 @@ impl Acceptor {
             let retry_after_s = self.hub.settings().retry_after_s as u32;
             send_and_linger(stream, response(reject, retry_after_s, terms)).await
         };
-        self.part(stream, part).await;
+        // On the heap, here and below: the task of each handshake would be as large.
+        Box::pin(self.part(stream, part)).await;
     }
 
     /// Sends a whole answer and parts from the peer so that it arrives.
     pub(super) async fn answer(&self, stream: TcpStream, answer: Bytes) {
         let part = async |stream: &TcpStream| send_and_linger(stream, answer).await;
-        self.part(stream, part).await;
+        Box::pin(self.part(stream, part)).await;
     }
 
     /// Does the last that is done with a peer, if there is room for that.

@@ -141,7 +141,7 @@ impl Stand<'_> {
             return false;
         }
         let mut end = window.end();
-        if let Some(drain) = extra.and_then(|extra| extra.drain.as_ref()) {
+        if let Some(drain) = extra.and_then(|extra| extra.drain.as_deref()) {
             end = end.min(drain.until(id));
         }
         if let Some(awaited) = extra.and_then(|extra| extra.lane.awaited(id)) {
