@@ -374,7 +374,7 @@ pub(super) struct Conn {
     pub(super) extra: Option<Box<Extra>>,
 }
 
-const _: () = assert!(size_of::<Conn>() <= 96, "an idle connection stays small");
+const _: () = assert!(size_of::<Conn>() <= 88, "an idle connection stays small");
 const _: () = assert!(size_of::<Option<Conn>>() == size_of::<Conn>());
 
 impl Conn {

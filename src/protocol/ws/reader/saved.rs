@@ -42,9 +42,10 @@ struct SavedAssembly {
 impl Reader {
     /// The state as it stands between two calls of [`Reader::next`].
     pub fn save(&self) -> SavedReader {
-        let part = self.part.as_ref().filter(|part| !part.handed_out);
+        let part = self.part.as_ref();
+        let part = part.filter(|part| !part.handed_out && !part.closed);
         SavedReader {
-            closed: self.closed,
+            closed: self.is_closed(),
             part: part.map(|part| SavedPart {
                 head: part.head[..usize::from(part.head_len)].to_vec(),
                 frame: part.frame.as_ref().map(|frame| SavedFrame {
@@ -71,10 +72,11 @@ impl Reader {
             None => None,
             Some(part) => Some(Box::new(restore_part(part)?)),
         };
-        Some(Reader {
-            part,
-            closed: saved.closed,
-        })
+        let mut reader = Reader { part };
+        if saved.closed {
+            reader.stop();
+        }
+        Some(reader)
     }
 }
 
