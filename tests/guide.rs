@@ -89,16 +89,25 @@ fn the_settings_that_pages_show_are_right() {
     fs::write(&secret, "a secret of more than thirty-two bytes").expect("it is written");
     let file = folder.path().join("fanfare.toml");
     let mut seen = 0;
-    for page in ["README.md", "docs/operating.md", "docs/topics.md"] {
+    for page in [
+        "README.md",
+        "docs/clients.md",
+        "docs/going-public.md",
+        "docs/operating.md",
+        "docs/topics.md",
+    ] {
         for block in blocks(&text(page), "toml") {
-            let settings = block.replace("/etc/fanfare/secret", secret.to_str().expect("text"));
+            let secret = secret.to_str().expect("text");
+            let settings = block
+                .replace("/etc/fanfare/secret", secret)
+                .replace("/etc/fanfare/key", secret);
             fs::write(&file, settings).expect("it is written");
             let checked = fanfare::config::check_file(&file);
             assert!(checked.is_ok(), "{page}: {checked:?}\n{block}");
             seen += 1;
         }
     }
-    assert!(seen >= 4, "{seen}");
+    assert!(seen >= 6, "{seen}");
 }
 
 #[test]

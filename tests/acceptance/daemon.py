@@ -1,15 +1,20 @@
 """The real daemon under test: started on a free port, watched from outside."""
 
+import ctypes
 import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "fanfare-acceptance"
+# prctl(2): orphaned descendants become children of this process.
+PR_SET_CHILD_SUBREAPER = 36
 CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -20,6 +25,36 @@ def binary():
         return pathlib.Path(named).resolve()
     subprocess.run(["cargo", "build", "--release", "--bin", "fanfare"], cwd=TOP, check=True)
     return TOP / "target" / "release" / "fanfare"
+
+
+class HandoverFailed(Exception):
+    """No newer process took over."""
+
+
+class Adopted:
+    """A child that another process has started, as `subprocess.Popen` would have it."""
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+    def terminate(self):
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, timeout=None):
+        deadline = timeout and time.monotonic() + timeout
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            if deadline and time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("fanfare", timeout)
+            time.sleep(0.01)
 
 
 class Daemon:
@@ -65,6 +100,19 @@ class Daemon:
             status = None
         shutil.rmtree(self.folder, ignore_errors=True)
         return status
+
+    def upgrade(self):
+        """Has a newer process take over; from then on that one is the daemon."""
+        # The successor's parent ends, and this process is to learn how it ends itself.
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+        command = [binary(), "upgrade", "--admin", f"unix:{self.admin}"]
+        asked = subprocess.run(command, capture_output=True, text=True)
+        if asked.returncode != 0:
+            raise HandoverFailed(asked.stderr.strip())
+        status = self.process.wait(timeout=30)
+        if status != 0:
+            raise HandoverFailed(f"the older process ended with {status}")
+        self.process = Adopted(int(re.search(r"\d+", asked.stdout)[0]))
 
     def metrics(self):
         """Every figure of the admin listener, cores and bare names summed up."""

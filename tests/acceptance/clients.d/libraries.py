@@ -1,0 +1,55 @@
+"""Puts other people's libraries in place, in a folder that is kept."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from daemon import CACHE
+
+HERE = pathlib.Path(__file__).resolve().parent
+HOME = CACHE / "clients"
+PYTHON = HOME / "venv" / "bin" / "python"
+
+
+def install():
+    """From PyPI and npm, unless they are there; and Chromium."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    wanted = HERE / "requirements.txt"
+    if not same(wanted, HOME / "requirements.txt"):
+        subprocess.run([sys.executable, "-m", "venv", "--clear", HOME / "venv"], check=True)
+        subprocess.run([PYTHON, "-m", "pip", "install", "-q", "-r", wanted], check=True)
+        shutil.copy(wanted, HOME)
+    wanted = HERE / "package.json"
+    if not same(wanted, HOME / "installed.json"):
+        shutil.copy(wanted, HOME)
+        npm = "npm install --no-audit --no-fund --no-package-lock --loglevel=error".split()
+        subprocess.run(npm, cwd=HOME, check=True, stdout=sys.stderr)
+        shutil.copy(wanted, HOME / "installed.json")
+    os.environ["CLIENT_MODULES"] = str(HOME)
+    os.environ.setdefault("CHROMIUM", find_chromium())
+
+
+def same(one, other):
+    return other.exists() and one.read_bytes() == other.read_bytes()
+
+
+def find_chromium():
+    if not shutil.which("chromium"):
+        if os.geteuid() != 0 or not shutil.which("apt-get"):
+            sys.exit("Chromium is needed: install it, or set CHROMIUM to its path")
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
+        install = "apt-get install -y -qq --no-install-recommends chromium".split()
+        subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
+    return shutil.which("chromium")
+
+
+def build_crate(package=HERE / "centrifuge_rust"):
+    """A program around the client from crates.io; its path."""
+    manifest = package / "Cargo.toml"
+    # The libraries are built once for all of them.
+    target = HOME / "target"
+    cargo = ["cargo", "build", "--quiet", "--locked", "--manifest-path", manifest, "--target-dir", target]
+    subprocess.run(cargo, check=True, stdout=sys.stderr)
+    return target / "debug" / "centrifuge-rust-meeting"
