@@ -322,6 +322,7 @@ impl Acceptor {
                 }
             },
             deflate,
+            deflates_somewhere: self.hub.deflates_somewhere(),
             documents: page_at,
         };
         let opened = opening(request, &settings, self.hub.unix_s());

@@ -35,14 +35,16 @@ impl State {
     /// Gives a connection its first subscription, and says with which offset it
     /// begins.
     pub(super) fn subscribe_first(&mut self, slot: u32, topic: Arc<Topic>, since: Since) -> u64 {
-        let format = self.format_of(slot);
+        let format = self.format_of(slot, &topic);
         self.take_part(SubId::first(slot), topic, format, since)
     }
 
-    /// What a connection reads of its topics.
-    fn format_of(&mut self, slot: u32) -> Format {
+    /// What a connection reads of a topic.
+    fn format_of(&mut self, slot: u32, topic: &Topic) -> Format {
+        let deflate = self.hub.policy(topic).deflate;
         let conn = self.conns.at(slot);
-        conn.dialect.format(conn.window_bits)
+        conn.dialect
+            .format(if deflate { conn.window_bits } else { 0 })
     }
 
     /// See [`Reactor::subscribe`].
@@ -52,7 +54,7 @@ impl State {
         topic: Arc<Topic>,
         since: Option<u64>,
     ) -> Option<u64> {
-        let format = self.format_of(slot);
+        let format = self.format_of(slot, &topic);
         self.subscribe_to(slot, topic, format, since)
     }
 

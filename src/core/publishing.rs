@@ -143,7 +143,7 @@ impl State {
             }
             Payload::Whole(bytes) => {
                 self.codec
-                    .prepare(topic.formats(), bytes, self.hub.effort());
+                    .prepare(topic.formats(), text, bytes, self.hub.effort());
                 let published = topic.publish(
                     &draft(bytes.len()),
                     self.hub.retention(topic),

@@ -85,13 +85,13 @@ mod tests {
     use super::*;
     use crate::hub::codec::Codec;
     use crate::log::{Arenas, Bounds, Draft, Retention};
-    use crate::protocol::encoding::{Extras, Format};
+    use crate::protocol::encoding::{Extras, Format, Plain};
     use crate::protocol::rights::Whose;
 
     /// A state with something of everything.
     fn sample() -> State {
         let topic = Topic::new("t".into(), 7, 1, Arenas::new());
-        let reader = topic.attach(Format::Deflated(12));
+        let reader = topic.attach(Format::Deflated(Plain::Raw, 12));
         let retention = Retention {
             messages_max: 10,
             bytes_max: 1 << 20,

@@ -2,48 +2,34 @@
 //! compressed: the compressors of one core and the memory that messages pass
 //! through. Made when first needed.
 
+use std::ops::Range;
+
+use super::compressors::{Compressors, Effort, Form};
 use crate::mask;
 use crate::protocol::centrifugo::{
-    Coding, alone, membership_bound, numbered_bound, publication_bound, write_membership,
-    write_numbered, write_publication,
+    Coding, Written, alone, membership_bound, numbered_bound, publication_bound, write_membership,
+    write_numbered, write_publication, written,
 };
 use crate::protocol::chat;
-use crate::protocol::encoding::{Encoding, Format, Formats, HEADER_BYTES_MAX, Message};
-use crate::protocol::ws::deflate::{Deflater, Inflater};
+use crate::protocol::encoding::{Encoding, Format, Formats, HEADER_BYTES_MAX, Message, Plain};
+use crate::protocol::ws::deflate::{Inflater, WRAP_BYTES, wrap};
 use crate::protocol::ws::frame::{self, SERVER_HEADER_BYTES_MAX};
 use crate::protocol::ws::{Fault, Opcode, Payload};
 
 /// Scratch memory that is kept between messages; larger is given back.
 const KEPT_BYTES_MAX: usize = 1 << 20;
-/// Compressors that are kept, each for a window size of its own.
-const COMPRESSORS_MAX: usize = 2;
-
 const _: () = assert!(SERVER_HEADER_BYTES_MAX <= HEADER_BYTES_MAX);
-
-/// How hard is tried to compress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Effort {
-    pub level: u32,
-    /// Shorter messages are left as they are.
-    pub bytes_min: usize,
-}
 
 /// Compresses and inflates for one thread, or one lock.
 #[derive(Default)]
 pub struct Codec {
-    /// The one used last comes first.
-    compressors: Vec<Compressor>,
+    compressors: Compressors,
+    /// What has been saved with each format that has been prepared.
+    saved: Vec<(Format, u64)>,
+    /// An envelope whose payload is about to be replaced.
+    envelope: Vec<u8>,
     inflater: Option<Box<Inflater>>,
     scratch: Scratch,
-}
-
-/// A compressor, and what it last made.
-struct Compressor {
-    window_bits: u8,
-    deflater: Deflater,
-    compressed: Vec<u8>,
-    /// That is the message at hand.
-    is_ready: bool,
 }
 
 /// The bytes of one message, plain.
@@ -98,26 +84,23 @@ impl Codec {
         inflater.inflate(bytes, message_bytes_max, &mut scratch.plain)
     }
 
-    /// Compresses `message` for those of `formats` that want it, so that it need
+    /// Compresses `payload` for those of `formats` that want it, so that it need
     /// not be done while others wait. [`Codec::prepared`] writes it.
-    pub fn prepare(&mut self, formats: Formats, message: &[u8], effort: Effort) {
-        for compressor in &mut self.compressors {
-            compressor.is_ready = false;
-        }
+    pub fn prepare(&mut self, formats: Formats, text: bool, payload: &[u8], effort: Effort) {
+        self.compressors.forget();
+        self.saved.clear();
         for format in formats.iter() {
-            if let Format::Deflated(window_bits) = format {
-                self.compress(window_bits, message, effort);
+            if let Format::Deflated(plain, window_bits) = format
+                && let Some(saved) = self.compress(plain, window_bits, text, payload, effort)
+            {
+                self.saved.push((format, saved as u64));
             }
         }
     }
 
     /// What each format has been prepared with, and how many bytes that saves.
     pub fn saved_bytes(&self) -> impl Iterator<Item = (Format, u64)> {
-        let ready = self.compressors.iter().filter(|c| c.is_ready);
-        ready.map(|compressor| {
-            let saved = compressor.deflater.total_in() - compressor.compressed.len() as u64;
-            (Format::Deflated(compressor.window_bits), saved)
-        })
+        self.saved.iter().copied()
     }
 
     /// Writes a message that nothing has been prepared for.
@@ -139,38 +122,21 @@ impl Codec {
         Encoder { codec, how }
     }
 
-    fn compress(&mut self, window_bits: u8, message: &[u8], effort: Effort) {
-        let fits = |c: &Compressor| c.window_bits == window_bits;
-        let compressor = match self.compressors.iter().position(fits) {
-            Some(at) => self.compressors.remove(at),
-            None => {
-                self.compressors.truncate(COMPRESSORS_MAX - 1);
-                Compressor {
-                    window_bits,
-                    deflater: Deflater::new(effort.level),
-                    compressed: Vec::new(),
-                    is_ready: false,
-                }
-            }
+    fn compress(
+        &mut self,
+        plain: Plain,
+        window_bits: u8,
+        text: bool,
+        payload: &[u8],
+        effort: Effort,
+    ) -> Option<usize> {
+        let coding = coding(plain.format()).filter(|_| payload.len() >= effort.bytes_min);
+        let other = coding.and_then(|coding| written(coding, text, payload));
+        let (form, data) = match &other {
+            Some(other) => (Form::Json, &other[..]),
+            None => (Form::Own, payload),
         };
-        self.compressors.insert(0, compressor);
-        let compressor = &mut self.compressors[0];
-        compressor.deflater.set_level(effort.level);
-        compressor.compressed.clear();
-        compressor.is_ready = false;
-        if message.len() < effort.bytes_min {
-            return;
-        }
-        if let Some(compressed) = compressor.deflater.deflate(message, window_bits) {
-            compressor.compressed.extend_from_slice(compressed);
-            compressor.is_ready = true;
-        }
-    }
-
-    fn ready(&self, window_bits: u8) -> Option<&[u8]> {
-        let mut ready = self.compressors.iter().filter(|c| c.is_ready);
-        let compressor = ready.find(|c| c.window_bits == window_bits)?;
-        Some(&compressor.compressed)
+        self.compressors.compress(window_bits, form, data, effort)
     }
 
     /// Lends the scratch memory out; to be given back.
@@ -189,14 +155,58 @@ impl Codec {
 }
 
 impl Encoder<'_> {
-    /// The payload that goes out, and whether it is compressed.
+    /// The payload that goes out where there is no envelope, and whether it is compressed.
     fn payload<'a>(&'a self, format: Format, message: &Message<'a>) -> (&'a [u8], bool) {
         let ready = match (format, self.how) {
             (_, How::Plain) => None,
-            (Format::Deflated(window_bits), _) => self.codec.ready(window_bits),
+            (Format::Deflated(_, window_bits), _) => {
+                self.codec.compressors.ready(window_bits, Form::Own)
+            }
             _ => None,
         };
         (ready.unwrap_or(message.payload), ready.is_some())
+    }
+
+    /// Writes a message into its envelope, with a payload that has been compressed if there
+    /// is one.
+    fn write_deflated(
+        &mut self,
+        coding: Coding,
+        format: Format,
+        window_bits: u8,
+        message: &Message<'_>,
+        out: &mut [u8],
+    ) -> usize {
+        let envelope = &mut self.codec.envelope;
+        if envelope.len() < out.len() {
+            envelope.resize(out.len(), 0);
+        }
+        let Written { len, data } = write_envelope(coding, format, message, envelope);
+        let whole = alone(coding, &envelope[..len]);
+        // Both codings write what is no JSON in the same way.
+        let form = match whole[data.clone()] == *message.payload {
+            true => Form::Own,
+            false => Form::Json,
+        };
+        let (room, body) = out.split_at_mut(SERVER_HEADER_BYTES_MAX);
+        let wrapped = self.codec.compressors.ready(window_bits, form);
+        let wrapped = wrapped.and_then(|compressed| {
+            let (head, tail) = (&whole[..data.start], &whole[data.end..]);
+            let len = head.len() + compressed.len() + tail.len() + WRAP_BYTES;
+            let shorter = len < whole.len();
+            shorter
+                .then(|| wrap(head, compressed, tail, body))
+                .flatten()
+        });
+        let len = wrapped.unwrap_or_else(|| {
+            body[..whole.len()].copy_from_slice(whole);
+            whole.len()
+        });
+        let (begin, end) = (room.len(), room.len() + len);
+        if self.codec.envelope.len() > KEPT_BYTES_MAX {
+            self.codec.envelope = Vec::new();
+        }
+        put_header(coding, wrapped.is_some(), begin..end, out)
     }
 }
 
@@ -208,18 +218,19 @@ impl Encoding for Encoder<'_> {
     }
 
     fn bound(&mut self, format: Format, message: &Message<'_>) -> usize {
+        if let (How::Afresh(effort), Format::Deflated(plain, window_bits)) = (self.how, format) {
+            self.codec.compressors.forget();
+            let Message { text, payload, .. } = *message;
+            self.codec
+                .compress(plain, window_bits, text, payload, effort);
+        }
         if let Some(coding) = coding(format) {
-            let bound = match format.is_joins() {
-                true => membership_bound(message),
-                false => publication_bound(coding, message),
+            let bound = match format.plain() {
+                Format::Numbered => numbered_bound(message),
+                plain if plain.is_joins() => membership_bound(message),
+                _ => publication_bound(coding, message),
             };
             return SERVER_HEADER_BYTES_MAX + bound;
-        }
-        if format == Format::Numbered {
-            return SERVER_HEADER_BYTES_MAX + numbered_bound(message);
-        }
-        if let (How::Afresh(effort), Format::Deflated(window_bits)) = (self.how, format) {
-            self.codec.compress(window_bits, message.payload, effort);
         }
         let mark = if is_foreign(format, message) {
             chat::MARK.len()
@@ -231,14 +242,15 @@ impl Encoding for Encoder<'_> {
 
     fn write(&mut self, format: Format, message: &Message<'_>, out: &mut [u8]) -> usize {
         if let Some(coding) = coding(format) {
-            let write = match format.is_joins() {
-                true => write_membership,
-                false => write_publication,
-            };
-            return write_push(coding, out, |room| write(coding, message, room));
-        }
-        if format == Format::Numbered {
-            return write_push(Coding::Json, out, |room| write_numbered(message, room));
+            if let (Format::Deflated(_, window_bits), How::Prepared | How::Afresh(_)) =
+                (format, self.how)
+            {
+                return self.write_deflated(coding, format, window_bits, message, out);
+            }
+            let room = SERVER_HEADER_BYTES_MAX;
+            let end = room + write_envelope(coding, format, message, &mut out[room..]).len;
+            let len = alone(coding, &out[room..end]).len();
+            return put_header(coding, false, room..room + len, out);
         }
         let (mut payload, compressed) = self.payload(format, message);
         let marked;
@@ -257,25 +269,42 @@ impl Encoding for Encoder<'_> {
     }
 }
 
-/// How messages are written in formats of Centrifugo's client protocol.
+/// How the envelopes of a format are written, if it has any.
 fn coding(format: Format) -> Option<Coding> {
-    match format {
-        Format::CentrifugoJson | Format::JoinsJson => Some(Coding::Json),
+    match format.plain() {
+        Format::CentrifugoJson | Format::JoinsJson | Format::Numbered => Some(Coding::Json),
         Format::CentrifugoProtobuf | Format::JoinsProtobuf => Some(Coding::Protobuf),
-        Format::Raw | Format::Lines | Format::Numbered | Format::Deflated(_) => None,
+        Format::Raw | Format::Lines | Format::Deflated(..) => None,
     }
 }
 
-/// Writes a push, and then the header before it, as its length is known only then.
-fn write_push(coding: Coding, out: &mut [u8], write: impl FnOnce(&mut [u8]) -> usize) -> usize {
-    let room = SERVER_HEADER_BYTES_MAX.min(out.len());
-    let end = room + write(&mut out[room..]);
-    let len = alone(coding, &out[room..end]).len();
+/// Writes a message in its envelope to the start of `out`.
+fn write_envelope(
+    coding: Coding,
+    format: Format,
+    message: &Message<'_>,
+    out: &mut [u8],
+) -> Written {
+    match format.plain() {
+        Format::Numbered => write_numbered(message, out),
+        plain if plain.is_joins() => Written {
+            len: write_membership(coding, message, out),
+            data: 0..0,
+        },
+        _ => write_publication(coding, message, out),
+    }
+}
+
+/// Writes the header before what lies in `out` there, as its length is known only then, and
+/// returns how long both are.
+fn put_header(coding: Coding, compressed: bool, body: Range<usize>, out: &mut [u8]) -> usize {
     let mut header = [0; SERVER_HEADER_BYTES_MAX];
-    let header_len = frame::encode(&mut header, opcode(coding == Coding::Json), false, len);
-    out.copy_within(room..room + len, header_len);
+    let text = opcode(coding == Coding::Json);
+    let header_len = frame::encode(&mut header, text, compressed, body.len());
+    let len = header_len + body.len();
+    out.copy_within(body, header_len);
     out[..header_len].copy_from_slice(&header[..header_len]);
-    header_len + len
+    len
 }
 
 /// It is text in the view of a chat, of whose lines it is none.
@@ -302,90 +331,4 @@ impl Scratch {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EFFORT: Effort = Effort {
-        level: 1,
-        bytes_min: 16,
-    };
-
-    fn written(mut encoder: Encoder<'_>, format: Format, payload: &[u8]) -> Vec<u8> {
-        let message = Message {
-            topic: "t",
-            epoch: 1,
-            offset: 1,
-            time_ms: 1,
-            text: true,
-            payload,
-            extras: None,
-        };
-        let mut out = vec![0; encoder.bound(format, &message)];
-        let len = encoder.write(format, &message, &mut out);
-        assert_eq!(len, out.len(), "the bound is exact");
-        out
-    }
-
-    #[test]
-    fn what_was_prepared_goes_out_compressed_and_nothing_else_does() {
-        let mut codec = Codec::default();
-        let (nine, fifteen) = (Format::Deflated(9), Format::Deflated(15));
-        let mut formats = Formats::default();
-        formats.insert(nine);
-        let message = b"once more, once more, once more, once more";
-        codec.prepare(formats, message, EFFORT);
-        assert_eq!(codec.saved_bytes().count(), 1);
-        let compressed = written(codec.prepared(), nine, message);
-        assert_eq!(compressed[0], 0xC1);
-        assert!(compressed.len() < message.len());
-        // Its reader has come since.
-        let plain = written(codec.prepared(), fifteen, message);
-        assert_eq!(plain, [&[0x81, message.len() as u8][..], message].concat());
-        // Nor does a message for which nothing has been prepared.
-        assert_eq!(written(codec.plain(), nine, b"another")[2..], *b"another");
-        // What is too short, or does not shrink, goes as it is.
-        codec.prepare(formats, b"short", EFFORT);
-        assert_eq!(written(codec.prepared(), nine, b"short")[0], 0x81);
-        assert_eq!(codec.saved_bytes().count(), 0);
-    }
-
-    #[test]
-    fn a_changed_level_holds_from_the_next_message_on() {
-        let words = (0..4000).map(|n| format!("word {} of {} ", n % 613, n % 97));
-        let message: String = words.collect();
-        let mut codec = Codec::default();
-        let mut len = |level| {
-            let effort = Effort {
-                level,
-                bytes_min: 0,
-            };
-            written(
-                codec.afresh(effort),
-                Format::Deflated(15),
-                message.as_bytes(),
-            )
-            .len()
-        };
-        let (fast, small) = (len(1), len(9));
-        assert!(small < fast, "{small} is not less than {fast}");
-        assert_eq!(len(1), fast);
-    }
-
-    #[test]
-    fn afresh_each_message_is_compressed_on_the_spot() {
-        let mut codec = Codec::default();
-        for number in 0..5u8 {
-            let message = [number; 100];
-            for bits in [9, 12, 15] {
-                let format = Format::Deflated(bits);
-                let bytes = written(codec.afresh(EFFORT), format, &message);
-                assert_eq!(bytes[0], 0xC1);
-                let mut plain = Vec::new();
-                let mut inflater = Inflater::default();
-                inflater.inflate(&bytes[2..], 1000, &mut plain).unwrap();
-                assert_eq!(plain, message);
-            }
-        }
-        assert_eq!(codec.compressors.len(), COMPRESSORS_MAX);
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ mod admission;
 mod clock;
 pub mod codec;
 mod companions;
+mod compressors;
 pub mod descriptors;
 mod history;
 mod life;

@@ -77,6 +77,14 @@ impl Hub {
         self.live.policy(self.live.get().policy_of(topic))
     }
 
+    /// Whether there may be a topic whose messages are compressed.
+    pub fn deflates_somewhere(&self) -> bool {
+        let settings = self.settings();
+        // Without a rule they mostly are.
+        let mut policies = [None].into_iter().chain(settings.topics.iter().map(Some));
+        policies.any(|rule| settings.policy(rule).deflate)
+    }
+
     /// Tells a topic what holds for it.
     pub(super) fn give_policy(&self, topic: &Topic) {
         topic.set_policy(self.live.get().policy_of(topic.name()));

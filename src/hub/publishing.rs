@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 
 use super::Hub;
-use super::codec::Effort;
+use super::compressors::Effort;
 use super::topics::TopicsFull;
 use crate::log::{AppendError, Draft, Published, Topic};
 use crate::protocol::encoding::Extras;
@@ -54,7 +54,12 @@ impl Hub {
         }
         let topic = self.topic(name)?;
         let mut codec = self.codec.lock().expect("nothing panics inside the lock");
-        codec.prepare(topic.formats(), payload, self.effort());
+        codec.prepare(
+            topic.formats(),
+            opcode == Opcode::Text,
+            payload,
+            self.effort(),
+        );
         let draft = Draft {
             text: opcode == Opcode::Text,
             len: payload.len(),

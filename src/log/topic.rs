@@ -13,9 +13,12 @@ use super::view::{Interest, View};
 use crate::protocol::encoding::{Encoding, Format, Formats};
 
 /// Views of one topic.
-pub(super) const VIEWS_MAX: usize = 8;
-/// Views of one topic with compressed payloads: each costs a compression.
-const DEFLATED_VIEWS_MAX: usize = 2;
+pub(super) const VIEWS_MAX: usize = 10;
+/// Those of them with compressed payloads. There is room for one of each other format that a
+/// topic is read in.
+const DEFLATED_VIEWS_MAX: usize = VIEWS_MAX - 5;
+/// Those that differ in nothing but the window: each window costs a compression.
+const WINDOWS_MAX: usize = 2;
 
 /// Where a subscriber begins.
 #[derive(Debug)]
@@ -309,14 +312,22 @@ impl Sequencer {
         if self.view(format).is_some() {
             return Some(format);
         }
-        let deflated = self.others.iter().filter(|v| v.format.is_deflated());
+        let deflated = self.others.iter().map(|view| view.format);
+        let deflated = deflated.filter(|other| other.is_deflated());
+        let alike = deflated.clone().filter(|o| o.plain() == format.plain());
         let full = self.others.len() + 1 >= VIEWS_MAX
-            || (format.is_deflated() && deflated.count() >= DEFLATED_VIEWS_MAX);
+            || (format.is_deflated()
+                && (deflated.count() >= DEFLATED_VIEWS_MAX || alike.count() >= WINDOWS_MAX));
         if full {
             // The one that is most alike: a larger window compresses better.
             let understood = self.views().map(|view| view.format);
             let understood = understood.filter(|other| format.understands(*other));
-            return understood.max_by_key(|other| other.index());
+            let alike = understood.max_by_key(|other| other.index());
+            return match format.plain() {
+                _ if alike.is_some() => alike,
+                plain if plain != format => self.admit(plain),
+                _ => None,
+            };
         }
         let view = View::new(format, self.next_offset, self.time_ms);
         self.others.reserve_exact(1);

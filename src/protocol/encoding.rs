@@ -26,9 +26,37 @@ pub enum Format {
     JoinsProtobuf,
     /// Raw messages as JSON, each with its offset.
     Numbered,
-    /// Raw messages with compressed payloads, which refer back at most two to the
+    /// One of the others with compressed payloads, which refer back at most two to the
     /// power of this many bytes.
-    Deflated(u8),
+    Deflated(Plain, u8),
+}
+
+/// What may be compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Plain {
+    Raw,
+    CentrifugoJson,
+    CentrifugoProtobuf,
+    Numbered,
+}
+
+impl Plain {
+    const ALL: [Plain; 4] = [
+        Plain::Raw,
+        Plain::CentrifugoJson,
+        Plain::CentrifugoProtobuf,
+        Plain::Numbered,
+    ];
+
+    /// The format without compression.
+    pub const fn format(self) -> Format {
+        match self {
+            Plain::Raw => Format::Raw,
+            Plain::CentrifugoJson => Format::CentrifugoJson,
+            Plain::CentrifugoProtobuf => Format::CentrifugoProtobuf,
+            Plain::Numbered => Format::Numbered,
+        }
+    }
 }
 
 impl Format {
@@ -47,7 +75,7 @@ impl Format {
             Format::JoinsProtobuf => 5,
             Format::Numbered => 6,
             // Window sizes are 8 to 15 bits.
-            Format::Deflated(window_bits) => window_bits,
+            Format::Deflated(plain, window_bits) => plain as u8 * 8 + window_bits,
         }
     }
 
@@ -61,18 +89,43 @@ impl Format {
             4 => Some(Format::JoinsJson),
             5 => Some(Format::JoinsProtobuf),
             6 => Some(Format::Numbered),
-            8..=15 => Some(Format::Deflated(index)),
-            _ => None,
+            7 => None,
+            8.. => {
+                let plain = index as usize / 8 - 1;
+                match plain < Plain::ALL.len() {
+                    true => Some(Format::Deflated(Plain::ALL[plain], 8 + index % 8)),
+                    false => None,
+                }
+            }
         }
     }
 
     /// Who reads this format understands `other` as well.
     pub fn understands(self, other: Format) -> bool {
         match (self, other) {
-            (Format::Deflated(own), Format::Deflated(other)) => other <= own,
+            (Format::Deflated(own, window), Format::Deflated(other, other_window)) => {
+                own == other && other_window <= window
+            }
             // A compressed message says so itself; any may come as it is.
-            (Format::Deflated(_), Format::Raw) => true,
-            _ => self == other,
+            _ => self == other || self.plain() == other,
+        }
+    }
+
+    /// The same without compression.
+    pub const fn plain(self) -> Format {
+        match self {
+            Format::Deflated(plain, _) => plain.format(),
+            plain => plain,
+        }
+    }
+
+    /// The same with compression, which refers back at most two to the power of
+    /// `window_bits` bytes; as it is if that is 0 or it is never compressed.
+    pub fn deflated(self, window_bits: u8) -> Format {
+        let plain = Plain::ALL.into_iter().find(|plain| plain.format() == self);
+        match plain {
+            Some(plain) if window_bits > 0 => Format::Deflated(plain, window_bits),
+            _ => self,
         }
     }
 
@@ -83,12 +136,15 @@ impl Format {
 
     /// It is a topic's, read by clients of sessions.
     pub fn is_push(self) -> bool {
-        matches!(self, Format::CentrifugoJson | Format::CentrifugoProtobuf)
+        matches!(
+            self.plain(),
+            Format::CentrifugoJson | Format::CentrifugoProtobuf
+        )
     }
 
     /// It is a kind of compressed payloads.
     pub fn is_deflated(self) -> bool {
-        matches!(self, Format::Deflated(_))
+        matches!(self, Format::Deflated(..))
     }
 }
 
@@ -234,10 +290,19 @@ mod tests {
 
     #[test]
     fn a_larger_window_reads_what_a_smaller_one_does() {
-        assert!(Format::Deflated(15).understands(Format::Deflated(9)));
-        assert!(!Format::Deflated(9).understands(Format::Deflated(15)));
-        assert!(Format::Deflated(9).understands(Format::Raw));
-        assert!(!Format::Raw.understands(Format::Deflated(15)));
+        for plain in Plain::ALL {
+            let (nine, fifteen) = (Format::Deflated(plain, 9), Format::Deflated(plain, 15));
+            assert!(fifteen.understands(nine));
+            assert!(!nine.understands(fifteen));
+            assert!(nine.understands(plain.format()));
+            assert!(!plain.format().understands(fifteen));
+            assert_eq!(plain.format().deflated(9), nine);
+            assert_eq!(plain.format().deflated(0), plain.format());
+        }
+        assert!(!Format::Deflated(Plain::Numbered, 9).understands(Format::Raw));
+        let raw = Format::Deflated(Plain::Raw, 9);
+        assert!(!Format::Deflated(Plain::Numbered, 9).understands(raw));
+        assert_eq!(Format::Lines.deflated(9), Format::Lines);
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Settings<'a> {
     pub topics: &'a Topics<'a>,
     /// How permessage-deflate is spoken where the topic has it, if at all with this client.
     pub deflate: Option<deflate::Policy>,
+    /// There may be a topic that has it. A client that names its topics later is told before.
+    pub deflates_somewhere: bool,
     /// What is there to be read at a path, for a client that has called the server so.
     pub documents: fn(path: &str, host: &str) -> Option<Document>,
 }
@@ -102,7 +104,9 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
             return Err(Reject::ProxyHeader);
         }
         let upgrade = match head.path() {
-            CENTRIFUGO_PATH if settings.centrifugo => negotiate_centrifugo(head, settings.origins),
+            CENTRIFUGO_PATH if settings.centrifugo => {
+                negotiate_centrifugo(head, settings.origins, settings.deflate)
+            }
             _ => negotiate(head, settings.origins, settings.deflate),
         };
         return authorize(head, upgrade?, settings).map(Opening::WebSocket);
@@ -133,6 +137,9 @@ fn authorize(
         };
     }
     let Some(topic) = &upgrade.topic else {
+        if !settings.deflates_somewhere {
+            upgrade.deflate = None;
+        }
         return Ok(upgrade);
     };
     let rights = upgrade.rights.as_deref();

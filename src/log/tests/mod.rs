@@ -12,7 +12,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 
 use super::*;
-use crate::protocol::encoding::{Encoding, Extras, Format, HEADER_BYTES_MAX, Message};
+use crate::protocol::encoding::{self, Encoding, Extras, Format, HEADER_BYTES_MAX, Message};
 use crate::protocol::ws::Opcode;
 use crate::protocol::ws::frame;
 
@@ -26,8 +26,8 @@ const RETAIN_ALL: Retention = Retention {
     },
 };
 
-const SMALL: Format = Format::Deflated(9);
-const LARGE: Format = Format::Deflated(15);
+const SMALL: Format = Format::Deflated(encoding::Plain::Raw, 9);
+const LARGE: Format = Format::Deflated(encoding::Plain::Raw, 15);
 
 /// Under Miri, which is hundreds of times slower, a few rounds will do.
 const fn rounds(count: u32) -> u32 {

@@ -75,11 +75,15 @@ fn a_view_begins_with_its_first_reader_and_goes_a_little_after_the_last() {
 #[test]
 fn beyond_what_a_topic_has_views_for_a_reader_gets_one_it_understands() {
     let (topic, _) = topic();
-    let of = |bits| topic.attach(Format::Deflated(bits)).unwrap();
+    let of = |bits| {
+        topic
+            .attach(Format::Deflated(encoding::Plain::Raw, bits))
+            .unwrap()
+    };
     let (first, second) = (of(15), of(11));
-    assert_eq!(first.0, Format::Deflated(15));
-    assert_eq!(second.0, Format::Deflated(11));
-    assert_eq!(of(13).0, Format::Deflated(11));
+    assert_eq!(first.0, Format::Deflated(encoding::Plain::Raw, 15));
+    assert_eq!(second.0, Format::Deflated(encoding::Plain::Raw, 11));
+    assert_eq!(of(13).0, Format::Deflated(encoding::Plain::Raw, 11));
     assert_eq!(of(9).0, Format::Raw, "no window is small enough");
     assert_eq!(topic.attach(Format::Raw).unwrap().0, Format::Raw);
 }

@@ -293,7 +293,9 @@ impl Object<'_> {
     fn data(&mut self, name: &str, data: Option<Payload<'_>>) {
         if let Some(data) = data {
             self.name(name);
+            self.sink.mark();
             data.put_json(self.sink);
+            self.sink.mark();
         }
     }
 

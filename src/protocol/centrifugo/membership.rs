@@ -44,7 +44,7 @@ pub fn write_membership(coding: Coding, message: &Message<'_>, out: &mut [u8]) -
         Coding::Json => json_out::push(&mut sink, &push),
         Coding::Protobuf => protobuf_out::push(&mut sink, &push),
     }
-    sink.len()
+    sink.written().len
 }
 
 #[cfg(test)]

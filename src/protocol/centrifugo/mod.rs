@@ -28,9 +28,11 @@ mod view;
 
 pub use membership::{membership, membership_bound, write_membership};
 pub use numbered::{numbered_bound, write_numbered};
+pub use payload::written;
 pub use push::{publication, publication_bound, write_publication};
 pub use reply::{ClientInfo, ConnectResult, Error, Publication, Push, Reply, SubscribeResult};
 pub use request::{BadRequest, COMMANDS_MAX, Coding, Command, Connect, Data, Request, Subscribe};
+pub use sink::Written;
 pub use view::{decode_info, encode_info};
 
 /// Reads the commands of one WebSocket message, in order. There is one at least;

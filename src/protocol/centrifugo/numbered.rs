@@ -3,7 +3,7 @@
 //! from text by their name.
 
 use super::payload::Payload;
-use super::sink::{Sink, Slice};
+use super::sink::{Sink, Slice, Written};
 use crate::protocol::encoding::Message;
 
 /// The names, the braces, and the longest offset.
@@ -15,8 +15,8 @@ pub fn numbered_bound(message: &Message<'_>) -> usize {
 }
 
 /// Writes `{"offset":…,"data":…}` to the start of `out`, with `b64data` where the payload is
-/// binary, and returns how many bytes that is.
-pub fn write_numbered(message: &Message<'_>, out: &mut [u8]) -> usize {
+/// binary.
+pub fn write_numbered(message: &Message<'_>, out: &mut [u8]) -> Written {
     let mut sink = Slice::new(out);
     let payload = Payload::new(message.text, message.payload);
     let name = match payload {
@@ -24,9 +24,11 @@ pub fn write_numbered(message: &Message<'_>, out: &mut [u8]) -> usize {
         Payload::Bytes(_) => "b64data",
     };
     sink.put(format!("{{\"offset\":{},\"{name}\":", message.offset).as_bytes());
+    sink.mark();
     payload.put_json(&mut sink);
+    sink.mark();
     sink.put(b"}");
-    sink.len()
+    sink.written()
 }
 
 #[cfg(test)]
@@ -44,7 +46,7 @@ mod tests {
             extras: None,
         };
         let mut out = vec![0; numbered_bound(&message)];
-        let len = write_numbered(&message, &mut out);
+        let len = write_numbered(&message, &mut out).len;
         String::from_utf8(out[..len].to_vec()).unwrap()
     }
 

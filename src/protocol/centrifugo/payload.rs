@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::json::is_json;
-use super::request::Data;
+use super::request::{Coding, Data};
 use super::scan::{line_len, plain_len};
 use super::sink::Sink;
 
@@ -68,6 +68,24 @@ impl<'a> Payload<'a> {
             false => 2 + base64_len(bytes.len()),
         }
     }
+}
+
+/// What a payload is written as in `coding`; `None` if as it is.
+pub fn written(coding: Coding, text: bool, payload: &[u8]) -> Option<Vec<u8>> {
+    let data = Payload::new(text, payload);
+    let as_it_is = match (coding, data) {
+        (Coding::Json, Payload::Json(json)) => line_len(json) == json.len(),
+        (Coding::Protobuf, Payload::Json(_) | Payload::Bytes(_)) => true,
+        _ => false,
+    };
+    (!as_it_is).then(|| {
+        let mut out = Vec::with_capacity(Payload::bound(text, payload));
+        match coding {
+            Coding::Json => data.put_json(&mut out),
+            Coding::Protobuf => data.put_protobuf(&mut out),
+        }
+        out
+    })
 }
 
 /// A newline ends a message, and inside a JSON string there is none.

@@ -226,7 +226,11 @@ fn nested(sink: &mut dyn Sink, tag: u32, fields: &dyn Fn(&mut dyn Sink)) {
 fn data(sink: &mut dyn Sink, tag: u32, data: Option<Payload<'_>>) {
     match data {
         None | Some(Payload::Bytes([])) => {}
-        Some(data) => nested(sink, tag, &|sink| data.put_protobuf(sink)),
+        Some(data) => nested(sink, tag, &|sink| {
+            sink.mark();
+            data.put_protobuf(sink);
+            sink.mark();
+        }),
     }
 }
 

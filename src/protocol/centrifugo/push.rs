@@ -3,7 +3,7 @@
 use super::payload::{Payload, string_bound};
 use super::reply::Publication;
 use super::request::{Coding, Data};
-use super::sink::Slice;
+use super::sink::{Slice, Written};
 use super::view::view;
 use super::{json_out, protobuf_out};
 use crate::protocol::encoding::Message;
@@ -33,15 +33,15 @@ pub fn publication_bound(coding: Coding, message: &Message<'_>) -> usize {
 }
 
 /// Writes the push of a publication to the start of `out`, which has as many bytes
-/// as [`publication_bound`] said, and returns how many were written.
-pub fn write_publication(coding: Coding, message: &Message<'_>, out: &mut [u8]) -> usize {
+/// as [`publication_bound`] said.
+pub fn write_publication(coding: Coding, message: &Message<'_>, out: &mut [u8]) -> Written {
     let mut sink = Slice::new(out);
     let view = view(message);
     match coding {
         Coding::Json => json_out::publication_push(&mut sink, message.topic, &view),
         Coding::Protobuf => protobuf_out::publication_push(&mut sink, message.topic, &view),
     }
-    sink.len()
+    sink.written()
 }
 
 /// The same for use inside a reply.

@@ -1,5 +1,7 @@
 //! Where bytes are written to.
 
+use std::ops::Range;
+
 pub(super) trait Sink {
     fn put(&mut self, bytes: &[u8]);
 
@@ -8,6 +10,9 @@ pub(super) trait Sink {
         let _ = len;
         false
     }
+
+    /// The payload of a publication begins or ends here.
+    fn mark(&mut self) {}
 }
 
 impl Sink for Vec<u8> {
@@ -20,15 +25,35 @@ impl Sink for Vec<u8> {
 pub(super) struct Slice<'a> {
     out: &'a mut [u8],
     len: usize,
+    /// Where the payload of the publication in it begins and ends.
+    marks: [Option<usize>; 2],
+}
+
+/// What a publication has been written with.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Written {
+    /// So many bytes in all.
+    pub len: usize,
+    /// Its payload lies there.
+    pub data: Range<usize>,
 }
 
 impl<'a> Slice<'a> {
     pub(super) fn new(out: &'a mut [u8]) -> Slice<'a> {
-        Slice { out, len: 0 }
+        Slice {
+            out,
+            len: 0,
+            marks: [None; 2],
+        }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.len
+    pub(super) fn written(&self) -> Written {
+        // An empty payload may not be told at all.
+        let [begin, end] = self.marks.map(|mark| mark.unwrap_or(0));
+        Written {
+            len: self.len,
+            data: begin..end,
+        }
     }
 }
 
@@ -36,6 +61,13 @@ impl Sink for Slice<'_> {
     fn put(&mut self, bytes: &[u8]) {
         self.out[self.len..][..bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
+    }
+
+    fn mark(&mut self) {
+        // A publication's payload comes before all else that is marked.
+        if let Some(mark) = self.marks.iter_mut().find(|mark| mark.is_none()) {
+            *mark = Some(self.len);
+        }
     }
 }
 

@@ -99,15 +99,15 @@ impl Dialect {
     /// What a peer reads with which compression was agreed on, up to two to the power
     /// of `window_bits` bytes back, or none if that is 0.
     pub fn format(self, window_bits: u8) -> Format {
-        match (self, window_bits) {
-            // Its lines are short.
-            (Dialect::Chat, _) => Format::Lines,
-            (Dialect::CentrifugoJson, _) => Format::CentrifugoJson,
-            (Dialect::CentrifugoProtobuf, _) => Format::CentrifugoProtobuf,
-            (Dialect::Numbered, _) => Format::Numbered,
-            (Dialect::Raw, 0) => Format::Raw,
-            (Dialect::Raw, bits) => Format::Deflated(bits),
-        }
+        let plain = match self {
+            // Its lines are short, and never compressed.
+            Dialect::Chat => Format::Lines,
+            Dialect::CentrifugoJson => Format::CentrifugoJson,
+            Dialect::CentrifugoProtobuf => Format::CentrifugoProtobuf,
+            Dialect::Numbered => Format::Numbered,
+            Dialect::Raw => Format::Raw,
+        };
+        plain.deflated(window_bits)
     }
 
     /// How a peer reads who comes and goes, if it can be told.

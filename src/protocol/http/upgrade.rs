@@ -114,7 +114,6 @@ pub fn negotiate(
         None if query.offsets => Dialect::Numbered,
         None => Dialect::Raw,
     };
-    let deflate = deflate.filter(|_| !keeps_its_window(request));
     Ok(Upgrade {
         dialect,
         topic: Some(topic),
@@ -124,13 +123,7 @@ pub fn negotiate(
         hello: query.hello,
         subprotocol,
         accept,
-        deflate: deflate.and_then(|policy| {
-            let values = request.values("sec-websocket-extensions");
-            let values: Vec<_> = values
-                .filter_map(|value| str::from_utf8(value).ok())
-                .collect();
-            deflate::negotiate(&values.join(","), policy)
-        }),
+        deflate: deflate.and_then(|policy| agree(request, policy)),
         bearer: offered(request).is_some(),
         rights: None,
         read_only: false,
@@ -143,7 +136,11 @@ pub fn negotiate(
 ///
 /// # Errors
 /// As [`negotiate`].
-pub fn negotiate_centrifugo(request: &Request<'_>, origins: &Origins) -> Result<Upgrade, Reject> {
+pub fn negotiate_centrifugo(
+    request: &Request<'_>,
+    origins: &Origins,
+    deflate: Option<deflate::Policy>,
+) -> Result<Upgrade, Reject> {
     let accept = check_handshake(request, origins)?;
     let offers = Subprotocol::CentrifugeProtobuf;
     let mut offered = request.elements("sec-websocket-protocol");
@@ -164,12 +161,24 @@ pub fn negotiate_centrifugo(request: &Request<'_>, origins: &Origins) -> Result<
         hello: false,
         subprotocol,
         accept,
-        deflate: None,
+        deflate: deflate.and_then(|policy| agree(request, policy)),
         bearer: super::bearer::offered(request).is_some(),
         rights: None,
         read_only: false,
         from_page: false,
     })
+}
+
+/// What can be agreed with a client on permessage-deflate.
+fn agree(request: &Request<'_>, policy: deflate::Policy) -> Option<Agreement> {
+    if keeps_its_window(request) {
+        return None;
+    }
+    let values = request.values("sec-websocket-extensions");
+    let values: Vec<_> = values
+        .filter_map(|value| str::from_utf8(value).ok())
+        .collect();
+    deflate::negotiate(&values.join(","), policy)
 }
 
 /// Checks what is asked of every opening handshake, and works out `Sec-WebSocket-Accept`.

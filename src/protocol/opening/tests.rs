@@ -31,6 +31,7 @@ fn decide(text: &str, change: impl FnOnce(&mut Settings<'_>)) -> Result<Opening,
             page: true,
         },
         deflate: None,
+        deflates_somewhere: true,
         documents,
     };
     change(&mut settings);
@@ -146,6 +147,7 @@ fn a_rebound_name_is_refused_though_its_page_is_of_the_same_host() {
         cookie: None,
         check: &|_| Err(TokenFault::NoKeys),
         deflate: None,
+        deflates_somewhere: true,
         documents,
     };
     assert_eq!(opening(&head, &settings, NOW_S).unwrap_err(), Reject::Host);

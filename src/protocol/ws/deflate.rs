@@ -6,6 +6,10 @@
 //! between messages only where it was told to. Called by `http::upgrade` to
 //! negotiate, by the reader to inflate, and by `hub::codec` to compress.
 
+mod envelope;
+
+pub use envelope::{WRAP_BYTES, wrap};
+
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::fault::Fault;

@@ -29,7 +29,7 @@ fn message<'a>(text: bool, payload: &'a [u8]) -> Message<'a> {
 fn published(coding: Coding, message: &Message<'_>) -> Vec<u8> {
     let bound = publication_bound(coding, message);
     let mut out = vec![0xAA; bound];
-    let len = write_publication(coding, message, &mut out);
+    let len = write_publication(coding, message, &mut out).len;
     out.truncate(len);
     out
 }

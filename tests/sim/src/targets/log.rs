@@ -7,12 +7,12 @@ use std::sync::Arc;
 use fanfare::log::{
     AppendError, Arenas, Bounds, Draft, Interest, Published, Reached, Retention, Topic, Window,
 };
-use fanfare::protocol::encoding::{Encoding, Format, HEADER_BYTES_MAX, Message as Said};
+use fanfare::protocol::encoding::{Encoding, Format, HEADER_BYTES_MAX, Message as Said, Plain};
 
 use super::split;
 
 const AGE_MS_MAX: u64 = 1280;
-const DEFLATED: Format = Format::Deflated(10);
+const DEFLATED: Format = Format::Deflated(Plain::Raw, 10);
 
 /// Writes half of what has an even length as if it were compressed.
 struct Halves;

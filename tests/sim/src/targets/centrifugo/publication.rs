@@ -96,7 +96,7 @@ fn is_info(bytes: &[u8]) -> bool {
 
 fn written(coding: Coding, message: &Message<'_>) -> Vec<u8> {
     let mut out = vec![0; publication_bound(coding, message)];
-    let len = write_publication(coding, message, &mut out);
+    let len = write_publication(coding, message, &mut out).len;
     out.truncate(len);
     out
 }
