@@ -56,12 +56,7 @@ impl State {
 
     /// A session goes on that may have begun in another process.
     pub(super) fn resume_session(&mut self, slot: u32, session: Session) {
-        let talk = Talk {
-            info: Arc::new(session.info()),
-            session,
-            published_to: None,
-            came_ms: self.patience_ms,
-        };
+        let talk = Talk::new(session, self.patience_ms);
         if !talk.session.is_connected() {
             self.strangers.push_back((slot, talk.came_ms));
         }
@@ -129,9 +124,7 @@ impl State {
         let Some(talk) = self.talks.get_mut(&slot) else {
             return;
         };
-        let before = talk.info.clone();
-        talk.look_at_info();
-        if before == talk.info {
+        if !talk.look_at_info() {
             return;
         }
         for topic in self.followed(slot) {
