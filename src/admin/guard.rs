@@ -1,33 +1,38 @@
 //! Who may ask for what: what the listener is for, the bearer token, the key of the
-//! server API, and no pages of foreign origin.
+//! server API, the tokens of users, and no pages of foreign origin.
 //!
 //! A page from anywhere can make its reader's browser talk to 127.0.0.1. Its
-//! writes carry an `Origin`, which must be the listener itself. Against a page whose
+//! writes carry an `Origin`, which must be listed in the settings, or be the listener itself
+//! where that is not a public one. Against a page whose
 //! own name has been pointed at 127.0.0.1 the rule of `protocol::http::hosts` holds where no
-//! token does, which such a page could not know.
+//! secret does, which such a page could not know.
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::header::{CONNECTION, COOKIE, HOST, ORIGIN, UPGRADE, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
+use super::cors;
+use super::credentials::{Credential, Several};
 use super::reply::Refusal;
 use super::token::Token;
+use super::who::Who;
 use crate::config::{Place, Roles};
+use crate::hub::Hub;
 use crate::protocol::http::Origins;
+use crate::protocol::http::bearer::in_cookies;
 use crate::protocol::http::hosts::is_local_name;
+use crate::protocol::opening::is_for_api;
+use crate::protocol::rights::{Rights, TokenFault};
 
 /// Paths that are open to all: they tell nothing and change nothing.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 /// What only some roles may.
 const METRICS: &str = "/metrics";
-const UPGRADE: &str = "/upgrade";
-/// What a key of its own opens.
-const API: &str = "/api/";
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const UPGRADE_PATH: &str = "/upgrade";
 
 /// The rules of one listener.
 #[derive(Debug)]
@@ -36,20 +41,50 @@ pub(super) struct Guard {
     /// Of the server API.
     key: Option<Arc<Token>>,
     roles: Roles,
+    /// It serves the server API on public listeners, and nothing else.
+    public: bool,
     /// Browsers get to TCP ports only, and what is to be had from beyond loopback
-    /// without a token is no secret.
+    /// without a secret is no secret.
     checks_hosts: bool,
-    origins: Origins,
+    same_host: Origins,
 }
 
-/// Lets a request through or refuses it.
+/// What the guard of a listener works with.
+pub(super) struct Watch {
+    pub(super) guard: Guard,
+    pub(super) hub: Arc<Hub>,
+}
+
+/// Lets a request through, with who asks ([`Who`]) among its extensions, or refuses it.
 pub(super) async fn check(
-    State(guard): State<Arc<Guard>>,
-    request: Request,
+    State(watch): State<Arc<Watch>>,
+    mut request: Request,
     next: Next,
-) -> Result<Response, Refusal> {
-    guard.admit(request.uri().path(), request.headers())?;
-    Ok(next.run(request).await)
+) -> Response {
+    let Watch { guard, hub } = &*watch;
+    let listed = match guard.check_origin(hub.origins(), request.headers()) {
+        Ok(listed) => listed,
+        Err(refusal) => return guard.refuse(refusal),
+    };
+    if listed.is_some() && cors::asks_first(&request) {
+        return shown(listed, cors::consent());
+    }
+    let admitted = guard.admit(hub, request.uri().path(), request.headers());
+    let response = match admitted {
+        Ok(who) => {
+            request.extensions_mut().insert(who);
+            next.run(request).await
+        }
+        Err(refusal) => guard.refuse(refusal),
+    };
+    shown(listed, response)
+}
+
+fn shown(listed: Option<HeaderValue>, mut response: Response) -> Response {
+    if let Some(origin) = listed {
+        cors::show_to(origin, response.headers_mut());
+    }
+    response
 }
 
 impl Guard {
@@ -63,29 +98,107 @@ impl Guard {
             token,
             key,
             roles,
+            public: false,
             checks_hosts: matches!(place, Place::Tcp(_)) && place.is_local(),
-            origins: Origins::same_host(),
+            same_host: Origins::same_host(),
         }
     }
 
-    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
-        self.check_origin(headers)?;
+    /// For who asks the server API on public listeners.
+    pub(super) fn public(token: Option<Arc<Token>>, key: Option<Arc<Token>>) -> Self {
+        Guard {
+            token,
+            key,
+            roles: Roles {
+                api: true,
+                ..Roles::default()
+            },
+            public: true,
+            checks_hosts: true,
+            same_host: Origins::same_host(),
+        }
+    }
+
+    /// Strangers get to a public listener, and are not waited for there.
+    fn refuse(&self, refusal: Refusal) -> Response {
+        let refusal = match self.public {
+            true => refusal.with(CONNECTION, HeaderValue::from_static("close")),
+            false => refusal,
+        };
+        refusal.into_response()
+    }
+
+    fn admit(&self, hub: &Hub, path: &str, headers: &HeaderMap) -> Result<Who, Refusal> {
+        if self.public && (!is_for_api(path) || headers.contains_key(UPGRADE)) {
+            let sentence = "this connection has asked the server API: \
+                            open another one for anything else";
+            return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, sentence));
+        }
         if OPEN.contains(&path) {
-            return Ok(());
+            return Ok(Who::Backend);
         }
-        match (&self.key, &self.token) {
-            (Some(key), token) if path.starts_with(API) => {
-                check_key(key, token.as_deref(), headers)?;
+        let who = match is_for_api(path) {
+            true => self.identify(hub, path, headers)?,
+            false => {
+                match &self.token {
+                    Some(token) if !self.is_open(path) => check_token(token, headers)?,
+                    _ => self.check_host(headers)?,
+                }
+                Who::Backend
             }
-            (_, Some(token)) if !self.is_public(path) => check_token(token, headers)?,
-            _ => self.check_host(headers)?,
-        }
-        self.check_role(path)
+        };
+        self.check_role(path)?;
+        Ok(who)
     }
 
     /// Figures name neither topics nor clients.
-    fn is_public(&self, path: &str) -> bool {
+    fn is_open(&self, path: &str) -> bool {
         path == METRICS && self.roles.metrics
+    }
+
+    /// Who asks the server API, by what the request bears.
+    fn identify(&self, hub: &Hub, path: &str, headers: &HeaderMap) -> Result<Who, Refusal> {
+        let given = one_credential(headers)?;
+        let is = |secret: &Option<Arc<Token>>, given| {
+            let secret = secret.as_ref();
+            secret.is_some_and(|secret| secret.is(given))
+        };
+        match given {
+            Some(Credential::Key(key)) if is(&self.key, key) => return Ok(Who::Backend),
+            Some(Credential::Bearer(token)) if is(&self.token, token) => return Ok(Who::Backend),
+            _ => {}
+        }
+        // Users may publish, and nothing else.
+        if is_for_publishing(path)
+            && let Some(rights) = user(hub, given, headers)?
+        {
+            return Ok(Who::User(rights));
+        }
+        if self.key.is_none() && self.token.is_none() {
+            self.check_host(headers)?;
+            return Ok(Who::Backend);
+        }
+        Err(self.wrong(given))
+    }
+
+    /// What is wrong with what the request bears, or that it bears nothing.
+    fn wrong(&self, given: Option<Credential<'_>>) -> Refusal {
+        let (has_key, has_token) = (self.key.is_some(), self.token.is_some());
+        let (sentence, challenge) = match given {
+            Some(Credential::Key(_)) if has_key => ("this is not the API key", KEY_CHALLENGE),
+            Some(Credential::Key(_)) => (
+                "there is no API key here: send Authorization: Bearer TOKEN",
+                TOKEN_CHALLENGE,
+            ),
+            Some(Credential::Bearer(_)) if has_token => ("this is not the admin token", BAD_TOKEN),
+            Some(Credential::Bearer(_)) => (
+                "there is no admin token here: send X-API-Key: KEY",
+                BAD_TOKEN,
+            ),
+            None if has_key => ("the API key is missing: send X-API-Key: KEY", KEY_CHALLENGE),
+            None => (MISSING_TOKEN, TOKEN_CHALLENGE),
+        };
+        unauthorized(sentence, challenge)
     }
 
     fn check_role(&self, path: &str) -> Result<(), Refusal> {
@@ -96,7 +209,7 @@ impl Guard {
         } = self.roles;
         let allowed = match path {
             METRICS => metrics || admin,
-            UPGRADE => admin,
+            UPGRADE_PATH => admin,
             _ => api || admin,
         };
         if allowed {
@@ -104,7 +217,7 @@ impl Guard {
         }
         let needed = match path {
             METRICS => "admin or metrics",
-            UPGRADE => "admin",
+            UPGRADE_PATH => "admin",
             _ => "admin or api",
         };
         let sentence = format!(
@@ -114,13 +227,29 @@ impl Guard {
         Err(Refusal::new(StatusCode::FORBIDDEN, sentence))
     }
 
-    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// The origin of the page that asks, where the settings list it.
+    fn check_origin(
+        &self,
+        origins: &Origins,
+        headers: &HeaderMap,
+    ) -> Result<Option<HeaderValue>, Refusal> {
+        let mut given = headers.get_all(ORIGIN).iter();
+        let (Some(origin), second) = (given.next(), given.next()) else {
+            return Ok(None);
+        };
         let host = host(headers).unwrap_or_default();
-        let mut origins = headers.get_all(ORIGIN).iter();
-        if origins.all(|origin| self.origins.allow(origin.as_bytes(), host)) {
-            return Ok(());
+        if second.is_none() && origins.list(origin.as_bytes()) {
+            return Ok(Some(origin.clone()));
         }
-        let sentence = "pages of other origins may not talk to the admin listener";
+        if second.is_none() && !self.public && self.same_host.allow(origin.as_bytes(), host) {
+            return Ok(None);
+        }
+        let sentence = match self.public {
+            true => {
+                "no page may ask the server API, but those whose origin the setting origins lists"
+            }
+            false => "pages of other origins may not talk to the admin listener",
+        };
         Err(Refusal::new(StatusCode::FORBIDDEN, sentence))
     }
 
@@ -135,41 +264,74 @@ impl Guard {
     }
 }
 
-/// Who may ask for everything needs no key.
-fn check_key(key: &Token, token: Option<&Token>, headers: &HeaderMap) -> Result<(), Refusal> {
-    let given = match headers.get(API_KEY) {
-        Some(value) => Some(value.as_bytes()),
-        None => credentials("apikey", headers),
+/// Where messages are posted.
+fn is_for_publishing(path: &str) -> bool {
+    let topic = path.strip_prefix("/topics/");
+    let topic = topic.and_then(|rest| rest.strip_suffix("/messages"));
+    path == "/messages" || topic.is_some_and(|topic| !topic.contains('/'))
+}
+
+/// The rights of the user whose token the request bears, if it bears one: in
+/// `Authorization`, or in the cookie where a listed page asks.
+fn user(
+    hub: &Hub,
+    given: Option<Credential<'_>>,
+    headers: &HeaderMap,
+) -> Result<Option<Arc<Rights>>, Refusal> {
+    let token = match given {
+        Some(Credential::Bearer(token)) => Some(token),
+        Some(Credential::Key(_)) => None,
+        None => {
+            let origin = headers.get(ORIGIN);
+            let is_listed = origin.is_some_and(|origin| hub.origins().list(origin.as_bytes()));
+            let name = hub.settings().token_cookie.as_deref();
+            let cookies = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+            let found = name
+                .filter(|_| is_listed)
+                .map(|name| in_cookies(cookies, name));
+            let found = found
+                .transpose()
+                .map_err(|reject| Refusal::new(StatusCode::BAD_REQUEST, reject.to_string()))?;
+            found.flatten()
+        }
     };
-    let has_key = given.is_some_and(|given| key.is(given));
-    let bears = |token: &Token| bearer(headers).is_some_and(|given| token.is(given));
-    if has_key || token.is_some_and(bears) {
-        return Ok(());
+    let Some(token) = token else {
+        return Ok(None);
+    };
+    match hub.check_token(token) {
+        Ok(rights) => Ok(Some(rights)),
+        // It may be meant for others, and is none of ours in any case.
+        Err(TokenFault::NoKeys) => Ok(None),
+        Err(fault) => Err(unauthorized(fault.to_string(), BAD_TOKEN)),
     }
-    let sentence = match given {
-        Some(_) => "this is not the API key",
-        None => "the API key is missing: send X-API-Key: KEY",
-    };
-    let challenge = HeaderValue::from_static("apikey realm=\"fanfare\"");
-    Err(Refusal::new(StatusCode::UNAUTHORIZED, sentence).with(WWW_AUTHENTICATE, challenge))
+}
+
+const KEY_CHALLENGE: &str = "apikey realm=\"fanfare\"";
+const TOKEN_CHALLENGE: &str = "Bearer realm=\"fanfare\"";
+const BAD_TOKEN: &str = "Bearer realm=\"fanfare\", error=\"invalid_token\"";
+const MISSING_TOKEN: &str = "the admin token is missing: send Authorization: Bearer TOKEN";
+
+fn unauthorized(
+    sentence: impl Into<std::borrow::Cow<'static, str>>,
+    challenge: &'static str,
+) -> Refusal {
+    let challenge = HeaderValue::from_static(challenge);
+    Refusal::new(StatusCode::UNAUTHORIZED, sentence).with(WWW_AUTHENTICATE, challenge)
 }
 
 fn check_token(token: &Token, headers: &HeaderMap) -> Result<(), Refusal> {
-    let challenge = |sentence: &'static str, challenge| {
-        let challenge = HeaderValue::from_static(challenge);
-        Err(Refusal::new(StatusCode::UNAUTHORIZED, sentence).with(WWW_AUTHENTICATE, challenge))
-    };
-    match bearer(headers) {
-        Some(given) if token.is(given) => Ok(()),
-        Some(_) => challenge(
-            "this is not the admin token",
-            "Bearer realm=\"fanfare\", error=\"invalid_token\"",
-        ),
-        None => challenge(
-            "the admin token is missing: send Authorization: Bearer TOKEN",
-            "Bearer realm=\"fanfare\"",
-        ),
+    match one_credential(headers)? {
+        Some(Credential::Bearer(given)) if token.is(given) => Ok(()),
+        Some(Credential::Bearer(_)) => Err(unauthorized("this is not the admin token", BAD_TOKEN)),
+        _ => Err(unauthorized(MISSING_TOKEN, TOKEN_CHALLENGE)),
     }
+}
+
+fn one_credential(headers: &HeaderMap) -> Result<Option<Credential<'_>>, Refusal> {
+    Credential::of(headers).map_err(|Several| {
+        let sentence = "a request bears one key or token: X-API-Key and Authorization say several";
+        Refusal::new(StatusCode::BAD_REQUEST, sentence)
+    })
 }
 
 /// The only `Host` there is.
@@ -181,204 +343,5 @@ fn host(headers: &HeaderMap) -> Option<&str> {
     }
 }
 
-/// The token of `Authorization: Bearer TOKEN` (RFC 6750 section 2.1).
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    credentials("Bearer", headers)
-}
-
-/// What `Authorization` says behind the scheme of that name (RFC 9110 section 11.4).
-fn credentials<'a>(scheme: &str, headers: &'a HeaderMap) -> Option<&'a [u8]> {
-    let value = headers.get(AUTHORIZATION)?.as_bytes();
-    let (name, rest) = value.split_at_checked(scheme.len())?;
-    let rest = rest.strip_prefix(b" ")?;
-    name.eq_ignore_ascii_case(scheme.as_bytes())
-        .then(|| rest.trim_ascii())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::http::hosts::samples::{FOREIGN, LOCAL};
-    use axum::response::IntoResponse;
-
-    const ALL: Roles = Roles {
-        api: false,
-        metrics: false,
-        admin: true,
-    };
-
-    fn secret(text: &str) -> Arc<Token> {
-        Arc::new(Token::new("secret", "/no/such/file".into(), text.into()))
-    }
-
-    fn guard(token: Option<&str>, place: &str, roles: Roles) -> Guard {
-        let place = Place::parse(place).unwrap();
-        Guard::new(token.map(secret), None, &place, roles)
-    }
-
-    fn status(guard: &Guard, path: &str, fields: &[(&'static str, &str)]) -> u16 {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, value.parse().unwrap());
-        }
-        match guard.admit(path, &headers) {
-            Ok(()) => 200,
-            Err(refusal) => refusal.into_response().status().as_u16(),
-        }
-    }
-
-    #[test]
-    fn the_token_is_asked_for_everywhere_but_for_health() {
-        let guard = guard(Some("s3cret"), "127.0.0.1:1", ALL);
-        let with = |value: &str| status(&guard, "/metrics", &[("authorization", value)]);
-        assert_eq!(with("Bearer s3cret"), 200);
-        assert_eq!(with("bearer  s3cret "), 200);
-        for wrong in [
-            "Bearer",
-            "Bearer ",
-            "Bearer s3cre",
-            "Bearer s3cret2",
-            "Bearer S3cret",
-            "s3cret",
-            "Basic s3cret",
-            "Bearer s3crex",
-        ] {
-            assert_eq!(with(wrong), 401, "{wrong}");
-        }
-        assert_eq!(status(&guard, "/topics", &[]), 401);
-        assert_eq!(status(&guard, "/no/such/path", &[]), 401);
-        assert_eq!(status(&guard, "/healthz", &[]), 200);
-        assert_eq!(status(&guard, "/readyz", &[]), 200);
-    }
-
-    const API_KEY_FIELD: (&str, &str) = ("x-api-key", "k3y");
-
-    #[test]
-    fn the_server_api_has_a_key_of_its_own_where_one_is_set() {
-        let place = Place::parse("127.0.0.1:1").unwrap();
-        let guard = |token: Option<&str>| {
-            let key = Some(secret("k3y"));
-            Guard::new(token.map(secret), key, &place, ALL)
-        };
-        let (with_token, without) = (guard(Some("s3cret")), guard(None));
-        let tries = [
-            ("x-api-key", "k3y", 200),
-            ("x-api-key", "k3", 401),
-            ("x-api-key", "", 401),
-            ("x-api-key", "s3cret", 401),
-            ("authorization", "apikey k3y", 200),
-            ("authorization", "ApiKey  k3y", 200),
-            ("authorization", "apikeyk3y", 401),
-            ("authorization", "Bearer k3y", 401),
-            ("host", "127.0.0.1", 401),
-        ];
-        for (name, value, expected) in tries {
-            for guard in [&with_token, &without] {
-                let found = status(guard, "/api/publish", &[(name, value)]);
-                assert_eq!(found, expected, "{name}: {value}");
-            }
-        }
-        assert_eq!(status(&with_token, "/api/publish?api_key=k3y", &[]), 401);
-        let bearer = [("authorization", "Bearer s3cret")];
-        assert_eq!(status(&with_token, "/api/publish", &bearer), 200);
-        assert_eq!(status(&without, "/api/publish", &bearer), 401);
-        // The key opens nothing else.
-        assert_eq!(status(&with_token, "/topics", &[API_KEY_FIELD]), 401);
-        let rebound = [("host", "evil.example"), API_KEY_FIELD];
-        assert_eq!(status(&without, "/topics", &rebound), 403);
-        assert_eq!(status(&without, "/api/publish", &rebound), 200);
-        let foreign = [("origin", "http://evil.example"), API_KEY_FIELD];
-        assert_eq!(status(&without, "/api/publish", &foreign), 403);
-    }
-
-    #[test]
-    fn pages_of_other_origins_are_refused_even_with_the_token() {
-        let guard = guard(Some("s3cret"), "127.0.0.1:1", ALL);
-        let from = |origin: &str| {
-            let token = ("authorization", "Bearer s3cret");
-            let fields = [token, ("host", "127.0.0.1:8001"), ("origin", origin)];
-            status(&guard, "/topics/a/messages", &fields)
-        };
-        assert_eq!(from("http://127.0.0.1:8001"), 200);
-        for origin in ["http://evil.example", "null", "http://127.0.0.1:8000", ""] {
-            assert_eq!(from(origin), 403, "{origin}");
-        }
-        let twice = [
-            ("host", "h"),
-            ("origin", "http://h"),
-            ("origin", "http://evil.example"),
-        ];
-        assert_eq!(status(&guard, "/healthz", &twice), 403);
-    }
-
-    #[test]
-    fn a_rebound_name_is_refused_where_no_token_protects() {
-        let host = |guard: &Guard, host: &str| status(guard, "/topics", &[("host", host)]);
-        let plain = guard(None, "127.0.0.1:1", ALL);
-        for local in LOCAL {
-            assert_eq!(host(&plain, local), 200, "{local}");
-        }
-        for foreign in FOREIGN {
-            assert_eq!(host(&plain, foreign), 403, "{foreign}");
-        }
-        assert_eq!(status(&plain, "/topics", &[]), 200);
-        let twice = [("host", "127.0.0.1"), ("host", "evil.example")];
-        assert_eq!(status(&plain, "/topics", &twice), 403);
-        // No browser gets to a Unix socket, no such page knows the token.
-        assert_eq!(host(&guard(None, "unix:/a", ALL), "anything"), 200);
-        let guard = guard(Some("s3cret"), "127.0.0.1:1", ALL);
-        let fields = [
-            ("host", "fanfare.example"),
-            ("authorization", "Bearer s3cret"),
-        ];
-        assert_eq!(status(&guard, "/topics", &fields), 200);
-    }
-
-    #[test]
-    fn each_role_may_what_it_is_for() {
-        let may = |roles: Roles| {
-            let guard = guard(None, "127.0.0.1:1", roles);
-            [
-                "/metrics",
-                "/topics/a/messages",
-                "/api/publish",
-                "/connections",
-                "/upgrade",
-            ]
-            .map(|path| status(&guard, path, &[]) == 200)
-        };
-        let role = |set: fn(&mut Roles)| {
-            let mut roles = Roles::default();
-            set(&mut roles);
-            roles
-        };
-        assert_eq!(may(role(|r| r.admin = true)), [true; 5]);
-        assert_eq!(
-            may(role(|r| r.api = true)),
-            [false, true, true, true, false]
-        );
-        let figures = role(|r| r.metrics = true);
-        assert_eq!(may(figures), [true, false, false, false, false]);
-        let both = role(|r| (r.api, r.metrics) = (true, true));
-        assert_eq!(may(both), [true, true, true, true, false]);
-        let closed = guard(None, "127.0.0.1:1", figures);
-        assert_eq!(status(&closed, "/healthz", &[]), 200);
-        assert_eq!(status(&closed, "/readyz", &[]), 200);
-    }
-
-    #[test]
-    fn figures_take_no_token_where_an_address_is_for_them() {
-        let both = Roles {
-            metrics: true,
-            ..ALL
-        };
-        let open = guard(Some("s3cret"), "0.0.0.0:1", both);
-        assert_eq!(status(&open, "/metrics", &[("host", "fanfare:1")]), 200);
-        assert_eq!(status(&open, "/topics", &[]), 401);
-        // On loopback a page with a name of its own could get there.
-        let local = guard(Some("s3cret"), "127.0.0.1:1", both);
-        assert_eq!(status(&local, "/metrics", &[("host", "evil.example")]), 403);
-        let without = guard(Some("s3cret"), "127.0.0.1:1", ALL);
-        assert_eq!(status(&without, "/metrics", &[]), 401);
-    }
-}
+mod tests;

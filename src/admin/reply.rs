@@ -5,32 +5,43 @@
 
 use std::borrow::Cow;
 
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+
+use crate::hub::{Answer, Hub};
 
 /// A value as JSON.
 pub(super) struct Json<T>(pub T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        match simd_json::to_vec(&self.0) {
-            Ok(mut body) => {
-                // For those who read it in a terminal.
-                body.push(b'\n');
-                let headers = [
-                    (CONTENT_TYPE, "application/json"),
-                    (CACHE_CONTROL, "no-store"),
-                ];
-                (headers, body).into_response()
-            }
-            Err(error) => {
-                tracing::error!(%error, "cannot write an answer as JSON");
-                StatusCode::INTERNAL_SERVER_ERROR.into_response()
-            }
-        }
+        response(Answer {
+            status: 200,
+            lines: false,
+            body: json(&self.0),
+        })
     }
+}
+
+/// A value as a line of JSON.
+pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
+    let mut text = simd_json::to_vec(value).expect("answers are made of what JSON has");
+    // For those who read it in a terminal.
+    text.push(b'\n');
+    text
+}
+
+/// An answer that is written already.
+pub(super) fn response(answer: Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).expect("it is a status");
+    let content_type = match answer.lines {
+        true => "application/x-ndjson",
+        false => "application/json",
+    };
+    let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")];
+    (status, headers, answer.body).into_response()
 }
 
 /// A request that is not carried out: its status, and a sentence for the person
@@ -39,7 +50,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
 pub(super) struct Refusal {
     status: StatusCode,
     sentence: Cow<'static, str>,
-    header: Option<(HeaderName, HeaderValue)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
@@ -47,12 +58,20 @@ impl Refusal {
         Refusal {
             status,
             sentence: sentence.into(),
-            header: None,
+            headers: Vec::new(),
         }
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn sentence(&self) -> &str {
+        &self.sentence
+    }
+
     pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.headers.push((name, value));
         self
     }
 }
@@ -67,11 +86,17 @@ impl IntoResponse for Refusal {
             error: &self.sentence,
         });
         let mut response = (self.status, body).into_response();
-        if let Some((name, value)) = self.header {
+        for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
         }
         response
     }
+}
+
+/// What cannot be done at the moment, and may be tried again.
+pub(super) fn not_now(hub: &Hub, sentence: String) -> Refusal {
+    let retry_after_s = HeaderValue::from(hub.settings().retry_after_s);
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, sentence).with(RETRY_AFTER, retry_after_s)
 }
 
 /// What is answered to a path that is none.

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use axum::extract::{FromRef, Request};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 
-use super::guard::{self, Guard};
+use super::guard::{self, Watch};
 use super::metrics::{self, Exposition};
 use super::reply::{Refusal, not_found};
 use super::{api, connections, health, publish, topics, upgrade};
@@ -35,8 +37,9 @@ impl FromRef<Shared> for Arc<Exposition> {
     }
 }
 
-/// All paths, behind the `guard` of one listener, which knows its roles.
-pub(super) fn router(hub: Arc<Hub>, exposition: Arc<Exposition>, guard: Guard) -> Router {
+/// All paths, behind the guard of one listener, which knows its roles.
+pub(super) fn router(exposition: Arc<Exposition>, watch: Watch) -> Router {
+    let hub = watch.hub.clone();
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -44,16 +47,24 @@ pub(super) fn router(hub: Arc<Hub>, exposition: Arc<Exposition>, guard: Guard) -
         .route("/topics", get(topics::list))
         .route("/topics/{topic}", get(topics::show))
         .route("/topics/{topic}/messages", post(publish::publish))
+        .route("/messages", post(publish::publish))
         .route("/api/{method}", post(api::call))
+        .route("/openapi.json", get(description))
         .route("/connections", get(connections::list))
         .route("/upgrade", post(upgrade::upgrade))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(
-            Arc::new(guard),
+            Arc::new(watch),
             guard::check,
         ))
         .with_state(Shared { hub, exposition })
+}
+
+/// What there is, for programs.
+async fn description() -> impl IntoResponse {
+    let text = include_str!("../../docs/openapi.json");
+    ([(CONTENT_TYPE, "application/json")], text)
 }
 
 async fn wrong_method(request: Request) -> Refusal {

@@ -127,25 +127,32 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
     );
     let open = |places: &[Place]| places.iter().any(|place| !place.is_local());
     let tokenless = settings.admin_token_file.is_none();
-    for (key, places) in [("admin", &settings.admin), ("api", &settings.api)] {
-        require(
-            !(tokenless && open(places)),
-            &[key, "admin_token_file"],
-            &|| {
-                format!(
-                    "{key} beyond loopback needs admin_token_file, a file with a secret token \
-                     (metrics alone needs none)"
-                )
-            },
-        );
-    }
+    require(
+        !(tokenless && open(&settings.admin)),
+        &["admin", "admin_token_file"],
+        &|| {
+            "admin beyond loopback needs admin_token_file, a file with a secret token \
+             (metrics alone needs none)"
+                .into()
+        },
+    );
+    require(
+        settings.guards_api() || !open(&settings.api),
+        &["api", "api_key_file", "admin_token_file"],
+        &|| {
+            "api beyond loopback needs api_key_file or admin_token_file, a file with a secret \
+             (metrics alone needs none)"
+                .into()
+        },
+    );
     found.extend(overlaps(settings));
     found.extend(settings.openness());
+    found.extend(settings.api_openness());
     found
 }
 
 /// Addresses that cannot all be had. Those beside the public ones may have
-/// several roles; they are served together.
+/// several roles, and the public ones that of the server API; they are served together.
 fn overlaps(settings: &Settings) -> Vec<Conflict> {
     let roles = [
         ("listen", &settings.listen),
@@ -160,7 +167,8 @@ fn overlaps(settings: &Settings) -> Vec<Conflict> {
     let mut found = Vec::new();
     for (at, (key, place)) in all.iter().enumerate() {
         for (other_key, other) in &all[..at] {
-            let may_share = key != other_key && *other_key != "listen" && place == other;
+            let roles_fit = *other_key != "listen" || *key == "api";
+            let may_share = key != other_key && roles_fit && place == other;
             if may_share || !place.overlaps(other) {
                 continue;
             }
@@ -265,6 +273,12 @@ mod tests {
             settings.api = open.clone();
         });
         assert!(of_api[0].starts_with("api ") && of_api.len() == 1);
+        let with_key = sentences(|settings| {
+            settings.admin = places(&["unix:/a"]);
+            settings.api = open.clone();
+            settings.api_key_file = Some("key".into());
+        });
+        assert_eq!(with_key, [""; 0]);
         let with_token = sentences(|settings| {
             settings.admin = open.clone();
             settings.admin_token_file = Some("token".into());
@@ -279,6 +293,28 @@ mod tests {
             let admin = places(&[loopback]);
             assert_eq!(sentences(|settings| settings.admin = admin), [""; 0]);
         }
+    }
+
+    #[test]
+    fn the_server_api_on_a_public_address_needs_a_secret_where_others_get_in() {
+        let public = |change: fn(&mut Settings)| {
+            sentences(|settings| {
+                settings.api = settings.listen.clone();
+                settings.anonymous = everything();
+                change(settings);
+            })
+        };
+        assert_eq!(public(|_| {}), [""; 0]);
+        let proxied = public(|settings| {
+            settings.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        });
+        assert_eq!(proxied.len(), 1);
+        assert!(proxied[0].contains("trusted_proxies") && proxied[0].contains("api_key_file"));
+        let with_key = public(|settings| {
+            settings.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+            settings.api_key_file = Some("key".into());
+        });
+        assert_eq!(with_key, [""; 0]);
     }
 
     #[test]

@@ -26,11 +26,11 @@ on the command line the option is repeated.
 These must fit together: `log_bytes_max` holds at least `lag_bytes_max` +
 `message_bytes_max`; `log_bytes_total_max` at least `log_bytes_max`;
 `retain_bytes_max`, also that of a rule, is at most `log_bytes_max`; `partial_bytes_max` is at least
-`message_bytes_max`; `ping_interval_ms` is less than `idle_ms_max`; an `admin` or
-`api` address beyond loopback needs `admin_token_file`; `proxy_header` needs `trusted_proxies`. Where others than
+`message_bytes_max`; `ping_interval_ms` is less than `idle_ms_max`; an `admin` address beyond loopback
+needs `admin_token_file`, one of `api` that or `api_key_file`; `proxy_header` needs `trusted_proxies`. Where others than
 programs of this machine get in (a `listen` address beyond loopback, `trusted_proxies`, names in `hosts` or `origins`
 that are not this machine's), something must say who may do what: `anonymous`, a rule of `topics`, or `token_keys`. No address may
-be named twice or contain another, but those of `admin`, `api` and `metrics` may be the same: one with several
+be named twice or contain another, but those of `admin`, `api` and `metrics` may be the same, and `api` may name one of `listen`: one with several
 roles serves what each of them may. `admin` may everything, `api` health, topics, publishing and the server API, `metrics` health
 and metrics.
 

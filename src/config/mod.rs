@@ -143,6 +143,8 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
+/// The greatest of `publish_wait_ms_max`.
+pub const PUBLISH_WAIT_MS_MAX: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Half-received messages: at least one of the default's greatest.
@@ -169,13 +171,13 @@ settings! {
         admin: Vec<Place> = "127.0.0.1:8001", AddressesOrOff, Restart,
             "Addresses for everything else: health, metrics, topics, publishing, upgrades";
         api: Vec<Place> = "off", AddressesOrOff, Restart,
-            "Addresses for health, topics and publishing alone; may be among the others'";
+            "Addresses for health, topics, publishing and the server API alone; may be among the others', those of listen too";
         metrics: Vec<Place> = "off", AddressesOrOff, Restart,
             "Addresses for health and metrics alone, read without a token; may be among the others'";
         admin_token_file: Option<PathBuf> = "", File, Restart,
             "File whose trimmed content, as it is at the time, is the token that requests to admin and api must bear";
         api_key_file: Option<PathBuf> = "", File, Restart,
-            "File whose trimmed content, as it is at the time, is the key that requests to /api must bear";
+            "File whose trimmed content, as it is at the time, is the key that requests to the server API may bear";
         origins: Origins = "", Origins, Reload,
             "Origins whose pages may connect; if empty, only pages from the host itself";
         hosts: Hosts = "", Hosts, Reload,
@@ -224,6 +226,8 @@ settings! {
             "How long a connection's socket may take nothing of what it is sent before the lag policy applies";
         unsent_bytes_max: usize = "256KiB", Bytes(4 * KIB, GIB), Reload,
             "Bytes of one connection that the kernel may hold unsent; the rest waits in the shared log";
+        api_connections_max: usize = "256", Count(1, 100_000), Reload,
+            "Connections that ask the server API on addresses of listen; beyond it the answer is 503 with Retry-After";
         retry_after_s: u64 = "2", Seconds(1, 3600), Reload,
             "Seconds in the Retry-After header of a 503 answer";
     }
@@ -248,6 +252,20 @@ settings! {
             "Messages per second from one connection; 0 is no limit";
         inbound_bytes_per_s_max: u64 = "1GiB", Bytes(0, TIB), Reload,
             "Bytes per second from one connection; 0 is no limit";
+    }
+    "Publishing over HTTP" {
+        publish_wait_ms_max: u64 = "5000", Millis(0, PUBLISH_WAIT_MS_MAX), Reload,
+            "How long a message waits for room or for cores that are behind, if it comes over HTTP or by a command of Centrifugo's protocol; then it is refused";
+        batch_lines_max: usize = "10000", Count(1, 1_000_000), Reload,
+            "Lines of a batch; beyond it the answer is 413";
+        batch_bytes_max: usize = "8MiB", Bytes(KIB, GIB), Reload,
+            "Size of a batch; beyond it the answer is 413";
+        delivery_acks_max: usize = "64", Count(1, 10_000), Reload,
+            "Publishers that may wait at a time to be told how a message was delivered; beyond it the answer is 503";
+        idempotency_ms_max: u64 = "300000", Millis(0, DAY_MS), Reload,
+            "How long an answer is kept for the request with the same Idempotency-Key";
+        idempotency_keys_max: usize = "65536", Count(1, 1_000_000), Reload,
+            "Answers that are kept so, of at most 16 MiB together; then the oldest go early";
     }
     "Compression" {
         deflate: Deflate = "on", Choice(&["on", "takeover", "off"]), Reload,
@@ -299,8 +317,20 @@ impl Settings {
         self.ping_interval_ms.min(self.idle_ms_max / 2).max(1)
     }
 
-    /// The addresses beside the public ones, and what each is for.
-    pub fn back_places(&self) -> Vec<(Place, Roles)> {
+    /// The server API is served on the public listener that is bound there.
+    pub fn serves_api_at(&self, bound: &Place) -> bool {
+        let is_meant = |place: &Place| match self.listen.contains(place) {
+            // A port 0 has become one that is not named.
+            true => place == bound || place.admits(bound) && !self.listen.contains(bound),
+            // The service manager has opened it in place of those of `listen`.
+            false => place == bound,
+        };
+        self.api.iter().any(is_meant)
+    }
+
+    /// The addresses beside the public ones, and what each is for; the public listeners are
+    /// bound at `public`.
+    pub fn back_places(&self, public: &[Place]) -> Vec<(Place, Roles)> {
         let mut places: Vec<(Place, Roles)> = Vec::new();
         let mut add = |role: &[Place], set: fn(&mut Roles)| {
             for place in role {
@@ -316,7 +346,9 @@ impl Settings {
             }
         };
         add(&self.admin, |roles| roles.admin = true);
-        add(&self.api, |roles| roles.api = true);
+        let is_back = |place: &&Place| !self.listen.contains(place) && !public.contains(place);
+        let api: Vec<Place> = self.api.iter().filter(is_back).cloned().collect();
+        add(&api, |roles| roles.api = true);
         add(&self.metrics, |roles| roles.metrics = true);
         places
     }
@@ -367,7 +399,7 @@ mod tests {
             metrics: vec![place("127.0.0.1:1"), place("127.0.0.1:2")],
             ..Settings::default()
         };
-        let places = settings.back_places().into_iter();
+        let places = settings.back_places(&[]).into_iter();
         let shown: Vec<_> = places.map(|(at, roles)| format!("{at} {roles}")).collect();
         assert_eq!(
             shown,
@@ -377,6 +409,28 @@ mod tests {
                 "127.0.0.1:2 metrics"
             ]
         );
+    }
+
+    #[test]
+    fn the_server_api_may_be_on_public_addresses() {
+        let place = |word| Place::parse(word).unwrap();
+        let settings = Settings {
+            listen: vec![place("127.0.0.1:0"), place("127.0.0.1:7")],
+            admin: Vec::new(),
+            api: vec![place("127.0.0.1:0"), place("127.0.0.1:8"), place("[::1]:9")],
+            ..Settings::default()
+        };
+        for (bound, expected) in [
+            ("127.0.0.1:4000", true),
+            ("127.0.0.1:7", false),
+            ("127.0.0.2:4000", false),
+            ("[::1]:9", true),
+        ] {
+            assert_eq!(settings.serves_api_at(&place(bound)), expected, "{bound}");
+        }
+        let back = settings.back_places(&[place("[::1]:9")]);
+        let shown: Vec<_> = back.into_iter().map(|(at, _)| at.to_string()).collect();
+        assert_eq!(shown, ["127.0.0.1:8"]);
     }
 
     #[test]

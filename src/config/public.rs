@@ -30,6 +30,10 @@ const CURE: &str = "nothing says who may do what: add anonymous = [{ match = \"*
     everybody may hear every topic and nobody publish but over admin and api (with publish = true \
     beside match everybody may publish too), or rules in topics, or token_keys";
 
+/// The same where it is the server API that is open.
+const API_CURE: &str = "api is on the same address: it needs api_key_file or admin_token_file, \
+    a file with a secret";
+
 impl Settings {
     /// Nobody has to ask anybody: everybody may do everything with all topics.
     pub fn is_open(&self) -> bool {
@@ -39,24 +43,45 @@ impl Settings {
     /// The conflict where everything is open and others than programs of this machine, and
     /// pages that it serves itself, get there.
     pub(super) fn openness(&self) -> Option<Conflict> {
-        let (key, why) = if !self.is_open() {
-            return None;
-        } else if let Some(place) = first_public(&self.listen) {
-            ("listen", format!("listen ({place}) is beyond this machine"))
-        } else if !self.trusted_proxies.is_empty() {
-            let why = "trusted_proxies let others in".to_owned();
-            ("trusted_proxies", why)
-        } else if self.hosts.are_foreign() {
-            ("hosts", "hosts names more than this machine".to_owned())
-        } else if self.origins.are_foreign() {
-            ("origins", "origins lets in pages of others".to_owned())
-        } else {
-            return None;
-        };
+        let (key, why) = self.lets_others_in().filter(|_| self.is_open())?;
         Some(Conflict {
             keys: vec![key, "anonymous", "topics", "token_keys"],
             sentence: format!("{why}, and {CURE}"),
         })
+    }
+
+    /// The conflict where the server API is served to others without a secret.
+    pub(super) fn api_openness(&self) -> Option<Conflict> {
+        let shared = self.api.iter().any(|place| self.listen.contains(place));
+        let (key, why) = self
+            .lets_others_in()
+            .filter(|_| shared && !self.guards_api())?;
+        Some(Conflict {
+            keys: vec![key, "api", "api_key_file", "admin_token_file"],
+            sentence: format!("{why}, and {API_CURE}"),
+        })
+    }
+
+    /// Who asks the server API must bear a secret.
+    pub fn guards_api(&self) -> bool {
+        self.api_key_file.is_some() || self.admin_token_file.is_some()
+    }
+
+    /// The setting by which others than programs of this machine, and pages that it serves
+    /// itself, get to the public listeners, and how.
+    fn lets_others_in(&self) -> Option<(&'static str, String)> {
+        if let Some(place) = first_public(&self.listen) {
+            Some(("listen", format!("listen ({place}) is beyond this machine")))
+        } else if !self.trusted_proxies.is_empty() {
+            let why = "trusted_proxies let others in".to_owned();
+            Some(("trusted_proxies", why))
+        } else if self.hosts.are_foreign() {
+            Some(("hosts", "hosts names more than this machine".to_owned()))
+        } else if self.origins.are_foreign() {
+            Some(("origins", "origins lets in pages of others".to_owned()))
+        } else {
+            None
+        }
     }
 
     /// What is wrong with serving at `places`, which may be others than the settings name.
@@ -64,12 +89,18 @@ impl Settings {
     /// # Errors
     /// A sentence with what to do.
     pub fn check_places(&self, places: &[Place]) -> Result<(), String> {
-        match first_public(places) {
-            Some(place) if self.is_open() => {
-                Err(format!("{place} is beyond this machine, and {CURE}"))
-            }
-            _ => Ok(()),
+        let Some(place) = first_public(places) else {
+            return Ok(());
+        };
+        let beyond = format!("{place} is beyond this machine");
+        if self.is_open() {
+            return Err(format!("{beyond}, and {CURE}"));
         }
+        let has_api = |place: &Place| !place.is_local() && self.serves_api_at(place);
+        if places.iter().any(has_api) && !self.guards_api() {
+            return Err(format!("{beyond}, and {API_CURE}"));
+        }
+        Ok(())
     }
 }
 

@@ -37,7 +37,16 @@ impl Settings {
         without(
             self.admin.is_empty() && self.api.is_empty(),
             "admin and api are off",
-            &["admin_token_file", "api_key_file"],
+            &[
+                "admin_token_file",
+                "api_key_file",
+                "api_connections_max",
+                "batch_lines_max",
+                "batch_bytes_max",
+                "delivery_acks_max",
+                "idempotency_ms_max",
+                "idempotency_keys_max",
+            ],
         );
         without(
             self.token_keys.is_empty(),

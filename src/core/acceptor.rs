@@ -18,9 +18,10 @@ use super::arriving;
 use super::asking::Asks;
 use super::complaints;
 use super::reactor::{Arrival, Reactor};
+use super::visiting;
 use crate::config::{Deflate, ProxyHeader, Switch};
 use crate::hub::metrics::Metrics;
-use crate::hub::{Hub, Mailbox};
+use crate::hub::{Hub, Mailbox, NoVisit};
 use crate::page;
 use crate::protocol::http::hosts::Via;
 use crate::protocol::http::{Document, HeadLimits, HeadReader, Reject, Request, Upgrade};
@@ -64,9 +65,11 @@ struct Guest {
     peer: SocketAddr,
     named: bool,
     via: Via,
+    /// The server API is served where it has come in.
+    api: bool,
     /// How it asks, as far as is known.
     asks: Asks,
-    /// The reactor has it now, and lets it go in the end.
+    /// Somebody else has it now, and lets it go in the end.
     adopted: bool,
 }
 
@@ -86,7 +89,7 @@ impl Drop for Guest {
     fn drop(&mut self) {
         let admission = self.hub.admission();
         match (self.adopted, self.named) {
-            (true, _) => admission.shake(self.peer.ip()),
+            (true, _) => {}
             (false, true) => admission.give_up(self.peer.ip()),
             (false, false) => admission.give_up_unnamed(),
         }
@@ -95,8 +98,8 @@ impl Drop for Guest {
 
 impl Acceptor {
     /// Accepts until the task is aborted. Other cores accept from a `shared`
-    /// listener as well.
-    pub(super) async fn accept(self: Rc<Self>, listener: Source<Socket>, shared: bool) {
+    /// listener as well. With `api` the server API is served there too.
+    pub(super) async fn accept(self: Rc<Self>, listener: Source<Socket>, shared: bool, api: bool) {
         loop {
             while self.guests.get() >= self.guests_max {
                 self.metrics().accept_pauses.add(1);
@@ -108,7 +111,7 @@ impl Acceptor {
             let accept = |listener: &Socket| self.accept_one(listener);
             match listener.next(accept).await {
                 Ok((stream, peer)) => {
-                    self.welcome(stream, peer);
+                    self.welcome(stream, peer, api);
                     // A way through the ring, so that a burst holds up neither
                     // the requests of those before nor the other cores.
                     tokio_uring::no_op().await.ok();
@@ -130,12 +133,12 @@ impl Acceptor {
     }
 
     /// Answers a connection that has just been accepted, in a task of its own.
-    fn welcome(self: &Rc<Self>, stream: net::TcpStream, peer: SocketAddr) {
+    fn welcome(self: &Rc<Self>, stream: net::TcpStream, peer: SocketAddr, api: bool) {
         let stream = TcpStream::from_std(stream);
         let acceptor = self.clone();
         acceptor.guests.set(acceptor.guests.get() + 1);
         tokio_uring::spawn(async move {
-            acceptor.clone().receive(stream, peer).await;
+            acceptor.clone().receive(stream, peer, api).await;
             acceptor.guests.set(acceptor.guests.get() - 1);
             acceptor.nudge.notify_one();
         });
@@ -144,9 +147,10 @@ impl Acceptor {
     /// Accepts all who wait in a listener that is about to be closed, which would
     /// break their connections off.
     pub(super) fn take_waiting(self: &Rc<Self>, listener: &Socket) {
+        let api = self.serves_api(listener);
         loop {
             match self.accept_one(listener) {
-                Ok((stream, peer)) => self.welcome(stream, peer),
+                Ok((stream, peer)) => self.welcome(stream, peer, api),
                 Err(error) if is_about_the_peer(&error) => {}
                 // Nobody waits, or nobody more can be had.
                 Err(_) => return,
@@ -162,7 +166,7 @@ impl Acceptor {
         held(&cores[self.core]) > share + share / 8 + LEAD_MAX
     }
 
-    async fn receive(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+    async fn receive(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, api: bool) {
         let admission = self.hub.admission();
         if let Err(refusal) = admission.enter(self.hub.settings()) {
             return self
@@ -179,6 +183,7 @@ impl Acceptor {
             peer,
             named: false,
             via,
+            api,
             asks: Asks::default(),
             adopted: false,
         };
@@ -207,10 +212,23 @@ impl Acceptor {
             }
             Ok(Some((Opening::WebSocket(upgrade), rest))) => {
                 match self.adopt(&stream, peer, upgrade, rest) {
-                    Ok(()) => guest.adopted = true,
+                    Ok(()) => {
+                        guest.adopted = true;
+                        admission.shake(peer.ip());
+                    }
                     Err(reject) => self.refuse(stream, peer, reject, asks).await,
                 }
             }
+            Ok(Some((Opening::Api, begun))) => match self.hub.seat_visitor(peer) {
+                Ok(seat) => {
+                    guest.adopted = true;
+                    visiting::hand_on(&self.hub, &stream, via, begun, seat);
+                }
+                Err(NoVisit) => {
+                    let reject = Reject::ApiConnectionsMax;
+                    self.refuse(stream, peer, reject, asks).await;
+                }
+            },
         }
     }
 
@@ -238,7 +256,7 @@ impl Acceptor {
 
     /// Reads one request head, behind a proxy's header if the peer is one that
     /// sends it, and names the guest. Returns what becomes of it and the bytes
-    /// behind it, or `None` if the peer left.
+    /// behind it (for the server API with it), or `None` if the peer left.
     async fn read_request(
         &self,
         stream: &TcpStream,
@@ -294,7 +312,12 @@ impl Acceptor {
                 guest.name(proxy::forwarded_for(elements, guest.peer, trusted))?;
             }
             let opening = self.decide(&request, guest)?;
-            return Ok(Some((opening, bytes.split_off(len))));
+            let rest = match opening {
+                // It is read again there, from its beginning.
+                Opening::Api => bytes,
+                _ => bytes.split_off(len),
+            };
+            return Ok(Some((opening, rest)));
         }
     }
 
@@ -309,6 +332,7 @@ impl Acceptor {
             hosts: self.hub.hosts(),
             via: guest.via,
             is_named: guest.named,
+            api: guest.api,
             centrifugo: self.hub.settings().centrifugo == Switch::On,
             rules: self.hub.rules(),
             cookie: self.hub.settings().token_cookie.as_deref(),

@@ -6,12 +6,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::conn::Unpublished;
 use super::lane::LANE_BYTES_MAX;
 use super::publishing::plain;
 use super::reactor::State;
 use crate::hub::{HistoryError, Numbers, Past};
-use crate::log::{Range, Topic};
-use crate::protocol::centrifugo::{Coding, Data, decode, encode_info, publication};
+use crate::log::{AppendError, Lack, Range, Topic};
+use crate::protocol::centrifugo::{Coding, Data, behind, decode, encode_info, publication};
 use crate::protocol::dialect::centrifugo::{
     Begun, Deed, Failure, Page, Place, Refusal, Special, Terms, words,
 };
@@ -35,29 +36,108 @@ pub(super) struct Start<'a> {
     pub(super) first_apart: bool,
 }
 
+/// Whether a message for which there is no room waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    Awaited,
+    /// It has waited for long enough.
+    AwaitedInVain,
+}
+
+/// What has become of a command.
+enum Done {
+    /// This is the answer to it; empty is none.
+    Said(Vec<u8>),
+    /// There was no room for its message.
+    Lacks(Lack),
+}
+
+/// Why a message is not published.
+enum Unsaid {
+    Fails(Failure),
+    /// There is no room for it yet.
+    Lacks(Lack),
+}
+
+impl From<Failure> for Unsaid {
+    fn from(failure: Failure) -> Self {
+        Unsaid::Fails(failure)
+    }
+}
+
 impl State {
     /// Does what the commands in a message ask for, in their order. The answers go out
     /// together, ahead of all that the commands have begun, but each in a message of its own:
     /// the official JavaScript client would take a push that comes right behind a message with
     /// several answers for one that comes before the last of them.
-    pub(super) fn converse(&mut self, slot: u32, payload: Payload<'_>) -> Result<(), CloseReason> {
+    ///
+    /// A message for which there is no room waits, and what stands behind it too.
+    pub(super) fn converse(
+        &mut self,
+        slot: u32,
+        text: bool,
+        payload: Payload<'_>,
+    ) -> Result<(), CloseReason> {
+        let message = plain(payload);
+        match self.converse_until(slot, &message, Room::Awaited)? {
+            Some((done, lack)) => self.await_room(slot, text, message[done..].to_vec(), lack),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes on with commands of which the first one is to publish something that has waited for
+    /// room. Returns what it lacks if it still has to wait.
+    pub(super) fn converse_again(
+        &mut self,
+        slot: u32,
+        message: &Unpublished,
+        room: Room,
+    ) -> Result<Option<Lack>, CloseReason> {
+        let Unpublished { text, payload, .. } = message;
+        match self.converse_until(slot, payload, room)? {
+            None => Ok(None),
+            Some((0, lack)) => Ok(Some(lack)),
+            // That one is through, and another has to wait now.
+            Some((done, lack)) => {
+                self.await_room(slot, *text, payload[done..].to_vec(), lack)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Does what commands ask for, up to one that has to wait for room: returns how many bytes
+    /// stand before that, and what it lacks.
+    fn converse_until(
+        &mut self,
+        slot: u32,
+        message: &[u8],
+        mut room: Room,
+    ) -> Result<Option<(usize, Lack)>, CloseReason> {
         let dialect = self.conns.at(slot).dialect;
         let coding = dialect.coding().expect("its dialect has sessions");
-        let requests = decode(coding, &plain(payload)).map_err(|_| CloseReason::BadRequest)?;
+        let requests = decode(coding, message).map_err(|_| CloseReason::BadRequest)?;
         let mut answers = Vec::new();
-        for request in requests {
+        for (number, request) in requests.into_iter().enumerate() {
             let talk = self.talks.get_mut(&slot).expect("it has a session");
-            let done = talk.session.handle(coding, request);
-            match done.and_then(|deed| self.perform(slot, coding, deed)) {
-                Ok(answer) if answer.is_empty() => {}
-                Ok(answer) => answers.extend_from_slice(&dialect.frame(&answer)),
+            let deed = talk.session.handle(coding, request);
+            match deed.and_then(|deed| self.perform(slot, coding, deed, room)) {
+                Ok(Done::Said(answer)) if answer.is_empty() => {}
+                Ok(Done::Said(answer)) => answers.extend_from_slice(&dialect.frame(&answer)),
+                Ok(Done::Lacks(lack)) => {
+                    self.answer(slot, answers)?;
+                    let rest = behind(coding, message, number).len();
+                    return Ok(Some((message.len() - rest, lack)));
+                }
                 Err(reason) => {
                     self.answer(slot, answers)?;
                     return Err(reason);
                 }
             }
+            // Each message has its own patience.
+            room = Room::Awaited;
         }
-        self.answer(slot, answers)
+        self.answer(slot, answers)?;
+        Ok(None)
     }
 
     pub(super) fn terms(&self) -> Terms {
@@ -69,10 +149,16 @@ impl State {
     }
 
     /// Does one thing, and returns what is said to that.
-    fn perform(&mut self, slot: u32, coding: Coding, deed: Deed) -> Result<Vec<u8>, CloseReason> {
+    fn perform(
+        &mut self,
+        slot: u32,
+        coding: Coding,
+        deed: Deed,
+        room: Room,
+    ) -> Result<Done, CloseReason> {
         let (id, done) = match deed {
-            Deed::Nothing => return Ok(Vec::new()),
-            Deed::Say(bytes) => return Ok(bytes),
+            Deed::Nothing => return Ok(Done::Said(Vec::new())),
+            Deed::Say(bytes) => return Ok(Done::Said(bytes)),
             Deed::Connect(hello) => (hello.id, self.welcome(slot, coding, &hello)),
             Deed::Refresh { id, token } => (id, self.refresh(slot, coding, id, &token)),
             Deed::SubRefresh { id, topic, token } => {
@@ -89,8 +175,14 @@ impl State {
                 (id, Ok(words::unsubscribed(coding, id)))
             }
             Deed::Publish { id, topic, data } => {
-                let published = self.publish_to(slot, &topic, &data);
-                let published = published.map(|()| words::published(coding, id));
+                let published = match self.publish_to(slot, &topic, &data) {
+                    Ok(()) => Ok(words::published(coding, id)),
+                    Err(Unsaid::Lacks(lack)) if room == Room::Awaited => {
+                        return Ok(Done::Lacks(lack));
+                    }
+                    Err(Unsaid::Lacks(_)) => Err(Failure::Full),
+                    Err(Unsaid::Fails(failure)) => Err(failure),
+                };
                 (id, published.map_err(Refusal::from))
             }
             Deed::History { id, topic, page } => {
@@ -114,8 +206,8 @@ impl State {
             }
         };
         match done {
-            Ok(answer) => Ok(answer),
-            Err(Refusal::Fails(failure)) => Ok(words::failed(coding, id, failure)),
+            Ok(answer) => Ok(Done::Said(answer)),
+            Err(Refusal::Fails(failure)) => Ok(Done::Said(words::failed(coding, id, failure))),
             Err(Refusal::Closes(reason)) => Err(reason),
         }
     }
@@ -236,10 +328,10 @@ impl State {
     }
 
     /// Publishes to a topic, whether the publisher follows it or not.
-    fn publish_to(&mut self, slot: u32, topic: &TopicName, data: &Data) -> Result<(), Failure> {
+    fn publish_to(&mut self, slot: u32, topic: &TopicName, data: &Data) -> Result<(), Unsaid> {
         self.allow(slot, Action::Publish, topic)?;
         if data.bytes.len() > self.hub.settings().message_bytes_max {
-            return Err(Failure::TooBig);
+            return Err(Failure::TooBig.into());
         }
         let topic = self.hub.topic(topic).map_err(|_| Failure::Full)?;
         let talk = self.talks.get(&slot).expect("it has a session");
@@ -251,7 +343,12 @@ impl State {
         let published = self.seek_room(&topic, |state| {
             state.append(&topic, data.text, Payload::Whole(&data.bytes), Some(extras))
         });
-        published.map_err(|_| Failure::Full)?;
+        published.map_err(|error| match error {
+            AppendError::LogFull(lack)
+            | AppendError::TotalFull(lack)
+            | AppendError::NoMemory(lack) => Unsaid::Lacks(lack),
+            AppendError::Payload(_) | AppendError::ExtrasTooBig => Failure::TooBig.into(),
+        })?;
         self.published_bytes += data.bytes.len() as u64;
         self.hub.announce(&topic, None);
         let talk = self.talks.get_mut(&slot).expect("it has a session");

@@ -223,6 +223,7 @@ impl State {
 
     /// Takes a subscription from the subscribers of its feed.
     pub(super) fn give_up_seat(&mut self, id: SubId) {
+        self.lose_follower(id);
         let sub = self.sub_mut(id);
         let (feed, place) = (sub.feed, sub.place);
         sub.place = Subscription::NONE.place;

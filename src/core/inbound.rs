@@ -198,7 +198,7 @@ impl State {
         match command {
             Command::Publish(Incoming { text, payload }) => self.publish(slot, text, payload),
             Command::Say(line) => self.publish(slot, true, Payload::Whole(line.as_bytes())),
-            Command::Converse(message) => self.converse(slot, message.payload),
+            Command::Converse(Incoming { text, payload }) => self.converse(slot, text, payload),
             Command::SayAndLeave(line) => {
                 self.conns.at(slot).flags.clear(Flags::PRESENT);
                 let end = self.say(slot, &line);

@@ -136,6 +136,7 @@ impl State {
         }
         let goes_on = policy != LagPolicy::Close || dialect.ends_at_gap();
         if goes_on && conn.phase == Phase::Open {
+            self.skip_follower(id);
             self.sub_mut(id).cursor = until;
             if until > boundary {
                 self.tell_gap(id, &topic, &gap);

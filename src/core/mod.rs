@@ -8,6 +8,7 @@ mod closing;
 mod complaints;
 mod conn;
 mod conversing;
+mod delivering;
 mod feeds;
 mod following;
 mod handover;
@@ -34,6 +35,7 @@ mod time;
 mod timers;
 mod transmit;
 mod users;
+mod visiting;
 mod welcoming;
 
 pub use handover::{SavedConn, SavedCore};

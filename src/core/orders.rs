@@ -6,7 +6,7 @@ use super::conversing::Start;
 use super::reactor::State;
 use super::talk::Talk;
 use super::users::Underway;
-use crate::hub::{Act, Order, Ordered, Whom};
+use crate::hub::{Act, Order, Ordered, Task, Whom};
 use crate::protocol::centrifugo::Data;
 use crate::protocol::dialect::centrifugo::{Ending, Failure, Special, words};
 use crate::protocol::reason::CloseReason;
@@ -21,7 +21,14 @@ impl State {
     /// Carries out what has been ordered, up to a bound. Orders are carried out one after
     /// the other.
     pub(super) fn carry_out_orders(&mut self) {
-        for ordered in self.hub.mailbox(self.core).take_orders() {
+        for task in self.hub.mailbox(self.core).take_orders() {
+            let ordered = match task {
+                Task::Order(ordered) => ordered,
+                Task::Follow(delivery) => {
+                    self.follow_delivery(delivery);
+                    continue;
+                }
+            };
             let slots = match &ordered.order.whom.user {
                 Some(user) => self.users.of(user),
                 None => self.users.all(),

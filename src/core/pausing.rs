@@ -3,6 +3,7 @@
 //! passed. TCP tells it so.
 
 use super::conn::{OWN_MAX, Pause, Phase, Unpublished};
+use super::conversing::Room;
 use super::reactor::{Reactor, State};
 use super::time::ROOM_LOOK;
 use crate::log::Lack;
@@ -14,6 +15,12 @@ impl<R: Ring> Reactor<R> {
     /// before.
     pub fn awaits_room(&self) -> bool {
         self.state.awaits_room
+    }
+
+    /// Somebody waits to be told who has been sent what: a turn is to be taken after
+    /// [`DELIVERY_LOOK`], if not before.
+    pub fn owes_delivery_look(&self) -> bool {
+        self.state.followed.is_owed()
     }
 }
 
@@ -144,15 +151,28 @@ impl State {
         }
         // A look may take all topics' history, and wakes all cores.
         let due = now || patience_ms - message.looked_ms >= ROOM_LOOK.as_millis() as u64;
-        let outcome = if due {
-            self.publish_again(slot, &message)
-        } else {
-            Ok(message.lack)
-        };
-        // Readers that kept memory have had their time, and been cut: what does not
-        // fit by now never will.
         let waited_ms = patience_ms - message.since_ms;
-        let waits_on = waited_ms <= self.hub.settings().stall_ms_max.saturating_mul(2);
+        let settings = self.hub.settings();
+        let converses = self.conns.at(slot).dialect.coding().is_some();
+        let wait_ms_max = match converses {
+            // Its client waits for the answer.
+            true => settings.publish_wait_ms_max,
+            // Readers that kept memory have had their time by then, and been cut: what does
+            // not fit will never.
+            false => settings.stall_ms_max.saturating_mul(2),
+        };
+        let waits_on = waited_ms <= wait_ms_max;
+        let outcome = match (converses, due || !waits_on) {
+            (true, true) => {
+                let room = match waits_on {
+                    true => Room::Awaited,
+                    false => Room::AwaitedInVain,
+                };
+                self.converse_again(slot, &message, room)
+            }
+            (false, true) => self.publish_again(slot, &message),
+            (_, false) => Ok(message.lack),
+        };
         match outcome {
             Ok(Some(lack)) if waits_on => {
                 message.lack = Some(lack);
@@ -169,7 +189,9 @@ impl State {
             Err(reason) => self.stop_reading(slot, reason),
         }
         self.hub.account_partial(message.payload.len(), 0);
-        true
+        // The next one of several commands may have to wait now.
+        let pause = self.conns.at(slot).pause();
+        pause.is_none_or(|pause| pause.unpublished.is_none())
     }
 
     fn resume(&mut self, slot: u32) {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::conn::{Conn, Extra, Flags, Phase, Rate, Reaching};
+use super::delivering::Followed;
 use super::feeds::{Feeds, Since};
 use super::slots::Slots;
 use super::subs::{SubId, Subs, Subscription};
@@ -70,6 +71,8 @@ pub(super) struct State {
     pub(super) users: Users,
     /// What is to be done with some of them.
     pub(super) orders: VecDeque<Underway>,
+    /// Messages that are followed to their subscribers.
+    pub(super) followed: Followed,
     pub(super) now_ms: u64,
     /// The core's patience: its time, less what it could hear nobody in.
     pub(super) patience_ms: u64,
@@ -133,6 +136,7 @@ impl<R: Ring> Reactor<R> {
                 strangers: VecDeque::new(),
                 users: Users::default(),
                 orders: VecDeque::new(),
+                followed: Followed::default(),
                 frozen: false,
                 mail: Vec::new(),
                 rights_seen: 0,
@@ -202,6 +206,7 @@ impl<R: Ring> Reactor<R> {
             let quiet = queued == 0 && self.completions.is_empty();
             self.handle_completions();
             self.state.handle_mail();
+            self.state.look_at_deliveries();
             if hub.relief().has_changed(&mut self.state.relief_seen) && !self.state.frozen {
                 self.state.relieve();
             }

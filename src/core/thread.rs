@@ -21,7 +21,7 @@ use super::pinning::pin;
 use super::reactor::Reactor;
 use super::remote::{Command, Installed, Remote};
 use super::rings::{Rings, slots};
-use super::time::{ROOM_LOOK, TICK};
+use super::time::{DELIVERY_LOOK, ROOM_LOOK, TICK};
 use crate::hub::{Hub, descriptors};
 use crate::log::Topic;
 use crate::ring::{Abilities, Source, Uring, Wake};
@@ -181,7 +181,7 @@ async fn serve(
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut deadline = None;
     let mut moving = Moving::default();
-    let (mut closing, mut awaits_room) = (false, false);
+    let (mut closing, mut awaits_room, mut owes_look) = (false, false, false);
     acceptor.reactor.borrow_mut().start();
     loop {
         let mut ticked = false;
@@ -191,6 +191,7 @@ async fn serve(
             () = acceptor.nudge.notified() => {}
             _ = tick.tick() => ticked = true,
             () = sleep(ROOM_LOOK), if awaits_room => {}
+            () = sleep(DELIVERY_LOOK), if owes_look => {}
         }
         let mut reactor = acceptor.reactor.borrow_mut();
         for command in remote.take() {
@@ -254,6 +255,7 @@ async fn serve(
             hub.mailbox(core).wake();
         }
         awaits_room = reactor.awaits_room();
+        owes_look = reactor.owes_delivery_look();
         moving.reply(&mut reactor, acceptor.guests.get());
         let Some(deadline) = deadline else { continue };
         let is_late = deadline <= Instant::now();
@@ -278,9 +280,10 @@ fn accept(acceptor: &Rc<Acceptor>, listeners: &Listeners) -> io::Result<Vec<Acce
         listener.set_nonblocking(true)?;
         // A core's own socket shares its port; another is shared itself.
         let shared = !listener.reuse_port()?;
+        let api = acceptor.serves_api(listener);
         let listener = Source::watch(listener.try_clone()?)?;
         Ok(tokio_uring::spawn(
-            acceptor.clone().accept(listener, shared),
+            acceptor.clone().accept(listener, shared, api),
         ))
     };
     listeners.iter().map(watch).collect()

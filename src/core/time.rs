@@ -9,6 +9,9 @@ pub(super) const TICK: Duration = Duration::from_millis(250);
 /// that kept memory has been cut meanwhile. A look wakes all cores, so it is not taken with every turn.
 pub(super) const ROOM_LOOK: Duration = Duration::from_millis(50);
 
+/// How soon who has been sent a message is looked at, where that was put off.
+pub(super) const DELIVERY_LOOK: Duration = Duration::from_millis(2);
+
 /// A part of `whole` that differs as much as can be between neighbouring numbers.
 pub(super) fn share_of(whole: u64, number: u64) -> u64 {
     /// 2^64 over the golden ratio: its multiples spread evenly.

@@ -130,6 +130,7 @@ pub fn write_down(hub: &Hub, cores: &[SavedCore]) -> Result<(State, Vec<OwnedFd>
     let state = State {
         logs: logs.iter().map(inode).collect::<Result<_, _>>()?,
         revocations: hub.revocations(),
+        receipts: hub.save_receipts(),
         topics: topics.iter().map(|topic| topic.save()).collect(),
         companions: companions.iter().map(|topic| topic.save()).collect(),
         conns: cores

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::core::SavedConn;
-use crate::hub::Hub;
+use crate::hub::{Hub, SavedReceipt};
 use crate::log::{SavedTopic, Topic};
 use crate::protocol::rights::Revocation;
 
 /// Changes whenever the meaning of the bytes does. A successor refuses any
 /// other; it never guesses.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 const MAGIC: &[u8; 8] = b"fanfare\n";
 
@@ -23,6 +23,8 @@ pub struct State {
     pub logs: Vec<u64>,
     /// Tokens that are not accepted any more.
     pub revocations: Vec<Revocation>,
+    /// Answers for requests that may be sent again.
+    pub receipts: Vec<SavedReceipt>,
     pub topics: Vec<SavedTopic>,
     /// What tells who comes to topics and goes.
     pub companions: Vec<SavedTopic>,
@@ -136,6 +138,7 @@ mod tests {
                     until_s: None,
                 },
             ],
+            receipts: vec![SavedReceipt::sample()],
             topics: vec![topic.save()],
             companions: vec![companion.save()],
             conns: vec![SavedConn::sample()],

@@ -137,6 +137,7 @@ impl Stored {
             self.state = State::default();
         }
         hub.restore_revocations(&self.state.revocations);
+        hub.restore_receipts(std::mem::take(&mut self.state.receipts));
         let mut lost = Lost::Topic.note(hub);
         for topic in &self.state.topics {
             if let Err(sentence) = hub.restore_topic(topic) {

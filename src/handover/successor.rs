@@ -121,6 +121,7 @@ impl Successor {
         let (state, logs) = self.receive_state()?;
         hub.arenas().inherit(logs)?;
         hub.restore_revocations(&state.revocations);
+        hub.restore_receipts(state.receipts);
         for topic in &state.topics {
             hub.restore_topic(topic)?;
         }

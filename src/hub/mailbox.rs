@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::metrics::Metrics;
-use super::orders::Ordered;
+use super::orders::Task;
 use crate::log::head::Told;
 
 /// One core's mailbox, and what it lets others know of itself.
@@ -21,7 +21,7 @@ pub struct Mailbox {
     /// once at most, as [`crate::log::topic::Listener::told`] sees to.
     grown: Mutex<Vec<u32>>,
     /// Orders that the core has not taken yet.
-    orders: Mutex<Vec<Ordered>>,
+    orders: Mutex<Vec<Task>>,
     /// There are some: cores ask often.
     is_ordered: AtomicBool,
     beat_ms: AtomicU64,
@@ -70,7 +70,7 @@ impl Mailbox {
     }
 
     /// Gives the core an order.
-    pub(super) fn order(&self, order: Ordered) {
+    pub(super) fn order(&self, order: Task) {
         self.lock_orders().push(order);
         self.is_ordered.store(true, Ordering::Release);
         self.wake();
@@ -82,7 +82,7 @@ impl Mailbox {
     }
 
     /// The core takes its orders, in their order.
-    pub fn take_orders(&self) -> Vec<Ordered> {
+    pub fn take_orders(&self) -> Vec<Task> {
         match self.is_ordered.swap(false, Ordering::AcqRel) {
             true => std::mem::take(&mut *self.lock_orders()),
             false => Vec::new(),
@@ -99,7 +99,7 @@ impl Mailbox {
         self.beat_ms.load(Ordering::Relaxed)
     }
 
-    fn lock_orders(&self) -> MutexGuard<'_, Vec<Ordered>> {
+    fn lock_orders(&self) -> MutexGuard<'_, Vec<Task>> {
         self.orders.lock().expect("nothing panics inside the lock")
     }
 

@@ -6,6 +6,7 @@ mod clock;
 pub mod codec;
 mod companions;
 mod compressors;
+mod deliveries;
 pub mod descriptors;
 mod history;
 mod life;
@@ -15,15 +16,18 @@ mod mailbox;
 pub mod metrics;
 mod orders;
 mod policies;
+mod posts;
 mod presence;
 mod publishing;
 mod quiet;
+mod receipts;
 mod relief;
 mod rights;
 mod seldom;
 mod topics;
 mod uncompressed;
 mod users;
+mod visitors;
 
 use std::collections::HashMap;
 use std::io;
@@ -38,23 +42,29 @@ use crate::protocol::http::{Hosts, Origins};
 use self::companions::Companions;
 use self::live::Live;
 use self::quiet::Quiet;
+use self::receipts::Receipts;
 use self::rights::Tokens;
+use self::visitors::Visitors;
 
 pub use admission::{Admission, Refusal};
 pub use clock::Clock;
+pub use deliveries::{Awaited, Delivered, Delivery, DeliveryError};
 pub use history::{HistoryError, Past};
 pub use life::{BEAT_MS_MAX, Upgrade, UpgradeError};
 pub use losses::{Losses, Lost};
 pub use mailbox::Mailbox;
-pub use orders::{Act, Order, OrderError, Ordered, Whom};
+pub use orders::{Act, Order, OrderError, Ordered, Task, Whom};
 pub use policies::TopicPolicy;
+pub use posts::{PostRefusal, Posts};
 pub use presence::{Numbers, Presence};
 pub use publishing::PublishError;
+pub use receipts::{Answer, Claim, Claimed, RequestName, SavedReceipt};
 pub use relief::Relief;
 pub use seldom::Complaints;
 pub use topics::TopicsFull;
 pub use uncompressed::Uncompressed;
 pub use users::Users;
+pub use visitors::{NoVisit, Visitor, VisitorSeat};
 
 /// The topics, the limits and the cores' mailboxes.
 pub struct Hub {
@@ -77,6 +87,7 @@ pub struct Hub {
     uncompressed: Uncompressed,
     complaints: Complaints,
     tokens: Tokens,
+    visitors: Visitors,
     ready: AtomicBool,
     stopping: AtomicBool,
     /// Another daemon is about to be started in place of the one that stops.
@@ -88,8 +99,10 @@ pub struct Hub {
     upgrade: OnceLock<Box<Upgrade>>,
     losses: Losses,
     clock: Clock,
-    /// Messages published by others than subscribers.
-    posted: AtomicU64,
+    posts: Posts,
+    receipts: Receipts,
+    /// Deliveries that publishers wait for.
+    deliveries: AtomicUsize,
     /// Compresses them.
     codec: Mutex<Codec>,
 }
@@ -116,6 +129,7 @@ impl Hub {
             uncompressed: Uncompressed::default(),
             complaints: Complaints::default(),
             tokens: Tokens::default(),
+            visitors: Visitors::default(),
             live: Live::new(settings),
             topics: Mutex::new(HashMap::new()),
             companions: Companions::default(),
@@ -133,7 +147,9 @@ impl Hub {
             upgrade: OnceLock::new(),
             losses: Losses::default(),
             clock,
-            posted: AtomicU64::new(0),
+            posts: Posts::default(),
+            receipts: Receipts::default(),
+            deliveries: AtomicUsize::new(0),
             codec: Mutex::default(),
         }))
     }
@@ -202,6 +218,11 @@ impl Hub {
     /// What decides whether a log line about a peer is written.
     pub fn complaints(&self) -> &Complaints {
         &self.complaints
+    }
+
+    /// What is counted of messages that are published over HTTP.
+    pub fn posts(&self) -> &Posts {
+        &self.posts
     }
 
     pub fn mailboxes(&self) -> &[Mailbox] {

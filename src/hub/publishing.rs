@@ -20,8 +20,17 @@ pub enum PublishError {
     TooBig,
     #[error("the memory for this topic's log is used up")]
     LogFull,
+    #[error("the topic's subscribers are far behind")]
+    Ahead,
     #[error("a newer fanfare is taking over: try again at once")]
     HandingOver,
+}
+
+impl PublishError {
+    /// It passes when subscribers have caught up, or have been cut: another try may do.
+    pub fn passes(self) -> bool {
+        matches!(self, PublishError::LogFull | PublishError::Ahead)
+    }
 }
 
 impl Hub {
@@ -53,6 +62,9 @@ impl Hub {
             return Err(PublishError::HandingOver);
         }
         let topic = self.topic(name)?;
+        if self.is_far_ahead(&topic, 1) {
+            return Err(PublishError::Ahead);
+        }
         let mut codec = self.codec.lock().expect("nothing panics inside the lock");
         codec.prepare(
             topic.formats(),
@@ -81,18 +93,30 @@ impl Hub {
         let published = published.map_err(|error| match error {
             AppendError::Payload(never) => match never {},
             AppendError::ExtrasTooBig => PublishError::TooBig,
-            AppendError::LogFull(_) | AppendError::TotalFull(_) | AppendError::NoMemory(_) => {
+            AppendError::LogFull(_) => {
+                self.relief.ask(Some(topic.epoch()), self);
                 PublishError::LogFull
             }
+            AppendError::TotalFull(_) => {
+                self.relief.ask(None, self);
+                PublishError::LogFull
+            }
+            AppendError::NoMemory(_) => PublishError::LogFull,
         })?;
         self.announce(&topic, None);
-        self.posted.fetch_add(1, Ordering::Relaxed);
+        self.posts.note_message();
         Ok((published, topic.epoch()))
     }
 
-    /// Messages published by others than subscribers.
-    pub fn posted(&self) -> u64 {
-        self.posted.load(Ordering::Relaxed)
+    /// Publishers to the topic of that name are further ahead of some core than one part in
+    /// `parts` of what they may be.
+    pub fn is_ahead(&self, name: &TopicName, parts: usize) -> bool {
+        let topic = self.find_topic(name.as_str());
+        topic.is_some_and(|topic| self.is_far_ahead(&topic, parts))
+    }
+
+    fn is_far_ahead(&self, topic: &Topic, parts: usize) -> bool {
+        topic.ahead_bytes() > (self.settings().ahead_bytes_max / parts) as u64
     }
 
     /// Tells the cores that serve `topic`, but for `except`, that it has grown.

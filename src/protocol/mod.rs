@@ -1,11 +1,12 @@
 //! What goes over the wire, without I/O, clock or threads: HTTP heads and the opening
 //! handshake ([`http`]), what a request becomes ([`opening`]), WebSocket frames and messages
-//! ([`ws`]), topic names ([`topic`]), the lines of the chat ([`chat`]), the messages of
+//! ([`ws`]), the lines of a batch ([`batch`]), topic names ([`topic`]), the lines of the chat ([`chat`]), the messages of
 //! Centrifugo's client protocol ([`centrifugo`]), what proxies say of their clients
 //! ([`proxy`]), who may do what ([`rights`]) and why connections end ([`reason`]).
 
 #![forbid(unsafe_code)]
 
+pub mod batch;
 pub mod centrifugo;
 pub mod chat;
 pub mod dialect;

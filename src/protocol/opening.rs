@@ -31,6 +31,8 @@ pub struct Settings<'a> {
     /// Whose request it is is known. It is not where a trusted proxy has left out to say so:
     /// then it may ask how the server does, and read what is the same for all.
     pub is_named: bool,
+    /// The server API is served here too.
+    pub api: bool,
     /// Centrifugo's client protocol is spoken.
     pub centrifugo: bool,
     /// Who may do what with topics.
@@ -73,6 +75,8 @@ pub enum Opening {
     WebSocket(Upgrade),
     /// The answer, which ends the connection.
     Answer(Bytes),
+    /// Something that the server API answers: the connection is for its thread from here on.
+    Api,
 }
 
 /// Decides what becomes of the request that `head` is; `now_s` is the time in seconds since
@@ -86,8 +90,12 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
         now_s,
     };
     let opens = is_upgrade(head);
+    let for_api = settings.api && !opens && is_for_api(head.path());
+    if !for_api {
+        head.check_plain()?;
+    }
     // These say nothing about anybody. Who asks is often a machine without a name for us.
-    if head.method() == Method::Options && !opens {
+    if head.method() == Method::Options && !opens && !for_api {
         return Ok(Opening::Answer(options_response(terms)));
     }
     if head.path() == HEALTH_PATH && !opens {
@@ -99,10 +107,13 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
     if !head.host().is_empty() && !settings.hosts.allow(head.host(), settings.via) {
         return Err(Reject::Host);
     }
+    if (opens || for_api) && !settings.is_named {
+        return Err(Reject::ProxyHeader);
+    }
+    if for_api {
+        return Ok(Opening::Api);
+    }
     if opens {
-        if !settings.is_named {
-            return Err(Reject::ProxyHeader);
-        }
         let upgrade = match head.path() {
             CENTRIFUGO_PATH if settings.centrifugo => {
                 negotiate_centrifugo(head, settings.origins, settings.deflate)
@@ -121,6 +132,15 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
         Ok(_) => Err(Reject::NoUpgrade),
         Err(_) => Err(Reject::NotFound),
     }
+}
+
+/// The path belongs to the server API, wherever that is served.
+pub fn is_for_api(path: &str) -> bool {
+    matches!(
+        path,
+        "/topics" | "/messages" | "/connections" | "/openapi.json"
+    ) || path.starts_with("/topics/")
+        || path.starts_with("/api/")
 }
 
 /// Gives an opening the rights of the token that it bears, and sees whether they suffice.

@@ -12,6 +12,16 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, 
 /// The most files in one message; the kernel's own limit is 253.
 pub const FILES_MAX: usize = 200;
 
+/// A further descriptor of an open file.
+///
+/// # Errors
+/// Those of `dup`.
+pub fn duplicate(file: &impl AsRawFd) -> io::Result<OwnedFd> {
+    // SAFETY: `file` owns the descriptor, and is borrowed for as long as this one.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(file.as_raw_fd()) };
+    borrowed.try_clone_to_owned()
+}
+
 /// Sends `bytes` and, along with their first byte, `files`.
 ///
 /// # Errors

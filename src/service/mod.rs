@@ -45,7 +45,7 @@ use crate::ring::{Abilities, LockedMemory, Probe};
 /// Where topics and connections come from that another process had.
 enum Origin {
     Process(Successor),
-    Store(Stored),
+    Store(Box<Stored>),
 }
 
 /// Serves until a signal says to stop, and everybody has been told.
@@ -56,7 +56,7 @@ pub fn serve(settings: Settings, reload: Reload) -> Result<(), StartError> {
     let Passed { sockets, stored } = handover::store::passed()?;
     let origin = match handover::inherit()? {
         Some(successor) => Some(Origin::Process(successor)),
-        None => stored.map(Origin::Store),
+        None => stored.map(|stored| Origin::Store(Box::new(stored))),
     };
     run(settings, reload, origin, sockets)
 }
@@ -86,6 +86,8 @@ fn run(
     }
     let hub = Hub::new(settings)?;
     hub.set_keys(keys);
+    // Before there are any.
+    let visitors = hub.await_visitors();
     for sentence in hub.settings().unused() {
         tracing::warn!("{sentence}");
     }
@@ -122,7 +124,7 @@ fn run(
     }
     let housekeeping = Housekeeping::start(hub.clone())
         .map_err(|error| format!("cannot start a thread: {error}"))?;
-    let admin = admin.start(hub.clone())?;
+    let admin = admin.start(hub.clone(), visitors)?;
     hub.set_ready();
     announce::announce(&bound.places, hub.settings().log_format);
     let watchdog = watch(&hub, &notifier)?;
@@ -278,7 +280,7 @@ fn begin(
         adoption::adopt(inherited, &others, &settings.listen, cores, tolerant)?
     };
     let activated = activated || is_passed;
-    let admin = admin::Listeners::bind(settings, admin, &others)?;
+    let admin = admin::Listeners::bind(settings, admin, &others, &bound.places)?;
     Ok(Begun {
         kernel,
         signals,

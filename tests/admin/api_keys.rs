@@ -36,9 +36,14 @@ fn the_key_is_read_from_its_file_and_opens_the_api_alone() {
     ] {
         assert_eq!(info(&[field]).status, 200, "{field}");
     }
+    let known = ["X-API-Key: k3y"];
+    assert_eq!(daemon.ask("GET /topics", &known, b"").status, 200);
     daemon
-        .ask("GET /topics", &["X-API-Key: k3y"], b"")
+        .ask("GET /metrics", &known, b"")
         .refuses(401, "admin token");
+    daemon
+        .ask("GET /topics", &[], b"")
+        .refuses(401, "X-API-Key");
     let foreign = ["X-API-Key: k3y", "Origin: http://evil.example"];
     info(&foreign).refuses(403, "other origins");
     // Another key takes no restart.

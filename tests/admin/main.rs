@@ -1,11 +1,20 @@
 //! The admin listener of the real daemon, through plain HTTP.
 
+mod acks;
 mod api;
 mod api_keys;
+mod batches;
 mod client;
+mod idempotency;
 mod metrics;
+mod openapi;
+mod public_api;
 mod refusals;
 mod sockets;
+#[path = "../common/tokens.rs"]
+mod tokens;
+mod users;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

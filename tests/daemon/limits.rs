@@ -350,7 +350,7 @@ fn where_all_logs_are_full_history_makes_room() {
     }
     // The newest is there, and all of what there is is in order.
     let (mut late, response) = daemon.open("/topic-39?since=1", &[]).unwrap();
-    let first: usize = response.headers()["Fanfare-Offset"]
+    let first: usize = response.headers()["Fanfare-Next"]
         .to_str()
         .unwrap()
         .parse()

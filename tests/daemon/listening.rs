@@ -109,7 +109,9 @@ fn a_connection_over_a_unix_socket_survives_a_handover() {
 #[test]
 fn all_addresses_beside_the_public_ones_go_over_to_a_successor() {
     let (_folder, path, word) = socket();
-    let mut daemon = Daemon::start(&["--metrics", &word, "--api", "127.0.0.1:0"]);
+    // The API has an address of its own, and is on the public one too.
+    let api = ["--api", "127.0.0.2:0", "--api", "127.0.0.1:0"];
+    let mut daemon = Daemon::start(&[&["--metrics", &word][..], &api].concat());
     let line = daemon.await_log("roles=api", 1);
     let (_, api) = line.split_once("http://").unwrap();
     let api = api.split('/').next().unwrap().to_owned();
@@ -117,8 +119,11 @@ fn all_addresses_beside_the_public_ones_go_over_to_a_successor() {
         daemon.hand_over(time);
         let figures = get(UnixStream::connect(&path).unwrap(), "/metrics");
         assert!(figures.contains("fanfare_connections"), "{figures}");
-        let topics = get(TcpStream::connect(&api).unwrap(), "/topics");
-        assert!(topics.contains("{\"topics\":[]"), "{topics}");
+        let public = daemon.addresses[0].to_string();
+        for address in [&api, &public] {
+            let topics = get(TcpStream::connect(address).unwrap(), "/topics");
+            assert!(topics.contains("{\"topics\":[]"), "{topics}");
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod centrifugo_revoking;
 mod centrifugo_sequences;
 mod centrifugo_subscriptions;
 mod centrifugo_tokens;
+mod centrifugo_waiting;
 mod chat;
 mod command;
 mod deadlines;

@@ -12,7 +12,7 @@ fn header<'a>(response: &'a Response, name: &str) -> &'a str {
 /// Subscribes to `/r` from `since` on; returns the first offset it is promised.
 fn resume(daemon: &Daemon, since: u64) -> (Client, u64, String) {
     let (client, response) = daemon.open(&format!("/r?since={since}"), &[]).unwrap();
-    let offset = header(&response, "Fanfare-Offset").parse().unwrap();
+    let offset = header(&response, "Fanfare-Next").parse().unwrap();
     (
         client,
         offset,
@@ -52,15 +52,15 @@ fn expect(daemon: &Daemon, since: u64, first: u64, last: u64, len: usize) {
 fn offsets_begin_at_one_and_the_answer_names_the_first_to_come() {
     let daemon = Daemon::start(&[]);
     let (_, response) = daemon.open("/r", &[]).unwrap();
-    assert_eq!(header(&response, "Fanfare-Offset"), "1");
+    assert_eq!(header(&response, "Fanfare-Next"), "1");
     let epoch = header(&response, "Fanfare-Epoch").to_owned();
     assert_eq!(epoch.len(), 16);
     publish(&daemon, 1..=5, 4);
     let (_, response) = daemon.open("/r", &[]).unwrap();
-    assert_eq!(header(&response, "Fanfare-Offset"), "6");
+    assert_eq!(header(&response, "Fanfare-Next"), "6");
     assert_eq!(header(&response, "Fanfare-Epoch"), epoch);
     let (_, response) = daemon.open("/other", &[]).unwrap();
-    assert_eq!(header(&response, "Fanfare-Offset"), "1");
+    assert_eq!(header(&response, "Fanfare-Next"), "1");
     assert_ne!(header(&response, "Fanfare-Epoch"), epoch);
 }
 
@@ -169,7 +169,7 @@ fn who_knows_another_history_hears_all_there_is_and_is_told_so() {
         (
             client,
             header(&response, "Fanfare-Resume").to_owned(),
-            header(&response, "Fanfare-Offset").to_owned(),
+            header(&response, "Fanfare-Next").to_owned(),
         )
     };
     let (mut client, told, offset) = resumed(5000);
@@ -231,7 +231,7 @@ fn who_resumes_with_compression_has_it_from_its_offset_on_and_not_its_own_messag
         let own = masked(0x81, &format!("own {since}").into_bytes());
         raw.send(&[request.as_bytes(), &own].concat());
         let answer = raw.read_head();
-        assert_eq!(answer.header("Fanfare-Offset").unwrap(), since.to_string());
+        assert_eq!(answer.header("Fanfare-Next").unwrap(), since.to_string());
         resumed.push(raw);
     }
     for (raw, since) in resumed.iter_mut().zip([2101u64, 2500, 2900, 3000]) {

@@ -34,7 +34,7 @@ fn resume(daemon: &Daemon, path: &str, since: usize, first: &[u8]) -> (Raw, usiz
     let mut raw = ask(daemon, path, since, first);
     let answer = raw.read_head();
     assert_eq!(answer.status, 101);
-    let offset = answer.header("Fanfare-Offset").unwrap().parse().unwrap();
+    let offset = answer.header("Fanfare-Next").unwrap().parse().unwrap();
     (raw, offset)
 }
 

@@ -34,13 +34,13 @@ fn a_newcomer_is_given_the_newest_message_at_once_whatever_it_speaks() {
     let daemon = with_rule(r#"match = "price.*", latest = true"#);
     // There is none yet.
     let (_first, answer) = daemon.open("/price.eur", &[]).unwrap();
-    assert_eq!(answer.headers()["Fanfare-Offset"], "1");
+    assert_eq!(answer.headers()["Fanfare-Next"], "1");
     for text in ["1.08", "1.09"] {
         publish(&daemon, "price.eur", text);
         publish(&daemon, "other", text);
     }
     let (mut raw, answer) = daemon.open("/price.eur", &[]).unwrap();
-    assert_eq!(answer.headers()["Fanfare-Offset"], "2");
+    assert_eq!(answer.headers()["Fanfare-Next"], "2");
     assert_eq!(hear_binary(&mut raw), "1.09");
     let (mut chatter, _) = daemon.open("/price.eur", &CHAT).unwrap();
     assert_eq!(hear_binary(&mut chatter), "1.09");
@@ -61,7 +61,7 @@ fn a_newcomer_is_given_the_newest_message_at_once_whatever_it_speaks() {
     let mut since = daemon.connect("/price.eur?since=1");
     assert_eq!(hear_binary(&mut since), "1.08");
     let (_other, answer) = daemon.open("/other", &[]).unwrap();
-    assert_eq!(answer.headers()["Fanfare-Offset"], "3");
+    assert_eq!(answer.headers()["Fanfare-Next"], "3");
     subscribe(&mut client, 3, "other");
     publish(&daemon, "other", "1.12");
     assert_eq!(hear_push(&mut client), push("other", r#""MS4xMg==""#, 3));
@@ -115,7 +115,7 @@ fn each_topic_keeps_as_much_as_its_rule_says() {
     }
     let first = |topic: &str| {
         let (_, answer) = daemon.open(&format!("/{topic}?since=1"), &[]).unwrap();
-        answer.headers()["Fanfare-Offset"]
+        answer.headers()["Fanfare-Next"]
             .to_str()
             .unwrap()
             .to_owned()

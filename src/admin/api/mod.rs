@@ -9,17 +9,18 @@ mod sessions;
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tokio::task::yield_now;
 
 use self::glob::Glob;
-use super::publish::{closing, not_now, receive};
-use super::reply::{Refusal, not_found};
-use crate::hub::{HistoryError, Hub, PublishError};
+use super::body::{closing, receive};
+use super::once::{Outcome as Answered, once};
+use super::patience::Patience;
+use super::reply::{Refusal, not_found, not_now, response};
+use super::who::Who;
+use crate::hub::{self, HistoryError, Hub, PublishError};
 use crate::log::Published;
 use crate::protocol::centrifugo::Error;
 use crate::protocol::centrifugo::api::{
@@ -58,13 +59,25 @@ pub(super) async fn call(
     if hub.is_stopping() {
         return Err(not_now(&hub, "the server is stopping".into()));
     }
+    let by_status = by_status(&head.headers);
     let Ok(request) = decode(method, &body) else {
-        return Ok(unreadable(&head.headers));
+        // The status is 400 in either mode, as from the official server.
+        let mut answer = answer(by_status, &Err(Error::BAD_REQUEST));
+        answer.status = 400;
+        return Ok(response(answer));
     };
+    let work = carry_out(hub.clone(), request, by_status);
+    once(&hub, &Who::Backend, &head, &body, work).await
+}
+
+async fn carry_out(hub: Arc<Hub>, request: api::Request, by_status: bool) -> Answered {
+    let mut patience = Patience::new(hub.clone());
     let calls = match request {
         api::Request::One(call) => {
-            let outcome = perform(&hub, call).await;
-            return Ok(answer(&head.headers, &outcome));
+            let outcome = perform(&hub, &mut patience, call).await;
+            // It may go better the next time.
+            let is_final = !matches!(outcome, Err(Error::INTERNAL));
+            return Ok((answer(by_status, &outcome), is_final));
         }
         api::Request::Batch(calls) => calls,
     };
@@ -74,20 +87,24 @@ pub(super) async fn call(
             true => Err(Error::LIMIT_EXCEEDED),
             false => item.call,
         };
-        replies.push(item.method, &perform(&hub, call).await);
+        let outcome = perform(&hub, &mut patience, call).await;
+        replies.push(item.method, &outcome);
     }
-    Ok(json(StatusCode::OK, replies.finish()))
+    Ok((json(200, replies.finish()), true))
 }
 
 /// The others that this thread serves get a turn before each message.
-async fn perform(hub: &Hub, call: Result<Call, Error>) -> Outcome {
+async fn perform(hub: &Hub, patience: &mut Patience, call: Result<Call, Error>) -> Outcome {
     yield_now().await;
     match call? {
-        Call::Publish { channel, post } => publish(hub, &channel, &post).map(Answer::Published),
+        Call::Publish { channel, post } => {
+            let published = publish(patience, &channel, &post).await;
+            published.map(Answer::Published)
+        }
         Call::Broadcast { channels, post } => {
             let mut responses = Vec::with_capacity(channels.len());
             for channel in channels {
-                responses.push(publish(hub, &channel, &post));
+                responses.push(publish(patience, &channel, &post).await);
                 yield_now().await;
             }
             Ok(Answer::Broadcast(responses))
@@ -142,7 +159,7 @@ fn topic(channel: &str) -> Result<TopicName, Error> {
     TopicName::new(channel).map_err(|_| Error::BAD_REQUEST)
 }
 
-fn publish(hub: &Hub, channel: &str, post: &Post) -> Result<Receipt, Error> {
+async fn publish(patience: &mut Patience, channel: &str, post: &Post) -> Result<Receipt, Error> {
     let topic = topic(channel)?;
     if post.skip_history {
         // Subscribers read all there is from the topic's log.
@@ -157,14 +174,14 @@ fn publish(hub: &Hub, channel: &str, post: &Post) -> Result<Receipt, Error> {
         ..Extras::default()
     };
     let extras = (!post.tags.is_empty()).then_some(extras);
-    let (published, epoch) = hub
-        .publish(&topic, opcode, &post.data.bytes, extras)
-        .map_err(|error| match error {
-            PublishError::TooBig => Error::BAD_REQUEST,
-            PublishError::Topics(_) | PublishError::LogFull | PublishError::HandingOver => {
-                Error::INTERNAL
-            }
-        })?;
+    let published = patience.publish(&topic, opcode, &post.data.bytes, extras);
+    let (published, epoch) = published.await.map_err(|error| match error {
+        PublishError::TooBig => Error::BAD_REQUEST,
+        PublishError::Topics(_)
+        | PublishError::LogFull
+        | PublishError::Ahead
+        | PublishError::HandingOver => Error::INTERNAL,
+    })?;
     let offset = match published {
         Published::Committed(committed) => committed.offset,
         // Its keeper decides on its offset.
@@ -209,42 +226,35 @@ fn by_status(headers: &HeaderMap) -> bool {
         .is_some_and(|mode| mode.as_bytes() == b"transport")
 }
 
-fn answer(headers: &HeaderMap, outcome: &Outcome) -> Response {
+fn answer(by_status: bool, outcome: &Outcome) -> hub::Answer {
     let mut body = Vec::new();
     match outcome {
-        Err(error) if by_status(headers) => {
+        Err(error) if by_status => {
             write_error(error, &mut body);
             json(status(error), body)
         }
         outcome => {
             write_outcome(outcome, &mut body);
-            json(StatusCode::OK, body)
+            json(200, body)
         }
     }
 }
 
-/// The status is 400 in either mode, as from the official server.
-fn unreadable(headers: &HeaderMap) -> Response {
-    let mut response = answer(headers, &Err(Error::BAD_REQUEST));
-    *response.status_mut() = StatusCode::BAD_REQUEST;
-    response
-}
-
-fn status(error: &Error) -> StatusCode {
+fn status(error: &Error) -> u16 {
     match error.code {
-        104 => StatusCode::NOT_FOUND,
-        107 | 108 => StatusCode::BAD_REQUEST,
-        112 => StatusCode::RANGE_NOT_SATISFIABLE,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
+        104 => 404,
+        107 | 108 => 400,
+        112 => 416,
+        _ => 500,
     }
 }
 
-fn json(status: StatusCode, body: Vec<u8>) -> Response {
-    let headers = [
-        (CONTENT_TYPE, "application/json"),
-        (CACHE_CONTROL, "no-store"),
-    ];
-    (status, headers, Bytes::from(body)).into_response()
+fn json(status: u16, body: Vec<u8>) -> hub::Answer {
+    hub::Answer {
+        status,
+        lines: false,
+        body,
+    }
 }
 
 fn too_long(bytes_max: usize) -> Refusal {

@@ -6,7 +6,7 @@
 //! `docs/metrics.md`.
 
 use crate::hub::metrics::{Counter, Metrics, TURN_US_BOUNDS, TurnTimes};
-use crate::hub::{Hub, Lost, Mailbox};
+use crate::hub::{Hub, Lost, Mailbox, PostRefusal};
 use crate::lines;
 use crate::protocol::http::Reject;
 use crate::protocol::reason::CloseReason;
@@ -77,6 +77,21 @@ fn present(hub: &Hub) -> Vec<Family> {
             gauge(hub.revocations_len() as u64),
         ),
         family(
+            "api_connections",
+            "Connections that ask the server API on public listeners",
+            gauge(hub.visitors() as u64),
+        ),
+        family(
+            "delivery_acks",
+            "Publishers that wait to be told how a message was delivered",
+            gauge(hub.deliveries() as u64),
+        ),
+        family(
+            "idempotency_keys",
+            "Requests with an Idempotency-Key whose answers are kept, or that are under way",
+            gauge(hub.receipts() as u64),
+        ),
+        family(
             "handshakes_in_flight",
             "Connections whose opening handshake is not finished yet",
             gauge(admission.handshakes() as u64),
@@ -134,8 +149,18 @@ fn traffic(hub: &Hub) -> Vec<Family> {
         .in_unit(Unit::Bytes),
         family(
             "posted_messages",
-            "Messages published through the admin listener",
-            Values::Counters(vec![plain(hub.posted())]),
+            "Messages published over HTTP",
+            Values::Counters(vec![plain(hub.posts().messages())]),
+        ),
+        family(
+            "posted_waits",
+            "Messages over HTTP that waited for room, or for cores that were behind",
+            Values::Counters(vec![plain(hub.posts().waits())]),
+        ),
+        family(
+            "idempotency_replays",
+            "Requests that were answered as the one before with their Idempotency-Key",
+            Values::Counters(vec![plain(hub.receipts_repeated())]),
         ),
         family(
             "log_sheds",
@@ -204,6 +229,10 @@ fn trouble(hub: &Hub) -> Vec<Family> {
     let closes = CloseReason::all().map(|reason| reason.name());
     let rejects = Reject::ALL.iter().map(Reject::name);
     let actions = Action::ALL.iter().map(|action| action.name());
+    let refusals = PostRefusal::ALL.map(|refusal| Sample {
+        label: Some(("reason", refusal.name().to_owned())),
+        value: hub.posts().refusals(refusal),
+    });
     let lost = Lost::ALL.map(|lost| Sample {
         label: Some(("kind", lost.name().to_owned())),
         value: hub.losses().get(lost),
@@ -223,6 +252,16 @@ fn trouble(hub: &Hub) -> Vec<Family> {
             "denials",
             "What rules and tokens did not allow, in openings and commands, by action",
             by_label(hub, "action", actions, |m| &m.denials),
+        ),
+        family(
+            "idempotency_evictions",
+            "Answers that were let go before their time, as there were idempotency_keys_max or 16 MiB",
+            Values::Counters(vec![plain(hub.receipts_evicted())]),
+        ),
+        family(
+            "post_refusals",
+            "Messages and requests over HTTP that were refused, by reason",
+            Values::Counters(refusals.into()),
         ),
         family(
             "not_taken_over",

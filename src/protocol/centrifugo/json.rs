@@ -19,7 +19,7 @@ pub(super) fn is_json(bytes: &[u8]) -> bool {
 }
 
 /// Reads values one after another.
-pub(super) struct Reader<'a> {
+pub(in crate::protocol) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
@@ -30,19 +30,19 @@ pub(super) trait FromJson: Sized {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Reader<'a> {
+    pub(in crate::protocol) fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader { bytes, at: 0 }
     }
 
     /// Nothing but whitespace is left.
-    pub(super) fn end(&mut self) -> Read<()> {
+    pub(in crate::protocol) fn end(&mut self) -> Read<()> {
         self.skip_space();
         check(self.at == self.bytes.len())
     }
 
     /// Reads an object: `member` is called with each name and must read the
     /// value. `None` if `null` stands there.
-    pub(super) fn object(
+    pub(in crate::protocol) fn object(
         &mut self,
         mut member: impl FnMut(&str, &mut Reader<'a>) -> Read<()>,
     ) -> Read<Option<()>> {
@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks one value and returns it as it is written.
-    pub(super) fn value(&mut self) -> Read<&'a [u8]> {
+    pub(in crate::protocol) fn value(&mut self) -> Read<&'a [u8]> {
         self.skip_space();
         let start = self.at;
         self.skip_value()?;
@@ -121,7 +121,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a string.
-    pub(super) fn text(&mut self) -> Read<Cow<'a, str>> {
+    pub(in crate::protocol) fn text(&mut self) -> Read<Cow<'a, str>> {
         self.skip_space();
         check(self.eat(b'"'))?;
         let start = self.at;

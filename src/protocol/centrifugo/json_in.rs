@@ -31,6 +31,19 @@ pub(super) fn decode(message: &[u8]) -> Read<Vec<Request>> {
     Ok(requests)
 }
 
+/// What stands behind the first `count` commands.
+pub(super) fn behind(message: &[u8], count: usize) -> &[u8] {
+    let mut rest = message;
+    let mut left = count;
+    while left > 0 && !rest.is_empty() {
+        let end = rest.iter().position(|byte| *byte == b'\n');
+        let (line, after) = rest.split_at(end.map_or(rest.len(), |end| end + 1));
+        left -= usize::from(Reader::new(line).end().is_err());
+        rest = after;
+    }
+    rest
+}
+
 /// In this order the protocol looks for a command where a client wrote several.
 const COMMANDS: [&str; 11] = [
     "connect",
@@ -208,7 +221,7 @@ pub(super) fn since(reader: &mut Reader<'_>, since: &mut Option<(u64, String)>) 
     Ok(())
 }
 
-pub(super) fn data(reader: &mut Reader<'_>, data: &mut Data) -> Read<()> {
+pub(in crate::protocol) fn data(reader: &mut Reader<'_>, data: &mut Data) -> Read<()> {
     let value = reader.value()?;
     // A string has no bare line break, so these stand between values.
     let mut bytes = Vec::with_capacity(value.len());

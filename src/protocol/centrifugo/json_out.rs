@@ -202,7 +202,7 @@ fn expiry(object: &mut Object<'_>, expires: bool, ttl: u32) {
 }
 
 /// An object whose values are strings.
-pub(super) fn strings(members: &BTreeMap<String, String>) -> String {
+pub(in crate::protocol) fn strings(members: &BTreeMap<String, String>) -> String {
     let mut bytes = Vec::new();
     object(&mut bytes, |object| {
         for (name, value) in members {

@@ -26,6 +26,10 @@ mod sink;
 mod tests;
 mod view;
 
+pub(in crate::protocol) use self::api::tags;
+pub(in crate::protocol) use json::Reader;
+pub(in crate::protocol) use json_in::data;
+pub(in crate::protocol) use json_out::strings;
 pub use membership::{membership, membership_bound, write_membership};
 pub use numbered::{numbered_bound, write_numbered};
 pub use payload::written;
@@ -41,6 +45,14 @@ pub fn decode(coding: Coding, message: &[u8]) -> Result<Vec<Request>, BadRequest
     match coding {
         Coding::Json => json_in::decode(message),
         Coding::Protobuf => protobuf_in::decode(message),
+    }
+}
+
+/// What stands in a message that can be read behind its first `count` commands.
+pub fn behind(coding: Coding, message: &[u8], count: usize) -> &[u8] {
+    match coding {
+        Coding::Json => json_in::behind(message, count),
+        Coding::Protobuf => protobuf_in::behind(message, count),
     }
 }
 

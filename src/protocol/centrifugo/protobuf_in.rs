@@ -30,6 +30,16 @@ pub(super) fn decode(message: &[u8]) -> Result<Vec<Request>, BadRequest> {
     Ok(requests)
 }
 
+/// What stands behind the first `count` commands.
+pub(super) fn behind(message: &[u8], count: usize) -> &[u8] {
+    let mut rest = message;
+    for _ in 0..count {
+        let len = decode_varint(&mut rest).unwrap_or(0);
+        rest = rest.get(len as usize..).unwrap_or_default();
+    }
+    rest
+}
+
 fn request(bytes: &[u8]) -> Result<Request, BadRequest> {
     let command = Command::decode(bytes).map_err(|_| BadRequest)?;
     let (id, known) = (command.id, command.known());

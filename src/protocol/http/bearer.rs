@@ -58,8 +58,22 @@ pub fn token(
     let Some(name) = cookie.filter(|_| is_of_a_listed_page(request, origins)) else {
         return Ok(None);
     };
-    let values = request.values("cookie");
-    let mut values = values
+    let token = in_cookies(request.values("cookie"), name)?;
+    Ok(token.map(|token| Borne {
+        token: token.to_vec(),
+        by_header: true,
+    }))
+}
+
+/// The token in the cookie `name`, out of the `Cookie` headers of a request.
+///
+/// # Errors
+/// There is more than one.
+pub fn in_cookies<'a>(
+    headers: impl Iterator<Item = &'a [u8]>,
+    name: &str,
+) -> Result<Option<&'a [u8]>, Reject> {
+    let mut values = headers
         .flat_map(|value| value.split(|byte| *byte == b';'))
         .filter_map(|pair| {
             pair.trim_ascii()
@@ -67,13 +81,9 @@ pub fn token(
                 .strip_prefix(b"=")
         });
     match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => Ok(Some(Borne {
-            token: value.to_vec(),
-            by_header: true,
-        })),
+        (token, None) => Ok(token),
         // One of them may be from a page of a neighbour.
-        (Some(_), Some(_)) => Err(Reject::TokenTwice),
+        _ => Err(Reject::TokenTwice),
     }
 }
 

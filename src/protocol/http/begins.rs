@@ -56,7 +56,7 @@ impl Begins {
 
 /// The 101 answer; frames follow right behind it. Where the connection begins with a topic,
 /// the answer tells the epoch and the offset of the message that comes first
-/// (`Fanfare-Epoch`, in hexadecimal, and `Fanfare-Offset`), and a client that asked for a
+/// (`Fanfare-Epoch`, in hexadecimal, and `Fanfare-Next`), and a client that asked for a
 /// replay what became of that (`Fanfare-Resume`, see [`Resume`]).
 pub fn answer(upgrade: &Upgrade, begins: Option<&Begins>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
@@ -80,7 +80,7 @@ pub fn answer(upgrade: &Upgrade, begins: Option<&Begins>) -> Vec<u8> {
     }
     bytes.extend_from_slice(b"\r\n");
     if let Some(Begins { epoch, next, .. }) = begins {
-        let history = format!("Fanfare-Epoch: {epoch:016x}\r\nFanfare-Offset: {next}\r\n");
+        let history = format!("Fanfare-Epoch: {epoch:016x}\r\nFanfare-Next: {next}\r\n");
         bytes.extend_from_slice(history.as_bytes());
     }
     if let Some(resume) = begins.and_then(|begins| begins.resume(upgrade)) {

@@ -31,9 +31,12 @@ pub enum Method {
     Get,
     Head,
     Options,
+    /// For the server API alone.
+    Other,
 }
 
-/// A GET, HEAD or OPTIONS request without a body, its `Host` checked.
+/// A request, its `Host` checked. What is no GET, HEAD or OPTIONS without a body
+/// [`Request::check_plain`] refuses.
 #[derive(Debug)]
 pub struct Request<'a> {
     method: Method,
@@ -152,11 +155,13 @@ fn parse_whole(bytes: &[u8], fields_max: usize) -> Result<(Request<'_>, usize), 
         "GET" => Method::Get,
         "HEAD" => Method::Head,
         "OPTIONS" => Method::Options,
-        _ => return Err(Reject::Method),
+        _ => Method::Other,
     };
     let (path, query) = match target {
         // It asks about the server as a whole (RFC 9112 section 3.2.4).
         "*" if method == Method::Options => ("*", None),
+        // CONNECT, above all, has a target of another kind.
+        _ if method == Method::Other => split_target(target).ok_or(Reject::Method)?,
         _ => split_target(target).ok_or(Reject::Target)?,
     };
     let request = Request {
@@ -167,7 +172,6 @@ fn parse_whole(bytes: &[u8], fields_max: usize) -> Result<(Request<'_>, usize), 
         headers,
     };
     request.check_host()?;
-    request.check_no_body()?;
     Ok((request, len))
 }
 
@@ -268,7 +272,14 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn check_no_body(&self) -> Result<(), Reject> {
+    /// It is one of those that are answered outside of the server API.
+    ///
+    /// # Errors
+    /// It has another method, or a body.
+    pub fn check_plain(&self) -> Result<(), Reject> {
+        if self.method == Method::Other {
+            return Err(Reject::Method);
+        }
         let announced = self.values("transfer-encoding").next().is_some()
             || self.values("content-length").any(|len| len != b"0");
         if announced {

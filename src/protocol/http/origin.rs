@@ -111,12 +111,19 @@ impl Origins {
     /// page can have, as `null`, nor one that `*` lets in.
     pub fn name(&self, origin: &[u8], host: &str) -> bool {
         let text = std::str::from_utf8(origin).ok();
+        let parsed = text.and_then(Origin::parse);
+        let is_host = parsed.is_some_and(|origin| origin.is_host(host));
+        is_host && self.rules.contains(&Rule::SameHost) || self.list(origin)
+    }
+
+    /// Whether `origin` is one that the list names by its host, or by one above that.
+    pub fn list(&self, origin: &[u8]) -> bool {
+        let text = std::str::from_utf8(origin).ok();
         let Some(origin) = text.and_then(Origin::parse) else {
             return false;
         };
         self.rules.iter().any(|rule| match rule {
-            Rule::Any | Rule::Null | Rule::File => false,
-            Rule::SameHost => origin.is_host(host),
+            Rule::Any | Rule::Null | Rule::File | Rule::SameHost => false,
             Rule::Exact(allowed) => origin == *allowed,
             Rule::Below(allowed) => origin.is_below(allowed),
         })

@@ -141,6 +141,9 @@ pub enum Reject {
     /// Too many requests of the address are being read at once.
     #[error("too many handshakes from this address at once, try again later")]
     AddressHandshakesMax,
+    /// As many connections ask the server API on the public listeners as may.
+    #[error("too many connections ask the server API here, try again later")]
+    ApiConnectionsMax,
     /// The topic does not exist and there is no room for another.
     #[error("there are too many topics, try again later")]
     TopicsMax,
@@ -154,8 +157,8 @@ pub enum Reject {
 
 impl Reject {
     /// Every cause once, for the registration of metrics; details are left out.
-    pub const ALL: [Self; 35 + TokenFault::ALL.len()] = {
-        let mut all = [Self::Draining; 35 + TokenFault::ALL.len()];
+    pub const ALL: [Self; 36 + TokenFault::ALL.len()] = {
+        let mut all = [Self::Draining; 36 + TokenFault::ALL.len()];
         let mut at = 0;
         while at < Self::OWN.len() {
             all[at] = Self::OWN[at];
@@ -169,7 +172,7 @@ impl Reject {
     };
 
     /// The causes without those of [`TokenFault`].
-    pub(in crate::protocol) const OWN: [Self; 36] = [
+    pub(in crate::protocol) const OWN: [Self; 37] = [
         Self::ProxyHeader,
         Self::NotHttp,
         Self::HttpVersion,
@@ -210,6 +213,7 @@ impl Reject {
         Self::AddressConnectionsMax,
         Self::HandshakesMax,
         Self::AddressHandshakesMax,
+        Self::ApiConnectionsMax,
         Self::TopicsMax,
         Self::NotFound,
         Self::Draining,
@@ -244,6 +248,7 @@ impl Reject {
             | Self::AddressConnectionsMax
             | Self::HandshakesMax
             | Self::AddressHandshakesMax
+            | Self::ApiConnectionsMax
             | Self::TopicsMax
             | Self::Draining => 503,
             Self::HttpVersion => 505,
@@ -287,6 +292,7 @@ impl Reject {
             Self::AddressConnectionsMax => "address_connections_max",
             Self::HandshakesMax => "handshakes_max",
             Self::AddressHandshakesMax => "address_handshakes_max",
+            Self::ApiConnectionsMax => "api_connections_max",
             Self::TopicsMax => "topics_max",
             Self::NotFound => "not_found",
             Self::Draining => "draining",

@@ -24,6 +24,7 @@ fn decide(text: &str, change: impl FnOnce(&mut Settings<'_>)) -> Result<Opening,
         rules: &Rules::default(),
         cookie: None,
         check: &|_| Err(TokenFault::NoKeys),
+        api: false,
         centrifugo: true,
         topics: &|_| TopicTerms {
             deflate: true,
@@ -143,6 +144,7 @@ fn a_rebound_name_is_refused_though_its_page_is_of_the_same_host() {
             page: true,
         },
         is_named: true,
+        api: false,
         rules: &Rules::default(),
         cookie: None,
         check: &|_| Err(TokenFault::NoKeys),
@@ -167,6 +169,37 @@ fn what_is_neither_is_told_what_it_could_be() {
     };
     assert_eq!(refused("/news"), Reject::NoUpgrade);
     assert_eq!(refused("/%zz"), Reject::NotFound);
+}
+
+#[test]
+fn the_server_api_is_there_where_the_listener_has_that_role() {
+    let text = |method: &str, path: &str| {
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n")
+    };
+    let on = |text: &str| decide(text, |settings| settings.api = true);
+    for (method, path) in [
+        ("POST", "/api/publish"),
+        ("POST", "/topics/a/messages?x=y"),
+        ("GET", "/topics"),
+        ("POST", "/messages?topic=a"),
+        ("OPTIONS", "/messages"),
+    ] {
+        let text = text(method, path);
+        assert!(matches!(on(&text), Ok(Opening::Api)), "{text}");
+        let off = decide(&text, |_| {}).unwrap_err();
+        assert!(matches!(off, Reject::Method | Reject::Body), "{text}");
+    }
+    // A topic may be called so, and the rest is as it was.
+    let opened = on(&handshake("/topics/a", "localhost", ""));
+    assert!(matches!(opened, Ok(Opening::WebSocket(_))));
+    assert_eq!(on(&text("POST", "/apis")).unwrap_err(), Reject::Method);
+    assert_eq!(on(&text("GET", "/healthz")).unwrap_err(), Reject::Body);
+    let foreign = text("POST", "/api/info").replace("localhost", "evil.example");
+    assert_eq!(on(&foreign).unwrap_err(), Reject::Host);
+    let unnamed = decide(&text("POST", "/api/info"), |settings| {
+        (settings.api, settings.is_named) = (true, false);
+    });
+    assert_eq!(unnamed.unwrap_err(), Reject::ProxyHeader);
 }
 
 #[test]

@@ -19,7 +19,7 @@ impl Client {
             "\r\nFanfare-Epoch: {:016x}\r\n",
             view.truths[self.home()].epoch
         );
-        let offset = format!("\r\nFanfare-Offset: {}\r\n", self.follows[0].first);
+        let offset = format!("\r\nFanfare-Next: {}\r\n", self.follows[0].first);
         assert!(head.contains(&epoch), "{head} lacks {epoch}");
         assert!(head.contains(&offset), "{head} lacks {offset}");
         let chat = head.contains("\r\nSec-WebSocket-Protocol: chat\r\n");

@@ -246,7 +246,10 @@ fn disconnect(reader: &mut Reader<'_>, disconnect: &mut Disconnect) -> Read<()> 
     Ok(())
 }
 
-fn tags(reader: &mut Reader<'_>, tags: &mut BTreeMap<String, String>) -> Read<()> {
+pub(in crate::protocol) fn tags(
+    reader: &mut Reader<'_>,
+    tags: &mut BTreeMap<String, String>,
+) -> Read<()> {
     let mut read = BTreeMap::new();
     let object = reader.object(|name, value| {
         let mut tag = String::new();

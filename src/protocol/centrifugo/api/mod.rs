@@ -14,6 +14,7 @@ mod tests;
 
 pub use answer::{Answer, Node, Outcome, Receipt, Replies, write_error, write_outcome};
 pub use call::{Call, ITEMS_MAX, Method, Post, Revoke, Sessions, Terms};
+pub(in crate::protocol) use fields::tags;
 pub use request::{Item, Request, decode};
 
 use super::reply::Error;

@@ -9,7 +9,10 @@ const HEAD: &str =
     "GET /a/b?c=d HTTP/1.1\r\nHost: localhost:8000\r\nX-List: a, b ,,c\r\nx-list:d\r\n\r\n";
 
 fn reject(text: &str) -> Option<Reject> {
-    parse(text.as_bytes(), LIMITS).err()
+    match parse(text.as_bytes(), LIMITS) {
+        Ok(Some((request, _))) => request.check_plain().err(),
+        outcome => outcome.err(),
+    }
 }
 
 #[test]
@@ -159,6 +162,17 @@ fn a_request_with_a_body_is_refused() {
     }
     let none = "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(reject(none), None);
+}
+
+#[test]
+fn what_is_for_the_server_api_has_any_method_and_a_body() {
+    let text = "POST /api/info HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
+    let (request, len) = parse(text.as_bytes(), LIMITS).unwrap().unwrap();
+    assert_eq!(
+        (request.method(), request.path()),
+        (Method::Other, "/api/info")
+    );
+    assert_eq!(&text[len..], "{}");
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn the_example_of_the_rfc_is_answered_word_for_word() {
         answer(&upgrade, Some(&begins(0xfa9, 7))),
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
-         Fanfare-Epoch: 0000000000000fa9\r\nFanfare-Offset: 7\r\n\r\n"
+         Fanfare-Epoch: 0000000000000fa9\r\nFanfare-Next: 7\r\n\r\n"
             .as_bytes()
     );
 }

@@ -36,6 +36,7 @@ fn look(parsed: Parsed<'_>, bytes: &[u8]) -> Result<Option<(String, usize)>, Rej
     let Some((request, len)) = parsed? else {
         return Ok(None);
     };
+    request.check_plain()?;
     assert!(len <= bytes.len());
     assert!(bytes[..len].ends_with(b"\n"));
     let asks_all = request.path() == "*" && request.method() == Method::Options;

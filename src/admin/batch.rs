@@ -1,0 +1,155 @@
+//! `POST /messages` with lines of JSON: publishes one message a line, to any topics, and
+//! answers each with a line of its own. A line that is wrong spoils no other.
+//!
+//! Called by `publish`; the lines are read by `protocol::batch`.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+use tokio::task::yield_now;
+
+use super::body::{closing, receive};
+use super::once::once;
+use super::patience::Patience;
+use super::reply::{Refusal, not_now};
+use super::who::Who;
+use crate::hub::{Answer, Hub, PostRefusal, PublishError};
+use crate::log::Published;
+use crate::protocol::batch::{Line, LineFault, decode};
+use crate::protocol::encoding::Extras;
+use crate::protocol::topic::TopicName;
+use crate::protocol::ws::Opcode;
+
+/// Lines after which the others that this thread serves get a turn.
+const TURN_LINES: usize = 64;
+/// What an answer takes, for nearly all lines.
+const ANSWER_BYTES: usize = 56;
+
+/// The content types of such a body.
+pub(super) fn is_batch(media_type: &[u8]) -> bool {
+    let names: [&[u8]; 2] = [b"application/x-ndjson", b"application/ndjson"];
+    names
+        .iter()
+        .any(|name| media_type.eq_ignore_ascii_case(name))
+}
+
+/// Publishes a batch.
+pub(super) async fn publish(
+    hub: Arc<Hub>,
+    who: Who,
+    head: &Parts,
+    body: axum::body::Body,
+) -> Result<Response, Refusal> {
+    let settings = hub.settings();
+    let body = receive(&head.headers, body, settings.batch_bytes_max, too_long);
+    let body = body.await.inspect_err(|refusal| {
+        if refusal.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            hub.posts().note_refusal(PostRefusal::BatchBytes);
+        }
+    })?;
+    let lines = body.iter().filter(|byte| **byte == b'\n').count();
+    let lines = lines + usize::from(!body.ends_with(b"\n"));
+    if lines > settings.batch_lines_max {
+        hub.posts().note_refusal(PostRefusal::BatchLines);
+        let max = settings.batch_lines_max;
+        let sentence = format!("a batch has at most {max} lines (batch_lines_max)");
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, sentence));
+    }
+    if hub.is_stopping() {
+        return Err(not_now(&hub, "the server is stopping".into()));
+    }
+    let work = publish_lines(hub.clone(), who.clone(), body.clone(), lines);
+    once(
+        &hub,
+        &who,
+        head,
+        &body,
+        async move { Ok((work.await, true)) },
+    )
+    .await
+}
+
+async fn publish_lines(hub: Arc<Hub>, who: Who, body: Bytes, count: usize) -> Answer {
+    let mut out = Vec::with_capacity(count * ANSWER_BYTES);
+    let mut patience = Patience::new(hub.clone());
+    let is_text = simdutf8::basic::from_utf8(&body).is_ok();
+    for (number, line) in body.split(|byte| *byte == b'\n').enumerate() {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            continue;
+        }
+        if number % TURN_LINES == TURN_LINES - 1 {
+            yield_now().await;
+        }
+        let outcome = match is_text || simdutf8::basic::from_utf8(line).is_ok() {
+            true => publish_line(&hub, &who, &mut patience, line).await,
+            false => Err(refused(LineFault::Utf8)),
+        };
+        answer(outcome, &mut out);
+    }
+    Answer {
+        status: 200,
+        lines: true,
+        body: out,
+    }
+}
+
+/// A status of HTTP, and a sentence.
+type LineRefusal = (u16, String);
+
+async fn publish_line(
+    hub: &Hub,
+    who: &Who,
+    patience: &mut Patience,
+    line: &[u8],
+) -> Result<(Option<u64>, u64), LineRefusal> {
+    let Line { topic, data, tags } = decode(line).map_err(refused)?;
+    let topic = TopicName::new(&topic).map_err(|error| (400, error.to_string()))?;
+    who.may_publish(hub, &topic)
+        .map_err(|refusal| (refusal.status().as_u16(), refusal.sentence().to_owned()))?;
+    let opcode = match data.text {
+        true => Opcode::Text,
+        false => Opcode::Binary,
+    };
+    let extras = (!tags.is_empty()).then_some(Extras {
+        tags: &tags,
+        ..Extras::default()
+    });
+    let published = patience.publish(&topic, opcode, &data.bytes, extras).await;
+    let (published, epoch) = published.map_err(|error| match error {
+        PublishError::TooBig => (413, error.to_string()),
+        error => (503, error.to_string()),
+    })?;
+    Ok(match published {
+        Published::Committed(committed) => (Some(committed.offset), epoch),
+        // Its keeper decides on its offset.
+        Published::Pending(_) => (None, epoch),
+    })
+}
+
+fn refused(fault: LineFault) -> LineRefusal {
+    (400, fault.to_string())
+}
+
+fn answer(outcome: Result<(Option<u64>, u64), LineRefusal>, out: &mut Vec<u8>) {
+    let written = match outcome {
+        Ok((Some(offset), epoch)) => {
+            writeln!(out, "{{\"offset\":{offset},\"epoch\":\"{epoch:016x}\"}}")
+        }
+        Ok((None, epoch)) => writeln!(out, "{{\"epoch\":\"{epoch:016x}\"}}"),
+        Err((status, sentence)) => {
+            let sentence = simd_json::to_string(&sentence).expect("a text can be told");
+            writeln!(out, "{{\"error\":{sentence},\"status\":{status}}}")
+        }
+    };
+    written.expect("memory takes all");
+}
+
+fn too_long(bytes_max: usize) -> Refusal {
+    let sentence = format!("a batch has at most {bytes_max} bytes (batch_bytes_max)");
+    closing(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, sentence))
+}

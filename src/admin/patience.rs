@@ -1,0 +1,73 @@
+//! A publisher over HTTP waits where a socket's would be read from no further: while cores
+//! are far behind, and while there is no room in a log. It does so for
+//! `publish_wait_ms_max` in one request, and is refused then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::hub::{Hub, PostRefusal, PublishError};
+use crate::log::Published;
+use crate::protocol::encoding::Extras;
+use crate::protocol::topic::TopicName;
+use crate::protocol::ws::Opcode;
+
+/// The first time between two looks; each further one is twice as long,
+const LOOK_MIN: Duration = Duration::from_millis(1);
+/// up to this.
+const LOOK_MAX: Duration = Duration::from_millis(50);
+
+/// The patience of one request.
+pub(super) struct Patience {
+    hub: Arc<Hub>,
+    /// Set with the first wait.
+    end: Option<Instant>,
+}
+
+impl Patience {
+    pub(super) fn new(hub: Arc<Hub>) -> Self {
+        Patience { hub, end: None }
+    }
+
+    /// Publishes a message, once it can be. Returns what has become of it, and its epoch.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub(super) async fn publish(
+        &mut self,
+        topic: &TopicName,
+        opcode: Opcode,
+        payload: &[u8],
+        extras: Option<Extras<'_>>,
+    ) -> Result<(Published, u64), PublishError> {
+        let first = self.hub.publish(topic, opcode, payload, extras);
+        let Err(mut error) = first else {
+            return first;
+        };
+        if !error.passes() {
+            return Err(error);
+        }
+        self.hub.posts().note_wait();
+        let mut look = LOOK_MIN;
+        loop {
+            let now = Instant::now();
+            let wait_max = Duration::from_millis(self.hub.settings().publish_wait_ms_max);
+            let end = *self.end.get_or_insert(now + wait_max);
+            if now >= end || self.hub.is_stopping() {
+                self.hub.posts().note_refusal(PostRefusal::Room);
+                return Err(error);
+            }
+            sleep(look.min(end - now)).await;
+            look = LOOK_MAX.min(2 * look);
+            // As a socket that was paused, it goes on when they are well behind no more.
+            if error == PublishError::Ahead && self.hub.is_ahead(topic, 2) {
+                continue;
+            }
+            match self.hub.publish(topic, opcode, payload, extras) {
+                Err(another) if another.passes() => error = another,
+                outcome => return outcome,
+            }
+        }
+    }
+}
