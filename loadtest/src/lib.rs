@@ -13,6 +13,7 @@ pub mod compare;
 pub mod fleet;
 pub mod layout;
 mod plot;
+pub mod post;
 pub mod progress;
 pub mod report;
 pub mod ring;
@@ -60,6 +61,7 @@ pub enum Error {
 pub fn run(cli: &Cli) -> u8 {
     let done = match &cli.command {
         Command::Compare(args) => compare::run(args),
+        Command::Post(args) => post::run(args),
         Command::Fanout(args) => measure(cli, &args.common),
         Command::Storm(args) => measure(cli, &args.common),
         Command::Idle(args) => measure(cli, &args.common),

@@ -39,6 +39,8 @@ pub enum Command {
     Soak(SoakArgs),
     /// Find the highest rate whose 99th percentile stays below a bound
     Ramp(RampArgs),
+    /// Publish over HTTP from one client, as fast as it is answered
+    Post(PostArgs),
     /// Compare two results written with --json
     Compare(CompareArgs),
 }
@@ -258,6 +260,31 @@ pub struct RampArgs {
     /// Length of a step, after a quarter of it as warm-up
     #[arg(long, value_parser = duration, default_value = "3s")]
     pub step: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct PostArgs {
+    /// The listener for the server API, as http://host:port
+    #[arg(long)]
+    pub url: String,
+    /// Send a header with each request, as 'Name: value' (may be repeated)
+    #[arg(long, value_name = "HEADER")]
+    pub header: Vec<String>,
+    /// The topic to publish to
+    #[arg(long, default_value = "post")]
+    pub topic: String,
+    /// Bytes per message
+    #[arg(long, value_parser = size, default_value = "64")]
+    pub size: u64,
+    /// Batches of so many messages [default: single ones]
+    #[arg(long, value_parser = positive_count)]
+    pub lines: Option<u64>,
+    /// How long to measure
+    #[arg(long, short, value_parser = duration, default_value = "5s")]
+    pub duration: Duration,
+    /// The server's process id on this machine: its processor time is reported
+    #[arg(long)]
+    pub pid: Option<i32>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -32,7 +32,7 @@ const IN_FLIGHT: u64 = 512;
 /// A tool that is this late itself says more about itself than about the server.
 const LATE_NS: u64 = 1_000_000;
 
-/// Carries a scenario out; `compare` is none.
+/// Carries a scenario out; `compare` is none, and `post` needs no fleet.
 pub fn execute(command: &Command) -> Result<Run, Error> {
     match command {
         Command::Fanout(args) => fanout::run(args),
@@ -41,7 +41,7 @@ pub fn execute(command: &Command) -> Result<Run, Error> {
         Command::Slow(args) => slow::run(args),
         Command::Soak(args) => soak::run(args),
         Command::Ramp(args) => ramp::run(args),
-        Command::Compare(_) => Err(Error::Arguments("nothing to run".into())),
+        Command::Compare(_) | Command::Post(_) => Err(Error::Arguments("nothing to run".into())),
     }
 }
 

@@ -1,0 +1,249 @@
+//! One client that publishes over HTTP, as fast as it is answered: single messages that do not
+//! wait for each other's answers, or batches of lines.
+//!
+//! It needs no fleet: two threads of its own, of which one writes and the other reads and
+//! checks every answer.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Error;
+use crate::args::PostArgs;
+use crate::server::Watched;
+
+/// Requests that may be unanswered. Their answers fit into what the kernel holds for a socket.
+const UNDER_WAY_MAX: u64 = 512;
+/// Single requests that are written in one go.
+const WRITE_REQUESTS: usize = 64;
+
+/// How long answers are awaited that are still due.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What an answer has to be.
+struct Expected {
+    /// Messages of one request.
+    messages: u64,
+}
+
+/// Carries the scenario out. True if every message was taken.
+pub fn run(args: &PostArgs) -> Result<bool, Error> {
+    let failed = |action: &'static str| {
+        move |error: std::io::Error| Error::File {
+            action,
+            path: args.url.clone(),
+            reason: error.to_string(),
+        }
+    };
+    let address = args
+        .url
+        .strip_prefix("http://")
+        .map(|rest| rest.trim_end_matches('/'));
+    let address = address.ok_or_else(|| {
+        Error::Arguments(
+            "--url is the address of a listener for the server API, as http://127.0.0.1:8001"
+                .into(),
+        )
+    })?;
+    let watched = args.pid.and_then(Watched::new);
+    let mut stream = TcpStream::connect(address).map_err(failed("connect to"))?;
+    stream.set_nodelay(true).map_err(failed("connect to"))?;
+    let (piece, requests) = piece(args);
+    let expected = Expected {
+        messages: args.lines.unwrap_or(1),
+    };
+    let reader =
+        BufReader::with_capacity(1 << 16, stream.try_clone().map_err(failed("read from"))?);
+    let answered = AtomicU64::new(0);
+    let before = watched.as_ref().map(Watched::usage);
+    let (began, mut took) = (Instant::now(), Duration::ZERO);
+    let (sent, outcome) = thread::scope(|scope| {
+        let reading = scope.spawn(|| read_answers(reader, &expected, &answered));
+        let mut sent = 0;
+        let written = loop {
+            if began.elapsed() >= args.duration || reading.is_finished() {
+                break Ok(());
+            }
+            if sent - answered.load(Ordering::Acquire) > UNDER_WAY_MAX {
+                thread::sleep(Duration::from_micros(50));
+                continue;
+            }
+            if let Err(error) = stream.write_all(&piece) {
+                break Err(error);
+            }
+            sent += requests;
+        };
+        // What has been asked is still answered.
+        let end = Instant::now() + DRAIN;
+        let is_open = || sent > answered.load(Ordering::Acquire) && !reading.is_finished();
+        while is_open() && Instant::now() < end {
+            thread::sleep(Duration::from_micros(50));
+        }
+        took = began.elapsed();
+        let ended = stream.shutdown(Shutdown::Both);
+        let read = reading.join().expect("the reader does not panic");
+        (sent, written.and(ended).and(read))
+    });
+    outcome.map_err(failed("talk to"))?;
+    let answered = answered.load(Ordering::Acquire);
+    let messages = answered * expected.messages;
+    let rate = messages as f64 / took.as_secs_f64();
+    println!(
+        "{messages} messages in {:.2} s: {rate:.0} a second",
+        took.as_secs_f64()
+    );
+    if let (Some(watched), Some(before)) = (&watched, before) {
+        let cpu_ns = watched.usage().cpu_ns_since(&before);
+        let of_each = cpu_ns as f64 / messages.max(1) as f64 / 1e3;
+        println!("server's processor time: {of_each:.2} µs a message");
+    }
+    if answered < sent {
+        println!(
+            "FAILED: {} of {sent} requests were not answered",
+            sent - answered
+        );
+    }
+    Ok(answered == sent && answered > 0)
+}
+
+/// What is written in one go, and how many requests that are.
+fn piece(args: &PostArgs) -> (Vec<u8>, u64) {
+    let text = "x".repeat(args.size as usize);
+    let topic = &args.topic;
+    let headers: String = args
+        .header
+        .iter()
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    let request = |target: &str, kind: &str, body: &str| {
+        let len = body.len();
+        format!(
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: {kind}\r\n\
+             Content-Length: {len}\r\n\r\n{body}"
+        )
+    };
+    match args.lines {
+        None => {
+            let one = request(&format!("/topics/{topic}/messages"), "text/plain", &text);
+            (one.repeat(WRITE_REQUESTS).into(), WRITE_REQUESTS as u64)
+        }
+        Some(lines) => {
+            let line = format!("{{\"topic\":\"{topic}\",\"text\":\"{text}\"}}\n");
+            let body = line.repeat(lines as usize);
+            (
+                request("/messages", "application/x-ndjson", &body).into(),
+                1,
+            )
+        }
+    }
+}
+
+/// Reads answers to the end, and sees that each says that all messages were taken.
+fn read_answers(
+    mut reader: BufReader<TcpStream>,
+    expected: &Expected,
+    answered: &AtomicU64,
+) -> std::io::Result<()> {
+    let (mut line, mut body) = (Vec::new(), Vec::new());
+    loop {
+        let mut length = 0;
+        let mut first = true;
+        loop {
+            line.clear();
+            if reader.read_until(b'\n', &mut line)? == 0 {
+                return match first {
+                    // It is told by what is missing.
+                    true => Ok(()),
+                    false => Err(ErrorKind::UnexpectedEof.into()),
+                };
+            }
+            if first && !line.starts_with(b"HTTP/1.1 200 ") {
+                return Err(refused(&line));
+            }
+            first = false;
+            if line == b"\r\n" {
+                break;
+            }
+            if line.len() > 16 && line[..16].eq_ignore_ascii_case(b"content-length: ") {
+                let number = std::str::from_utf8(&line[16..]).unwrap_or_default().trim();
+                length = number.parse().map_err(|_| refused(&line))?;
+            }
+        }
+        body.resize(length, 0);
+        reader.read_exact(&mut body)?;
+        let lines = body
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty());
+        let taken = lines
+            .filter(|line| !line.starts_with(b"{\"error\""))
+            .count() as u64;
+        if taken != expected.messages {
+            return Err(refused(&body));
+        }
+        answered.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+fn refused(answer: &[u8]) -> std::io::Error {
+    let shown = String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned();
+    std::io::Error::other(format!("a message was not taken: {}", shown.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn args(url: &str, extra: &str) -> PostArgs {
+        let line = format!("fanfare-loadtest post --url {url} -d 50ms {extra}");
+        match Cli::try_parse_from(line.split_whitespace())
+            .unwrap()
+            .command
+        {
+            Command::Post(args) => args,
+            _ => unreachable!(),
+        }
+    }
+
+    /// A server that answers the first `answers` requests so, and then closes.
+    fn server(answers: usize, answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let len = answer.len();
+            let whole = format!("HTTP/1.1 200 OK\r\ncontent-length: {len}\r\n\r\n{answer}");
+            stream.write_all(whole.repeat(answers).as_bytes()).unwrap();
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        });
+        url
+    }
+
+    #[test]
+    fn a_message_that_is_not_taken_or_not_answered_is_a_fault() {
+        let lost = run(&args(&server(3, "{\"offset\":1}\n"), ""));
+        assert!(matches!(lost, Ok(false)), "{lost:?}");
+        let refused = server(9, "{\"offset\":1}\n{\"error\":\"x\"}\n");
+        let refused = run(&args(&refused, "--lines 2")).unwrap_err().to_string();
+        assert!(refused.contains("was not taken"), "{refused}");
+        assert!(run(&args("ws://127.0.0.1:1", "")).is_err());
+    }
+
+    #[test]
+    fn a_batch_has_the_lines_that_were_asked_for() {
+        let (bytes, requests) = piece(&args("http://x", "--lines 3 --size 2 --topic t"));
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(requests, 1);
+        let line = "{\"topic\":\"t\",\"text\":\"xx\"}\n";
+        assert!(
+            text.ends_with(&format!("\r\n\r\n{}", line.repeat(3))),
+            "{text}"
+        );
+    }
+}
