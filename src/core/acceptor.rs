@@ -18,7 +18,6 @@ use super::arriving;
 use super::asking::Asks;
 use super::complaints;
 use super::reactor::{Arrival, Reactor};
-use super::visiting;
 use crate::config::{Deflate, ProxyHeader, Switch};
 use crate::hub::metrics::Metrics;
 use crate::hub::{Hub, Mailbox, NoVisit};
@@ -222,7 +221,7 @@ impl Acceptor {
             Ok(Some((Opening::Api, begun))) => match self.hub.seat_visitor(peer) {
                 Ok(seat) => {
                     guest.adopted = true;
-                    visiting::hand_on(&self.hub, &stream, via, begun, seat);
+                    self.hand_on(&stream, via, begun, seat);
                 }
                 Err(NoVisit) => {
                     let reject = Reject::ApiConnectionsMax;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::followed::Followers;
 use super::reactor::State;
 use super::subs::SubId;
 use crate::hub::Delivery;
@@ -12,29 +13,6 @@ use crate::protocol::encoding::Format;
 
 /// Looks take at most one part in so many of a core's time.
 const LOOKS_PART: u32 = 10;
-
-/// The messages that a core follows.
-#[derive(Default)]
-pub(super) struct Followed {
-    all: Vec<Followers>,
-    /// No look is taken before.
-    due: Option<Instant>,
-    /// One that was due has not been taken.
-    owed: bool,
-}
-
-struct Followers {
-    delivery: Arc<Delivery>,
-    /// Those who have not had the message written.
-    left: Vec<SubId>,
-}
-
-impl Followed {
-    /// A look is to be taken soon, though nothing may happen until then.
-    pub(super) fn is_owed(&self) -> bool {
-        self.owed
-    }
-}
 
 impl State {
     /// Counts this core's subscribers of a topic, to follow the next message to them.

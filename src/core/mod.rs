@@ -10,6 +10,7 @@ mod conn;
 mod conversing;
 mod delivering;
 mod feeds;
+mod followed;
 mod following;
 mod handover;
 mod inbound;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::conn::{Conn, Extra, Flags, Phase, Rate, Reaching};
-use super::delivering::Followed;
 use super::feeds::{Feeds, Since};
+use super::followed::Followed;
 use super::slots::Slots;
 use super::subs::{SubId, Subs, Subscription};
 use super::talk::Talk;

@@ -4,13 +4,12 @@
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 
 use socket2::Socket;
 
 use super::acceptor::Acceptor;
 use crate::config::Place;
-use crate::hub::{Hub, Visitor, VisitorSeat};
+use crate::hub::{Visitor, VisitorSeat};
 use crate::protocol::http::hosts::Via;
 use crate::ring::passing::duplicate;
 
@@ -23,29 +22,29 @@ impl Acceptor {
         });
         place.is_some_and(|place| self.hub.settings().serves_api_at(&place))
     }
-}
 
-/// Gives a connection away, which has come so. Where it cannot have a descriptor of its own, it is
-/// let go.
-pub(super) fn hand_on(
-    hub: &Arc<Hub>,
-    stream: &impl AsRawFd,
-    via: Via,
-    begun: Vec<u8>,
-    seat: VisitorSeat,
-) {
-    let own = || -> io::Result<TcpStream> {
-        let stream = TcpStream::from(duplicate(stream)?);
-        stream.set_nonblocking(true)?;
-        Ok(stream)
-    };
-    match own() {
-        Ok(stream) => hub.send_visitor(Visitor {
-            stream,
-            begun,
-            once: via == Via::Proxy,
-            seat,
-        }),
-        Err(error) => tracing::error!(%error, "cannot hand a connection on to the server API"),
+    /// Gives a connection away, which has come so. Where it cannot have a descriptor of its own, it is
+    /// let go.
+    pub(super) fn hand_on(
+        &self,
+        stream: &impl AsRawFd,
+        via: Via,
+        begun: Vec<u8>,
+        seat: VisitorSeat,
+    ) {
+        let own = || -> io::Result<TcpStream> {
+            let stream = TcpStream::from(duplicate(stream)?);
+            stream.set_nonblocking(true)?;
+            Ok(stream)
+        };
+        match own() {
+            Ok(stream) => self.hub.send_visitor(Visitor {
+                stream,
+                begun,
+                once: via == Via::Proxy,
+                seat,
+            }),
+            Err(error) => tracing::error!(%error, "cannot hand a connection on to the server API"),
+        }
     }
 }
