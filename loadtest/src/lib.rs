@@ -10,8 +10,10 @@ pub mod check;
 pub mod client;
 pub mod codec;
 pub mod compare;
+pub mod dialect;
 pub mod fleet;
 pub mod layout;
+pub mod metrics;
 mod plot;
 pub mod post;
 pub mod progress;
@@ -49,6 +51,8 @@ pub enum Error {
     Arguments(String),
     #[error("{0}")]
     Fleet(#[from] FleetError),
+    #[error("{0}")]
+    Metrics(String),
     #[error("cannot {action} {path}: {reason}")]
     File {
         action: &'static str,
@@ -64,6 +68,7 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Post(args) => post::run(args),
         Command::Fanout(args) => measure(cli, &args.common),
         Command::Storm(args) => measure(cli, &args.common),
+        Command::Recover(args) => measure(cli, &args.common),
         Command::Idle(args) => measure(cli, &args.common),
         Command::Slow(args) => measure(cli, &args.common),
         Command::Soak(args) => measure(cli, &args.common),

@@ -10,6 +10,7 @@ use std::time::Instant;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::check::Tally;
+use crate::dialect::Dialect;
 use crate::stats::{Latency, Rough};
 
 /// Which part a connection plays; also an index.
@@ -28,6 +29,7 @@ pub const GROUPS: usize = 3;
 /// One simulated client.
 #[derive(Clone, Debug)]
 pub struct Member {
+    /// The first of its topics; those after it follow, the last one before the first.
     pub topic: u32,
     pub publisher: Option<u32>,
     pub group: Group,
@@ -53,9 +55,45 @@ pub struct Plan {
     pub hello: Option<String>,
     pub interval_ns: u64,
     pub handshake_ns_max: u64,
+    pub dialect: Dialect,
+    /// The name of a topic where commands name it, with `{topic}` for its number.
+    pub channel: String,
+    pub topics: u32,
+    pub topics_per_connection: u32,
+    /// Those that come and go ask for what they have missed, and must hear everything.
+    pub recover: bool,
+    /// A publisher that sends only what [`Command::Burst`] orders.
+    pub burst: Option<u32>,
 }
 
 impl Plan {
+    /// The name of a topic in commands.
+    pub fn channel(&self, topic: u32) -> String {
+        self.channel.replace(TOPIC, &topic.to_string())
+    }
+
+    /// The number of a topic by its name in commands.
+    pub fn topic_of(&self, channel: &str) -> Option<u32> {
+        let Some((before, behind)) = self.channel.split_once(TOPIC) else {
+            return (channel == self.channel).then_some(0);
+        };
+        let number = channel.strip_prefix(before)?.strip_suffix(behind)?;
+        number.parse().ok()
+    }
+
+    /// The topics of a connection, beginning with its first.
+    pub fn topics_from(&self, first: u32) -> impl Iterator<Item = u32> + use<> {
+        let topics = self.topics.max(1);
+        (0..self.topics_per_connection.max(1)).map(move |place| (first + place) % topics)
+    }
+
+    /// Which of the topics from `first` on a topic is; `None` if it is none of them.
+    pub fn place_of(&self, first: u32, topic: u32) -> Option<usize> {
+        let topics = self.topics.max(1);
+        let place = (topic + topics - first) % topics;
+        (place < self.topics_per_connection.max(1)).then_some(place as usize)
+    }
+
     /// The number of each publisher among those of its topic.
     pub fn streams(&self) -> Vec<u32> {
         let mut of_topic: HashMap<u32, u32> = HashMap::new();
@@ -80,6 +118,9 @@ impl Plan {
         lists
     }
 }
+
+/// What stands for a topic's number in paths and names.
+pub const TOPIC: &str = "{topic}";
 
 /// How publishers send.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -119,6 +160,11 @@ pub enum Command {
     /// Every so many nanoseconds one of the coming group leaves and returns; `None` ends it.
     Churn(Option<u64>),
     Begin(Phase),
+    /// A publisher sends so many messages at once, beside all schedules.
+    Burst {
+        publisher: u32,
+        count: u64,
+    },
     /// Report the checks and end.
     Stop,
 }
@@ -139,10 +185,13 @@ pub struct Interval {
     pub latency: Latency,
     /// How late this tool itself sent, against its own schedule.
     pub lateness: Rough,
-    /// From the start of a connect to the 101.
+    /// From the start of a connect until it is open: the 101 has come, and every topic
+    /// is subscribed to.
     pub handshakes: Rough,
-    /// From the order to connect to the 101.
+    /// The same from the order to connect.
     pub returns: Rough,
+    /// From the order to connect until all that was missed has been heard.
+    pub caught_up: Rough,
     pub published: u64,
     pub delivered: u64,
     pub bytes: u64,
@@ -157,6 +206,7 @@ impl Interval {
             lateness: Rough::default(),
             handshakes: Rough::default(),
             returns: Rough::default(),
+            caught_up: Rough::default(),
             published: 0,
             delivered: 0,
             bytes: 0,
@@ -180,6 +230,8 @@ pub struct Final {
     pub orders: HashMap<u32, HashMap<u64, u64>>,
     /// Messages that came back to the connection that had sent them.
     pub echoes: u64,
+    /// Returns after which the server could not give what was missed.
+    pub unrecovered: u64,
 }
 
 /// Counters of one thread that the coordinator reads at any time.
@@ -190,6 +242,8 @@ pub struct Counters {
     pub opened: [AtomicU64; GROUPS],
     pub refused: AtomicU64,
     pub closed: AtomicU64,
+    /// Times that a connection which had been away had heard all that it had missed.
+    pub caught_up: AtomicU64,
     pub delivered: AtomicU64,
     pub last_delivery_ns: AtomicU64,
     /// One more than the last phase whose publishers are done on this thread.
@@ -212,6 +266,8 @@ pub struct Shared {
     /// Tells this run's messages from those of others.
     pub run: u32,
     pub streams: Vec<u32>,
+    /// Messages of the plan's burst publisher that whoever comes back is to have heard.
+    pub burst_target: AtomicU64,
     of_topic: Vec<Vec<u32>>,
     /// Messages sent so far, per publisher.
     pub sent: Vec<AtomicU64>,
@@ -240,6 +296,7 @@ impl Shared {
             began: Instant::now(),
             run: fastrand::u32(0..=crate::stamp::RUN_MAX),
             streams: plan.streams(),
+            burst_target: AtomicU64::new(0),
             of_topic: plan.publishers_by_topic(),
             sent: (0..publishers).map(|_| AtomicU64::new(0)).collect(),
             done: (0..threads)
@@ -254,6 +311,34 @@ impl Shared {
 
     pub fn publishers_of(&self, topic: u32) -> &[u32] {
         self.of_topic.get(topic as usize).map_or(&[], |list| list)
+    }
+
+    /// Publishers of a topic, at most.
+    fn streams_of_topic(&self) -> usize {
+        self.streams
+            .iter()
+            .max()
+            .map_or(0, |most| *most as usize + 1)
+    }
+
+    /// Publishers that one connection may hear.
+    pub fn streams_of_connection(&self) -> usize {
+        self.streams_of_topic() * self.plan.topics_per_connection.max(1) as usize
+    }
+
+    /// The number of a publisher's stream among those of a connection, by the place of
+    /// its topic.
+    pub fn stream(&self, place: usize, publisher: u32) -> usize {
+        place * self.streams_of_topic() + self.streams[publisher as usize] as usize
+    }
+
+    /// The publishers that a connection hears, each with its stream.
+    pub fn heard_from(&self, first_topic: u32) -> impl Iterator<Item = (u32, usize)> + '_ {
+        let topics = self.plan.topics_from(first_topic).enumerate();
+        topics.flat_map(move |(place, topic)| {
+            let publishers = self.publishers_of(topic).iter();
+            publishers.map(move |publisher| (*publisher, self.stream(place, *publisher)))
+        })
     }
 
     /// Nanoseconds since the run began.
@@ -336,5 +421,30 @@ impl Mailbox {
             // A full counter cannot be: it is read at every wake.
             let _ = self.wake.write(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_with_several_topics_hears_their_publishers_as_streams_of_its_own() {
+        let plan = Plan {
+            publisher_topics: vec![0, 1, 2, 0],
+            channel: "a-{topic}-z".into(),
+            topics: 3,
+            topics_per_connection: 2,
+            ..Plan::default()
+        };
+        assert_eq!(plan.channel(2), "a-2-z");
+        assert_eq!(plan.topic_of("a-2-z"), Some(2));
+        assert_eq!(plan.topic_of("a-x-z"), None);
+        assert_eq!(plan.place_of(2, 0), Some(1));
+        assert_eq!(plan.place_of(2, 1), None);
+        let shared = Shared::new(plan, 1).unwrap();
+        assert_eq!(shared.streams_of_connection(), 4);
+        let heard: Vec<_> = shared.heard_from(2).collect();
+        assert_eq!(heard, [(2, 0), (0, 2), (3, 3)]);
     }
 }

@@ -127,6 +127,9 @@ pub struct PhaseResult {
     pub lateness: Quantiles,
     pub handshakes: Quantiles,
     pub returns: Quantiles,
+    /// From the order to return until all that was missed has been heard.
+    #[serde(default)]
+    pub caught_up: Quantiles,
     pub server: Option<ServerPhase>,
     /// Processor time of this tool, in processors.
     pub client_cores: f64,

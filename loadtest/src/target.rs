@@ -11,6 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 use thiserror::Error;
 
+use crate::dialect::Position;
+use crate::shared::TOPIC;
+
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
@@ -110,15 +113,15 @@ impl Target {
         })
     }
 
-    /// Whether the path tells topics apart.
-    pub fn names_topics(&self) -> bool {
-        self.path.contains("{topic}")
-    }
-
     /// The request of one client. No extension is offered: deflate would make
-    /// the sizes on the wire depend on the padding.
-    pub fn request(&self, topic: u32, key: &[u8; 16]) -> Vec<u8> {
-        let path = self.path.replace("{topic}", &topic.to_string());
+    /// the sizes on the wire depend on the padding. `since` asks for what came behind a
+    /// place, as Fanfare has it.
+    pub fn request(&self, topic: u32, key: &[u8; 16], since: Option<&Position>) -> Vec<u8> {
+        let mut path = self.path.replace(TOPIC, &topic.to_string());
+        if let Some(Position { epoch, offset }) = since {
+            let mark = if path.contains('?') { '&' } else { '?' };
+            path += &format!("{mark}since={}&epoch={epoch}", offset + 1);
+        }
         let mut head = format!(
             "GET {path} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n",
@@ -181,6 +184,25 @@ impl Target {
     }
 }
 
+/// Where a client begins, by the answer's head as Fanfare has it, and whether it misses
+/// nothing of what it has asked for. `None` if the head does not tell.
+pub fn resumed_at(head: &[u8]) -> Option<(Position, bool)> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut answer = httparse::Response::new(&mut headers);
+    answer.parse(head).ok()?;
+    let find = |name: &str| {
+        let mut found = answer.headers.iter();
+        let found = found.find(|h| h.name.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(found.value).ok()
+    };
+    let next: u64 = find("fanfare-offset")?.parse().ok()?;
+    let position = Position {
+        epoch: find("fanfare-epoch")?.to_string(),
+        offset: next.checked_sub(1)?,
+    };
+    Some((position, find("fanfare-resume") == Some("exact")))
+}
+
 fn accept_for(key: &[u8; 16]) -> String {
     let text = STANDARD.encode(key) + GUID;
     STANDARD.encode(Sha1::digest(text.as_bytes()))
@@ -205,11 +227,33 @@ mod tests {
     #[test]
     fn a_request_names_topic_host_protocol_and_headers() {
         let target = target("ws://127.0.0.1:8000/bench-{topic}?echo=true").unwrap();
-        let text = String::from_utf8(target.request(7, &[0; 16])).unwrap();
+        let text = String::from_utf8(target.request(7, &[0; 16], None)).unwrap();
         assert!(text.starts_with("GET /bench-7?echo=true HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n"));
         assert!(text.contains("\r\nSec-WebSocket-Protocol: chat, superchat\r\n"));
         assert!(text.contains("\r\nX-Team: red\r\n"));
         assert!(text.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn who_comes_back_asks_for_what_is_behind_its_place_and_reads_where_it_goes_on() {
+        let position = Position {
+            epoch: "5a0c".into(),
+            offset: 7,
+        };
+        for (path, wanted) in [
+            ("a-{topic}", "GET /a-2?since=8&epoch=5a0c HTTP"),
+            ("?topic={topic}", "GET /?topic=2&since=8&epoch=5a0c HTTP"),
+        ] {
+            let target = target(&format!("ws://127.0.0.1:8000/{path}")).unwrap();
+            let text = String::from_utf8(target.request(2, &[0; 16], Some(&position))).unwrap();
+            assert!(text.starts_with(wanted), "{text}");
+        }
+        let head = "HTTP/1.1 101 x\r\nFanfare-Offset: 8\r\nFanfare-Epoch: 5a0c\r\n";
+        let exact = format!("{head}Fanfare-Resume: exact\r\n\r\n");
+        assert_eq!(resumed_at(exact.as_bytes()), Some((position.clone(), true)));
+        let expired = format!("{head}Fanfare-Resume: expired\r\n\r\n");
+        assert_eq!(resumed_at(expired.as_bytes()), Some((position, false)));
+        assert_eq!(resumed_at(b"HTTP/1.1 101 x\r\n\r\n"), None);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::dialect::Dialect;
+use crate::shared::TOPIC;
 use crate::stamp::PUBLISHERS_MAX;
 use units::{duration, factor, positive_count, rate, share, size};
 
@@ -31,6 +33,8 @@ pub enum Command {
     Fanout(FanoutArgs),
     /// All clients of a topic return at once while another topic is live
     Storm(StormArgs),
+    /// All clients of a topic return at once and ask for what they have missed
+    Recover(RecoverArgs),
     /// Hold silent connections and see what memory they cost the server
     Idle(IdleArgs),
     /// A share of the readers stops reading: what the others feel
@@ -50,6 +54,15 @@ pub struct Common {
     /// The server, as ws://host:port/path; {topic} stands for the topic's number
     #[arg(long)]
     pub url: String,
+    /// How clients talk
+    #[arg(long, value_enum, default_value_t)]
+    pub dialect: Dialect,
+    /// The name of a topic where the dialect has topics in commands; {topic} is filled in
+    #[arg(long, value_name = "NAME", default_value = "bench-{topic}")]
+    pub channel: String,
+    /// Topics that each connection follows, where the dialect has them in commands
+    #[arg(long, value_name = "COUNT", value_parser = positive_count, default_value = "1")]
+    pub topics_per_connection: u64,
     /// Send a header with the handshake, as 'Name: value' (may be repeated)
     #[arg(long, value_name = "HEADER")]
     pub header: Vec<String>,
@@ -167,6 +180,44 @@ pub struct StormArgs {
     /// How often they all go and return
     #[arg(long, value_parser = positive_count, default_value = "1")]
     pub rounds: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct RecoverArgs {
+    #[command(flatten)]
+    pub common: Common,
+    /// Clients that return at once
+    #[arg(long, short = 'n', value_parser = positive_count, default_value = "1000")]
+    pub clients: u64,
+    /// Messages that each of them has missed
+    #[arg(long, value_parser = positive_count, default_value = "100")]
+    pub messages: u64,
+    /// Subscribers of the live topic
+    #[arg(long, value_parser = positive_count, default_value = "100")]
+    pub live: u64,
+    /// Messages per second on the live topic
+    #[arg(long, value_parser = rate, default_value = "100")]
+    pub rate: f64,
+    /// Bytes per message
+    #[arg(long, value_parser = size, default_value = "64")]
+    pub size: u64,
+    /// How long to measure the live topic before
+    #[arg(long, value_parser = duration, default_value = "5s")]
+    pub quiet_time: Duration,
+    /// How often they all go and return
+    #[arg(long, value_parser = positive_count, default_value = "1")]
+    pub rounds: u64,
+    /// The server's metrics, as http://127.0.0.1:8001/metrics: fails if messages were
+    /// encoded for those who return
+    #[arg(long, value_name = "URL")]
+    pub metrics: Option<String>,
+    /// The counter of encoded messages among them
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "fanfare_encoded_messages_total"
+    )]
+    pub metric: String,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -298,6 +349,50 @@ pub struct CompareArgs {
     pub fail_over: Option<f64>,
 }
 
+impl Common {
+    /// Whether clients of different topics are told apart.
+    pub fn names_topics(&self) -> bool {
+        let name = if self.dialect.asks() {
+            &self.channel
+        } else {
+            &self.url
+        };
+        name.contains(TOPIC)
+    }
+
+    /// What the dialect cannot do.
+    pub fn check(&self, topics: u64) -> Result<(), String> {
+        let per_connection = self.topics_per_connection;
+        if !self.dialect.asks() && per_connection > 1 {
+            return Err(format!(
+                "--topics-per-connection {per_connection}: a raw connection has one topic; take \
+                 another --dialect"
+            ));
+        }
+        if per_connection > topics {
+            return Err(format!(
+                "--topics-per-connection {per_connection}: there are {topics} topics"
+            ));
+        }
+        let plain =
+            |clean: char| clean.is_ascii() && !clean.is_control() && !"\"\\".contains(clean);
+        if !self.channel.chars().all(plain) {
+            return Err("--channel: plain ASCII without quotes and backslashes".into());
+        }
+        let unfit = [
+            (self.binary, "--binary"),
+            (self.hello.is_some(), "--hello"),
+            (self.subprotocol.is_some(), "--subprotocol"),
+        ];
+        match unfit.iter().find(|(given, _)| *given) {
+            Some((_, option)) if self.dialect.asks() => Err(format!(
+                "{option} is for --dialect raw; this one says itself what it sends"
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Load {
     pub fn publishers(&self) -> u64 {
         self.publishers.unwrap_or(self.topics)
@@ -316,6 +411,9 @@ impl Load {
         if publishers >= u64::from(PUBLISHERS_MAX) {
             return Err(format!("--publishers: at most {}", PUBLISHERS_MAX - 1));
         }
+        if self.one_order && common.topics_per_connection > 1 {
+            return Err("--one-order compares connections of one topic each".into());
+        }
         if self.echo && publishers > subscribers {
             return Err(format!(
                 "--echo makes subscribers publish, and {subscribers} are fewer than {publishers} publishers"
@@ -326,10 +424,14 @@ impl Load {
 }
 
 pub fn check_topics(common: &Common, topics: u64, subscribers: u64) -> Result<(), String> {
-    if topics > 1 && !common.url.contains("{topic}") {
-        return Err(format!(
-            "--topics {topics}: the --url must say where the topic goes, as in ws://127.0.0.1:8000/bench-{{topic}}"
-        ));
+    common.check(topics)?;
+    if topics > 1 && !common.names_topics() {
+        return Err(match common.dialect.asks() {
+            false => format!(
+                "--topics {topics}: the --url must say where the topic goes, as in ws://127.0.0.1:8000/bench-{{topic}}"
+            ),
+            true => format!("--topics {topics}: the --channel must hold {{topic}}"),
+        });
     }
     if topics > subscribers {
         return Err(format!(
@@ -361,5 +463,13 @@ mod tests {
         assert!(load_error("x", "--echo -n 2 -p 3").contains("fewer than 3"));
         assert!(load_error("{topic}", "-t 9 -p 3").contains("needs one"));
         assert!(load_error("{topic}", "-t 9 -n 3").contains("needs a subscriber"));
+        assert!(load_error("{topic}", "-t 9 --topics-per-connection 2").contains("--dialect"));
+        let json = |extra: &str| load_error("x", &format!("--dialect centrifugo-json {extra}"));
+        assert_eq!(json("-t 9 --topics-per-connection 9"), "");
+        assert!(json("-t 2 --topics-per-connection 3").contains("there are 2 topics"));
+        assert!(json("-t 2 --channel same").contains("--channel must hold"));
+        assert!(json("--binary").contains("--binary is for --dialect raw"));
+        assert!(json("--channel a\"b").contains("plain ASCII"));
+        assert!(json("-t 9 --topics-per-connection 2 --one-order").contains("--one-order"));
     }
 }

@@ -13,6 +13,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{Client, start_of};
 use crate::codec::{Decoder, Opcode, append_frame};
+use crate::dialect::Position;
 use crate::ring::Lease;
 use crate::shared::{Group, Member};
 use crate::stamp::STAMP_BYTES;
@@ -22,10 +23,22 @@ pub(super) enum State {
     Idle,
     Connecting,
     Handshaking,
+    /// It is a WebSocket, and its topics are asked for.
+    Joining,
     Open,
     /// Being closed by us, or already ended by the server; the slot is free
     /// once no operation uses it.
     Leaving,
+}
+
+impl State {
+    /// Under way to being open.
+    pub(super) fn is_opening(self) -> bool {
+        matches!(
+            self,
+            State::Connecting | State::Handshaking | State::Joining
+        )
+    }
 }
 
 pub(super) struct Conn {
@@ -45,6 +58,14 @@ pub(super) struct Conn {
     /// A running hash over all that was heard, in the order it was heard.
     pub(super) order: u64,
     pub(super) close_code: Option<u16>,
+    /// What came so far of a message of words.
+    pub(super) words: Vec<u8>,
+    /// Commands whose answers are awaited before it is open.
+    pub(super) unanswered: u32,
+    /// The number of its last command.
+    pub(super) last_id: u32,
+    /// Where it is in each of its topics; kept while it is away, and empty before.
+    pub(super) positions: Vec<Position>,
     pub(super) out: Vec<u8>,
     pub(super) connecting: bool,
     pub(super) receiving: bool,
@@ -70,6 +91,10 @@ impl Conn {
             damaged: false,
             order: 0,
             close_code: None,
+            words: Vec::new(),
+            unanswered: 0,
+            last_id: 0,
+            positions: Vec::new(),
             out: Vec::new(),
             connecting: false,
             receiving: false,
@@ -157,7 +182,11 @@ impl Client {
         }
         conn.state = State::Handshaking;
         conn.key = fastrand::u128(..).to_ne_bytes();
-        conn.out = self.target.request(conn.topic, &conn.key);
+        let since = conn
+            .positions
+            .first()
+            .filter(|_| !self.shared.plan.dialect.asks());
+        conn.out = self.target.request(conn.topic, &conn.key, since);
         conn.receiving = true;
         self.ring.receive(slot)?;
         self.flush(slot)
@@ -189,7 +218,8 @@ impl Client {
             }
         };
         let conn = &mut self.conns[slot as usize];
-        let listens = matches!(conn.state, State::Handshaking | State::Open) && !conn.stalled;
+        let live = [State::Handshaking, State::Joining, State::Open];
+        let listens = live.contains(&conn.state) && !conn.stalled;
         if listens && !armed {
             conn.receiving = true;
             self.ring.receive(slot)?;
@@ -202,7 +232,7 @@ impl Client {
 
     pub(super) fn on_bytes(&mut self, slot: u32, bytes: &[u8], now: u64) -> io::Result<()> {
         match self.conns[slot as usize].state {
-            State::Open => self.hear(slot, bytes, now),
+            State::Joining | State::Open => self.hear(slot, bytes, now),
             State::Handshaking => self.on_answer(slot, bytes, now),
             _ => Ok(()),
         }
@@ -219,22 +249,44 @@ impl Client {
             }
             Ok(Some(length)) => {
                 let answer = std::mem::take(&mut conn.answer);
-                self.on_open(slot, now)?;
+                self.on_upgraded(slot, &answer[..length], now)?;
                 self.hear(slot, &answer[length..], now)
             }
         }
     }
 
-    fn on_open(&mut self, slot: u32, now: u64) -> io::Result<()> {
+    /// It is a WebSocket now.
+    fn on_upgraded(&mut self, slot: u32, head: &[u8], now: u64) -> io::Result<()> {
         let shared = self.shared.clone();
-        self.opening -= 1;
         let conn = &mut self.conns[slot as usize];
-        conn.state = State::Open;
         conn.decoder = Decoder::default();
         conn.head_bytes = 0;
         conn.damaged = false;
         conn.order = 0;
         conn.close_code = None;
+        conn.words.clear();
+        // Who has been away goes on where it was.
+        if !shared.plan.recover || conn.positions.is_empty() {
+            for (publisher, stream) in shared.heard_from(conn.topic) {
+                let start = start_of(conn, publisher, &shared.plan);
+                self.ledger.begin(slot as usize, stream, start);
+            }
+        }
+        if shared.plan.dialect.asks() {
+            return self.join(slot);
+        }
+        if shared.plan.recover {
+            self.take_up(slot, head);
+        }
+        self.on_open(slot, now)
+    }
+
+    /// It hears its topics from now on.
+    pub(super) fn on_open(&mut self, slot: u32, now: u64) -> io::Result<()> {
+        let shared = self.shared.clone();
+        self.opening -= 1;
+        let conn = &mut self.conns[slot as usize];
+        conn.state = State::Open;
         let group = conn.group as usize;
         let counters = &shared.counters[self.me];
         counters.open[group].fetch_add(1, Ordering::Relaxed);
@@ -243,11 +295,6 @@ impl Client {
         self.interval.handshakes.record(handshake_ns);
         let return_ns = now.saturating_sub(self.open_order_ns[group]);
         self.interval.returns.record(return_ns);
-        for publisher in shared.publishers_of(conn.topic) {
-            let stream = shared.streams[*publisher as usize] as usize;
-            let start = start_of(conn, *publisher, shared.plan.echo);
-            self.ledger.begin(slot as usize, stream, start);
-        }
         if let Some(hello) = &shared.plan.hello {
             let text = hello.replace("{topic}", &conn.topic.to_string());
             let key = fastrand::u32(..).to_ne_bytes();

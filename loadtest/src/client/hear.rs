@@ -14,7 +14,7 @@ use crate::shared::{Group, Member, Shared};
 use crate::stamp::{STAMP_BYTES, Stamp, padding_is_whole};
 
 /// Private frames that may wait for a server that does not read; pongs beyond are left out.
-const PONGS_BYTES_MAX: usize = 64 << 10;
+pub(super) const PONGS_BYTES_MAX: usize = 64 << 10;
 
 impl Client {
     pub(super) fn hear(&mut self, slot: u32, mut bytes: &[u8], now: u64) -> io::Result<()> {
@@ -23,6 +23,9 @@ impl Client {
             let conn = &mut self.conns[slot as usize];
             match conn.decoder.next(&mut bytes) {
                 Ok(None) => return Ok(()),
+                Ok(Some(Piece::Data { bytes, last, .. })) if self.shared.plan.dialect.asks() => {
+                    self.hear_words(slot, bytes, last, now)?;
+                }
                 Ok(Some(Piece::Data {
                     offset,
                     bytes,
@@ -31,12 +34,7 @@ impl Client {
                 Ok(Some(Piece::Control { opcode, payload })) => {
                     self.hear_control(slot, opcode, &payload)?;
                 }
-                Err(fault) => {
-                    self.problem(fault.to_string());
-                    let group = self.conns[slot as usize].group as usize;
-                    self.report.tallies[group].corrupt += 1;
-                    return self.leave(slot, false, false);
-                }
+                Err(fault) => return self.give_up(slot, fault.to_string(), now),
             }
         }
     }
@@ -63,17 +61,38 @@ impl Client {
         } else {
             Stamp::read(&conn.head[..conn.head_bytes as usize])
         };
-        self.hear_message(slot, stamp, length, damaged, now);
+        // Of messages that do not tell their offsets, each is the next one.
+        if let Some(position) = conn.positions.first_mut() {
+            position.offset += 1;
+        }
+        let topic = conn.topic;
+        let message = Message {
+            topic,
+            stamp,
+            length,
+            damaged,
+        };
+        self.hear_message(slot, &message, now);
     }
 
-    fn hear_message(
-        &mut self,
-        slot: u32,
-        stamp: Option<Stamp>,
-        length: u64,
-        damaged: bool,
-        now: u64,
-    ) {
+    /// What the server does not know how to say ends the connection.
+    pub(super) fn give_up(&mut self, slot: u32, fault: String, now: u64) -> io::Result<()> {
+        self.problem(fault);
+        let conn = &self.conns[slot as usize];
+        self.report.tallies[conn.group as usize].corrupt += 1;
+        if conn.state.is_opening() {
+            return self.fail_opening(slot, now);
+        }
+        self.leave(slot, false, false)
+    }
+
+    pub(super) fn hear_message(&mut self, slot: u32, message: &Message, now: u64) {
+        let Message {
+            stamp,
+            length,
+            damaged,
+            ..
+        } = *message;
         let conn = &mut self.conns[slot as usize];
         let tally = &mut self.report.tallies[conn.group as usize];
         let Some(stamp) = stamp.filter(|stamp| stamp.run == self.shared.run) else {
@@ -88,11 +107,12 @@ impl Client {
         if damaged || length != self.shared.plan.message_bytes as u64 {
             tally.corrupt += 1;
         }
-        if *topic != conn.topic {
+        let place = self.shared.plan.place_of(conn.topic, *topic);
+        let Some(place) = place.filter(|_| *topic == message.topic) else {
             tally.misrouted += 1;
             return;
-        }
-        let stream = self.shared.streams[publisher] as usize;
+        };
+        let stream = self.shared.stream(place, stamp.publisher);
         let expected = self.ledger.expected(slot as usize, stream);
         let arrival = self.ledger.record(slot as usize, stream, stamp.sequence);
         tally.book(arrival);
@@ -102,7 +122,9 @@ impl Client {
         let counters = &self.shared.counters[self.me];
         counters.delivered.fetch_add(1, Ordering::Relaxed);
         counters.last_delivery_ns.store(now, Ordering::Relaxed);
+        let fresh = matches!(arrival, Arrival::InOrder | Arrival::AfterGap);
         if !steady {
+            self.note_caught_up(slot, &stamp, fresh, now);
             return;
         }
         if stamp.intended_ns >= self.phase.warm_ns {
@@ -111,10 +133,22 @@ impl Client {
         }
         let own = conn.publisher == Some(stamp.publisher);
         self.report.echoes += u64::from(own);
-        let fresh = matches!(arrival, Arrival::InOrder | Arrival::AfterGap);
         if fresh && (!own || self.shared.plan.echo) {
             let from = expected.unwrap_or(stamp.sequence);
             self.progress.heard(publisher, from, stamp.sequence + 1);
+        }
+    }
+
+    /// Who has been away has heard all when it hears the last of what was sent meanwhile.
+    fn note_caught_up(&mut self, slot: u32, stamp: &Stamp, fresh: bool, now: u64) {
+        let group = self.conns[slot as usize].group;
+        let target = self.shared.burst_target.load(Ordering::Acquire);
+        let last = Some(stamp.publisher) == self.shared.plan.burst && stamp.sequence + 1 == target;
+        if group == Group::Coming && last && fresh {
+            let since_ns = now.saturating_sub(self.open_order_ns[group as usize]);
+            self.interval.caught_up.record(since_ns);
+            let counters = &self.shared.counters[self.me];
+            counters.caught_up.fetch_add(1, Ordering::Release);
         }
     }
 
@@ -162,6 +196,16 @@ impl Client {
     }
 }
 
+/// A message as it was heard.
+pub(super) struct Message {
+    /// The topic by whose name, or on whose connection, it came.
+    pub(super) topic: u32,
+    /// `None` if it is none of this tool's.
+    pub(super) stamp: Option<Stamp>,
+    pub(super) length: u64,
+    pub(super) damaged: bool,
+}
+
 fn mix(order: u64, publisher: u64, sequence: u64) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     (order.rotate_left(5) ^ (publisher << 42 | sequence)).wrapping_mul(ODD)
@@ -189,9 +233,9 @@ impl Progress {
         let plan = &shared.plan;
         let mut needed = vec![0u32; plan.publisher_topics.len()];
         for member in members {
-            for publisher in shared.publishers_of(member.topic) {
-                if is_waited_for(member, *publisher, plan.echo) {
-                    needed[*publisher as usize] += 1;
+            for (publisher, _) in shared.heard_from(member.topic) {
+                if is_waited_for(member, publisher, plan.echo) {
+                    needed[publisher as usize] += 1;
                 }
             }
         }

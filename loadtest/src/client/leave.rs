@@ -19,8 +19,12 @@ impl Client {
     /// The stream ended or failed.
     pub(super) fn on_end(&mut self, slot: u32, now: u64) -> io::Result<()> {
         match self.conns[slot as usize].state {
-            State::Connecting | State::Handshaking => {
-                self.problem("the server closed the connection during the handshake".into());
+            State::Connecting | State::Handshaking | State::Joining => {
+                let during = "the server closed the connection during the handshake";
+                self.problem(match self.conns[slot as usize].close_code {
+                    Some(code) => format!("{during} (code {code})"),
+                    None => during.into(),
+                });
                 self.fail_opening(slot, now)
             }
             State::Open => {
@@ -72,18 +76,19 @@ impl Client {
         let conn = &self.conns[slot as usize];
         let group = conn.group;
         shared.counters[self.me].open[group as usize].fetch_sub(1, Ordering::Relaxed);
-        for publisher in shared.publishers_of(conn.topic) {
-            let stream = shared.streams[*publisher as usize] as usize;
+        for (publisher, stream) in shared.heard_from(conn.topic) {
             match group {
                 // What a steady one misses from here on stays on the books.
                 Group::Steady => {
-                    let waited_for = shared.plan.echo || conn.publisher != Some(*publisher);
+                    let waited_for = shared.plan.echo || conn.publisher != Some(publisher);
                     if waited_for {
                         let expected = self.ledger.expected(slot as usize, stream);
                         self.progress
-                            .leave(*publisher as usize, expected.unwrap_or(0));
+                            .leave(publisher as usize, expected.unwrap_or(0));
                     }
                 }
+                // It will ask for what it misses meanwhile.
+                Group::Coming if shared.plan.recover => {}
                 Group::Coming | Group::Stalling => {
                     let lost = self.ledger.lost(slot as usize, stream, None);
                     self.report.tallies[group as usize].lost += lost;

@@ -8,6 +8,7 @@ mod connection;
 mod hear;
 mod leave;
 mod publish;
+mod talk;
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,7 +21,9 @@ use socket2::SockAddr;
 
 use crate::check::{Ledger, Start};
 use crate::ring::{Completion, Lease, Pool, Ring, What};
-use crate::shared::{Command, Event, Final, Group, Interval, Member, Pace, Phase, Shared, share};
+use crate::shared::{
+    Command, Event, Final, Group, Interval, Member, Pace, Phase, Plan, Shared, share,
+};
 use crate::target::Target;
 
 use connection::{Conn, State};
@@ -105,7 +108,6 @@ impl Client {
     ) -> io::Result<(Client, Pool)> {
         let plan = &shared.plan;
         let members = &share(&plan.members, me);
-        let streams = shared.streams.iter().max().map_or(0, |most| most + 1) as usize;
         // Room for a few messages per buffer, so that bursts need few completions.
         let wanted = (4 * plan.message_bytes as u32).next_power_of_two();
         let buffer_bytes = wanted.clamp(BUFFER_BYTES_MIN, BUFFER_BYTES_MAX);
@@ -130,7 +132,7 @@ impl Client {
             target,
             events,
             conns: members.iter().map(Conn::new).collect(),
-            ledger: Ledger::new(members.len(), streams),
+            ledger: Ledger::new(members.len(), shared.streams_of_connection()),
             progress: Progress::new(&shared, me, members),
             publishers: Publishers::new(&shared, members),
             phase,
@@ -213,6 +215,7 @@ impl Client {
                     self.interval.phase = phase.number;
                     self.publishers.begin(&phase);
                 }
+                Command::Burst { publisher, count } => self.burst(publisher, count)?,
                 Command::Stop => self.stop = true,
             }
         }
@@ -266,8 +269,7 @@ impl Client {
         let limit = self.shared.plan.handshake_ns_max;
         for slot in 0..self.conns.len() {
             let conn = &self.conns[slot];
-            let pending = matches!(conn.state, State::Connecting | State::Handshaking);
-            if pending && now.saturating_sub(conn.began_ns) > limit {
+            if conn.state.is_opening() && now.saturating_sub(conn.began_ns) > limit {
                 self.problem(format!(
                     "no answer to the handshake within {} s",
                     limit / 1_000_000_000
@@ -338,18 +340,18 @@ impl Client {
         for slot in 0..self.conns.len() {
             let (group, topic) = (self.conns[slot].group, self.conns[slot].topic);
             let mut lost = 0;
-            for publisher in shared.publishers_of(topic) {
-                let publisher = *publisher as usize;
-                let stream = shared.streams[publisher] as usize;
-                let sent = shared.sent[publisher].load(Ordering::Acquire);
+            for (publisher, stream) in shared.heard_from(topic) {
+                let sent = shared.sent[publisher as usize].load(Ordering::Acquire);
                 // Only who was there all along owes the last messages too.
-                let owed = (group == Group::Steady).then_some(sent);
+                let owed = owes_everything(group, &shared.plan).then_some(sent);
                 lost += self.ledger.lost(slot, stream, owed);
             }
             self.report.tallies[group as usize].lost += lost;
             let conn = &self.conns[slot];
             let hears_all = conn.publisher.is_none() || shared.plan.echo;
-            if group == Group::Steady && lost == 0 && hears_all && conn.state == State::Open {
+            let one_topic = shared.plan.topics_per_connection <= 1;
+            let whole = lost == 0 && hears_all && conn.state == State::Open;
+            if group == Group::Steady && one_topic && whole {
                 let orders = self.report.orders.entry(topic).or_default();
                 *orders.entry(conn.order).or_default() += 1;
             }
@@ -358,11 +360,16 @@ impl Client {
     }
 }
 
+/// Whether a member must hear every message, from the first to the last.
+fn owes_everything(group: Group, plan: &Plan) -> bool {
+    group == Group::Steady || (plan.recover && group == Group::Coming)
+}
+
 /// Where a member's stream begins: at the first message, or where it joins. A
 /// publisher whose server may or may not echo owes nothing of its own.
-fn start_of(member: &Conn, publisher: u32, echo: bool) -> Start {
+fn start_of(member: &Conn, publisher: u32, plan: &Plan) -> Start {
     let own = member.publisher == Some(publisher);
-    if member.group == Group::Steady && (echo || !own) {
+    if owes_everything(member.group, plan) && (plan.echo || !own) {
         Start::First
     } else {
         Start::Anywhere

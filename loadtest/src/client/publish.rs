@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use super::Client;
 use super::connection::State;
 use crate::codec::{Opcode, append_frame};
+use crate::dialect::Ask;
 use crate::shared::{Member, Pace, Phase, Shared};
 use crate::stamp::{Stamp, blank_payload};
 
@@ -58,12 +59,17 @@ pub(super) struct Publishers {
     /// With a window: who may have room.
     ready: Vec<usize>,
     payload: Vec<u8>,
+    /// Room for a command.
+    words: Vec<u8>,
     opcode: Opcode,
+    /// Sends what is ordered, and keeps to no schedule.
+    burst: Option<u32>,
 }
 
 struct Publisher {
     number: u32,
     slot: u32,
+    channel: String,
     sent: u64,
     in_phase: u64,
     schedule: Option<Schedule>,
@@ -81,6 +87,9 @@ impl Publishers {
                 all.push(Publisher {
                     number,
                     slot: slot as u32,
+                    channel: shared
+                        .plan
+                        .channel(shared.plan.publisher_topics[number as usize]),
                     sent: 0,
                     in_phase: 0,
                     schedule: None,
@@ -92,12 +101,15 @@ impl Publishers {
         Publishers {
             all,
             places,
-            total: shared.plan.publisher_topics.len() as u32,
+            total: shared.plan.publisher_topics.len() as u32
+                - u32::from(shared.plan.burst.is_some()),
             pace: Pace::Silent,
             until_ns: 0,
             due: BinaryHeap::new(),
             ready: Vec::new(),
             payload: blank_payload(shared.plan.message_bytes),
+            words: Vec::new(),
+            burst: shared.plan.burst,
             opcode: if shared.plan.binary {
                 Opcode::Binary
             } else {
@@ -115,6 +127,9 @@ impl Publishers {
             publisher.in_phase = 0;
             publisher.blocked = false;
             publisher.is_ready = false;
+            if Some(publisher.number) == self.burst {
+                continue;
+            }
             match phase.pace {
                 Pace::Rate(per_second) => {
                     let number = publisher.number;
@@ -226,6 +241,21 @@ impl Client {
         Ok(self.publishers.until_ns)
     }
 
+    /// Sends messages as they are ordered; they are due now.
+    pub(super) fn burst(&mut self, number: u32, count: u64) -> io::Result<()> {
+        let Some(place) = self.publishers.places.get(&number).copied() else {
+            return Ok(());
+        };
+        for _ in 0..count {
+            let now = self.shared.now_ns();
+            if !self.publish_one(place, now, now) {
+                self.problem("a burst could not be published".into());
+                break;
+            }
+        }
+        self.flush(self.publishers.all[place].slot)
+    }
+
     /// False if the publisher cannot send now: it is blocked, or gone.
     fn publish_one(&mut self, place: usize, due_ns: u64, now: u64) -> bool {
         let publisher = &mut self.publishers.all[place];
@@ -245,12 +275,19 @@ impl Client {
         };
         stamp.write(&mut self.publishers.payload);
         let key = fastrand::u32(..).to_ne_bytes();
-        append_frame(
-            &mut conn.out,
-            self.publishers.opcode,
-            &self.publishers.payload,
-            key,
-        );
+        let dialect = self.shared.plan.dialect;
+        let (mut opcode, mut message) = (self.publishers.opcode, &self.publishers.payload);
+        if dialect.asks() {
+            conn.last_id = conn.last_id.wrapping_add(1).max(1);
+            self.publishers.words.clear();
+            let ask = Ask::Publish {
+                channel: &publisher.channel,
+                payload: &self.publishers.payload,
+            };
+            dialect.ask(conn.last_id, &ask, &mut self.publishers.words);
+            (opcode, message) = (dialect.opcode(), &self.publishers.words);
+        }
+        append_frame(&mut conn.out, opcode, message, key);
         publisher.sent += 1;
         publisher.in_phase += 1;
         self.shared.sent[publisher.number as usize].store(publisher.sent, Ordering::Release);

@@ -37,6 +37,8 @@ pub enum FleetError {
         wanted: u64,
         reason: String,
     },
+    #[error("{0}")]
+    Stuck(String),
     #[error("cannot set up the client threads: {0}")]
     Setup(#[from] std::io::Error),
 }
@@ -141,6 +143,55 @@ impl Fleet {
         self.order(&Command::Drop(group));
         self.order_open(group, in_flight);
         self.wait_opened(group, before)
+    }
+
+    /// Has a publisher send so many messages beside all schedules, and waits until they
+    /// are on their way.
+    pub fn burst(&mut self, publisher: u32, count: u64) -> Result<(), FleetError> {
+        let target = self.shared.burst_target.load(Ordering::Relaxed) + count;
+        self.shared.burst_target.store(target, Ordering::Release);
+        self.order(&Command::Burst { publisher, count });
+        let sent = |fleet: &Fleet| fleet.shared.sent[publisher as usize].load(Ordering::Acquire);
+        self.wait_for("a burst was not published", target, sent)
+    }
+
+    /// Has a group return, and waits until its members have heard what they have missed,
+    /// `times` in all since the run began.
+    pub fn catch_up(&mut self, group: Group, in_flight: u64, times: u64) -> Result<(), FleetError> {
+        self.order_open(group, in_flight);
+        let caught_up = |fleet: &Fleet| {
+            let count = |c: &Counters| c.caught_up.load(Ordering::Acquire);
+            fleet.shared.sum(count)
+        };
+        let what = "not all have heard what they have missed";
+        self.wait_for(what, times, caught_up)
+    }
+
+    /// Waits until something counted reaches `wanted`; an error once it moves no more.
+    fn wait_for(
+        &mut self,
+        what: &str,
+        wanted: u64,
+        counted: impl Fn(&Fleet) -> u64,
+    ) -> Result<(), FleetError> {
+        let patience_ns = self.settings.connect_timeout.as_nanos() as u64;
+        let (mut best, mut since) = (0, self.shared.now_ns());
+        loop {
+            let (count, now) = (counted(self), self.shared.now_ns());
+            if count >= wanted {
+                return Ok(());
+            }
+            if count > best {
+                (best, since) = (count, now);
+            }
+            if now - since > patience_ns || self.interrupted {
+                let reason = self.last_problem.clone().unwrap_or_default();
+                return Err(FleetError::Stuck(format!(
+                    "{what}: {count} of {wanted}. {reason}"
+                )));
+            }
+            self.pump()?;
+        }
     }
 
     fn order_open(&self, group: Group, in_flight: u64) {

@@ -28,6 +28,7 @@ pub(super) struct Totals {
     pub(super) lateness: Rough,
     pub(super) handshakes: Rough,
     pub(super) returns: Rough,
+    pub(super) caught_up: Rough,
     pub(super) bytes: u64,
     pub(super) delivered: u64,
 }
@@ -39,6 +40,7 @@ impl Fleet {
         totals.lateness.add(&interval.lateness);
         totals.handshakes.add(&interval.handshakes);
         totals.returns.add(&interval.returns);
+        totals.caught_up.add(&interval.caught_up);
         totals.bytes += interval.bytes;
         totals.delivered += interval.delivered;
         let seconds = self.shared.plan.interval_ns as f64 / 1e9;
@@ -135,6 +137,7 @@ impl Fleet {
             lateness: totals.lateness.quantiles(),
             handshakes: totals.handshakes.quantiles(),
             returns: totals.returns.quantiles(),
+            caught_up: totals.caught_up.quantiles(),
             server,
             client_cores: (end.own_ns - start.own_ns) as f64 / cpu_seconds,
             notes: Vec::new(),

@@ -20,6 +20,8 @@ pub(super) struct Cast {
     /// So many of the first members live on threads of their own, where the work for
     /// the others does not delay them.
     pub(super) apart: usize,
+    /// Publishes what those who come and go miss, and recover.
+    pub(super) burst: Option<u32>,
 }
 
 impl Cast {
@@ -71,6 +73,7 @@ impl Cast {
             load: Some(load.clone()),
             length,
             apart: 0,
+            burst: None,
         }
     }
 
@@ -101,6 +104,7 @@ impl Cast {
             message_bytes: crate::stamp::STAMP_BYTES as u64,
             length,
             apart: 0,
+            burst: None,
         }
     }
 }

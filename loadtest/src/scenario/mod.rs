@@ -7,6 +7,7 @@ mod cast;
 mod fanout;
 mod idle;
 mod ramp;
+mod recover;
 mod slow;
 mod soak;
 mod storm;
@@ -37,6 +38,7 @@ pub fn execute(command: &Command) -> Result<Run, Error> {
     match command {
         Command::Fanout(args) => fanout::run(args),
         Command::Storm(args) => storm::run(args),
+        Command::Recover(args) => recover::run(args),
         Command::Idle(args) => idle::run(args),
         Command::Slow(args) => slow::run(args),
         Command::Soak(args) => soak::run(args),
@@ -57,7 +59,9 @@ struct Stage {
 
 impl Stage {
     fn set(common: &Common, mut cast: Cast) -> Result<Stage, Error> {
-        let target = Target::new(&common.url, common.subprotocol.clone(), &common.header)
+        let own = common.dialect.subprotocol().map(String::from);
+        let subprotocol = own.or(common.subprotocol.clone());
+        let target = Target::new(&common.url, subprotocol, &common.header)
             .map_err(|error| Error::Arguments(error.to_string()))?;
         check_topics(common, cast.topics, cast.members.len() as u64).map_err(Error::Arguments)?;
         let watched = match common.pid {
@@ -123,6 +127,12 @@ impl Stage {
             hello: common.hello.clone(),
             interval_ns: interval(cast.length).as_nanos() as u64,
             handshake_ns_max: common.connect_timeout.as_nanos() as u64,
+            dialect: common.dialect,
+            channel: common.channel.clone(),
+            topics: cast.topics as u32,
+            topics_per_connection: common.topics_per_connection as u32,
+            recover: cast.burst.is_some(),
+            burst: cast.burst,
         };
         let settings = FleetSettings {
             settle: common.settle,
@@ -191,6 +201,11 @@ impl Stage {
         }
         let finish = fleet.finish()?;
         judge(&mut run, &finish, one_order);
+        let unrecovered: u64 = finish.finals.iter().map(|report| report.unrecovered).sum();
+        if unrecovered > 0 {
+            let failure = format!("{unrecovered} clients were not given what they had missed");
+            run.failures.push(failure);
+        }
         let echoes = finish.finals.iter().map(|report| report.echoes).sum();
         run.failures.extend(missing_echo(&run.checks, echo, echoes));
         run.failures.extend(idle_server(&run));

@@ -16,7 +16,7 @@ const WARMUP: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &StormArgs) -> Result<Run, Error> {
     // Without a topic in the path everybody is on the live one.
-    let named = args.common.url.contains("{topic}");
+    let named = args.common.names_topics();
     let returning_topic = u32::from(named);
     let member = |topic, publisher, group| Member {
         topic,
@@ -38,6 +38,7 @@ pub(super) fn run(args: &StormArgs) -> Result<Run, Error> {
         length: args.quiet_time + Duration::from_secs(10 * args.rounds),
         // What the live topic feels must be the server's work, not that of this tool.
         apart: args.live as usize + 1,
+        burst: None,
     };
     let mut stage = Stage::set(&args.common, cast)?;
     stage.run.subscribers = args.clients + args.live;

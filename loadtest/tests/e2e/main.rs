@@ -1,5 +1,6 @@
 //! The tool from its command line to its exit status, against servers honest and faulty.
 
+mod commands;
 mod common;
 mod faults;
 mod scenarios;
