@@ -154,6 +154,7 @@ impl State {
                     },
                 )?;
                 let metrics = &self.hub.mailbox(self.core).metrics;
+                metrics.encoded_messages.add(self.codec.take_encoded());
                 for (format, saved) in self.codec.saved_bytes() {
                     let readers = topic.subscribers(|of| of == format);
                     metrics.deflated_messages.add(1);

@@ -65,7 +65,10 @@ impl State {
         };
         let mut encoder = self.codec.afresh(self.hub.effort());
         let bounds = &self.hub.retention(topic).bounds;
-        match run.step(&mut encoder, ROUND_BYTES_MAX, bounds) {
+        let reached = run.step(&mut encoder, ROUND_BYTES_MAX, bounds);
+        let metrics = &self.hub.mailbox(self.core).metrics;
+        metrics.encoded_messages.add(self.codec.take_encoded());
+        match reached {
             Reached::NotYet => None,
             Reached::Done(start) => {
                 let topic = topic.clone();

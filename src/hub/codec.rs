@@ -30,6 +30,8 @@ pub struct Codec {
     envelope: Vec<u8>,
     inflater: Option<Box<Inflater>>,
     scratch: Scratch,
+    /// Messages written for views since that was last asked.
+    encoded: u64,
 }
 
 /// The bytes of one message, plain.
@@ -101,6 +103,12 @@ impl Codec {
     /// What each format has been prepared with, and how many bytes that saves.
     pub fn saved_bytes(&self) -> impl Iterator<Item = (Format, u64)> {
         self.saved.iter().copied()
+    }
+
+    /// How many messages have been written for other views than raw since this was last
+    /// asked, each once for all readers of its view.
+    pub fn take_encoded(&mut self) -> u64 {
+        std::mem::take(&mut self.encoded)
     }
 
     /// Writes a message that nothing has been prepared for.
@@ -241,6 +249,7 @@ impl Encoding for Encoder<'_> {
     }
 
     fn write(&mut self, format: Format, message: &Message<'_>, out: &mut [u8]) -> usize {
+        self.codec.encoded += 1;
         if let Some(coding) = coding(format) {
             if let (Format::Deflated(_, window_bits), How::Prepared | How::Afresh(_)) =
                 (format, self.how)

@@ -101,6 +101,8 @@ pub struct Metrics {
     /// The furthest that any subscriber was behind at the last look, in bytes.
     pub lag_bytes: Counter,
     pub pings: Counter,
+    /// Messages written in another encoding than raw, once for all who read them so.
+    pub encoded_messages: Counter,
     /// Messages that were compressed, once for all who read them so.
     pub deflated_messages: Counter,
     /// Bytes that did not go out because of that, over all their subscribers.
@@ -145,6 +147,7 @@ impl Default for Metrics {
             reliefs: Counter::default(),
             lag_bytes: Counter::default(),
             pings: Counter::default(),
+            encoded_messages: Counter::default(),
             deflated_messages: Counter::default(),
             deflate_saved_bytes: Counter::default(),
             turns: TurnTimes::default(),

@@ -103,6 +103,8 @@ pub struct Hub {
     receipts: Receipts,
     /// Deliveries that publishers wait for.
     deliveries: AtomicUsize,
+    /// Messages of other publishers than subscribers that were written for views.
+    encoded: AtomicU64,
     /// Compresses them.
     codec: Mutex<Codec>,
 }
@@ -150,6 +152,7 @@ impl Hub {
             posts: Posts::default(),
             receipts: Receipts::default(),
             deliveries: AtomicUsize::new(0),
+            encoded: AtomicU64::new(0),
             codec: Mutex::default(),
         }))
     }

@@ -90,6 +90,8 @@ impl Hub {
             Err(AppendError::TotalFull(_)) if self.make_room() => publish(),
             published => published,
         };
+        self.encoded
+            .fetch_add(codec.take_encoded(), Ordering::Relaxed);
         let published = published.map_err(|error| match error {
             AppendError::Payload(never) => match never {},
             AppendError::ExtrasTooBig => PublishError::TooBig,
@@ -117,6 +119,11 @@ impl Hub {
 
     fn is_far_ahead(&self, topic: &Topic, parts: usize) -> bool {
         topic.ahead_bytes() > (self.settings().ahead_bytes_max / parts) as u64
+    }
+
+    /// Messages that others than subscribers have published, written for views.
+    pub fn encoded(&self) -> u64 {
+        self.encoded.load(Ordering::Relaxed)
     }
 
     /// Tells the cores that serve `topic`, but for `except`, that it has grown.

@@ -12,6 +12,7 @@ mod broadcast;
 mod centrifugo;
 mod centrifugo_orders;
 mod centrifugo_presence;
+mod centrifugo_recovery;
 mod centrifugo_revoking;
 mod centrifugo_sequences;
 mod centrifugo_subscriptions;

@@ -199,6 +199,11 @@ fn traffic(hub: &Hub) -> Vec<Family> {
             count(|m| &m.zero_copy_copied),
         ),
         family(
+            "encoded_messages",
+            "Messages written in another encoding than raw, when published or as history, once for all who read them so",
+            Values::Counters(vec![plain(encoded(hub))]),
+        ),
+        family(
             "deflated_messages",
             "Messages compressed, once for all who read them so",
             count(|m| &m.deflated_messages),
@@ -442,6 +447,12 @@ fn sum(hub: &Hub, counter: fn(&Metrics) -> &Counter) -> Values {
     let cores = hub.mailboxes().iter();
     let sum = cores.map(|core| counter(&core.metrics).get()).sum();
     Values::Counters(vec![plain(sum)])
+}
+
+fn encoded(hub: &Hub) -> u64 {
+    let cores = hub.mailboxes().iter();
+    let by_cores: u64 = cores.map(|core| core.metrics.encoded_messages.get()).sum();
+    by_cores + hub.encoded()
 }
 
 fn per_core<T>(hub: &Hub, value: impl Fn(&Mailbox) -> T) -> Vec<Sample<T>> {
