@@ -47,6 +47,7 @@ def run():
                 for name in PUBLISHERS:
                     fault = publish(name, found[name], pathlib.Path(folder))
                     passed, failed = book(name, fault, passed, failed)
+                passed, failed = book("what is not spoken", refuses(daemon.port), passed, failed)
                 for name, listener in listeners.items():
                     passed, failed = book(name, listener.hears(), passed, failed)
             finally:
@@ -77,6 +78,21 @@ def addressed(text, ports):
     for port, own in ports.items():
         text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{own}")
     return text
+
+
+def refuses(port):
+    """What is wrong with the answers where docs/clients.md says that nothing is spoken."""
+    asked = {"GET": ["sse", "uni_sse", "uni_websocket"], "POST": ["http_stream", "uni_http_stream"]}
+    for method, names in asked.items():
+        for name in names:
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/connection/{name}", method=method)
+            try:
+                urllib.request.urlopen(request).close()
+                return f"{method} of {name} is answered"
+            except urllib.error.HTTPError as error:
+                if error.code not in (404, 405, 426):
+                    return f"{method} of {name} is answered with {error.code}"
+    return None
 
 
 def listening(api_port):
