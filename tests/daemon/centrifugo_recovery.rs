@@ -45,7 +45,9 @@ fn history_that_no_reader_had_read_so_is_encoded_once_for_all_who_ask_for_it() {
     for n in 1..=20 {
         say(&mut raw, &n.to_string());
     }
-    let (_, known) = daemon.ask("GET /topics/r");
+    let known = || daemon.ask("GET /topics/r").1;
+    eventually("all is published", || known().contains(r#""offset":20"#));
+    let known = known();
     let (_, rest) = known.split_once(r#""epoch":""#).expect("it has one");
     let epoch = rest.split_once('"').expect("it ends").0;
     let mut clients: Vec<_> = (0..5).map(|_| connect(&daemon)).collect();
