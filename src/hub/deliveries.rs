@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
-use super::orders::Task;
 use super::{Hub, PostRefusal};
 use crate::log::{Committed, Topic};
 
@@ -89,7 +88,7 @@ impl Hub {
             }),
         };
         for mailbox in &self.cores {
-            mailbox.order(Task::Follow(awaited.delivery.clone()));
+            mailbox.follow(awaited.delivery.clone());
         }
         let delivery = &awaited.delivery;
         let counted =

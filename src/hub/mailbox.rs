@@ -4,13 +4,22 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::deliveries::Delivery;
 use super::metrics::Metrics;
-use super::orders::Task;
+use super::orders::Ordered;
 use crate::log::head::Told;
+
+/// What a core is given to do by those who are no core.
+#[derive(Debug)]
+pub enum Task {
+    Order(Ordered),
+    /// It follows a message to its subscribers.
+    Follow(Arc<Delivery>),
+}
 
 /// One core's mailbox, and what it lets others know of itself.
 pub struct Mailbox {
@@ -70,7 +79,16 @@ impl Mailbox {
     }
 
     /// Gives the core an order.
-    pub(super) fn order(&self, order: Task) {
+    pub(super) fn order(&self, order: Ordered) {
+        self.give(Task::Order(order));
+    }
+
+    /// Has the core follow a message to its subscribers.
+    pub(super) fn follow(&self, delivery: Arc<Delivery>) {
+        self.give(Task::Follow(delivery));
+    }
+
+    fn give(&self, order: Task) {
         self.lock_orders().push(order);
         self.is_ordered.store(true, Ordering::Release);
         self.wake();

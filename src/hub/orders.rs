@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{Delivery, Hub};
+use super::Hub;
 use crate::protocol::centrifugo::Data;
 use crate::protocol::dialect::centrifugo::{Failure, Place, Special};
 use crate::protocol::topic::TopicName;
@@ -69,14 +69,6 @@ pub struct Ordered {
     pub failures: UnboundedSender<Failure>,
 }
 
-/// What a core is given to do by those who are no core.
-#[derive(Debug)]
-pub enum Task {
-    Order(Ordered),
-    /// It follows a message to its subscribers.
-    Follow(Arc<Delivery>),
-}
-
 /// Why an order is not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
@@ -103,10 +95,10 @@ impl Hub {
         let order = Arc::new(order);
         let (failures, receiver) = unbounded_channel();
         for mailbox in &self.cores {
-            mailbox.order(Task::Order(Ordered {
+            mailbox.order(Ordered {
                 order: order.clone(),
                 failures: failures.clone(),
-            }));
+            });
         }
         Ok(receiver)
     }
