@@ -201,18 +201,25 @@ impl Daemon {
 
     /// The same with a body of any bytes.
     pub(crate) fn ask_with(&self, request: &str, body: &[u8]) -> (String, String) {
+        let (head, body) = self.ask_as(request, "", body);
+        let status = head.lines().next().unwrap_or_default();
+        (status.to_owned(), body)
+    }
+
+    /// The same with further lines of the head, each with its end. Returns the head and the body
+    /// of the answer.
+    pub(crate) fn ask_as(&self, request: &str, lines: &str, body: &[u8]) -> (String, String) {
         let mut stream = UnixStream::connect(&self.socket).expect("it listens");
-        let lines = "Host: localhost\r\nConnection: close\r\n\
+        let usual = "Host: localhost\r\nConnection: close\r\n\
             Content-Type: application/octet-stream\r\n";
         let len = body.len();
-        let head = format!("{request} HTTP/1.1\r\n{lines}Content-Length: {len}\r\n\r\n");
+        let head = format!("{request} HTTP/1.1\r\n{usual}{lines}Content-Length: {len}\r\n\r\n");
         stream.write_all(head.as_bytes()).expect("it reads");
         stream.write_all(body).expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
-        let status = head.lines().next().unwrap_or_default();
-        (status.to_owned(), body.to_owned())
+        (head.to_owned(), body.to_owned())
     }
 
     /// The process that serves.

@@ -40,6 +40,7 @@ mod resume_deflated;
 mod rights;
 mod safe_start;
 mod saved_logs;
+mod sent_again;
 mod speaking;
 mod stop;
 mod topics;
