@@ -237,10 +237,11 @@ mod tests {
 
     #[test]
     fn a_batch_has_the_lines_that_were_asked_for() {
-        let (bytes, requests) = piece(&args("http://x", "--lines 3 --size 2 --topic t"));
+        let (bytes, requests) = piece(&args("http://x", "--lines 3 --size 24 --topic t"));
         let text = String::from_utf8(bytes).unwrap();
         assert_eq!(requests, 1);
-        let line = "{\"topic\":\"t\",\"text\":\"xx\"}\n";
+        let text_of = "x".repeat(24);
+        let line = format!("{{\"topic\":\"t\",\"text\":\"{text_of}\"}}\n");
         assert!(
             text.ends_with(&format!("\r\n\r\n{}", line.repeat(3))),
             "{text}"

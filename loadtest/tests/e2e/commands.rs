@@ -179,7 +179,10 @@ fn a_connection_with_several_topics_hears_all_of_them() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     let run = result(&json);
     let steady = &run.checks.steady;
-    assert!(steady.received > 0 && steady.received % 3 == 0, "{text}");
+    assert!(
+        steady.received > 0 && steady.received.is_multiple_of(3),
+        "{text}"
+    );
     assert_eq!((steady.faults(), steady.foreign), (0, 0), "{text}");
 }
 

@@ -386,6 +386,10 @@ impl World {
         let published = self
             .hub
             .publish(&topic_name, Opcode::Binary, &payload, None);
+        // Over HTTP it would wait.
+        if matches!(published, Err(PublishError::Ahead)) {
+            return;
+        }
         if matches!(published, Err(PublishError::LogFull)) && self.plan.tight {
             // It cannot wait, and is told so.
             return;
