@@ -6,7 +6,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,12 +21,6 @@ const WRITE_REQUESTS: usize = 64;
 
 /// How long answers are awaited that are still due.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// What an answer has to be.
-struct Expected {
-    /// Messages of one request.
-    messages: u64,
-}
 
 /// Carries the scenario out. True if every message was taken.
 pub fn run(args: &PostArgs) -> Result<bool, Error> {
@@ -51,23 +45,26 @@ pub fn run(args: &PostArgs) -> Result<bool, Error> {
     let mut stream = TcpStream::connect(address).map_err(failed("connect to"))?;
     stream.set_nodelay(true).map_err(failed("connect to"))?;
     let (piece, requests) = piece(args);
-    let expected = Expected {
-        messages: args.lines.unwrap_or(1),
-    };
+    let of_each = args.lines.unwrap_or(1);
     let reader =
         BufReader::with_capacity(1 << 16, stream.try_clone().map_err(failed("read from"))?);
-    let answered = AtomicU64::new(0);
     let before = watched.as_ref().map(Watched::usage);
     let (began, mut took) = (Instant::now(), Duration::ZERO);
-    let (sent, outcome) = thread::scope(|scope| {
-        let reading = scope.spawn(|| read_answers(reader, &expected, &answered));
-        let mut sent = 0;
+    let (sent, answered, outcome) = thread::scope(|scope| {
+        let (tell, told) = mpsc::channel();
+        let reading = scope.spawn(move || read_answers(reader, of_each, &tell));
+        let (mut sent, mut answered) = (0, 0);
         let written = loop {
-            if began.elapsed() >= args.duration || reading.is_finished() {
+            if began.elapsed() >= args.duration {
                 break Ok(());
             }
-            if sent - answered.load(Ordering::Acquire) > UNDER_WAY_MAX {
-                thread::sleep(Duration::from_micros(50));
+            answered += told.try_iter().sum::<u64>();
+            if sent - answered > UNDER_WAY_MAX {
+                match told.recv() {
+                    Ok(more) => answered += more,
+                    // The reader has ended, and says why.
+                    Err(_) => break Ok(()),
+                }
                 continue;
             }
             if let Err(error) = stream.write_all(&piece) {
@@ -77,18 +74,19 @@ pub fn run(args: &PostArgs) -> Result<bool, Error> {
         };
         // What has been asked is still answered.
         let end = Instant::now() + DRAIN;
-        let is_open = || sent > answered.load(Ordering::Acquire) && !reading.is_finished();
-        while is_open() && Instant::now() < end {
-            thread::sleep(Duration::from_micros(50));
+        while answered < sent
+            && let left = end.saturating_duration_since(Instant::now())
+            && let Ok(more) = told.recv_timeout(left)
+        {
+            answered += more;
         }
         took = began.elapsed();
         let ended = stream.shutdown(Shutdown::Both);
         let read = reading.join().expect("the reader does not panic");
-        (sent, written.and(ended).and(read))
+        (sent, answered, written.and(ended).and(read))
     });
     outcome.map_err(failed("talk to"))?;
-    let answered = answered.load(Ordering::Acquire);
-    let messages = answered * expected.messages;
+    let messages = answered * of_each;
     let rate = messages as f64 / took.as_secs_f64();
     println!(
         "{messages} messages in {:.2} s: {rate:.0} a second",
@@ -96,8 +94,8 @@ pub fn run(args: &PostArgs) -> Result<bool, Error> {
     );
     if let (Some(watched), Some(before)) = (&watched, before) {
         let cpu_ns = watched.usage().cpu_ns_since(&before);
-        let of_each = cpu_ns as f64 / messages.max(1) as f64 / 1e3;
-        println!("server's processor time: {of_each:.2} µs a message");
+        let us = cpu_ns as f64 / messages.max(1) as f64 / 1e3;
+        println!("server's processor time: {us:.2} µs a message");
     }
     if answered < sent {
         println!(
@@ -140,13 +138,15 @@ fn piece(args: &PostArgs) -> (Vec<u8>, u64) {
     }
 }
 
-/// Reads answers to the end, and sees that each says that all messages were taken.
+/// Reads answers to the end, and sees that each says that all messages were taken, `of_each`.
+/// Tells how many there were each time before it waits for more.
 fn read_answers(
     mut reader: BufReader<TcpStream>,
-    expected: &Expected,
-    answered: &AtomicU64,
+    of_each: u64,
+    tell: &Sender<u64>,
 ) -> std::io::Result<()> {
     let (mut line, mut body) = (Vec::new(), Vec::new());
+    let mut answered = 0;
     loop {
         let mut length = 0;
         let mut first = true;
@@ -179,10 +179,14 @@ fn read_answers(
         let taken = lines
             .filter(|line| !line.starts_with(b"{\"error\""))
             .count() as u64;
-        if taken != expected.messages {
+        if taken != of_each {
             return Err(refused(&body));
         }
-        answered.fetch_add(1, Ordering::AcqRel);
+        answered += 1;
+        if reader.buffer().is_empty() {
+            // Nobody listens any more once the time is over.
+            let _ = tell.send(std::mem::take(&mut answered));
+        }
     }
 }
 

@@ -7,7 +7,6 @@
 
 mod api;
 mod batch;
-mod begun;
 mod body;
 mod connections;
 mod cork;

@@ -4,13 +4,13 @@
 //!
 //! The answers are kept by the hub. Called by what publishes.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use sha1::{Digest, Sha1};
 
 use super::reply::{Refusal, not_now, response};
 use super::who::Who;
@@ -100,13 +100,43 @@ fn key(head: &Parts) -> Result<Option<&[u8]>, Refusal> {
     Err(Refusal::new(StatusCode::BAD_REQUEST, sentence))
 }
 
-/// What a request asks for, in short. The same in every process of this build.
+/// What a request asks for, in short. It goes to the next process, which may be another
+/// build, so it must not depend on one.
 fn print(head: &Parts, body: &[u8]) -> u64 {
-    let mut print = DefaultHasher::new();
-    head.uri.path().hash(&mut print);
-    head.uri.query().hash(&mut print);
+    let query = head.uri.query().unwrap_or_default();
     let media_type = head.headers.get(CONTENT_TYPE);
-    media_type.map(HeaderValue::as_bytes).hash(&mut print);
-    body.hash(&mut print);
-    print.finish()
+    let media_type = media_type.map_or(&b""[..], HeaderValue::as_bytes);
+    let mut hash = Sha1::new();
+    for part in [head.uri.path().as_bytes(), query.as_bytes(), media_type] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.update(body);
+    let hash: [u8; 20] = hash.finalize().into();
+    u64::from_le_bytes(*hash.first_chunk().expect("it is longer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    #[test]
+    fn a_request_has_the_same_print_in_every_build() {
+        let print = |target: &str, media_type: &str, body: &[u8]| {
+            let request = Request::post(target).header(CONTENT_TYPE, media_type);
+            print(&request.body(()).unwrap().into_parts().0, body)
+        };
+        let first = print("/messages?topic=a", "text/plain", b"x");
+        assert_eq!(first, 0xbd6a0213ea375868);
+        for other in [
+            print("/messages?topic=b", "text/plain", b"x"),
+            print("/messages", "text/plain", b"x"),
+            print("/messages?topic=a", "text/plaix", b"n"),
+            print("/messages?topic=a", "text/plain", b"y"),
+        ] {
+            assert_ne!(other, first);
+        }
+    }
 }

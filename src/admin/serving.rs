@@ -5,7 +5,7 @@
 //! Requests are answered by `routes`. Started by `server`, stopped by `service`.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Cursor};
 use std::net;
 use std::os::unix;
 use std::pin::{Pin, pin};
@@ -18,14 +18,13 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, join};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
 
-use super::begun::Begun;
 use super::body::BODY_TIME;
 use super::cork::{Uncork, cork};
 use super::guard::{Guard, Watch};
@@ -218,7 +217,8 @@ async fn serve_visitors(
             Ok(stream) => {
                 let (routes, stopping) = (routes.clone(), stopping.clone());
                 all.spawn(async move {
-                    let stream = Begun::new(begun, stream);
+                    let (rest, answers) = stream.into_split();
+                    let stream = join(Cursor::new(begun).chain(rest), answers);
                     serve_connection(stream, once, routes, stopping).await;
                     drop(seat);
                 });

@@ -1,6 +1,7 @@
 //! Messages that are followed to the sockets of their topic's subscribers, as their
 //! publishers have asked (`hub::deliveries`). While nobody asks, nothing is looked at.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ const LOOKS_PART: u32 = 10;
 impl State {
     /// Counts this core's subscribers of a topic, to follow the next message to them.
     pub(super) fn follow_delivery(&mut self, delivery: Arc<Delivery>) {
-        let mut left = Vec::new();
+        let mut left = HashSet::new();
         let numbers: Vec<u32> = self.feeds.numbers().collect();
         for number in numbers {
             let feed = self.feeds.look_at(number);
@@ -83,11 +84,9 @@ impl State {
         }
         let mut all = std::mem::take(&mut self.followed.all);
         all.retain_mut(|Followers { delivery, left }| {
-            let at = left.iter().position(|follower| *follower == id);
-            let Some(at) = at.filter(|_| of(delivery)) else {
+            if !of(delivery) || !left.remove(&id) {
                 return true;
-            };
-            left.swap_remove(at);
+            }
             let message = delivery.message();
             if message.is_some_and(|message| self.has_been_sent(id, message)) {
                 delivery.note_written(1);

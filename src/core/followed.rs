@@ -1,6 +1,7 @@
 //! What a core knows of messages that are followed to their subscribers. Kept by the reactor,
 //! looked at by `delivering`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,7 +21,7 @@ pub(super) struct Followed {
 pub(super) struct Followers {
     pub(super) delivery: Arc<Delivery>,
     /// Those who have not had the message written.
-    pub(super) left: Vec<SubId>,
+    pub(super) left: HashSet<SubId>,
 }
 
 impl Followed {

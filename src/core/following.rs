@@ -191,6 +191,7 @@ impl State {
         self.stop_reaching(id);
         let feed = self.look_at_sub(id).feed;
         let is_companion = self.feeds.look_at(feed).format.is_joins();
+        self.lose_follower(id);
         self.give_up_seat(id);
         let conn = self.conns.at(slot);
         if conn.current(slot) == id {
@@ -223,7 +224,6 @@ impl State {
 
     /// Takes a subscription from the subscribers of its feed.
     pub(super) fn give_up_seat(&mut self, id: SubId) {
-        self.lose_follower(id);
         let sub = self.sub_mut(id);
         let (feed, place) = (sub.feed, sub.place);
         sub.place = Subscription::NONE.place;

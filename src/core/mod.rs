@@ -9,6 +9,7 @@ mod complaints;
 mod conn;
 mod conversing;
 mod delivering;
+mod entering;
 mod feeds;
 mod followed;
 mod following;
@@ -39,8 +40,9 @@ mod users;
 mod visiting;
 mod welcoming;
 
+pub use entering::Arrival;
 pub use handover::{SavedConn, SavedCore};
-pub use reactor::{Arrival, Reactor};
+pub use reactor::Reactor;
 pub use remote::{Command, Installed, Remote};
 pub use rings::Rings;
 pub use rings::slots;

@@ -5,24 +5,20 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::conn::{Conn, Extra, Flags, Phase, Rate, Reaching};
-use super::feeds::{Feeds, Since};
+use super::conn::{Flags, Phase, Reaching};
+use super::feeds::Feeds;
 use super::followed::Followed;
 use super::slots::Slots;
-use super::subs::{SubId, Subs, Subscription};
+use super::subs::{SubId, Subs};
 use super::talk::Talk;
 use super::users::{Underway, Users};
 use crate::hub::Hub;
 use crate::hub::codec::Codec;
 use crate::hub::metrics::Metrics;
 use crate::log::Topic;
-use crate::protocol::http::{Begins, Reject, Upgrade, answer};
-use crate::protocol::ws::Reader;
 use crate::ring::{Completion, Event, Ring};
 
 /// Rounds of one turn; then the acceptor is let in.
@@ -95,16 +91,6 @@ pub(super) struct State {
     pub(super) rights_seen: u64,
 }
 
-/// A connection whose handshake has been read and found right.
-pub struct Arrival {
-    pub peer: SocketAddr,
-    pub upgrade: Upgrade,
-    /// What it follows from the beginning.
-    pub topic: Option<Arc<Topic>>,
-    /// What came behind the head.
-    pub rest: Vec<u8>,
-}
-
 impl<R: Ring> Reactor<R> {
     /// A reactor for at most `slots` connections. Its thread is the ring's.
     pub fn new(core: usize, hub: Arc<Hub>, ring: R, slots: u32) -> Self {
@@ -158,35 +144,6 @@ impl<R: Ring> Reactor<R> {
     /// Nobody is connected.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Takes over a connection: subscribes it and sends the 101 and what it is
-    /// owed in the next turn. The caller may close its descriptor.
-    ///
-    /// # Errors
-    /// The refusal to answer with.
-    pub fn adopt(&mut self, socket: &impl AsRawFd, arrival: Arrival) -> Result<(), Reject> {
-        self.state.look_at_clock();
-        if self.state.conns.is_full() {
-            return Err(Reject::ConnectionsMax);
-        }
-        let Arrival {
-            peer,
-            upgrade,
-            topic,
-            rest,
-        } = arrival;
-        let slot = self.state.seat(peer, &upgrade);
-        if let Err(error) = self.ring.attach(slot, socket) {
-            tracing::error!(%error, "cannot register a connection with the ring");
-            self.state.conns.remove(slot);
-            return Err(Reject::ConnectionsMax);
-        }
-        self.state.enter(slot, topic, &upgrade);
-        if !rest.is_empty() {
-            self.state.handle_bytes(slot, &rest);
-        }
-        Ok(())
     }
 
     /// Does all that is to be done, up to a bound. True when work is left, or
@@ -384,78 +341,6 @@ impl State {
         let to_send = !self.growing.is_empty() || !self.announce.is_empty() || self.is_reaching();
         let to_do = to_send || !self.orders.is_empty();
         !self.dirty.is_empty() || (to_do && !self.frozen)
-    }
-
-    /// Makes the record of a new connection. There is room for it.
-    fn seat(&mut self, peer: SocketAddr, upgrade: &Upgrade) -> u32 {
-        let dialect = upgrade.dialect;
-        let mut flags = Flags::default();
-        if upgrade.echo || dialect.hears_itself() {
-            flags.set(Flags::ECHO);
-        }
-        if upgrade.deflate.is_some_and(|agreed| agreed.client_takeover) {
-            flags.set(Flags::TAKEOVER);
-        }
-        if peer.ip().to_canonical().is_loopback() {
-            // There the kernel always copies, but may be long in saying so.
-            flags.set(Flags::COPIES);
-        }
-        if upgrade.read_only {
-            flags.set(Flags::READ_ONLY);
-        }
-        let rights = upgrade.rights.clone();
-        let slot = self.conns.insert(Conn {
-            sub: Subscription::NONE,
-            heard_ms: self.patience_ms as u32,
-            begun_ms: 0,
-            stalled_ms: 0,
-            offered: 0,
-            rate: Rate::default(),
-            flags,
-            unreleased: 0,
-            peer: peer.into(),
-            phase: Phase::Open,
-            dialect,
-            pings: 0,
-            window_bits: upgrade
-                .deflate
-                .map_or(0, |agreed| agreed.server_window_bits),
-            reader: Reader::new(),
-            extra: rights.map(|rights| {
-                Box::new(Extra {
-                    rights: Some(rights),
-                    ..Extra::default()
-                })
-            }),
-        });
-        slot.expect("the slab was not full")
-    }
-
-    /// Subscribes a seated connection and greets it.
-    fn enter(&mut self, slot: u32, topic: Option<Arc<Topic>>, upgrade: &Upgrade) {
-        let begins = topic.map(|topic| {
-            let epoch = topic.epoch();
-            // Told in a hello alone.
-            let newest = if upgrade.hello { topic.newest() } else { 0 };
-            let since = upgrade.since(epoch).map_or(Since::Now, Since::Offset);
-            Begins {
-                epoch,
-                next: self.subscribe_first(slot, topic, since),
-                newest,
-            }
-        });
-        self.begin_session(slot);
-        self.enlist(slot);
-        let mut answer = answer(upgrade, begins.as_ref());
-        if let Some(hello) = begins.and_then(|begins| begins.hello(upgrade)) {
-            answer.extend_from_slice(&upgrade.dialect.frame(hello.as_bytes()));
-        }
-        self.conns.at(slot).attend().lane.push_last(answer);
-        let metrics = self.metrics();
-        metrics.handshakes.add(1);
-        metrics.connections.set(self.conns.len() as u64);
-        self.say_entered(slot);
-        self.mark(slot);
     }
 
     fn handle_mail(&mut self) {

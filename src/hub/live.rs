@@ -12,6 +12,8 @@ use crate::protocol::rights::Rules;
 pub(super) struct Version {
     pub(super) settings: Settings,
     pub(super) rules: Rules,
+    /// There may be a topic whose messages are compressed.
+    pub(super) deflates_somewhere: bool,
     /// The number of what holds for topics without a rule; those of the rules follow, and then
     /// that of companions.
     first_policy: u32,
@@ -80,14 +82,19 @@ impl Version {
                  only for localhost and IP addresses in Host"
             );
         }
-        let first_policy = policies.push(TopicPolicy::new(&settings, None));
+        let without_rule = TopicPolicy::new(&settings, None);
+        let mut deflates_somewhere = without_rule.deflate;
+        let first_policy = policies.push(without_rule);
         for rule in &settings.topics {
-            policies.push(TopicPolicy::new(&settings, Some(rule)));
+            let of_rule = TopicPolicy::new(&settings, Some(rule));
+            deflates_somewhere |= of_rule.deflate;
+            policies.push(of_rule);
         }
         policies.push(TopicPolicy::of_companions(&settings));
         Version {
             rules: settings.rules(),
             settings,
+            deflates_somewhere,
             first_policy: u32::try_from(first_policy).expect("nobody reloads that often"),
         }
     }

@@ -4,17 +4,8 @@
 use tungstenite::Message;
 
 use crate::common::{Client, Daemon};
+use crate::pressure::SHORT;
 use crate::speaking::{connect, hear, say};
-
-/// Readers that stand still pin more than there is, each less than it may be behind.
-const SHORT: [&str; 6] = [
-    "--log-bytes-total-max",
-    "4MiB",
-    "--log-bytes-max",
-    "4MiB",
-    "--lag-bytes-max",
-    "1MiB",
-];
 
 /// Commands by which a client publishes to five topics in turn, in one message, with a question
 /// behind each.

@@ -43,7 +43,8 @@ fn text(number: usize) -> String {
     format!("{number:01024}")
 }
 
-const SHORT: [&str; 6] = [
+/// Readers that stand still pin more than there is, each less than it may be behind.
+pub(crate) const SHORT: [&str; 6] = [
     "--log-bytes-total-max",
     "4MiB",
     "--log-bytes-max",

@@ -158,40 +158,9 @@ pub struct FanoutArgs {
     pub warmup: Duration,
 }
 
+/// A topic that goes on while others all go and return at once.
 #[derive(Clone, Debug, Args)]
-pub struct StormArgs {
-    #[command(flatten)]
-    pub common: Common,
-    /// Clients that return at once
-    #[arg(long, short = 'n', value_parser = positive_count, default_value = "1000")]
-    pub clients: u64,
-    /// Subscribers of the live topic
-    #[arg(long, value_parser = positive_count, default_value = "100")]
-    pub live: u64,
-    /// Messages per second on the live topic
-    #[arg(long, value_parser = rate, default_value = "100")]
-    pub rate: f64,
-    /// Bytes per message
-    #[arg(long, value_parser = size, default_value = "64")]
-    pub size: u64,
-    /// How long to measure the live topic before the storm
-    #[arg(long, value_parser = duration, default_value = "5s")]
-    pub quiet_time: Duration,
-    /// How often they all go and return
-    #[arg(long, value_parser = positive_count, default_value = "1")]
-    pub rounds: u64,
-}
-
-#[derive(Clone, Debug, Args)]
-pub struct RecoverArgs {
-    #[command(flatten)]
-    pub common: Common,
-    /// Clients that return at once
-    #[arg(long, short = 'n', value_parser = positive_count, default_value = "1000")]
-    pub clients: u64,
-    /// Messages that each of them has missed
-    #[arg(long, value_parser = positive_count, default_value = "100")]
-    pub messages: u64,
+pub struct Meanwhile {
     /// Subscribers of the live topic
     #[arg(long, value_parser = positive_count, default_value = "100")]
     pub live: u64,
@@ -207,6 +176,31 @@ pub struct RecoverArgs {
     /// How often they all go and return
     #[arg(long, value_parser = positive_count, default_value = "1")]
     pub rounds: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct StormArgs {
+    #[command(flatten)]
+    pub common: Common,
+    /// Clients that return at once
+    #[arg(long, short = 'n', value_parser = positive_count, default_value = "1000")]
+    pub clients: u64,
+    #[command(flatten)]
+    pub meanwhile: Meanwhile,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct RecoverArgs {
+    #[command(flatten)]
+    pub common: Common,
+    /// Clients that return at once
+    #[arg(long, short = 'n', value_parser = positive_count, default_value = "1000")]
+    pub clients: u64,
+    /// Messages that each of them has missed
+    #[arg(long, value_parser = positive_count, default_value = "100")]
+    pub messages: u64,
+    #[command(flatten)]
+    pub meanwhile: Meanwhile,
     /// The server's metrics, as http://127.0.0.1:8001/metrics: fails if messages were
     /// encoded for those who return
     #[arg(long, value_name = "URL")]

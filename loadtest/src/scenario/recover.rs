@@ -38,7 +38,7 @@ pub(super) fn run(args: &RecoverArgs) -> Result<Run, Error> {
         member(MISSED, Some(MISSED), Group::Steady),
         member(MISSED, None, Group::Steady),
     ];
-    members.extend((0..args.live).map(|_| member(LIVE, None, Group::Steady)));
+    members.extend((0..args.meanwhile.live).map(|_| member(LIVE, None, Group::Steady)));
     let apart = members.len();
     members.extend((0..args.clients).map(|_| member(MISSED, None, Group::Coming)));
     let cast = Cast {
@@ -47,25 +47,25 @@ pub(super) fn run(args: &RecoverArgs) -> Result<Run, Error> {
         publisher_topics: vec![LIVE, MISSED],
         topics: 2,
         load: None,
-        message_bytes: args.size,
-        length: args.quiet_time + Duration::from_secs(10 * args.rounds),
+        message_bytes: args.meanwhile.size,
+        length: args.meanwhile.quiet_time + Duration::from_secs(10 * args.meanwhile.rounds),
         // What the live topic feels must be the server's work, not that of this tool.
         apart,
         burst: Some(MISSED),
     };
     let mut stage = Stage::set(&args.common, cast)?;
-    stage.run.subscribers = args.clients + args.live + 1;
+    stage.run.subscribers = args.clients + args.meanwhile.live + 1;
     stage.open(Group::Steady)?;
     stage.open(Group::Coming)?;
-    let pace = Pace::Rate(args.rate);
+    let pace = Pace::Rate(args.meanwhile.rate);
     let work = |stage: &Stage| Work::so_far(stage, args, metrics.as_ref());
     let before = work(&stage)?;
-    let quiet = stage.phase("quiet", pace, WARMUP, args.quiet_time)?;
+    let quiet = stage.phase("quiet", pace, WARMUP, args.meanwhile.quiet_time)?;
     let quiet = Quiet {
         p99: quiet.latency.p99,
         per_message: work(&stage)?.since(&before).encoded_per_message(),
     };
-    for round in 1..=args.rounds {
+    for round in 1..=args.meanwhile.rounds {
         recovery(&mut stage, args, metrics.as_ref(), round, &quiet)?;
     }
     stage.conclude()
@@ -115,10 +115,10 @@ fn check(args: &RecoverArgs) -> Result<(), String> {
     if args.common.topics_per_connection > 1 {
         return Err("--topics-per-connection: those who return recover one topic each".into());
     }
-    if args.messages.saturating_mul(args.size) > BURST_BYTES_MAX {
+    if args.messages.saturating_mul(args.meanwhile.size) > BURST_BYTES_MAX {
         return Err(format!(
             "--messages {} of --size {}: what is missed may have {BURST_BYTES_MAX} bytes in all",
-            args.messages, args.size
+            args.messages, args.meanwhile.size
         ));
     }
     Ok(())
@@ -141,7 +141,12 @@ fn recovery(
     let before = Work::so_far(stage, args, metrics)?;
     let fleet = &mut stage.fleet;
     let name = format!("recovery {round}");
-    fleet.begin(&name, Pace::Rate(args.rate), Duration::ZERO, RECOVERY_MAX);
+    fleet.begin(
+        &name,
+        Pace::Rate(args.meanwhile.rate),
+        Duration::ZERO,
+        RECOVERY_MAX,
+    );
     let in_flight = args.common.in_flight.unwrap_or(args.clients);
     fleet.catch_up(Group::Coming, in_flight, args.clients * round)?;
     fleet.cut();

@@ -26,7 +26,7 @@ pub(super) fn run(args: &StormArgs) -> Result<Run, Error> {
         source: None,
     };
     let mut members = vec![member(0, Some(0), Group::Steady)];
-    members.extend((0..args.live).map(|_| member(0, None, Group::Steady)));
+    members.extend((0..args.meanwhile.live).map(|_| member(0, None, Group::Steady)));
     members.extend((0..args.clients).map(|_| member(returning_topic, None, Group::Coming)));
     let cast = Cast {
         scenario: "storm",
@@ -34,21 +34,21 @@ pub(super) fn run(args: &StormArgs) -> Result<Run, Error> {
         publisher_topics: vec![0],
         topics: u64::from(returning_topic) + 1,
         load: None,
-        message_bytes: args.size,
-        length: args.quiet_time + Duration::from_secs(10 * args.rounds),
+        message_bytes: args.meanwhile.size,
+        length: args.meanwhile.quiet_time + Duration::from_secs(10 * args.meanwhile.rounds),
         // What the live topic feels must be the server's work, not that of this tool.
-        apart: args.live as usize + 1,
+        apart: args.meanwhile.live as usize + 1,
         burst: None,
     };
     let mut stage = Stage::set(&args.common, cast)?;
-    stage.run.subscribers = args.clients + args.live;
+    stage.run.subscribers = args.clients + args.meanwhile.live;
     stage.open(Group::Steady)?;
     stage.open(Group::Coming)?;
-    let pace = Pace::Rate(args.rate);
-    let quiet = stage.phase("quiet", pace, WARMUP, args.quiet_time)?;
+    let pace = Pace::Rate(args.meanwhile.rate);
+    let quiet = stage.phase("quiet", pace, WARMUP, args.meanwhile.quiet_time)?;
     let mut rounds = Vec::new();
-    for round in 1..=args.rounds {
-        let name = if args.rounds == 1 {
+    for round in 1..=args.meanwhile.rounds {
+        let name = if args.meanwhile.rounds == 1 {
             "storm".to_string()
         } else {
             format!("storm {round}")
@@ -81,7 +81,12 @@ fn medians(stage: &mut Stage, rounds: &[Round]) {
 
 fn storm(stage: &mut Stage, args: &StormArgs, name: &str, quiet_p99: u64) -> Result<Round, Error> {
     let fleet = &mut stage.fleet;
-    fleet.begin(name, Pace::Rate(args.rate), Duration::ZERO, STORM_MAX);
+    fleet.begin(
+        name,
+        Pace::Rate(args.meanwhile.rate),
+        Duration::ZERO,
+        STORM_MAX,
+    );
     fleet.storm(Group::Coming, args.common.in_flight.unwrap_or(args.clients))?;
     fleet.cut();
     let mut result = fleet.end()?;
