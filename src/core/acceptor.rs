@@ -19,15 +19,13 @@ use super::asking::Asks;
 use super::complaints;
 use super::entering::Arrival;
 use super::reactor::Reactor;
-use crate::config::{Deflate, ProxyHeader, Switch};
+use crate::config::ProxyHeader;
 use crate::hub::metrics::Metrics;
 use crate::hub::{Hub, Mailbox, NoVisit};
-use crate::page;
 use crate::protocol::http::hosts::Via;
-use crate::protocol::http::{Document, HeadLimits, HeadReader, Reject, Request, Upgrade};
-use crate::protocol::opening::{Opening, Settings, TopicTerms, opening};
+use crate::protocol::http::{HeadLimits, HeadReader, Reject, Upgrade};
+use crate::protocol::opening::Opening;
 use crate::protocol::proxy;
-use crate::protocol::ws::deflate;
 use crate::ring::{Source, Uring};
 
 /// After an accept that failed for want of descriptors or memory.
@@ -59,14 +57,14 @@ pub(super) struct Acceptor {
 }
 
 /// A connection in its handshake, and its place in the counts.
-struct Guest {
+pub(super) struct Guest {
     hub: Arc<Hub>,
     /// Whose it is; until it is named, the peer as the kernel knows it.
-    peer: SocketAddr,
-    named: bool,
-    via: Via,
+    pub(super) peer: SocketAddr,
+    pub(super) named: bool,
+    pub(super) via: Via,
     /// The server API is served where it has come in.
-    api: bool,
+    pub(super) api: bool,
     /// How it asks, as far as is known.
     asks: Asks,
     /// Somebody else has it now, and lets it go in the end.
@@ -311,7 +309,7 @@ impl Acceptor {
                 let trusted = |ip| settings.is_trusted_proxy(ip);
                 guest.name(proxy::forwarded_for(elements, guest.peer, trusted))?;
             }
-            let opening = self.decide(&request, guest)?;
+            let opening = self.decide(&request, guest).await?;
             let rest = match opening {
                 // It is read again there, from its beginning.
                 Opening::Api => bytes,
@@ -321,55 +319,9 @@ impl Acceptor {
         }
     }
 
-    fn decide(&self, request: &Request<'_>, guest: &Guest) -> Result<Opening, Reject> {
-        let addresses = self.hub.uncompressed();
-        let spoils_it = addresses.holds(guest.peer.ip(), self.hub.now_ms());
-        let deflate = (!spoils_it).then_some(deflate::Policy {
-            client_takeover: self.hub.settings().deflate == Deflate::Takeover,
-        });
-        let settings = Settings {
-            origins: self.hub.origins(),
-            hosts: self.hub.hosts(),
-            via: guest.via,
-            is_named: guest.named,
-            api: guest.api,
-            centrifugo: self.hub.settings().centrifugo == Switch::On,
-            rules: self.hub.rules(),
-            cookie: self.hub.settings().token_cookie.as_deref(),
-            check: &|token| self.hub.check_token(token),
-            topics: &|topic| {
-                let policy = self.hub.policy_named(topic.as_str());
-                TopicTerms {
-                    deflate: policy.deflate,
-                    chat: policy.chat,
-                    page: policy.page,
-                }
-            },
-            deflate,
-            deflates_somewhere: self.hub.deflates_somewhere(),
-            documents: page_at,
-        };
-        let opened = opening(request, &settings, self.hub.unix_s());
-        opened.inspect_err(|reject| complaints::of_request(&self.hub, guest.peer, request, *reject))
-    }
-
     pub(super) fn metrics(&self) -> &Metrics {
         &self.hub.mailbox(self.core).metrics
     }
-}
-
-/// The file of the page at `path`, for a client that has called the server `host`.
-fn page_at(path: &str, host: &str) -> Option<Document> {
-    let asset = page::find(path)?;
-    let fixed = page::HEADERS.map(|(name, value)| (name, value.into()));
-    let mut headers = vec![("Content-Security-Policy", page::policy(host).into())];
-    headers.extend(fixed);
-    Some(Document {
-        content_type: asset.content_type,
-        body: asset.body,
-        etag: Some(&asset.etag),
-        headers,
-    })
 }
 
 /// A connection that failed before it was accepted (accept(2), "Error

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::lane::Lane;
 use super::subs::{List, SubId, Subs, Subscription};
+use crate::hub::Verdict;
 use crate::log::{Lack, Reach, Start};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::reason::CloseReason;
@@ -208,8 +209,7 @@ impl Drain {
 /// What a publisher has sent that is not read from for now.
 #[derive(Default)]
 pub(super) struct Pause {
-    /// A message for which there was no room in the log, plain: text or not, and
-    /// whether its publisher shall hear it.
+    /// A message that could not be dealt with yet, plain.
     pub(super) unpublished: Option<Unpublished>,
     /// What had come before the receive was called off.
     pub(super) unread: Vec<u8>,
@@ -219,14 +219,25 @@ pub(super) struct Pause {
     pub(super) ended: Option<Option<Errno>>,
 }
 
-/// A message that waits for room in the log.
+/// What a message waits for.
+#[derive(Debug)]
+pub(super) enum Wait {
+    /// Room in the log. What there was none for is unknown where the message has come from
+    /// another process, or waits its turn to have its token checked.
+    Room(Option<Lack>),
+    /// The check of its token that has this number.
+    Check(u64),
+    /// Nothing: its token has been checked.
+    Checked(Verdict),
+}
+
+/// A message that waits for room in the log, or with its token.
 pub(super) struct Unpublished {
     /// Since when it waits, by the core's patience.
     pub(super) since_ms: u64,
     /// When room was last looked for, likewise.
     pub(super) looked_ms: u64,
-    /// What there was no room for; unknown where it has come from another process.
-    pub(super) lack: Option<Lack>,
+    pub(super) wait: Wait,
     pub(super) text: bool,
     pub(super) payload: Vec<u8>,
 }

@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::conn::Unpublished;
+use super::conn::{Unpublished, Wait};
 use super::lane::LANE_BYTES_MAX;
 use super::publishing::plain;
 use super::reactor::State;
-use crate::hub::{HistoryError, Numbers, Past};
+use crate::hub::{HistoryError, Numbers, Past, Verdict};
 use crate::log::{AppendError, Lack, Range, Topic};
 use crate::protocol::centrifugo::{Coding, Data, behind, decode, encode_info, publication};
 use crate::protocol::dialect::centrifugo::{
@@ -36,20 +36,22 @@ pub(super) struct Start<'a> {
     pub(super) first_apart: bool,
 }
 
-/// Whether a message for which there is no room waits for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
-    Awaited,
-    /// It has waited for long enough.
-    AwaitedInVain,
+/// What the first of some commands has waited for.
+#[derive(Debug)]
+pub(super) enum Waited {
+    Nothing,
+    /// Room, for as long as it may.
+    RoomInVain,
+    /// This, on its token.
+    Verdict(Verdict),
 }
 
 /// What has become of a command.
 enum Done {
     /// This is the answer to it; empty is none.
     Said(Vec<u8>),
-    /// There was no room for its message.
-    Lacks(Lack),
+    /// It has to wait.
+    Waits(Wait),
 }
 
 /// Why a message is not published.
@@ -71,7 +73,8 @@ impl State {
     /// the official JavaScript client would take a push that comes right behind a message with
     /// several answers for one that comes before the last of them.
     ///
-    /// A message for which there is no room waits, and what stands behind it too.
+    /// A message for which there is no room waits, and so does a token that has to be checked
+    /// elsewhere, and what stands behind either.
     pub(super) fn converse(
         &mut self,
         slot: u32,
@@ -79,40 +82,47 @@ impl State {
         payload: Payload<'_>,
     ) -> Result<(), CloseReason> {
         let message = plain(payload);
-        match self.converse_until(slot, &message, Room::Awaited)? {
-            Some((done, lack)) => self.await_room(slot, text, message[done..].to_vec(), lack),
+        match self.converse_until(slot, &message, Waited::Nothing)? {
+            Some((done, wait)) => self.put_aside(slot, text, message[done..].to_vec(), wait),
             None => Ok(()),
         }
     }
 
-    /// Goes on with commands of which the first one is to publish something that has waited for
-    /// room. Returns what it lacks if it still has to wait.
+    /// Goes on with commands of which the first one has had to wait. True if it still has to.
     pub(super) fn converse_again(
         &mut self,
         slot: u32,
-        message: &Unpublished,
-        room: Room,
-    ) -> Result<Option<Lack>, CloseReason> {
-        let Unpublished { text, payload, .. } = message;
-        match self.converse_until(slot, payload, room)? {
-            None => Ok(None),
-            Some((0, lack)) => Ok(Some(lack)),
+        message: &mut Unpublished,
+        waits_on: bool,
+    ) -> Result<bool, CloseReason> {
+        let waited = match std::mem::replace(&mut message.wait, Wait::Room(None)) {
+            Wait::Checked(verdict) => Waited::Verdict(verdict),
+            Wait::Room(_) if !waits_on => Waited::RoomInVain,
+            Wait::Room(_) | Wait::Check(_) => Waited::Nothing,
+        };
+        match self.converse_until(slot, &message.payload, waited)? {
+            None => Ok(false),
+            Some((0, wait)) => {
+                message.wait = wait;
+                Ok(true)
+            }
             // That one is through, and another has to wait now.
-            Some((done, lack)) => {
-                self.await_room(slot, *text, payload[done..].to_vec(), lack)?;
-                Ok(None)
+            Some((done, wait)) => {
+                let rest = message.payload[done..].to_vec();
+                self.put_aside(slot, message.text, rest, wait)?;
+                Ok(false)
             }
         }
     }
 
-    /// Does what commands ask for, up to one that has to wait for room: returns how many bytes
-    /// stand before that, and what it lacks.
+    /// Does what commands ask for, up to one that has to wait: returns how many bytes stand
+    /// before that, and what it waits for.
     fn converse_until(
         &mut self,
         slot: u32,
         message: &[u8],
-        mut room: Room,
-    ) -> Result<Option<(usize, Lack)>, CloseReason> {
+        mut waited: Waited,
+    ) -> Result<Option<(usize, Wait)>, CloseReason> {
         let dialect = self.conns.at(slot).dialect;
         let coding = dialect.coding().expect("its dialect has sessions");
         let requests = decode(coding, message).map_err(|_| CloseReason::BadRequest)?;
@@ -120,21 +130,20 @@ impl State {
         for (number, request) in requests.into_iter().enumerate() {
             let talk = self.talks.get_mut(&slot).expect("it has a session");
             let deed = talk.session.handle(coding, request);
-            match deed.and_then(|deed| self.perform(slot, coding, deed, room)) {
+            let waited = std::mem::replace(&mut waited, Waited::Nothing);
+            match deed.and_then(|deed| self.perform(slot, coding, deed, waited)) {
                 Ok(Done::Said(answer)) if answer.is_empty() => {}
                 Ok(Done::Said(answer)) => answers.extend_from_slice(&dialect.frame(&answer)),
-                Ok(Done::Lacks(lack)) => {
+                Ok(Done::Waits(wait)) => {
                     self.answer(slot, answers)?;
                     let rest = behind(coding, message, number).len();
-                    return Ok(Some((message.len() - rest, lack)));
+                    return Ok(Some((message.len() - rest, wait)));
                 }
                 Err(reason) => {
                     self.answer(slot, answers)?;
                     return Err(reason);
                 }
             }
-            // Each message has its own patience.
-            room = Room::Awaited;
         }
         self.answer(slot, answers)?;
         Ok(None)
@@ -154,17 +163,24 @@ impl State {
         slot: u32,
         coding: Coding,
         deed: Deed,
-        room: Room,
+        mut waited: Waited,
     ) -> Result<Done, CloseReason> {
+        let verdict = match deed.token() {
+            None => None,
+            Some((purpose, token)) => match self.check(slot, purpose, token, &mut waited) {
+                Ok(verdict) => Some(verdict),
+                Err(wait) => return Ok(Done::Waits(wait)),
+            },
+        };
         let (id, done) = match deed {
             Deed::Nothing => return Ok(Done::Said(Vec::new())),
             Deed::Say(bytes) => return Ok(Done::Said(bytes)),
-            Deed::Connect(hello) => (hello.id, self.welcome(slot, coding, &hello)),
-            Deed::Refresh { id, token } => (id, self.refresh(slot, coding, id, &token)),
-            Deed::SubRefresh { id, topic, token } => {
-                (id, self.sub_refresh(slot, coding, id, &topic, &token))
+            Deed::Connect(hello) => (hello.id, self.welcome(slot, coding, &hello, verdict)),
+            Deed::Refresh { id, .. } => (id, self.refresh(slot, coding, id, verdict)),
+            Deed::SubRefresh { id, topic, .. } => {
+                (id, self.sub_refresh(slot, coding, id, &topic, verdict))
             }
-            Deed::Subscribe(wish) => (wish.id, self.fulfil(slot, coding, &wish)),
+            Deed::Subscribe(wish) => (wish.id, self.fulfil(slot, coding, &wish, verdict)),
             Deed::Unsubscribe { id, topic } => {
                 if let Some(topic) = self.hub.find_topic(topic.as_str())
                     && self.unsubscribe(slot, &topic)
@@ -177,10 +193,12 @@ impl State {
             Deed::Publish { id, topic, data } => {
                 let published = match self.publish_to(slot, &topic, &data) {
                     Ok(()) => Ok(words::published(coding, id)),
-                    Err(Unsaid::Lacks(lack)) if room == Room::Awaited => {
-                        return Ok(Done::Lacks(lack));
+                    Err(Unsaid::Lacks(_)) if matches!(waited, Waited::RoomInVain) => {
+                        Err(Failure::Full)
                     }
-                    Err(Unsaid::Lacks(_)) => Err(Failure::Full),
+                    Err(Unsaid::Lacks(lack)) => {
+                        return Ok(Done::Waits(Wait::Room(Some(lack))));
+                    }
                     Err(Unsaid::Fails(failure)) => Err(failure),
                 };
                 (id, published.map_err(Refusal::from))

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::conn::{Conn, Drain, Extra, Flags, Pause, Phase, Rate, Unpublished};
+use super::conn::{Conn, Drain, Extra, Flags, Pause, Phase, Rate, Unpublished, Wait};
 use super::lane::After;
 use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
@@ -357,7 +357,7 @@ impl State {
             unpublished: saved.unpublished.map(|(text, payload)| Unpublished {
                 since_ms: self.patience_ms,
                 looked_ms: 0,
-                lack: None,
+                wait: Wait::Room(None),
                 text,
                 payload,
             }),

@@ -8,6 +8,7 @@ mod closing;
 mod complaints;
 mod conn;
 mod conversing;
+mod deciding;
 mod delivering;
 mod entering;
 mod feeds;

@@ -24,6 +24,10 @@ impl State {
         for task in self.hub.mailbox(self.core).take_orders() {
             let ordered = match task {
                 Task::Order(ordered) => ordered,
+                Task::Checked(checked) => {
+                    self.take_verdict(checked);
+                    continue;
+                }
                 Task::Follow(delivery) => {
                     self.follow_delivery(delivery);
                     continue;

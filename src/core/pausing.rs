@@ -1,12 +1,11 @@
 //! Backpressure: a publisher that is ahead of its topic's cores, ahead of its own
 //! reading, or without room in the log is read from no further until that has
-//! passed. TCP tells it so.
+//! passed, and so is who has come with a token that is being checked. TCP tells it so.
 
-use super::conn::{OWN_MAX, Pause, Phase, Unpublished};
-use super::conversing::Room;
+use super::conn::{OWN_MAX, Pause, Phase, Unpublished, Wait};
 use super::reactor::{Reactor, State};
 use super::time::ROOM_LOOK;
-use crate::log::Lack;
+use crate::hub::Checked;
 use crate::protocol::reason::CloseReason;
 use crate::ring::{BUFFER_BYTES, Ring};
 
@@ -37,46 +36,72 @@ impl State {
         }
     }
 
-    fn pause(&mut self, slot: u32) -> &mut Pause {
+    /// Its pause, if it is looked at again in each turn.
+    fn pause(&mut self, slot: u32) {
         self.paused.push(slot);
-        self.metrics().pauses.add(1);
-        self.mark(slot);
-        let conn = self.conns.at(slot);
-        conn.extra().pause.insert(Box::default())
+        self.hold(slot);
     }
 
-    /// Keeps a message until there is room for it, and pauses its publisher.
+    fn hold(&mut self, slot: u32) {
+        self.metrics().pauses.add(1);
+        self.mark(slot);
+        self.conns.at(slot).extra().pause = Some(Box::default());
+    }
+
+    /// Keeps a message until it can be dealt with, and pauses its publisher.
     ///
     /// # Errors
-    /// There is no room to keep it either.
-    pub(super) fn await_room(
+    /// There is no room to keep it.
+    pub(super) fn put_aside(
         &mut self,
         slot: u32,
         text: bool,
         payload: Vec<u8>,
-        lack: Lack,
+        wait: Wait,
     ) -> Result<(), CloseReason> {
         let len = payload.len();
         if !self.hub.account_partial(0, len) {
             self.hub.account_partial(len, 0);
             return Err(CloseReason::LogFull);
         }
+        let is_paused = self.conns.at(slot).pause().is_some();
+        match wait {
+            // The verdict leads back to it.
+            Wait::Check(_) if !is_paused => self.hold(slot),
+            Wait::Check(_) | Wait::Checked(_) => {}
+            Wait::Room(_) => {
+                self.awaits_room = true;
+                self.metrics().room_waits.add(1);
+                if !is_paused {
+                    self.pause(slot);
+                }
+            }
+        }
         let now_ms = self.patience_ms;
-        let pause = match self.conns.at(slot).pause() {
-            Some(_) => self.conns.at(slot).pause().expect("just seen"),
-            None => self.pause(slot),
-        };
+        let pause = self.conns.at(slot).pause().expect("it is paused");
         assert!(pause.unpublished.is_none(), "it is read no further");
         pause.unpublished = Some(Unpublished {
             since_ms: now_ms,
             looked_ms: now_ms,
-            lack: Some(lack),
+            wait,
             text,
             payload,
         });
-        self.awaits_room = true;
-        self.metrics().room_waits.add(1);
         Ok(())
+    }
+
+    /// A token has been checked for which a message has waited.
+    pub(super) fn take_verdict(&mut self, checked: Checked) {
+        // It may have ended meanwhile, or be another's.
+        let conn = self.conns.get_mut(checked.slot);
+        let pause = conn.and_then(|conn| conn.pause());
+        let Some(message) = pause.and_then(|pause| pause.unpublished.as_mut()) else {
+            return;
+        };
+        if matches!(message.wait, Wait::Check(number) if number == checked.number) {
+            message.wait = Wait::Checked(checked.verdict);
+            self.paused.push(checked.slot);
+        }
     }
 
     /// Keeps what a paused publisher had sent already. False if it is not paused.
@@ -115,9 +140,11 @@ impl State {
             if conn.pause().is_none() {
                 continue;
             }
-            if !self.find_room(slot, for_all) {
-                self.awaits_room = true;
-                self.paused.push(slot);
+            if !self.go_on(slot, for_all) {
+                if !self.awaits_verdict(slot) {
+                    self.awaits_room = true;
+                    self.paused.push(slot);
+                }
                 continue;
             }
             let conn = self.conns.at(slot);
@@ -136,8 +163,17 @@ impl State {
         }
     }
 
-    /// Publishes what waits for room, if anything does; false if it has to wait on.
-    fn find_room(&mut self, slot: u32, now: bool) -> bool {
+    fn awaits_verdict(&mut self, slot: u32) -> bool {
+        let pause = self.conns.at(slot).pause();
+        let message = pause.and_then(|pause| pause.unpublished.as_ref());
+        message.is_some_and(|message| matches!(message.wait, Wait::Check(_)))
+    }
+
+    /// Deals with what has been put aside, if anything has been; false if it has to wait on.
+    fn go_on(&mut self, slot: u32, now: bool) -> bool {
+        if self.awaits_verdict(slot) {
+            return false;
+        }
         let patience_ms = self.patience_ms;
         let conn = self.conns.at(slot);
         let phase = conn.phase;
@@ -162,20 +198,14 @@ impl State {
             false => settings.stall_ms_max.saturating_mul(2),
         };
         let waits_on = waited_ms <= wait_ms_max;
-        let outcome = match (converses, due || !waits_on) {
-            (true, true) => {
-                let room = match waits_on {
-                    true => Room::Awaited,
-                    false => Room::AwaitedInVain,
-                };
-                self.converse_again(slot, &message, room)
-            }
-            (false, true) => self.publish_again(slot, &message),
-            (_, false) => Ok(message.lack),
+        let due = due || !waits_on || matches!(message.wait, Wait::Checked(_));
+        let outcome = match (converses, due) {
+            (true, true) => self.converse_again(slot, &mut message, waits_on),
+            (false, true) => self.publish_again(slot, &mut message),
+            (_, false) => Ok(true),
         };
         match outcome {
-            Ok(Some(lack)) if waits_on => {
-                message.lack = Some(lack);
+            Ok(true) if waits_on || matches!(message.wait, Wait::Check(_)) => {
                 if due {
                     message.looked_ms = patience_ms;
                 }
@@ -184,8 +214,8 @@ impl State {
                 pause.unpublished = Some(message);
                 return false;
             }
-            Ok(Some(_)) => self.stop_reading(slot, CloseReason::LogFull),
-            Ok(None) => {}
+            Ok(true) => self.stop_reading(slot, CloseReason::LogFull),
+            Ok(false) => {}
             Err(reason) => self.stop_reading(slot, reason),
         }
         self.hub.account_partial(message.payload.len(), 0);

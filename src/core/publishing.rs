@@ -2,7 +2,7 @@
 //! that waits (`pausing`). Called by `inbound`, and by `pausing` for what has waited.
 
 use super::closing::How;
-use super::conn::{Flags, Unpublished};
+use super::conn::{Flags, Unpublished, Wait};
 use super::reactor::State;
 use super::subs::SubId;
 use crate::log::{AppendError, Draft, Lack, Published, Topic};
@@ -30,29 +30,29 @@ impl State {
                 let lack = lack(error)?;
                 let payload = plain(payload);
                 check_text(text, &payload).map_err(CloseReason::Fault)?;
-                self.await_room(slot, text, payload, lack)
+                self.put_aside(slot, text, payload, Wait::Room(Some(lack)))
             }
         }
     }
 
-    /// Publishes once more what has waited for room, if there is room now. Returns
-    /// what it lacks if it still has to wait.
+    /// Publishes once more what has waited for room, if there is room now. True if it still
+    /// has to wait.
     ///
     /// # Errors
     /// It can never be published.
     pub(super) fn publish_again(
         &mut self,
         slot: u32,
-        message: &Unpublished,
-    ) -> Result<Option<Lack>, CloseReason> {
+        message: &mut Unpublished,
+    ) -> Result<bool, CloseReason> {
         let number = self.conns.at(slot).sub.feed;
-        if let Some(lack) = message.lack {
+        if let Wait::Room(Some(lack)) = &message.wait {
             // As long as this fails, nothing is encoded.
             let topic = self.feeds.at(number).topic.clone();
             let bounds = self.hub.retention(&topic).bounds;
-            let reserved = self.seek_room(&topic, |_| topic.reserve(&lack, &bounds));
+            let reserved = self.seek_room(&topic, |_| topic.reserve(lack, &bounds));
             if reserved.is_err() {
-                return Ok(Some(lack));
+                return Ok(true);
             }
         }
         self.metrics().room_tries.add(1);
@@ -60,9 +60,12 @@ impl State {
         match self.try_publish(slot, message.text, payload) {
             Ok(published) => {
                 self.skip_own(slot, &published);
-                Ok(None)
+                Ok(false)
             }
-            Err(error) => lack(error).map(Some),
+            Err(error) => {
+                message.wait = Wait::Room(Some(lack(error)?));
+                Ok(true)
+            }
         }
     }
 

@@ -67,6 +67,10 @@ pub(super) struct State {
     pub(super) users: Users,
     /// What is to be done with some of them.
     pub(super) orders: VecDeque<Underway>,
+    /// Tokens that may still be checked here in this turn.
+    pub(super) checks_left: u32,
+    /// Tokens that have been given to others to check.
+    pub(super) checks: u64,
     /// Messages that are followed to their subscribers.
     pub(super) followed: Followed,
     pub(super) now_ms: u64,
@@ -122,6 +126,8 @@ impl<R: Ring> Reactor<R> {
                 strangers: VecDeque::new(),
                 users: Users::default(),
                 orders: VecDeque::new(),
+                checks_left: 0,
+                checks: 0,
                 followed: Followed::default(),
                 frozen: false,
                 mail: Vec::new(),
@@ -155,6 +161,7 @@ impl<R: Ring> Reactor<R> {
         let began = Instant::now();
         let hub = self.state.hub.clone();
         self.ring.mute(true);
+        self.state.begin_checks();
         let mut requests = 0;
         for _ in 0..ROUNDS_MAX {
             self.state.look_at_clock();
@@ -167,11 +174,13 @@ impl<R: Ring> Reactor<R> {
             if hub.relief().has_changed(&mut self.state.relief_seen) && !self.state.frozen {
                 self.state.relieve();
             }
+            if !self.state.frozen {
+                self.state.carry_out_orders();
+            }
             self.state.resume_paused();
             if self.state.frozen {
                 self.part_with_ended();
             } else {
-                self.state.carry_out_orders();
                 self.state.go_on_reaching();
                 self.fan_out();
                 self.flush();

@@ -1,28 +1,75 @@
 //! What sessions come with: the token that says who they are, the subscriptions that the
 //! server begins by it, tokens for single topics, and others in their place later on.
 
-use super::conversing::Start;
+use super::conn::Wait;
+use super::conversing::{Start, Waited};
 use super::reactor::State;
+use crate::hub::{Busy, Verdict};
 use crate::protocol::centrifugo::{Coding, Data, SubscribeResult};
 use crate::protocol::dialect::centrifugo::{
     Failure, Hello, Refusal, Source, Special, Wish, refuse_connect, refuse_refresh, words,
 };
 use crate::protocol::reason::CloseReason;
-use crate::protocol::rights::{Channel, Rights};
+use crate::protocol::rights::{Channel, Purpose, Rights};
 use crate::protocol::topic::TopicName;
 
+/// Tokens that a core checks itself in one turn. A check that is quick takes 5 µs or so.
+const TURN_CHECKS_MAX: u32 = 32;
+
 impl State {
+    /// A turn begins: it may check tokens again.
+    pub(super) fn begin_checks(&mut self) {
+        self.checks_left = TURN_CHECKS_MAX;
+    }
+
+    /// What is said of a token that a command comes with.
+    ///
+    /// # Errors
+    /// The command has to wait for that.
+    pub(super) fn check(
+        &mut self,
+        slot: u32,
+        purpose: Purpose,
+        token: &str,
+        waited: &mut Waited,
+    ) -> Result<Verdict, Wait> {
+        let token = token.as_bytes();
+        match std::mem::replace(waited, Waited::Nothing) {
+            Waited::Verdict(verdict) => return Ok(self.hub.confirm(verdict)),
+            other => *waited = other,
+        }
+        if let Some(verdict) = self.hub.recall(purpose, token) {
+            return Ok(verdict);
+        }
+        if self.checks_left > 0
+            && let Some(verdict) = self.hub.check_if_quick(purpose, token)
+        {
+            self.checks_left -= 1;
+            return Ok(verdict);
+        }
+        self.checks += 1;
+        let asked = (purpose, token);
+        let number = self.checks;
+        match self.hub.check_for_core(self.core, slot, number, asked) {
+            Ok(()) => {
+                self.metrics().checks_aside.add(1);
+                Err(Wait::Check(number))
+            }
+            Err(Busy) => Err(Wait::Room(None)),
+        }
+    }
+
     /// A session's client introduces itself.
     pub(super) fn welcome(
         &mut self,
         slot: u32,
         coding: Coding,
         hello: &Hello,
+        verdict: Option<Verdict>,
     ) -> Result<Vec<u8>, Refusal> {
-        if !hello.token.is_empty() {
+        if let Some(verdict) = verdict {
             // It may have come with another one already.
-            let checked = self.hub.check_token(hello.token.as_bytes());
-            let rights = checked.map_err(refuse_connect)?;
+            let rights = verdict.rights().map_err(refuse_connect)?;
             self.delist(slot);
             self.conns.at(slot).extra().rights = Some(rights);
         }
@@ -96,10 +143,10 @@ impl State {
         slot: u32,
         coding: Coding,
         id: u32,
-        token: &str,
+        verdict: Option<Verdict>,
     ) -> Result<Vec<u8>, Refusal> {
-        let checked = self.hub.check_token(token.as_bytes());
-        let rights = checked.map_err(refuse_refresh)?;
+        let verdict = verdict.ok_or(Failure::TokenMissing)?;
+        let rights = verdict.rights().map_err(refuse_refresh)?;
         let talk = self.talks.get_mut(&slot).expect("it has a session");
         talk.session.refresh(&rights)?;
         let expires_s = talk.session.expires_s();
@@ -134,14 +181,14 @@ impl State {
         slot: u32,
         coding: Coding,
         wish: &Wish,
+        verdict: Option<Verdict>,
     ) -> Result<Vec<u8>, Refusal> {
         let now_s = self.hub.unix_s();
-        let special = match wish.token.as_bytes() {
-            [] => None,
-            token => {
-                let checked = self.hub.check_subscription_token(token);
+        let special = match verdict {
+            None => None,
+            Some(verdict) => {
                 let session = &self.talks[&slot].session;
-                Some(session.judge(checked, &wish.topic, now_s)?)
+                Some(session.judge(verdict.subscription(), &wish.topic, now_s)?)
             }
         };
         let expires_s = special.as_ref().and_then(|special| special.expires_s);
@@ -163,7 +210,7 @@ impl State {
         coding: Coding,
         id: u32,
         name: &TopicName,
-        token: &str,
+        verdict: Option<Verdict>,
     ) -> Result<Vec<u8>, Refusal> {
         let topic = self.hub.find_topic(name.as_str());
         let topic = topic.filter(|topic| self.follows(slot, topic));
@@ -171,11 +218,9 @@ impl State {
         if self.is_begun_by_server(slot, name.as_str()) {
             return Err(Refusal::Closes(CloseReason::BadRequest));
         }
-        if token.is_empty() {
-            return Err(Failure::TokenMissing.into());
-        }
+        let verdict = verdict.ok_or(Failure::TokenMissing)?;
         let now_s = self.hub.unix_s();
-        let checked = self.hub.check_subscription_token(token.as_bytes());
+        let checked = verdict.subscription();
         let talk = self.talks.get_mut(&slot).expect("it has a session");
         let special = talk.session.judge_refresh(checked, name, now_s)?;
         let expires_s = special.expires_s;

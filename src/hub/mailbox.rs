@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::checking::Checked;
 use super::deliveries::Delivery;
 use super::metrics::Metrics;
 use super::orders::Ordered;
@@ -19,6 +20,8 @@ pub enum Task {
     Order(Ordered),
     /// It follows a message to its subscribers.
     Follow(Arc<Delivery>),
+    /// A token has been checked that one of its connections came with.
+    Checked(Checked),
 }
 
 /// One core's mailbox, and what it lets others know of itself.
@@ -88,7 +91,7 @@ impl Mailbox {
         self.give(Task::Follow(delivery));
     }
 
-    fn give(&self, order: Task) {
+    pub(super) fn give(&self, order: Task) {
         self.lock_orders().push(order);
         self.is_ordered.store(true, Ordering::Release);
         self.wake();

@@ -83,6 +83,8 @@ pub struct Metrics {
     pub refusals: Counter,
     /// Publishers that were read from no further until others had caught up.
     pub pauses: Counter,
+    /// Tokens that were given to helpers to check.
+    pub checks_aside: Counter,
     /// Messages that had to wait for room in a log.
     pub room_waits: Counter,
     /// Times that one of those was encoded and published, or found that another of its
@@ -139,6 +141,7 @@ impl Default for Metrics {
             accept_pauses: Counter::default(),
             refusals: Counter::default(),
             pauses: Counter::default(),
+            checks_aside: Counter::default(),
             room_waits: Counter::default(),
             room_tries: Counter::default(),
             read_uncompressed: Counter::default(),

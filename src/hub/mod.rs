@@ -2,12 +2,14 @@
 //! mailbox for each core. The handle that everything outside the cores holds.
 
 mod admission;
+mod checking;
 mod clock;
 pub mod codec;
 mod companions;
 mod compressors;
 mod deliveries;
 pub mod descriptors;
+mod helpers;
 mod history;
 mod life;
 mod live;
@@ -40,6 +42,7 @@ use crate::log::{Arenas, Topic};
 use crate::protocol::http::{Hosts, Origins};
 
 use self::companions::Companions;
+use self::helpers::Helpers;
 use self::live::Live;
 use self::quiet::Quiet;
 use self::receipts::Receipts;
@@ -47,8 +50,10 @@ use self::rights::Tokens;
 use self::visitors::Visitors;
 
 pub use admission::{Admission, Refusal};
+pub use checking::{Checked, Verdict};
 pub use clock::Clock;
 pub use deliveries::{Awaited, Delivered, Delivery, DeliveryError};
+pub use helpers::Busy;
 pub use history::{HistoryError, Past};
 pub use life::{BEAT_MS_MAX, Upgrade, UpgradeError};
 pub use losses::{Losses, Lost};
@@ -87,6 +92,7 @@ pub struct Hub {
     uncompressed: Uncompressed,
     complaints: Complaints,
     tokens: Tokens,
+    helpers: Helpers,
     visitors: Visitors,
     ready: AtomicBool,
     stopping: AtomicBool,
@@ -131,6 +137,7 @@ impl Hub {
             uncompressed: Uncompressed::default(),
             complaints: Complaints::default(),
             tokens: Tokens::default(),
+            helpers: Helpers::new(settings.cores),
             visitors: Visitors::default(),
             live: Live::new(settings),
             topics: Mutex::new(HashMap::new()),

@@ -31,22 +31,37 @@ impl Hub {
     /// # Errors
     /// See [`TokenFault`].
     pub fn check_token(&self, token: &[u8]) -> Result<Arc<Rights>, TokenFault> {
+        self.recall_token(token)
+            .unwrap_or_else(|| self.verify_token(token))
+    }
+
+    /// What is known of a connection token without a check.
+    pub(super) fn recall_token(&self, token: &[u8]) -> Option<Result<Arc<Rights>, TokenFault>> {
+        let remembered = self.tokens.remembered.lock();
+        let remembered = remembered.unwrap_or_else(PoisonError::into_inner);
+        let rights = remembered.get(&Keys::hash(token), self.unix_s())?;
+        drop(remembered);
+        Some(self.uphold(rights))
+    }
+
+    /// Checks a connection token, and remembers it.
+    pub(super) fn verify_token(&self, token: &[u8]) -> Result<Arc<Rights>, TokenFault> {
         let now_s = self.unix_s();
         let keys = self.keys();
-        let remembered = || {
-            let remembered = self.tokens.remembered.lock();
-            remembered.unwrap_or_else(PoisonError::into_inner)
-        };
-        let hash = Keys::hash(token);
-        let known = remembered().get(&hash, now_s);
-        let rights = match known {
-            Some(rights) => rights,
-            None => {
-                let rights = Arc::new(keys.check(token, now_s)?.rights);
-                remembered().insert(hash, rights.clone(), token.len(), now_s);
-                rights
-            }
-        };
+        let accepted = keys.check(token, now_s)?;
+        let rights = Arc::new(accepted.rights);
+        let remembered = self.tokens.remembered.lock();
+        remembered.unwrap_or_else(PoisonError::into_inner).insert(
+            accepted.hash,
+            rights.clone(),
+            token.len(),
+            now_s,
+        );
+        self.uphold(rights)
+    }
+
+    /// The rights of a token that is in order, unless that has been revoked.
+    pub(super) fn uphold(&self, rights: Arc<Rights>) -> Result<Arc<Rights>, TokenFault> {
         self.refuse_revoked(&rights.user, rights.id.as_deref(), rights.issued_s)?;
         Ok(rights)
     }
@@ -57,9 +72,22 @@ impl Hub {
     /// See [`TokenFault`].
     pub fn check_subscription_token(&self, token: &[u8]) -> Result<Subscription, TokenFault> {
         let subscription = self.keys().check_subscription(token, self.unix_s())?;
+        self.uphold_subscription(subscription)
+    }
+
+    /// The same as [`Hub::uphold`], of a subscription token.
+    pub(super) fn uphold_subscription(
+        &self,
+        subscription: Subscription,
+    ) -> Result<Subscription, TokenFault> {
         let (id, issued_s) = (subscription.id.as_deref(), subscription.issued_s);
         self.refuse_revoked(&subscription.user, id, issued_s)?;
         Ok(subscription)
+    }
+
+    /// Whether to check a token takes so long that others would notice.
+    pub(super) fn is_costly(&self, token: &[u8]) -> bool {
+        self.keys().is_costly(token)
     }
 
     fn refuse_revoked(

@@ -41,6 +41,7 @@ mod rights;
 mod safe_start;
 mod saved_logs;
 mod sent_again;
+mod slow_tokens;
 mod speaking;
 mod stop;
 mod topics;

@@ -37,7 +37,7 @@ fn world(more: &str) -> World {
 }
 
 /// What a handshake is refused with: status and words.
-fn refused(daemon: &Daemon, path: &str, lines: &str) -> (u16, String) {
+pub(crate) fn refused(daemon: &Daemon, path: &str, lines: &str) -> (u16, String) {
     let mut raw = daemon.raw();
     raw.send(Raw::request(path, lines).as_bytes());
     let answer = raw.read_answer();

@@ -77,6 +77,11 @@ fn present(hub: &Hub) -> Vec<Family> {
             gauge(hub.revocations_len() as u64),
         ),
         family(
+            "token_checks_waiting",
+            "Tokens that wait for a helper thread; there may be 4096, others wait with their connections",
+            gauge(hub.checks_waiting() as u64),
+        ),
+        family(
             "api_connections",
             "Connections that ask the server API on public listeners",
             gauge(hub.visitors() as u64),
@@ -317,6 +322,11 @@ fn trouble(hub: &Hub) -> Vec<Family> {
             "publisher_pauses",
             "Publishers that were ahead by ahead_bytes_max and read from no further for a while",
             count(|m| &m.pauses),
+        ),
+        family(
+            "token_checks_aside",
+            "Tokens whose check is slow, or which were too many for one turn of a core: helper threads checked them",
+            count(|m| &m.checks_aside),
         ),
         family(
             "room_waits",

@@ -92,6 +92,11 @@ impl Keys {
         Ok(())
     }
 
+    /// None of them is a public one.
+    pub(super) fn are_all_secret(&self) -> bool {
+        self.keys.iter().all(|key| key.algorithm.is_hmac())
+    }
+
     /// There is a secret that is shorter than its algorithm asks for.
     pub fn are_weak(&self) -> bool {
         let weak = |key: &Key| matches!(&key.material, Material::Secret(secret) if secret.len() < SECRET_BYTES_WEAK);

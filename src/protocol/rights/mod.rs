@@ -24,7 +24,7 @@ pub use remembered::Remembered;
 pub use revoked::{Revocation, Revoked, RevokedFull, Whose};
 pub use rule::{Action, Denied, Grant, Rule, Rules, Who};
 pub use token::{
-    Accepted, LEEWAY_S, Subscription, TOKEN_BYTES_MAX, TokenFault, looks_like_a_token,
+    Accepted, LEEWAY_S, Purpose, Subscription, TOKEN_BYTES_MAX, TokenFault, looks_like_a_token,
 };
 
 /// What a connection token says about who bears it.

@@ -22,6 +22,8 @@ use crate::protocol::topic::TopicName;
 pub const TOKEN_BYTES_MAX: usize = 64 << 10;
 /// Clocks of issuers differ from ours by this at most.
 pub const LEEWAY_S: u64 = 5;
+/// To check one that is longer takes as long as a slow signature.
+const TOKEN_BYTES_QUICK: usize = 4 << 10;
 /// Patterns in a list, and topics in `channels` and `subs`.
 const LIST_MAX: usize = 1024;
 
@@ -95,6 +97,13 @@ impl TokenFault {
             TokenFault::Mismatch => "token_mismatch",
         }
     }
+}
+
+/// What a token is to be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Connection,
+    Subscription,
 }
 
 /// What a subscription token allows: one topic, for one user.
@@ -263,6 +272,23 @@ impl Keys {
     /// What remembers a token that has been checked.
     pub fn hash(token: &[u8]) -> [u8; 32] {
         hash(token)
+    }
+
+    /// Whether a token's check takes tens of microseconds or more, rather than a few: it is
+    /// long, or its signature is one with a public key.
+    pub fn is_costly(&self, token: &[u8]) -> bool {
+        if token.len() > TOKEN_BYTES_QUICK {
+            return token.len() <= TOKEN_BYTES_MAX;
+        }
+        if self.are_all_secret() {
+            return false;
+        }
+        let head = token.split(|byte| *byte == b'.').next().unwrap_or_default();
+        let Ok(head) = URL_SAFE_NO_PAD.decode(head) else {
+            return false;
+        };
+        let algorithm = object(&head).and_then(|head: Header<'_>| Algorithm::from_name(&head.alg));
+        algorithm.is_some_and(|algorithm| !algorithm.is_hmac())
     }
 
     /// What a key of ours has signed.

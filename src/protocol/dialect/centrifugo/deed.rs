@@ -2,7 +2,7 @@
 
 use crate::protocol::centrifugo::{Data, Error, Publication, Subscribe};
 use crate::protocol::reason::CloseReason;
-use crate::protocol::rights::TokenFault;
+use crate::protocol::rights::{Purpose, TokenFault};
 use crate::protocol::topic::TopicName;
 
 /// In [`Subscribe::flag`]: error 112 is wanted where nothing can be recovered.
@@ -50,6 +50,20 @@ pub enum Deed {
         id: u32,
         topic: TopicName,
     },
+}
+
+impl Deed {
+    /// The token that has to be in order for it.
+    pub fn token(&self) -> Option<(Purpose, &str)> {
+        let (purpose, token) = match self {
+            Deed::Refresh { token, .. } => return Some((Purpose::Connection, token)),
+            Deed::Connect(hello) => (Purpose::Connection, &hello.token),
+            Deed::Subscribe(wish) => (Purpose::Subscription, &wish.token),
+            Deed::SubRefresh { token, .. } => (Purpose::Subscription, token),
+            _ => return None,
+        };
+        (!token.is_empty()).then_some((purpose, token))
+    }
 }
 
 /// How a client introduces itself.

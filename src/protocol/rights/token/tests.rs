@@ -281,3 +281,21 @@ fn no_bytes_make_it_stumble() {
         }
     }
 }
+
+#[test]
+fn long_tokens_and_those_with_public_keys_are_costly() {
+    let both = keys(&[
+        (RSA, Some(Algorithm::Rs256)),
+        (SECRET, Some(Algorithm::Hs256)),
+    ]);
+    assert!(both.is_costly(token_of(Algorithm::Rs256)));
+    assert!(both.is_costly(token_of(Algorithm::Es384)));
+    assert!(!both.is_costly(token_of(Algorithm::Hs256)));
+    // That one is refused without a look at its signature.
+    assert!(!hs256().is_costly(token_of(Algorithm::Rs256)));
+    for nonsense in [&b""[..], b".", b"a.b.c", b"e30.e30.", b"\xff"] {
+        assert!(!both.is_costly(nonsense));
+    }
+    assert!(hs256().is_costly(&[b'a'; TOKEN_BYTES_QUICK + 1]));
+    assert!(!hs256().is_costly(&[b'a'; TOKEN_BYTES_MAX + 1]));
+}

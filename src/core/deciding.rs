@@ -1,0 +1,113 @@
+//! What becomes of a request, as the settings, the rules and its token say.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use tokio::time::sleep;
+
+use super::acceptor::{Acceptor, Guest};
+use super::complaints;
+use super::time::ROOM_LOOK;
+use crate::config::{Deflate, Switch};
+use crate::hub::{Busy, Verdict};
+use crate::page;
+use crate::protocol::http::{Document, Reject, Request};
+use crate::protocol::opening::{Check, Opening, Settings, TopicTerms, opening};
+use crate::protocol::rights::{Purpose, Rights, TokenFault};
+use crate::protocol::ws::deflate;
+
+impl Acceptor {
+    /// What becomes of a request. A token whose check would hold up others is checked
+    /// elsewhere.
+    pub(super) async fn decide(
+        &self,
+        request: &Request<'_>,
+        guest: &Guest,
+    ) -> Result<Opening, Reject> {
+        let costly = Cell::new(None);
+        let check = |token: &[u8]| {
+            let known = self.hub.recall(Purpose::Connection, token);
+            let verdict = known.or_else(|| self.hub.check_if_quick(Purpose::Connection, token));
+            verdict.map_or_else(
+                || {
+                    costly.set(Some(Box::from(token)));
+                    Err(TokenFault::Signature)
+                },
+                Verdict::rights,
+            )
+        };
+        let mut opened = self.open(request, guest, &check);
+        if let Some(token) = costly.take() {
+            // In a box, as tasks of handshakes are as large as what they may ever wait for.
+            let rights = Box::pin(self.check_aside(token)).await;
+            opened = self.open(request, guest, &|_| rights.clone());
+        }
+        opened.inspect_err(|reject| complaints::of_request(&self.hub, guest.peer, request, *reject))
+    }
+
+    async fn check_aside(&self, token: Box<[u8]>) -> Result<Arc<Rights>, TokenFault> {
+        let asked = loop {
+            match self.hub.check_aside(token.clone()) {
+                Ok(asked) => {
+                    self.metrics().checks_aside.add(1);
+                    break asked;
+                }
+                Err(Busy) => sleep(ROOM_LOOK).await,
+            }
+        };
+        let verdict = asked.await;
+        let verdict = verdict.map(|verdict| self.hub.confirm(verdict));
+        // Were a helper to fail, it is done here.
+        verdict.map_or_else(|_| self.hub.check_token(&token), Verdict::rights)
+    }
+
+    fn open(
+        &self,
+        request: &Request<'_>,
+        guest: &Guest,
+        check: &Check<'_>,
+    ) -> Result<Opening, Reject> {
+        let addresses = self.hub.uncompressed();
+        let spoils_it = addresses.holds(guest.peer.ip(), self.hub.now_ms());
+        let deflate = (!spoils_it).then_some(deflate::Policy {
+            client_takeover: self.hub.settings().deflate == Deflate::Takeover,
+        });
+        let settings = Settings {
+            origins: self.hub.origins(),
+            hosts: self.hub.hosts(),
+            via: guest.via,
+            is_named: guest.named,
+            api: guest.api,
+            centrifugo: self.hub.settings().centrifugo == Switch::On,
+            rules: self.hub.rules(),
+            cookie: self.hub.settings().token_cookie.as_deref(),
+            check,
+            topics: &|topic| {
+                let policy = self.hub.policy_named(topic.as_str());
+                TopicTerms {
+                    deflate: policy.deflate,
+                    chat: policy.chat,
+                    page: policy.page,
+                }
+            },
+            deflate,
+            deflates_somewhere: self.hub.deflates_somewhere(),
+            documents: page_at,
+        };
+        opening(request, &settings, self.hub.unix_s())
+    }
+}
+
+/// The file of the page at `path`, for a client that has called the server `host`.
+fn page_at(path: &str, host: &str) -> Option<Document> {
+    let asset = page::find(path)?;
+    let fixed = page::HEADERS.map(|(name, value)| (name, value.into()));
+    let mut headers = vec![("Content-Security-Policy", page::policy(host).into())];
+    headers.extend(fixed);
+    Some(Document {
+        content_type: asset.content_type,
+        body: asset.body,
+        etag: Some(&asset.etag),
+        headers,
+    })
+}

@@ -1,0 +1,179 @@
+//! Threads for what would hold up a core: whoever asks goes on, and is told of the outcome.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// Jobs that wait. Beyond, whoever asks has to ask again later.
+pub(super) const JOBS_MAX: usize = 4096;
+/// One helper for so many cores: what they do must not crowd out deliveries.
+const CORES_PER_HELPER: usize = 4;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// They are started when there is something to do for the first time.
+pub(super) struct Helpers {
+    queue: Arc<Queue>,
+    threads: usize,
+    started: Mutex<bool>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    /// Nobody gives jobs any more.
+    over: bool,
+}
+
+/// There are so many jobs that one more has to come later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Busy;
+
+impl Helpers {
+    pub(super) fn new(cores: usize) -> Helpers {
+        Helpers {
+            queue: Arc::default(),
+            threads: cores.div_ceil(CORES_PER_HELPER),
+            started: Mutex::new(false),
+        }
+    }
+
+    /// Has a helper do something, after all that others have been asked for.
+    ///
+    /// # Errors
+    /// See [`Busy`]: then it is not done.
+    pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
+        if !self.has_started() {
+            return Err(Busy);
+        }
+        let mut waiting = self.queue.lock();
+        if waiting.jobs.len() >= JOBS_MAX {
+            return Err(Busy);
+        }
+        waiting.jobs.push_back(Box::new(job));
+        self.queue.more.notify_one();
+        Ok(())
+    }
+
+    /// How many jobs wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.lock().jobs.len()
+    }
+
+    /// Starts them, if that has not been done.
+    fn has_started(&self) -> bool {
+        let started = self.started.lock();
+        let mut started = started.unwrap_or_else(PoisonError::into_inner);
+        if !*started {
+            let start = |number| {
+                let queue = self.queue.clone();
+                let thread = thread::Builder::new().name(format!("helper-{number}"));
+                thread.spawn(move || queue.work())
+            };
+            let spawned = (0..self.threads).filter(|number| match start(*number) {
+                Ok(_) => true,
+                Err(error) => {
+                    tracing::error!(%error, "cannot start a thread that helps the cores");
+                    false
+                }
+            });
+            *started = spawned.count() > 0;
+        }
+        *started
+    }
+}
+
+impl Drop for Helpers {
+    fn drop(&mut self) {
+        self.queue.lock().over = true;
+        self.queue.more.notify_all();
+    }
+}
+
+impl Queue {
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            job();
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut waiting = self.lock();
+        loop {
+            if let Some(job) = waiting.jobs.pop_front() {
+                return Some(job);
+            }
+            if waiting.over {
+                return None;
+            }
+            let woken = self.more.wait(waiting);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn all_that_is_asked_for_is_done_elsewhere() {
+        let helpers = Helpers::new(9);
+        assert_eq!(helpers.threads, 3);
+        let (done, outcome) = channel();
+        for number in 0..100 {
+            let done = done.clone();
+            helpers
+                .run(move || done.send((number, thread::current().id())).unwrap())
+                .unwrap();
+        }
+        let mut numbers = Vec::new();
+        for (number, thread) in outcome.iter().take(100) {
+            assert_ne!(thread, thread::current().id());
+            numbers.push(number);
+        }
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(0..100));
+    }
+
+    #[test]
+    fn more_than_the_bound_do_not_wait() {
+        let helpers = Helpers::new(1);
+        let (go, gate) = channel::<()>();
+        let (begun, has_begun) = channel();
+        helpers
+            .run(move || {
+                begun.send(()).unwrap();
+                let _ = gate.recv();
+            })
+            .unwrap();
+        has_begun.recv().unwrap();
+        for _ in 0..JOBS_MAX {
+            helpers.run(|| {}).unwrap();
+        }
+        assert_eq!(helpers.run(|| {}), Err(Busy));
+        assert_eq!(helpers.waiting(), JOBS_MAX);
+        drop(go);
+        let (done, outcome) = channel();
+        while helpers.run({
+            let done = done.clone();
+            move || done.send(()).unwrap()
+        }) == Err(Busy)
+        {
+            thread::yield_now();
+        }
+        outcome.recv().unwrap();
+    }
+}
