@@ -20,6 +20,16 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 #[test]
+fn batch_agrees_with_its_model() {
+    fuzz("batch");
+}
+
+#[test]
+fn centrifugo_api_agrees_with_its_model() {
+    fuzz("centrifugo_api");
+}
+
+#[test]
 fn centrifugo_json_agrees_with_its_model() {
     fuzz("centrifugo_json");
 }
@@ -67,6 +77,11 @@ fn proxy_agrees_with_its_model() {
 #[test]
 fn reader_agrees_with_its_model() {
     fuzz("reader");
+}
+
+#[test]
+fn token_agrees_with_its_model() {
+    fuzz("token");
 }
 
 fn fuzz(name: &str) {

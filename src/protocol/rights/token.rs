@@ -172,7 +172,7 @@ struct Claims<'a> {
     #[serde(default)]
     channels: Option<Vec<Box<str>>>,
     #[serde(borrow, default)]
-    subs: Option<BTreeMap<Box<str>, Sub<'a>>>,
+    subs: Option<BTreeMap<Box<str>, &'a RawValue>>,
     #[serde(default)]
     subscribe: Option<Vec<Pattern>>,
     #[serde(default)]
@@ -352,10 +352,12 @@ impl Keys {
     }
 }
 
-/// Reads a JSON object. Serde would take a list of the values as well.
+/// Reads a JSON object. Serde would take a list of the values as well, and bytes that are no
+/// text in what it skips.
 fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
-    let is_object = bytes.trim_ascii_start().starts_with(b"{");
-    serde_json::from_slice(bytes).ok().filter(|_| is_object)
+    let text = simdutf8::basic::from_utf8(bytes).ok()?;
+    let is_object = text.trim_ascii_start().starts_with('{');
+    serde_json::from_str(text).ok().filter(|_| is_object)
 }
 
 fn rights(claims: Claims<'_>) -> Option<Rights> {
@@ -391,13 +393,14 @@ fn rights(claims: Claims<'_>) -> Option<Rights> {
 /// The topics that a connection is subscribed to, each once. `None` if one cannot be.
 fn channels(
     names: Option<Vec<Box<str>>>,
-    subs: Option<BTreeMap<Box<str>, Sub<'_>>>,
+    subs: Option<BTreeMap<Box<str>, &RawValue>>,
 ) -> Option<Vec<Channel>> {
     let mut channels = BTreeMap::new();
     for name in names.into_iter().flatten() {
         channels.insert(name, (None, None));
     }
     for (name, sub) in subs.into_iter().flatten() {
+        let sub: Sub<'_> = object(sub.get().as_bytes())?;
         let info = json(sub.info, sub.b64info.as_deref())?;
         let data = json(sub.data, sub.b64data.as_deref())?;
         channels.insert(name, (info, data));

@@ -34,7 +34,7 @@ pub fn decode(method: Method, body: &[u8]) -> Result<Request, BadRequest> {
     if simdutf8::basic::from_utf8(body).is_err() {
         return Err(BadRequest);
     }
-    let body = match body.trim_ascii().is_empty() {
+    let body = match Reader::new(body).end().is_ok() {
         true => b"{}",
         false => body,
     };

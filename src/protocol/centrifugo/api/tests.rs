@@ -249,6 +249,7 @@ fn what_is_no_request_is_refused_whole() {
     let commands = format!(r#"{{"commands":[{}]}}"#, long("{}"));
     let channels = format!(r#"{{"channels":[{}],"data":1}}"#, long("\"c\""));
     for (method, body) in [
+        (Method::Info, "\x0c"),
         (Method::Publish, "null"),
         (Method::Publish, "[]"),
         (Method::Publish, "{"),

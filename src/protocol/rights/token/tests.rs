@@ -29,12 +29,8 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// A token of these parts, signed with [`SECRET`].
-fn signed(header: &str, claims: &str) -> Vec<u8> {
-    let message = format!(
-        "{}.{}",
-        base64(header.as_bytes()),
-        base64(claims.as_bytes())
-    );
+fn signed(header: &str, claims: impl AsRef<[u8]>) -> Vec<u8> {
+    let message = format!("{}.{}", base64(header.as_bytes()), base64(claims.as_ref()));
     let secret = SECRET.strip_suffix(b"\n").unwrap();
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret);
     let tag = ring::hmac::sign(&key, message.as_bytes());
@@ -213,6 +209,7 @@ fn claims_are_read_as_they_are_meant_or_not_at_all() {
         r#"{"channels":["\u0007"]}"#,
         r#"{"subs":{"":{}}}"#,
         r#"{"subs":{"a":{"b64info":"!"}}}"#,
+        r#"{"subs":{"a":[1]}}"#,
         "[]",
         "",
         &many,
@@ -222,13 +219,16 @@ fn claims_are_read_as_they_are_meant_or_not_at_all() {
     let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
     // Whether it is read or not: nothing overflows.
     let _ = checked(&deep);
+    // No text stands for nothing, also where nobody looks for anything.
+    let token = signed(HS256, b"{\"x\":\"\xff\"}");
+    assert_eq!(hs256().check(&token, NOW_S), Err(TokenFault::Claims));
 }
 
 #[test]
 fn a_token_is_no_longer_than_64_kib_and_has_three_parts() {
     let long = signed(
         HS256,
-        &format!(r#"{{"x":"{}"}}"#, "y".repeat(TOKEN_BYTES_MAX)),
+        format!(r#"{{"x":"{}"}}"#, "y".repeat(TOKEN_BYTES_MAX)),
     );
     assert_eq!(hs256().check(&long, NOW_S), Err(TokenFault::TooLong));
     for text in ["", "a", "a.b", "a.b.c", "....", "a.b.c.d", "é.é.é"] {

@@ -2,28 +2,39 @@
 //! code and a plain model of it disagree. `fuzz/` feeds them by coverage,
 //! `tests/fuzz.rs` with a committed corpus and chance.
 
+pub(crate) mod base64;
+mod batch;
 mod centrifugo;
 mod connection;
 mod deflate;
+pub(crate) mod fields;
 mod head;
 mod log;
+pub(crate) mod members;
 mod naive;
 mod proxy;
 mod reader;
+mod token;
 
-pub use centrifugo::{centrifugo_json, centrifugo_protobuf, centrifugo_publication};
+pub use batch::batch;
+pub use centrifugo::{
+    centrifugo_api, centrifugo_json, centrifugo_protobuf, centrifugo_publication,
+};
 pub use connection::connection;
 pub use deflate::{inflate, negotiation};
 pub use head::head;
 pub use log::log;
 pub use proxy::proxy;
 pub use reader::reader;
+pub use token::token;
 
 /// One target: bytes in, a panic on disagreement.
 pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
-pub const ALL: [(&str, Target); 10] = [
+pub const ALL: [(&str, Target); 13] = [
+    ("batch", batch),
+    ("centrifugo_api", centrifugo_api),
     ("centrifugo_json", centrifugo_json),
     ("centrifugo_protobuf", centrifugo_protobuf),
     ("centrifugo_publication", centrifugo_publication),
@@ -34,6 +45,7 @@ pub const ALL: [(&str, Target); 10] = [
     ("negotiation", negotiation),
     ("proxy", proxy),
     ("reader", reader),
+    ("token", token),
 ];
 
 /// Splits the input into what steers a target and what it is fed.

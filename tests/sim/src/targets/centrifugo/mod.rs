@@ -1,9 +1,12 @@
-//! Centrifugo's client protocol: its two decoders, and what subscribers get.
+//! Centrifugo's client protocol: its two decoders, and what subscribers get. And the decoder of
+//! its server API.
 
+mod calls;
 mod json;
 mod protobuf;
 mod publication;
 
+use fanfare::protocol::centrifugo::api;
 use fanfare::protocol::centrifugo::{Coding, Command, Request, decode};
 use serde_json::value::RawValue;
 
@@ -19,6 +22,16 @@ pub fn centrifugo_json(data: &[u8]) {
 pub fn centrifugo_protobuf(data: &[u8]) {
     let expected = protobuf::commands(data).ok_or(());
     assert_eq!(decode(Coding::Protobuf, data).map_err(|_| ()), expected);
+}
+
+/// Byte 0 names a method, and the rest is the body of a request.
+pub fn centrifugo_api(data: &[u8]) {
+    let Some((method, body)) = data.split_first() else {
+        return;
+    };
+    let method = calls::METHODS[usize::from(*method) % calls::METHODS.len()];
+    let expected = calls::request(method, body).ok_or(());
+    assert_eq!(api::decode(method, body).map_err(|_| ()), expected);
 }
 
 /// What id and command make, of which the first is taken; `others` if there is

@@ -6,7 +6,8 @@ use fanfare::protocol::centrifugo::{Coding, publication_bound, write_publication
 use fanfare::protocol::encoding::{Extras, Message};
 use serde_json::{Value, value::RawValue};
 
-use super::protobuf::{DEPTH_MAX, Fields, delimited};
+use crate::targets::base64;
+use crate::targets::fields::{DEPTH_MAX, Fields, delimited};
 
 /// Byte 0 says whether the payload is text, bytes 1 and 2 how many times four bytes of
 /// the rest are the publisher's info and the tags.
@@ -103,7 +104,7 @@ fn written(coding: Coding, message: &Message<'_>) -> Vec<u8> {
 
 fn check_json_data(message: &Message<'_>, data: &[u8]) {
     if !message.text {
-        return assert_eq!(parsed(data), base64(message.payload));
+        return assert_eq!(parsed(data), base64::as_standard(message.payload));
     }
     if !super::is_json(message.payload) {
         return assert_eq!(parsed(data).as_bytes(), message.payload);
@@ -126,18 +127,4 @@ fn parsed(json: &[u8]) -> String {
         Ok(Value::String(text)) => text,
         other => panic!("{other:?}"),
     }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let byte = |at| u32::from(three.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= three.len() { digit.into() } else { '=' });
-        }
-    }
-    text
 }
