@@ -263,9 +263,6 @@ pub(super) enum Piece {
 #[derive(Default)]
 pub(super) struct Many {
     pub(super) list: List,
-    pub(super) count: u32,
-    /// As many of them are to companions of other topics: they tell who comes and goes there.
-    pub(super) companions: u32,
     /// Those that may have something to send, in turn.
     pub(super) ready: VecDeque<SubId>,
     /// The one whose frame has been begun, or whose run is being sent.

@@ -10,6 +10,7 @@ use super::conn::{Unpublished, Wait};
 use super::lane::LANE_BYTES_MAX;
 use super::publishing::plain;
 use super::reactor::State;
+use super::subs::SubId;
 use crate::hub::{HistoryError, Numbers, Past, Verdict};
 use crate::log::{AppendError, Lack, Range, Topic};
 use crate::protocol::centrifugo::{Coding, Data, behind, decode, encode_info, publication};
@@ -293,12 +294,16 @@ impl State {
         Ok(begun)
     }
 
+    /// How many topics it follows. One that only waits for the end of a frame to leave it
+    /// follows no more.
     fn topics_of(&self, slot: u32) -> usize {
         let conn = self.conns.look_at(slot);
-        let first = conn.sub.is_seated();
-        let many = conn.many();
-        let further = many.map_or(0, |many| many.count - many.companions);
-        usize::from(first) + further as usize
+        let is_topic = |id: &SubId| {
+            let feed = self.look_at_sub(*id).feed;
+            !conn.leaves(*id) && !self.feeds.look_at(feed).format.is_joins()
+        };
+        let ids = self.subscriptions(slot).into_iter();
+        ids.filter(is_topic).count()
     }
 
     /// Subscribes with all that was missed, if all of that is there.

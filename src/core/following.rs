@@ -74,8 +74,6 @@ impl State {
         let id = if conn.sub.is_seated() {
             conn.flags.set(Flags::MANY);
             let many = conn.attend().many.get_or_insert_default();
-            many.count += 1;
-            many.companions += u32::from(format.is_joins());
             let id = self.subs.add(&mut many.list, slot);
             // From now on only the ready-ring is looked at.
             self.make_ready(slot, SubId::first(slot));
@@ -189,8 +187,6 @@ impl State {
     /// A connection leaves one of its topics.
     pub(super) fn leave(&mut self, slot: u32, id: SubId) {
         self.stop_reaching(id);
-        let feed = self.look_at_sub(id).feed;
-        let is_companion = self.feeds.look_at(feed).format.is_joins();
         self.lose_follower(id);
         self.give_up_seat(id);
         let conn = self.conns.at(slot);
@@ -217,8 +213,6 @@ impl State {
         many.current = many.current.filter(|current| *current != id);
         if id.slot().is_none() {
             self.subs.remove(&mut many.list, id);
-            many.count -= 1;
-            many.companions -= u32::from(is_companion);
         }
     }
 

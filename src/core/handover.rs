@@ -456,8 +456,6 @@ impl State {
         } else {
             conn.flags.set(Flags::MANY);
             let many = conn.extra().many.get_or_insert_default();
-            many.count += 1;
-            many.companions += u32::from(format.is_joins());
             self.subs.add(&mut many.list, slot)
         };
         let raw = saved

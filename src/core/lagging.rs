@@ -69,6 +69,10 @@ impl State {
     fn cut(&mut self, id: SubId, reason: CloseReason, room: Room) {
         let slot = self.subs.owner(id);
         let sub = *self.look_at_sub(id);
+        if !sub.is_seated() {
+            // It has ended with another one: a companion ends with its topic's.
+            return;
+        }
         let (cursor, end) = (sub.cursor, self.feeds.at(sub.feed).window.end());
         if self.cut_reaching(id, reason) || cursor >= end {
             return;
@@ -222,6 +226,10 @@ impl State {
         let mut feeds = Vec::new();
         for id in self.subscriptions(slot) {
             let sub = *self.look_at_sub(id);
+            if !sub.is_seated() {
+                // See `cut`.
+                continue;
+            }
             let feed = self.feeds.look_at(sub.feed);
             let counts = scope.is_none_or(|epoch| feed.topic.epoch() == epoch);
             if counts && feed.window.pinned_bytes(sub.cursor) > 0 {

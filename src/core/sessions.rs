@@ -91,7 +91,16 @@ impl State {
 
     /// Asks a silent peer whether it lives.
     pub(super) fn ask(&mut self, slot: u32) {
+        let is_stranger = |talk: &Talk| !talk.session.is_connected();
+        if self.talks.get(&slot).is_some_and(is_stranger) {
+            // It could not answer before it has said who it is, and has its time for that.
+            return;
+        }
         let conn = self.conns.at(slot);
+        if conn.phase != Phase::Open {
+            // Another of its timers has just ended it.
+            return;
+        }
         conn.pings = conn.pings.saturating_add(1);
         let pushed = match conn.dialect.ping() {
             None => self.push_control(slot, Opcode::Ping, &[]),

@@ -52,6 +52,42 @@ fn hears_nothing(client: &mut Client) {
     assert!(answer.starts_with(r#"{"id":99,"#), "{answer}");
 }
 
+/// Its subscription ends at the gap, and with it the one that tells it who comes: that one
+/// is not cut once more.
+#[test]
+fn who_hears_who_comes_and_reads_nothing_for_long_loses_its_subscription_alone() {
+    let options = [
+        "--presence",
+        "on",
+        "--stall-ms-max",
+        "1000",
+        "--lag-bytes-max",
+        "16MiB",
+        "--log-bytes-max",
+        "64MiB",
+    ];
+    let daemon = Daemon::start(&options);
+    let (mut slow, _) = daemon.open_over(daemon.narrow_stream(), PATH, &[]).unwrap();
+    ask(&mut slow, r#"{"id":1,"connect":{}}"#);
+    join(&mut slow, 2, "room");
+    let mut publisher = daemon.connect("/room");
+    let text = "x".repeat(8000);
+    for _ in 0..1000 {
+        publisher.send(Message::text(&text)).unwrap();
+    }
+    eventually("it is told of a gap", || {
+        daemon.metric("fanfare_lag_skips_total") > 0
+    });
+    let end = loop {
+        let heard = common::hear(&mut slow);
+        if heard.contains("unsubscribe") {
+            break heard;
+        }
+    };
+    assert!(end.contains(r#""code":2500"#), "{end}");
+    join(&mut slow, 3, "room");
+}
+
 #[test]
 fn who_asks_hears_who_comes_and_goes_from_itself_on() {
     let daemon = Daemon::start(&LISTED);

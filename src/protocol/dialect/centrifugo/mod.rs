@@ -42,8 +42,8 @@ pub struct Session {
     /// Names the connection among all.
     client: u128,
     connected: bool,
-    /// It has been sent a ping and not answered it.
-    pinged: bool,
+    /// Pings that it has been sent and not answered. Who was away for a while answers them all.
+    pings: u8,
     /// Of clients without a token and anything else of their own there is nothing.
     particulars: Option<Box<Particulars>>,
 }
@@ -78,7 +78,7 @@ impl Session {
         Session {
             client,
             connected: false,
-            pinged: false,
+            pings: 0,
             particulars: None,
         }
     }
@@ -118,7 +118,7 @@ impl Session {
 
     /// A ping goes out.
     pub fn ping(&mut self) {
-        self.pinged = true;
+        self.pings = self.pings.saturating_add(1);
     }
 
     /// The client has introduced itself, with these rights or none.
@@ -230,8 +230,8 @@ impl Session {
             }));
         }
         let deed = match request.command {
-            Command::Pong if self.pinged => {
-                self.pinged = false;
+            Command::Pong if self.pings > 0 => {
+                self.pings -= 1;
                 Ok(Deed::Nothing)
             }
             Command::Pong | Command::Connect(_) => return Err(CloseReason::BadRequest),

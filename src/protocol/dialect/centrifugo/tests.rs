@@ -88,6 +88,24 @@ fn nothing_is_asked_for_before_the_client_is_known_and_a_token_goes_to_the_core(
 }
 
 #[test]
+fn each_ping_has_its_pong_however_late_and_none_comes_unasked() {
+    let mut session = session_of("anna");
+    assert_eq!(
+        handle(&mut session, Command::Pong),
+        Err(CloseReason::BadRequest)
+    );
+    session.ping();
+    session.ping();
+    for _ in 0..2 {
+        assert_eq!(handle(&mut session, Command::Pong), Ok(Deed::Nothing));
+    }
+    assert_eq!(
+        handle(&mut session, Command::Pong),
+        Err(CloseReason::BadRequest)
+    );
+}
+
+#[test]
 fn a_token_says_who_it_is_and_another_ones_changes_nothing() {
     let mut session = session_of("anna");
     let info = session.info();
