@@ -74,6 +74,13 @@ fn every_promise_holds_whatever_happens() {
         assert!(total.pauses > 0, "no publisher was ever paused");
         assert!(total.handovers > 0, "no daemon ever took over");
         assert!(total.refusals > 0, "the kernel never lacked memory");
+        assert!(
+            total.recovered > 0,
+            "no session ever had all that it missed"
+        );
+        assert!(total.not_recovered > 0, "every session had");
+        assert!(total.ended > 0, "no session was ever told of a gap");
+        assert!(total.joins > 0, "no session ever heard who came");
         for reason in CloseReason::all() {
             let reached = total.reasons >> reason.index() & 1 == 1;
             let rare = matches!(
@@ -83,12 +90,10 @@ fn every_promise_holds_whatever_happens() {
                 // and these take rules of topics, of which there are none.
                 | CloseReason::Token(_) | CloseReason::ReadOnly | CloseReason::Denied
             );
-            // No client here has a session: those of the daemon's tests come to these ends.
+            // These take tokens, or somebody who asks the server API: tests of the daemon.
             let of_sessions = matches!(
                 reason,
-                CloseReason::BadRequest
-                    | CloseReason::Stale
-                    | CloseReason::Disconnected
+                CloseReason::Disconnected
                     | CloseReason::InsufficientState
                     | CloseReason::SubscriptionExpired
                     | CloseReason::TooManyTopics
@@ -124,5 +129,11 @@ fn add(total: &mut Outcome, more: &Outcome) {
     total.pauses += more.pauses;
     total.handovers += more.handovers;
     total.refusals += more.refusals;
+    total.recovered += more.recovered;
+    total.not_recovered += more.not_recovered;
+    total.ended += more.ended;
+    total.pushed += more.pushed;
+    total.joins += more.joins;
+    total.answers += more.answers;
     total.reasons |= more.reasons;
 }

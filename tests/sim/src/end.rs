@@ -57,6 +57,7 @@ impl World {
                     }
                 }
             }
+            moved |= self.run_sessions();
             for core in 0..self.cores.len() {
                 let side = self.cores[core].side;
                 let idle = self.kernel.borrow().is_idle(side);
@@ -116,8 +117,11 @@ impl World {
                 describe()
             );
         }
+        self.check_sessions_quiet();
         let parting = |client: &Client| client.closed && !client.over;
-        if !self.clients.iter().any(parting) {
+        let mut sessions = self.sessions.list.iter();
+        let ending = sessions.any(|session| session.closed && !session.over);
+        if !ending && !self.clients.iter().any(parting) {
             assert_eq!(self.hub.partial_bytes(), 0, "nothing is half received");
         }
         self.check_memory();
@@ -139,7 +143,8 @@ impl World {
                 let ordinary = retention.bounds.log_bytes_max as usize / 8;
                 explained += ordinary
                     .max(history[0].capacity())
-                    .max(truth.frame_bytes_max + 4096);
+                    // What the others read of it may be twice as long.
+                    .max(truth.frame_bytes_max * (1 + usize::from(format.is_push())) + 4096);
             }
             let held = topic.summary(retention).log_bytes;
             assert!(
@@ -186,6 +191,13 @@ impl World {
                 0
             };
         }
+        for session in &mut self.sessions.list {
+            session.asleep_until = if session.nature.sluggard {
+                usize::MAX
+            } else {
+                0
+            };
+        }
         for _ in 0..3 {
             self.run_dry();
             let patience_ms = 2_000 + self.plan.settings.drain_ms_max;
@@ -207,6 +219,9 @@ impl World {
         }
         for client in &mut self.clients {
             client.asleep_until = 0;
+        }
+        for session in &mut self.sessions.list {
+            session.asleep_until = 0;
         }
         self.run_dry();
         self.check_over();
@@ -241,6 +256,14 @@ impl World {
                 assert_eq!(client.logged_out, 1, "{} has left", client.name());
             }
         }
+        self.check_sessions_over();
+        let counts = &self.sessions.pushes.counts;
+        self.outcome.recovered = counts.recovered;
+        self.outcome.not_recovered = counts.not_recovered;
+        self.outcome.ended = counts.ended;
+        self.outcome.pushed = counts.publications;
+        self.outcome.joins = counts.joins;
+        self.outcome.answers = counts.answers;
         for mailbox in self.hub.mailboxes() {
             assert_eq!(mailbox.metrics.connections.get(), 0);
         }

@@ -16,6 +16,7 @@ pub mod kernel;
 mod moving;
 pub mod plan;
 pub mod ring;
+mod session;
 mod side;
 pub mod socket;
 pub mod targets;

@@ -55,7 +55,10 @@ impl World {
                 self.cores[core].reactor.freeze();
             }
             match self.rng.u8(..) {
-                0..=80 => self.step_client(),
+                0..=80 => {
+                    self.step_client();
+                    self.step_sessions();
+                }
                 81..=90 => self.pass_time(),
                 _ => {}
             }
@@ -97,6 +100,10 @@ impl World {
             hub.restore_topic(topic)
                 .expect("what was saved makes sense");
         }
+        for companion in &state.companions {
+            hub.restore_companion(companion)
+                .expect("what was saved makes sense");
+        }
         self.check_topics(&hub);
         let slots = [self.plan.slots, self.plan.slots + state.conns.len() as u32];
         let slots = slots[self.rng.usize(..2)];
@@ -119,6 +126,7 @@ impl World {
         self.say(|| format!("a new daemon with {} cores takes over", cores.len()));
         self.look();
         self.count();
+        self.count_sessions();
         let sides = self.cores.iter().map(|core| core.side);
         let old: Range<usize> = sides.clone().min().expect("a core")..first;
         self.cores = cores;
@@ -130,6 +138,11 @@ impl World {
             let on = |side| self.cores.iter().position(|core| core.side == side);
             // Who was at the end already is on no core any more.
             client.core = place.and_then(|(side, _)| on(side)).unwrap_or(0);
+        }
+        for session in &mut self.sessions.list {
+            let place = self.kernel.borrow().place(session.socket);
+            let on = |side| self.cores.iter().position(|core| core.side == side);
+            session.core = place.and_then(|(side, _)| on(side)).unwrap_or(0);
         }
         for truth in &mut self.truths {
             truth.watch = None;

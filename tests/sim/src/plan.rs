@@ -1,6 +1,6 @@
 //! What one seed stands for: the settings, the faults, the number of players.
 
-use fanfare::config::{Deflate, LagPolicy, Settings, Zerocopy};
+use fanfare::config::{Deflate, LagPolicy, Settings, Switch, Zerocopy};
 use fastrand::Rng;
 
 use crate::kernel::Faults;
@@ -17,6 +17,8 @@ pub struct Plan {
     pub topics: usize,
     /// Clients follow many of them.
     pub many: bool,
+    /// There are clients of Centrifugo's protocol among them.
+    pub sessions: bool,
     /// There is hardly more memory for logs than they must have.
     pub tight: bool,
     /// Slots of each core.
@@ -37,8 +39,25 @@ fn pick<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
 }
 
 impl Plan {
-    /// The circumstances that a seed stands for.
-    pub fn draw(rng: &mut Rng) -> Plan {
+    /// The circumstances that a seed stands for; those of `sessions` are drawn from another
+    /// chance.
+    pub fn draw(rng: &mut Rng, sessions: &mut Rng) -> Plan {
+        let mut plan = Plan::draw_without_sessions(rng);
+        if sessions.u8(..) < 90 {
+            plan.sessions = true;
+            let settings = &mut plan.settings;
+            settings.presence = pick(sessions, &[Switch::On, Switch::Off]);
+            settings.topics_per_connection_max = pick(sessions, &[2, 128]);
+            settings.handshake_ms_max = pick(sessions, &[800, 5_000]);
+            settings.publish_wait_ms_max = pick(sessions, &[0, 1_000, 5_000]);
+            // There are twice as many views, and what they hold is up to twice as long.
+            settings.log_bytes_max *= 4;
+            settings.log_bytes_total_max *= 4;
+        }
+        plan
+    }
+
+    fn draw_without_sessions(rng: &mut Rng) -> Plan {
         let calm = rng.u8(..) < 40;
         let level = |rng: &mut Rng, hard: u8| {
             if calm {
@@ -114,6 +133,7 @@ impl Plan {
             faults,
             topics,
             many,
+            sessions: false,
             tight,
             slots: pick(rng, &[2, 6, 20]),
             clients_max,

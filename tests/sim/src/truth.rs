@@ -22,6 +22,11 @@ pub(crate) enum By {
         id: u32,
         n: u32,
     },
+    /// Message `n` of a session.
+    Session {
+        id: u32,
+        n: u32,
+    },
     Welcome(u16),
     Logout(u16),
     Admin,
@@ -137,12 +142,20 @@ pub(crate) fn tag(id: u32, n: usize) -> String {
     format!("m{id}.{n};")
 }
 
+/// What a session puts first into its message `n`, or into its first name if that is JSON.
+pub(crate) fn posted_tag(id: u32, n: usize) -> String {
+    format!("s{id}.{n}")
+}
+
 /// What the admin puts first.
 pub(crate) const ADMIN: &str = "admin;";
 
 fn who(payload: &[u8]) -> By {
     if let Some((id, n)) = read_tag(payload) {
         return By::Client { id, n };
+    }
+    if let Some((id, n)) = read_posted_tag(payload) {
+        return By::Session { id, n };
     }
     if payload.starts_with(ADMIN.as_bytes()) {
         return By::Admin;
@@ -171,6 +184,15 @@ fn read_tag(payload: &[u8]) -> Option<(u32, u32)> {
     let end = payload.iter().take(24).position(|b| *b == b';')?;
     let tag = std::str::from_utf8(&payload[..end]).ok()?;
     let (id, n) = tag.strip_prefix('m')?.split_once('.')?;
+    Some((id.parse().ok()?, n.parse().ok()?))
+}
+
+fn read_posted_tag(payload: &[u8]) -> Option<(u32, u32)> {
+    let tag = payload.strip_prefix(b"{\"").unwrap_or(payload);
+    let is_end = |byte: &u8| matches!(byte, b';' | b'"');
+    let end = tag.iter().take(24).position(is_end)?;
+    let tag = std::str::from_utf8(&tag[..end]).ok()?;
+    let (id, n) = tag.strip_prefix('s')?.split_once('.')?;
     Some((id.parse().ok()?, n.parse().ok()?))
 }
 

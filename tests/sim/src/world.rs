@@ -17,6 +17,7 @@ use crate::client::{Client, FIRST_PORT, View};
 use crate::kernel::{Kernel, SharedKernel};
 use crate::plan::{LATE_MS_MAX, Plan};
 use crate::ring::FakeRing;
+use crate::session::Sessions;
 use crate::truth::{ADMIN, By, Truth, as_shown};
 
 /// What a run amounted to.
@@ -29,6 +30,15 @@ pub struct Outcome {
     pub gaps: u64,
     pub pauses: u64,
     pub handovers: u64,
+    /// Subscriptions of sessions that had all that was missed, that had not, and that ended
+    /// with a gap.
+    pub recovered: u64,
+    pub not_recovered: u64,
+    pub ended: u64,
+    /// Publications, joins and answers that sessions have read.
+    pub pushed: u64,
+    pub joins: u64,
+    pub answers: u64,
     /// Entries of a ring that the kernel had no memory for.
     pub refusals: u64,
     /// One bit for each of [`fanfare::protocol::reason::CloseReason::all`] that ended a connection.
@@ -51,6 +61,7 @@ pub(crate) struct World {
     pub(crate) cores: Vec<CoreRun>,
     pub(crate) truths: Vec<Truth>,
     pub(crate) clients: Vec<Client>,
+    pub(crate) sessions: Sessions,
     pub(crate) step: usize,
     pub(crate) outcome: Outcome,
     /// Connections whose end has been counted.
@@ -78,11 +89,13 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
     // The epochs of topics come from here.
     fastrand::seed(seed);
     let mut rng = Rng::with_seed(seed);
-    let plan = Plan::draw(&mut rng);
+    let mut sessions_rng = Rng::with_seed(!seed);
+    let plan = Plan::draw(&mut rng, &mut sessions_rng);
     if trace {
         eprintln!("seed {seed}: {plan:#?}");
     }
     let mut world = World::new(rng, plan, trace);
+    world.sessions = Sessions::new(sessions_rng.u64(..));
     while world.step < world.plan.steps {
         world.take_step();
     }
@@ -109,6 +122,7 @@ impl World {
             hub_ms,
             truths: Vec::new(),
             clients: Vec::new(),
+            sessions: Sessions::new(0),
             step: 0,
             outcome: Outcome::default(),
             closes: 0,
@@ -156,6 +170,7 @@ impl World {
                 }
             }
         }
+        self.step_sessions();
     }
 
     pub(crate) fn step_client(&mut self) {
@@ -232,7 +247,7 @@ impl World {
         done
     }
 
-    fn digest(&mut self, fact: u64) {
+    pub(crate) fn digest(&mut self, fact: u64) {
         let digest = self.outcome.digest.rotate_left(5) ^ fact;
         self.outcome.digest = digest.wrapping_mul(0x517C_C1B7_2722_0A95);
     }
@@ -314,6 +329,18 @@ impl World {
                     assert!(line.ends_with(&wanted), "{line}");
                 }
                 client.published += 1;
+            }
+            By::Session { id, n } => {
+                let session = &mut self.sessions.list[id as usize - 1];
+                let mut later = session.posts[n as usize..].iter();
+                let later = later.any(|post| post.published && post.truth == truth);
+                assert!(!later, "{}: order", session.name());
+                let post = &mut session.posts[n as usize];
+                assert_eq!(post.truth, truth, "session {id}: topic");
+                let delivered = self.kernel.borrow().sockets[session.socket].delivered;
+                assert!(post.end <= delivered, "published before it was whole");
+                assert!((message.opcode, &message.payload) == (post.opcode, &post.payload));
+                post.published = true;
             }
             By::Welcome(port) => clients[by_port(port)].welcomed += 1,
             By::Logout(port) => clients[by_port(port)].logged_out += 1,
@@ -413,7 +440,7 @@ impl World {
             let in_use = |client: &Client| {
                 !client.over && client.follows.iter().any(|follow| follow.truth == index)
             };
-            if !self.clients.iter().any(in_use) {
+            if !self.clients.iter().any(in_use) && !self.is_named(index) {
                 self.truths[index].watch = None;
             }
         }
