@@ -221,6 +221,10 @@ fn over_all_cores_and_an_upgrade_everybody_who_comes_and_goes_is_told_of_once() 
             false => r#"{"id":2,"subscribe":{"channel":"room"}}"#,
         };
         if random.u8(..) < 30 {
+            // A client that goes with answers unread resets its connection, and what it has
+            // said last may never be read.
+            say(client, r#"{"id":9,"rpc":{}}"#);
+            while !common::hear(client).starts_with(r#"{"id":9,"#) {}
             changes += usize::from(*follows);
             (*client, *name) = enter(&daemon);
             *follows = false;
