@@ -90,13 +90,15 @@ fn every_promise_holds_whatever_happens() {
                 // and these take rules of topics, of which there are none.
                 | CloseReason::Token(_) | CloseReason::ReadOnly | CloseReason::Denied
             );
-            // These take tokens, or somebody who asks the server API: tests of the daemon.
+            // These take tokens, somebody who asks the server API, or very many commands: tests
+            // of the daemon.
             let of_sessions = matches!(
                 reason,
                 CloseReason::Disconnected
                     | CloseReason::InsufficientState
                     | CloseReason::SubscriptionExpired
                     | CloseReason::TooManyTopics
+                    | CloseReason::TooManyCommands
                     | CloseReason::TopicsFull
             );
             assert!(

@@ -2,6 +2,8 @@
 //! goes on when its connection breaks off meanwhile: nobody could tell the client what
 //! became of it otherwise.
 //!
+//! A message of Centrifugo's API with an `idempotency_key` is published once in the same way.
+//!
 //! The answers are kept by the hub. Called by what publishes.
 
 use std::sync::Arc;
@@ -12,13 +14,18 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use sha1::{Digest, Sha1};
 
+use super::patience::{LOOK_MIN, Patience};
 use super::reply::{Refusal, not_now, response};
 use super::who::Who;
-use crate::hub::{Answer, Claim, Hub, PostRefusal, RequestName};
+use crate::hub::{Answer, Claim, Claimed, Hub, PostRefusal, RequestName};
+use crate::protocol::centrifugo::Error;
+use crate::protocol::centrifugo::api::Receipt;
+use crate::protocol::topic::TopicName;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that an answer is not the first one.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// No setting: it is part of what clients are promised.
 const KEY_BYTES_MAX: usize = 255;
 
 /// An answer, and whether a request that is sent again is to be answered so: not where it
@@ -83,6 +90,66 @@ pub(super) async fn once(
     }
 }
 
+/// A message with an `idempotency_key`.
+pub(super) enum Keyed {
+    /// It is to be published.
+    First(FirstMessage),
+    /// One with the key has been, and this was the answer.
+    Again(Receipt),
+}
+
+/// The first message with its key.
+pub(super) struct FirstMessage(Claimed);
+
+/// Looks whether there has been a message with that key in the topic. As in Centrifugo the key
+/// alone counts, whatever else the message has, and of two at a time the second waits.
+pub(super) async fn message_once(
+    hub: &Arc<Hub>,
+    patience: &mut Patience,
+    topic: &TopicName,
+    key: &str,
+) -> Result<Keyed, Error> {
+    if key.len() > KEY_BYTES_MAX {
+        return Err(Error::BAD_REQUEST);
+    }
+    let mut look = LOOK_MIN;
+    loop {
+        match hub.claim(RequestName::of_message(topic, key), ANY_MESSAGE) {
+            Claim::First(claimed) => return Ok(Keyed::First(FirstMessage(claimed))),
+            Claim::Again(answer) => {
+                let receipt = serde_json::from_slice(&answer.body);
+                return receipt.map(Keyed::Again).map_err(|error| {
+                    tracing::error!(%error, "a kept answer is damaged");
+                    Error::INTERNAL
+                });
+            }
+            Claim::UnderWay if patience.wait(&mut look).await => {}
+            Claim::UnderWay | Claim::Reused => {
+                hub.posts().note_refusal(PostRefusal::KeyUnderWay);
+                return Err(Error::INTERNAL);
+            }
+            Claim::Full => {
+                hub.posts().note_refusal(PostRefusal::KeysFull);
+                return Err(Error::INTERNAL);
+            }
+        }
+    }
+}
+
+/// Stands for what the key of a message does not depend on.
+const ANY_MESSAGE: u64 = 0;
+
+impl FirstMessage {
+    /// The message has been published.
+    pub(super) fn keep(self, receipt: &Receipt) {
+        self.0.keep(Answer {
+            status: 200,
+            lines: false,
+            body: serde_json::to_vec(receipt).expect("numbers and text are JSON"),
+        });
+    }
+}
+
 fn key(head: &Parts) -> Result<Option<&[u8]>, Refusal> {
     let mut keys = head.headers.get_all(KEY).iter();
     let key = match (keys.next(), keys.next()) {
@@ -121,6 +188,71 @@ mod tests {
     use axum::http::Request;
 
     use super::*;
+    use crate::config::Settings;
+
+    #[test]
+    fn of_two_messages_with_a_key_the_second_waits_for_the_first() {
+        let settings = Settings {
+            publish_wait_ms_max: 60_000,
+            ..Settings::default()
+        };
+        let hub = Hub::new(settings).unwrap();
+        let topic = TopicName::new("t").unwrap();
+        let receipt = Receipt {
+            offset: 7,
+            epoch: "e".into(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        runtime.unwrap().block_on(async {
+            let mut patience = Patience::new(hub.clone());
+            let first = message_once(&hub, &mut patience, &topic, "k").await;
+            let Ok(Keyed::First(first)) = first else {
+                panic!("nobody was there before");
+            };
+            let mut other = Patience::new(hub.clone());
+            let second = message_once(&hub, &mut other, &topic, "k");
+            let keep = async {
+                // It has begun to wait by then.
+                tokio::task::yield_now().await;
+                first.keep(&receipt);
+            };
+            let (second, ()) = tokio::join!(second, keep);
+            assert!(matches!(second, Ok(Keyed::Again(kept)) if kept == receipt));
+        });
+    }
+
+    #[test]
+    fn a_message_whose_key_is_under_way_for_too_long_may_be_sent_again() {
+        let settings = Settings {
+            publish_wait_ms_max: 0,
+            idempotency_keys_max: 1,
+            ..Settings::default()
+        };
+        let hub = Hub::new(settings).unwrap();
+        let topic = TopicName::new("t").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        runtime.unwrap().block_on(async {
+            let mut patience = Patience::new(hub.clone());
+            let mut once = async |key: &str| {
+                let keyed = message_once(&hub, &mut patience, &topic, key).await;
+                keyed.map_err(|error| error.code)
+            };
+            let first = once("k").await;
+            assert!(matches!(once("k").await, Err(100)));
+            assert!(matches!(once("other").await, Err(100)));
+            drop(first);
+            assert!(matches!(once("k").await, Ok(Keyed::First(_))));
+        });
+        let refusals = [PostRefusal::KeyUnderWay, PostRefusal::KeysFull];
+        assert_eq!(
+            refusals.map(|refusal| hub.posts().refusals(refusal)),
+            [1, 1]
+        );
+    }
 
     #[test]
     fn a_request_has_the_same_print_in_every_build() {

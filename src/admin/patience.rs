@@ -14,7 +14,7 @@ use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
 
 /// The first time between two looks; each further one is twice as long,
-const LOOK_MIN: Duration = Duration::from_millis(1);
+pub(super) const LOOK_MIN: Duration = Duration::from_millis(1);
 /// up to this.
 const LOOK_MAX: Duration = Duration::from_millis(50);
 
@@ -51,15 +51,10 @@ impl Patience {
         self.hub.posts().note_wait();
         let mut look = LOOK_MIN;
         loop {
-            let now = Instant::now();
-            let wait_max = Duration::from_millis(self.hub.settings().publish_wait_ms_max);
-            let end = *self.end.get_or_insert(now + wait_max);
-            if now >= end || self.hub.is_stopping() {
+            if !self.wait(&mut look).await {
                 self.hub.posts().note_refusal(PostRefusal::Room);
                 return Err(error);
             }
-            sleep(look.min(end - now)).await;
-            look = LOOK_MAX.min(2 * look);
             // As a socket that was paused, it goes on when they are well behind no more.
             if error == PublishError::Ahead && self.hub.is_ahead(topic, 2) {
                 continue;
@@ -69,5 +64,19 @@ impl Patience {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Waits until another look, which comes later the next time; false once the request has
+    /// waited for long enough.
+    pub(super) async fn wait(&mut self, look: &mut Duration) -> bool {
+        let now = Instant::now();
+        let wait_max = Duration::from_millis(self.hub.settings().publish_wait_ms_max);
+        let end = *self.end.get_or_insert(now + wait_max);
+        if now >= end || self.hub.is_stopping() {
+            return false;
+        }
+        sleep((*look).min(end - now)).await;
+        *look = LOOK_MAX.min(2 * *look);
+        true
     }
 }

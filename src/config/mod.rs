@@ -46,7 +46,7 @@ pub use public::StartError;
 pub use reload::{Changes, Reload};
 pub use secrets::token_in;
 pub use topics::{Joins, Policy, TopicRule};
-pub use value::{Deflate, LagPolicy, LogFormat, ProxyHeader, Switch, Zerocopy};
+pub use value::{Deflate, ErrorMode, LagPolicy, LogFormat, ProxyHeader, Switch, Zerocopy};
 
 use kind::Kind::*;
 use value::{Given, Value};
@@ -238,6 +238,10 @@ settings! {
             "How long a client of Centrifugo's protocol may take to send another token when one has expired";
         topics_per_connection_max: usize = "128", Count(1, 1_000_000), Reload,
             "Topics that one connection may follow, where its protocol knows more than one";
+        commands_per_message_max: usize = "4096", Count(1, 1_000_000), Reload,
+            "Commands of Centrifugo's protocol in one message; beyond it the connection is closed with 3501";
+        answers_bytes_max: usize = "16MiB", Bytes(64 * KIB, GIB), Reload,
+            "Size of the answers to commands that wait for one client of Centrifugo's protocol, beyond which it is closed with 3008, and of those to a batch of its server API, beyond which the rest is not done";
         presence: Switch = "off", Choice(&["on", "off"]), Reload,
             "Whether clients may ask who follows a topic; on costs some 200 bytes for each who does";
     }
@@ -263,9 +267,13 @@ settings! {
         delivery_acks_max: usize = "64", Count(1, 10_000), Reload,
             "Publishers that may wait at a time to be told how a message was delivered; beyond it the answer is 503";
         idempotency_ms_max: u64 = "300000", Millis(0, DAY_MS), Reload,
-            "How long an answer is kept for the request with the same Idempotency-Key";
+            "How long an answer is kept for the request with the same Idempotency-Key, or the message with the same idempotency_key";
         idempotency_keys_max: usize = "65536", Count(1, 1_000_000), Reload,
             "Answers that are kept so, of at most 16 MiB together; then the oldest go early";
+        api_items_max: usize = "4096", Count(1, 1_000_000), Reload,
+            "Calls in a batch of Centrifugo's server API, channels of a broadcast, clients that a disconnect spares; beyond it the answer is 413";
+        api_error_mode: ErrorMode = "body", Choice(&["body", "transport"]), Reload,
+            "Where errors of Centrifugo's server API are told: in the body of an answer with status 200, or by a status too";
     }
     "Compression" {
         deflate: Deflate = "on", Choice(&["on", "takeover", "off"]), Reload,
@@ -303,7 +311,11 @@ settings! {
         retain_bytes_max: usize = "1MiB", Bytes(0, 16 * GIB), Reload,
             "Bytes that a topic keeps for those who come back";
         retain_ms_max: u64 = "300000", Millis(0, 30 * DAY_MS), Reload,
-            "How long a topic keeps a message for those who come back";
+            "How long a topic keeps a message for those who come back, and is known to them when it keeps none";
+        history_page_messages_max: usize = "1000", Count(1, 1_000_000), Reload,
+            "Messages in one page of history, as clients and the server API ask for it";
+        history_page_bytes_max: usize = "1MiB", Bytes(1, GIB), Reload,
+            "Size of one page of history, which ends with the message that reaches it";
         lag_bytes_max: usize = "8MiB", Bytes(KIB, 16 * GIB), Reload,
             "How far a subscriber may fall behind before the lag policy applies";
         lag_policy: LagPolicy = "close", Choice(&["close", "skip", "latest"]), Reload,

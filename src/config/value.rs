@@ -234,6 +234,8 @@ choices! {
     LagPolicy { "close" => Close, "skip" => Skip, "latest" => Latest }
     /// Whether something is done.
     Switch { "on" => On, "off" => Off }
+    /// Where errors of Centrifugo's server API are told.
+    ErrorMode { "body" => Body, "transport" => Transport }
     /// Whether permessage-deflate is spoken, and how.
     Deflate { "on" => On, "takeover" => Takeover, "off" => Off }
     /// How a trusted proxy tells a client's address.

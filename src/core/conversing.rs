@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::conn::{Unpublished, Wait};
-use super::lane::LANE_BYTES_MAX;
 use super::publishing::plain;
 use super::reactor::State;
 use super::subs::SubId;
 use crate::hub::{HistoryError, Numbers, Past, Verdict};
 use crate::log::{AppendError, Lack, Range, Topic};
-use crate::protocol::centrifugo::{Coding, Data, behind, decode, encode_info, publication};
+use crate::protocol::centrifugo::{Coding, Data, Requests, encode_info, publication};
 use crate::protocol::dialect::centrifugo::{
     Begun, Deed, Failure, Page, Place, Refusal, Special, Terms, words,
 };
@@ -126,19 +125,35 @@ impl State {
     ) -> Result<Option<(usize, Wait)>, CloseReason> {
         let dialect = self.conns.at(slot).dialect;
         let coding = dialect.coding().expect("its dialect has sessions");
-        let requests = decode(coding, message).map_err(|_| CloseReason::BadRequest)?;
+        let settings = self.hub.settings();
+        let commands_max = settings.commands_per_message_max;
+        let answers_bytes_max = settings.answers_bytes_max;
+        let mut requests = Requests::of(coding, message);
         let mut answers = Vec::new();
-        for (number, request) in requests.into_iter().enumerate() {
+        for number in 0.. {
+            let begins = message.len() - requests.left();
+            let Some(request) = requests.next() else {
+                break;
+            };
+            let request = match number < commands_max {
+                true => request.map_err(|_| CloseReason::BadRequest),
+                false => Err(CloseReason::TooManyCommands),
+            };
             let talk = self.talks.get_mut(&slot).expect("it has a session");
-            let deed = talk.session.handle(coding, request);
+            let deed = request.and_then(|request| talk.session.handle(coding, request));
             let waited = std::mem::replace(&mut waited, Waited::Nothing);
             match deed.and_then(|deed| self.perform(slot, coding, deed, waited)) {
                 Ok(Done::Said(answer)) if answer.is_empty() => {}
-                Ok(Done::Said(answer)) => answers.extend_from_slice(&dialect.frame(&answer)),
+                Ok(Done::Said(answer)) => {
+                    answers.extend_from_slice(&dialect.frame(&answer));
+                    // There is no more memory for those of one message than for those of many.
+                    if answers.len() > answers_bytes_max {
+                        self.answer(slot, std::mem::take(&mut answers))?;
+                    }
+                }
                 Ok(Done::Waits(wait)) => {
                     self.answer(slot, answers)?;
-                    let rest = behind(coding, message, number).len();
-                    return Ok(Some((message.len() - rest, wait)));
+                    return Ok(Some((begins, wait)));
                 }
                 Err(reason) => {
                     self.answer(slot, answers)?;
@@ -235,8 +250,11 @@ impl State {
         if answers.is_empty() {
             return Ok(());
         }
+        let bytes_max = self.hub.settings().answers_bytes_max;
         let lane = &mut self.conns.at(slot).attend().lane;
-        if lane.bytes() > LANE_BYTES_MAX {
+        let waiting = lane.bytes();
+        // An answer that waits alone is as long as it is.
+        if waiting > 0 && waiting + answers.len() > bytes_max {
             return Err(CloseReason::ControlFlood);
         }
         lane.push_shared(answers.into(), None);

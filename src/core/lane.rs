@@ -9,7 +9,8 @@ use bytes::{Buf, Bytes};
 use super::subs::SubId;
 
 /// Bytes of their own that the lane of one peer may hold. Beyond: the peer asks
-/// faster than it reads, and is closed as a control flood.
+/// faster than it reads, and is closed as a control flood. No setting: that is more than 500 of
+/// the longest pongs, and answers to commands are counted by `answers_bytes_max`.
 pub(super) const LANE_BYTES_MAX: usize = 64 << 10;
 
 /// A position of a subscription.

@@ -56,7 +56,7 @@ impl Hub {
     pub fn recall(&self, purpose: Purpose, token: &[u8]) -> Option<Verdict> {
         match purpose {
             Purpose::Connection => self.recall_token(token).map(Verdict::Connection),
-            Purpose::Subscription => None,
+            Purpose::Subscription => self.recall_subscription(token).map(Verdict::Subscription),
         }
     }
 
@@ -125,7 +125,7 @@ impl Hub {
     fn verify(&self, purpose: Purpose, token: &[u8]) -> Verdict {
         match purpose {
             Purpose::Connection => Verdict::Connection(self.verify_token(token)),
-            Purpose::Subscription => Verdict::Subscription(self.check_subscription_token(token)),
+            Purpose::Subscription => Verdict::Subscription(self.verify_subscription(token)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Pages of a topic's history, in the one form that all who ask for them get.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 
 use super::Hub;
 use super::topics::TopicsFull;
@@ -8,10 +9,6 @@ use crate::log::Range;
 use crate::protocol::centrifugo::{Publication, publication};
 use crate::protocol::dialect::centrifugo::Page;
 use crate::protocol::topic::TopicName;
-
-/// Publications in one page of history, and about how many bytes.
-const PAGE_MESSAGES_MAX: usize = 1000;
-const PAGE_BYTES_MAX: usize = 1 << 20;
 
 /// A page of history.
 #[derive(Debug)]
@@ -56,25 +53,37 @@ impl Hub {
             until,
             reverse: page.reverse,
         };
-        let limit = page
-            .limit
-            .map_or(PAGE_MESSAGES_MAX, |n| n.min(PAGE_MESSAGES_MAX));
+        let settings = self.settings();
+        let messages_max = settings.history_page_messages_max;
+        let limit = page.limit.map_or(messages_max, |n| n.min(messages_max));
+        let wants_more = page.limit.is_none_or(|limit| limit > messages_max);
         let (mut publications, mut bytes) = (Vec::new(), 0);
         if limit > 0 {
             topic.visit(range, self.retention(&topic), |message| {
                 publications.push(publication(message));
                 bytes += message.payload.len();
-                match publications.len() >= limit || bytes >= PAGE_BYTES_MAX {
+                match publications.len() >= limit || bytes >= settings.history_page_bytes_max {
                     true => ControlFlow::Break(()),
                     false => ControlFlow::Continue(()),
                 }
             });
+        }
+        let is_full = publications.len() >= limit && wants_more
+            || publications.len() < limit && bytes >= settings.history_page_bytes_max;
+        if is_full {
+            self.full_pages.fetch_add(1, Ordering::Relaxed);
         }
         Ok(Past {
             epoch,
             offset,
             publications,
         })
+    }
+
+    /// Pages of history that ended where the settings let them, rather than where who asked for
+    /// them wanted.
+    pub fn full_pages(&self) -> u64 {
+        self.full_pages.load(Ordering::Relaxed)
     }
 
     /// Gives up a topic's history, if there is such a topic. Epoch and offsets go on.

@@ -76,6 +76,7 @@ pub struct Hub {
     live: Live,
     topics: Mutex<HashMap<Arc<str>, Arc<Topic>>>,
     companions: Companions,
+    idle_topics: AtomicUsize,
     /// Taken only with `topics` locked, or alone.
     quiet: Mutex<Quiet>,
     /// The memory of all logs.
@@ -109,6 +110,7 @@ pub struct Hub {
     receipts: Receipts,
     /// Deliveries that publishers wait for.
     deliveries: AtomicUsize,
+    full_pages: AtomicU64,
     /// Messages of other publishers than subscribers that were written for views.
     encoded: AtomicU64,
     /// Compresses them.
@@ -142,6 +144,7 @@ impl Hub {
             live: Live::new(settings),
             topics: Mutex::new(HashMap::new()),
             companions: Companions::default(),
+            idle_topics: AtomicUsize::new(0),
             quiet: Mutex::default(),
             arenas: Arenas::new(),
             sheds: Mutex::default(),
@@ -159,6 +162,7 @@ impl Hub {
             posts: Posts::default(),
             receipts: Receipts::default(),
             deliveries: AtomicUsize::new(0),
+            full_pages: AtomicU64::new(0),
             encoded: AtomicU64::new(0),
             codec: Mutex::default(),
         }))

@@ -23,6 +23,8 @@ pub enum PostRefusal {
     BatchLines,
     /// A batch had more than `batch_bytes_max` bytes.
     BatchBytes,
+    /// A call of Centrifugo's API names, or a batch has, more than `api_items_max`.
+    ApiItems,
     /// The `Idempotency-Key` came with another request before.
     KeyReused,
     /// A request with the same `Idempotency-Key` is under way.
@@ -32,12 +34,13 @@ pub enum PostRefusal {
 }
 
 impl PostRefusal {
-    pub const ALL: [PostRefusal; 8] = [
+    pub const ALL: [PostRefusal; 9] = [
         PostRefusal::Room,
         PostRefusal::Denied,
         PostRefusal::Acks,
         PostRefusal::BatchLines,
         PostRefusal::BatchBytes,
+        PostRefusal::ApiItems,
         PostRefusal::KeyReused,
         PostRefusal::KeyUnderWay,
         PostRefusal::KeysFull,
@@ -51,6 +54,7 @@ impl PostRefusal {
             PostRefusal::Acks => "delivery_acks",
             PostRefusal::BatchLines => "batch_lines",
             PostRefusal::BatchBytes => "batch_bytes",
+            PostRefusal::ApiItems => "api_items",
             PostRefusal::KeyReused => "idempotency_key_reused",
             PostRefusal::KeyUnderWay => "idempotency_key_under_way",
             PostRefusal::KeysFull => "idempotency_keys",

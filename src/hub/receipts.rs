@@ -1,6 +1,6 @@
 //! Answers that are kept for a while, for the request that bears the same
-//! `Idempotency-Key`: who has not heard whether a request was carried out sends it again,
-//! and is answered as the first time.
+//! `Idempotency-Key`, or the message with the same `idempotency_key`: who has not heard
+//! whether a request was carried out sends it again, and is answered as the first time.
 //!
 //! They are shared by all listeners and go over to the next process; a stop forgets them.
 
@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use super::Hub;
+use crate::protocol::topic::TopicName;
 
 /// All answers and keys together. A batch's answer may be long, nearly all others have some
 /// hundred bytes.
@@ -33,6 +34,18 @@ pub struct RequestName {
     /// A user; `None` is a backend.
     pub user: Option<Box<str>>,
     pub key: Box<[u8]>,
+}
+
+impl RequestName {
+    /// A message that a backend publishes to a topic with an `idempotency_key`. Neither topics
+    /// nor the keys of whole requests have a byte 0.
+    pub fn of_message(topic: &TopicName, key: &str) -> Self {
+        let parts = [b"\0", topic.as_str().as_bytes(), b"\0", key.as_bytes()];
+        RequestName {
+            user: None,
+            key: parts.concat().into(),
+        }
+    }
 }
 
 /// Distinguishes requests from each other; need not resist an attacker, who could only

@@ -2,7 +2,7 @@
 //! revoked since.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use super::Hub;
 use crate::protocol::rights::{
@@ -16,6 +16,8 @@ pub(super) struct Tokens {
     /// Taken with `keys` locked, so that nothing is remembered of keys that are gone.
     remembered: Mutex<Remembered>,
     revoked: RwLock<Revoked>,
+    /// Checks of a token that was not remembered.
+    checks: AtomicU64,
     /// Changes of keys and rules.
     changes: AtomicU64,
 }
@@ -37,10 +39,8 @@ impl Hub {
 
     /// What is known of a connection token without a check.
     pub(super) fn recall_token(&self, token: &[u8]) -> Option<Result<Arc<Rights>, TokenFault>> {
-        let remembered = self.tokens.remembered.lock();
-        let remembered = remembered.unwrap_or_else(PoisonError::into_inner);
-        let rights = remembered.get(&Keys::hash(token), self.unix_s())?;
-        drop(remembered);
+        let hash = Keys::hash(token);
+        let rights = self.remembered().get(&hash, self.unix_s())?;
         Some(self.uphold(rights))
     }
 
@@ -48,15 +48,11 @@ impl Hub {
     pub(super) fn verify_token(&self, token: &[u8]) -> Result<Arc<Rights>, TokenFault> {
         let now_s = self.unix_s();
         let keys = self.keys();
+        self.tokens.checks.fetch_add(1, Ordering::Relaxed);
         let accepted = keys.check(token, now_s)?;
         let rights = Arc::new(accepted.rights);
-        let remembered = self.tokens.remembered.lock();
-        remembered.unwrap_or_else(PoisonError::into_inner).insert(
-            accepted.hash,
-            rights.clone(),
-            token.len(),
-            now_s,
-        );
+        self.remembered()
+            .insert(accepted.hash, rights.clone(), token.len(), now_s);
         self.uphold(rights)
     }
 
@@ -66,12 +62,26 @@ impl Hub {
         Ok(rights)
     }
 
-    /// Checks a subscription token. That it is for who bears it is for the caller to see.
-    ///
-    /// # Errors
-    /// See [`TokenFault`].
-    pub fn check_subscription_token(&self, token: &[u8]) -> Result<Subscription, TokenFault> {
-        let subscription = self.keys().check_subscription(token, self.unix_s())?;
+    /// What is known of a subscription token without a check.
+    pub(super) fn recall_subscription(
+        &self,
+        token: &[u8],
+    ) -> Option<Result<Subscription, TokenFault>> {
+        let hash = Keys::hash(token);
+        let known = self.remembered().get_subscription(&hash, self.unix_s())?;
+        Some(self.uphold_subscription(Arc::unwrap_or_clone(known)))
+    }
+
+    /// Checks a subscription token, and remembers it. That it is for who bears it is for the
+    /// caller to see.
+    pub(super) fn verify_subscription(&self, token: &[u8]) -> Result<Subscription, TokenFault> {
+        let now_s = self.unix_s();
+        let keys = self.keys();
+        self.tokens.checks.fetch_add(1, Ordering::Relaxed);
+        let subscription = keys.check_subscription(token, now_s)?;
+        let remembered = Arc::new(subscription.clone());
+        self.remembered()
+            .insert_subscription(Keys::hash(token), remembered, token.len(), now_s);
         self.uphold_subscription(subscription)
     }
 
@@ -83,6 +93,21 @@ impl Hub {
         let (id, issued_s) = (subscription.id.as_deref(), subscription.issued_s);
         self.refuse_revoked(&subscription.user, id, issued_s)?;
         Ok(subscription)
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Remembered> {
+        let remembered = self.tokens.remembered.lock();
+        remembered.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many tokens are remembered, of either kind.
+    pub fn remembered_len(&self) -> usize {
+        self.remembered().len()
+    }
+
+    /// Checks of tokens that were not remembered.
+    pub fn token_checks(&self) -> u64 {
+        self.tokens.checks.load(Ordering::Relaxed)
     }
 
     /// Whether to check a token takes so long that others would notice.
@@ -154,8 +179,7 @@ impl Hub {
             return false;
         }
         *known = keys;
-        let remembered = self.tokens.remembered.lock();
-        remembered.unwrap_or_else(PoisonError::into_inner).clear();
+        self.remembered().clear();
         true
     }
 

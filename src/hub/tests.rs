@@ -83,3 +83,50 @@ fn where_all_topics_are_in_use_there_is_no_room_and_nobody_looks_for_it_often() 
     now_ms.fetch_add(1000, Ordering::Relaxed);
     hub.topic(&name("c")).unwrap();
 }
+
+#[test]
+fn a_topic_without_messages_is_the_same_for_who_comes_back_while_it_would_have_kept_some() {
+    let (hub, now_ms) = hub(10);
+    let retain_ms = hub.settings().retain_ms_max;
+    let epoch = |hub: &Hub, topic: &str| hub.topic(&name(topic)).unwrap().epoch();
+    hub.publish(&name("spoken"), Opcode::Text, b"x", None)
+        .unwrap();
+    let before = ["silent", "spoken"].map(|topic| epoch(&hub, topic));
+    // While it is followed that does not count, however long it is silent.
+    let followers = ["silent", "spoken"].map(|topic| hub.topic(&name(topic)).unwrap());
+    now_ms.fetch_add(10 * retain_ms, Ordering::Relaxed);
+    hub.expire();
+    drop(followers);
+    now_ms.fetch_add(retain_ms - 1, Ordering::Relaxed);
+    hub.expire();
+    assert_eq!(hub.idle_topics(), 2);
+    assert_eq!(["silent", "spoken"].map(|topic| epoch(&hub, topic)), before);
+    assert_eq!(hub.topic(&name("spoken")).unwrap().newest(), 1);
+    // The next process knows them for as long again.
+    let (next, next_ms) = self::hub(10);
+    for topic in hub.all_topics() {
+        next.restore_topic(&topic.save()).unwrap();
+    }
+    next_ms.fetch_add(retain_ms - 1, Ordering::Relaxed);
+    next.expire();
+    assert_eq!(
+        ["silent", "spoken"].map(|topic| epoch(&next, topic)),
+        before
+    );
+    now_ms.fetch_add(1, Ordering::Relaxed);
+    hub.expire();
+    assert_eq!((hub.topics_len(), hub.idle_topics()), (0, 0));
+}
+
+#[test]
+fn topics_that_are_only_known_go_before_those_with_history() {
+    let (hub, now_ms) = hub(2);
+    hub.publish(&name("kept"), Opcode::Text, b"x", None)
+        .unwrap();
+    for topic in ["a", "b", "c"] {
+        now_ms.fetch_add(10, Ordering::Relaxed);
+        hub.topic(&name(topic)).unwrap();
+        hub.expire();
+        assert_eq!(names(&hub), [topic, "kept"]);
+    }
+}

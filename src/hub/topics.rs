@@ -1,7 +1,8 @@
-//! The topics there are: made when first named, forgotten when nobody needs them,
-//! and who gives up history when memory is short.
+//! The topics there are: made when first named, forgotten when nobody has needed them for a
+//! while, and who gives up history when memory is short.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
 use super::Hub;
@@ -40,6 +41,7 @@ impl Hub {
             self.arenas.clone(),
         ));
         self.give_policy(&topic);
+        topic.note_use(self.now_ms());
         topics.insert(name.as_arc().clone(), topic.clone());
         Ok(topic)
     }
@@ -47,6 +49,11 @@ impl Hub {
     /// Topics that had to go for others, with their history.
     pub fn evictions(&self) -> u64 {
         self.lock_quiet().evicted
+    }
+
+    /// How many topics nobody read that kept no message, when they were last looked at.
+    pub fn idle_topics(&self) -> usize {
+        self.idle_topics.load(Ordering::Relaxed)
     }
 
     /// How many topics there are.
@@ -103,20 +110,33 @@ impl Hub {
             .ok_or_else(|| format!("the log of topic {:?} is damaged", saved.name))?;
         let topic = Arc::new(topic);
         self.give_policy(&topic);
+        topic.note_use(self.now_ms());
         self.lock_topics().insert(topic.name().clone(), topic);
         Ok(())
     }
 
-    /// Lets go of history that is too old, and of topics that nobody needs.
+    /// Lets go of history that is too old, and of topics that nobody needs. One that keeps no
+    /// message, and that nobody reads, is still known for as long as it would have kept one: who
+    /// comes back until then finds epoch and offset as they were, and so has missed nothing.
     pub fn expire(&self) {
-        let now_ms = self.unix_ms(self.now_ms());
+        let now_ms = self.now_ms();
+        let unix_ms = self.unix_ms(now_ms);
+        let mut idle = 0;
         let mut topics = self.lock_topics();
         topics.retain(|_, topic| {
-            let empty = topic.expire(now_ms, self.retention(topic));
-            !empty || !quiet::is_unused(topic)
+            let retention = self.retention(topic);
+            let empty = topic.expire(unix_ms, retention);
+            if !empty || !quiet::is_unused(topic) {
+                topic.note_use(now_ms);
+                return true;
+            }
+            let is_known = now_ms.saturating_sub(topic.used_ms()) < retention.age_ms_max;
+            idle += usize::from(is_known);
+            is_known
         });
         drop(topics);
-        self.expire_companions(now_ms);
+        self.idle_topics.store(idle, Ordering::Relaxed);
+        self.expire_companions(unix_ms);
         // Better now than when somebody waits for it.
         if self.log_bytes() > self.log_bytes_wanted() {
             self.make_room();

@@ -59,10 +59,12 @@ pub struct Topic {
     pub waiting: Waiting,
     /// The formats that there are views in beside the raw one.
     formats: AtomicU64,
+    /// When it was last of use to somebody, by the clock of who keeps the topics.
+    used_ms: AtomicU64,
     sequencer: Mutex<Sequencer>,
 }
 
-const _: () = assert!(size_of::<Topic>() <= 336, "an empty topic stays small");
+const _: () = assert!(size_of::<Topic>() <= 344, "an empty topic stays small");
 
 impl Topic {
     /// An empty topic. `epoch` is random and names this history.
@@ -74,6 +76,7 @@ impl Topic {
             cores: u16::try_from(cores).expect("there are not that many cores"),
             waiting: Waiting::new(),
             formats: AtomicU64::new(0),
+            used_ms: AtomicU64::new(0),
             sequencer: Mutex::new(Sequencer::new(Budget::new(arenas))),
         }
     }
@@ -96,6 +99,15 @@ impl Topic {
 
     pub fn set_policy(&self, policy: u32) {
         self.policy.store(policy, Ordering::Release);
+    }
+
+    /// When the topic was last of use to somebody: what [`Topic::note_use`] was given last.
+    pub fn used_ms(&self) -> u64 {
+        self.used_ms.load(Ordering::Relaxed)
+    }
+
+    pub fn note_use(&self, now_ms: u64) {
+        self.used_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// The formats that there are views in beside the raw one. What is prepared

@@ -27,7 +27,7 @@ pub enum CloseReason {
     Lag,
     /// Its socket has taken nothing for longer than `stall_ms_max`.
     Stall,
-    /// More pongs asked for than it reads.
+    /// More pongs, or answers to commands, asked for than it reads.
     ControlFlood,
     /// More messages or bytes in a second than allowed.
     Rate,
@@ -41,6 +41,8 @@ pub enum CloseReason {
     ChatBinary,
     /// What the peer sent is no command of its protocol, or comes at the wrong time.
     BadRequest,
+    /// One message has more commands than `commands_per_message_max`.
+    TooManyCommands,
     /// The peer has not said who it is in time.
     Stale,
     /// It may hear its topic and has published to it.
@@ -63,7 +65,7 @@ pub enum CloseReason {
     Fault(Fault),
 }
 
-const OWN: [CloseReason; 23] = [
+const OWN: [CloseReason; 24] = [
     CloseReason::Peer,
     CloseReason::Gone,
     CloseReason::Reset,
@@ -79,6 +81,7 @@ const OWN: [CloseReason; 23] = [
     CloseReason::LogFull,
     CloseReason::ChatBinary,
     CloseReason::BadRequest,
+    CloseReason::TooManyCommands,
     CloseReason::Stale,
     CloseReason::ReadOnly,
     CloseReason::Denied,
@@ -121,6 +124,7 @@ impl CloseReason {
             CloseReason::LogFull => "log_full",
             CloseReason::ChatBinary => "chat_binary",
             CloseReason::BadRequest => "bad_request",
+            CloseReason::TooManyCommands => "too_many_commands",
             CloseReason::Stale => "stale",
             CloseReason::ReadOnly => "read_only",
             CloseReason::Denied => "denied",
@@ -153,6 +157,7 @@ impl CloseReason {
             | CloseReason::Rate
             | CloseReason::SlowMessage
             | CloseReason::BadRequest
+            | CloseReason::TooManyCommands
             | CloseReason::Stale => code::POLICY,
             CloseReason::Lag
             | CloseReason::Stall
@@ -176,7 +181,7 @@ impl CloseReason {
             CloseReason::Lag => "lag: too far behind the topic".into(),
             CloseReason::Stall => "stall: what was sent was not taken for too long".into(),
             CloseReason::ControlFlood => {
-                "control flood: pings come faster than pongs are read".into()
+                "control flood: the peer asks faster than it reads the answers".into()
             }
             CloseReason::Rate => "rate: too many messages or bytes in a second".into(),
             CloseReason::PartialBytes => {
@@ -186,6 +191,7 @@ impl CloseReason {
             CloseReason::LogFull => "the memory for this topic's log is used up".into(),
             CloseReason::ChatBinary => "chat is text".into(),
             CloseReason::BadRequest => "bad request".into(),
+            CloseReason::TooManyCommands => "bad request: too many commands in one message".into(),
             CloseReason::Stale => "stale: no connect came in time".into(),
             CloseReason::Token(TokenFault::Expired) => {
                 "token expired: come back with another one".into()

@@ -179,8 +179,15 @@ fn what_is_wrong_with_a_call_is_told_by_code() {
 
 #[test]
 fn errors_become_statuses_where_that_is_asked_for() {
-    let daemon = Daemon::start(&[]);
-    let fields = ["X-Centrifugo-Error-Mode: transport"];
+    errors_become_statuses(&[], &["X-Centrifugo-Error-Mode: transport"]);
+    errors_become_statuses(&["--api-error-mode", "transport"], &[]);
+    // As in the official server, no other word of a request changes that.
+    let words = ["X-Centrifugo-Error-Mode: body"];
+    errors_become_statuses(&["--api-error-mode", "transport"], &words);
+}
+
+fn errors_become_statuses(settings: &[&str], fields: &[&str]) {
+    let daemon = Daemon::start(settings);
     for (method, body, status, error) in [
         (
             "publish",
@@ -201,17 +208,17 @@ fn errors_become_statuses_where_that_is_asked_for() {
             r#"{"code":112,"message":"unrecoverable position"}"#,
         ),
     ] {
-        let answer = daemon.ask(&format!("POST /api/{method}"), &fields, body.as_bytes());
+        let answer = daemon.ask(&format!("POST /api/{method}"), fields, body.as_bytes());
         assert_eq!(answer.status, status, "{answer:?}");
         assert_eq!(answer.body, error);
     }
     let body = br#"{"channel":"c","data":1}"#;
-    let answer = daemon.ask("POST /api/publish", &fields, body);
+    let answer = daemon.ask("POST /api/publish", fields, body);
     assert_eq!(answer.status, 200, "{answer:?}");
     // Each reply of a batch tells for itself.
     let answer = daemon.ask(
         "POST /api/batch",
-        &fields,
+        fields,
         br#"{"commands":[{"publish":{}}]}"#,
     );
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -274,7 +281,7 @@ fn a_batch_is_done_in_order_and_each_call_has_its_reply() {
 
 #[test]
 fn the_answer_to_a_batch_has_an_end() {
-    let daemon = Daemon::start(&[]);
+    let daemon = Daemon::start(&["--answers-bytes-max", "16MiB"]);
     let body = format!(r#"{{"channel":"c","data":"{}"}}"#, "x".repeat(900 << 10));
     result(&daemon, "publish", &body);
     let history = vec![r#"{"history":{"channel":"c","limit":1}}"#; 30].join(",");
@@ -294,6 +301,66 @@ fn the_answer_to_a_batch_has_an_end() {
     assert_eq!(replies.matches(r#"{"history":"#).count(), 19);
     assert_eq!(replies.matches(r#",{"error":"#).count(), 12);
     daemon.get("/topics/d").refuses(404, "no topic");
+}
+
+#[test]
+fn what_lists_more_than_may_be_is_refused_before_any_of_it_is_done() {
+    let daemon = Daemon::start(&["--api-items-max", "2"]);
+    for (method, body) in [
+        ("broadcast", r#"{"channels":["a","b","c"],"data":1}"#),
+        ("disconnect", r#"{"user":"u","whitelist":["a","b","c"]}"#),
+        (
+            "batch",
+            r#"{"commands":[{"publish":{"channel":"a","data":1}},{"info":{}},{"info":{}}]}"#,
+        ),
+        (
+            "batch",
+            r#"{"commands":[{"publish":{"channel":"a","data":1}},{"broadcast":{"channels":["a","b","c"],"data":1}}]}"#,
+        ),
+    ] {
+        call(&daemon, method, body).refuses(413, "api_items_max");
+    }
+    daemon.get("/topics/a").refuses(404, "no topic");
+    let figures = daemon.get("/metrics").body;
+    let counted = "fanfare_post_refusals_total{reason=\"api_items\"} 4\n";
+    assert!(figures.contains(counted), "{figures}");
+    let body = r#"{"channels":["a","b"],"data":1}"#;
+    assert!(!result(&daemon, "broadcast", body).contains("error"));
+}
+
+#[test]
+fn a_page_of_history_ends_where_the_settings_let_it() {
+    let daemon = Daemon::start(&[
+        "--history-page-messages-max",
+        "3",
+        "--history-page-bytes-max",
+        "20",
+    ]);
+    for number in 0..5 {
+        let body = format!(r#"{{"channel":"short","data":{number}}}"#);
+        result(&daemon, "publish", &body);
+        let body = format!(r#"{{"channel":"long","data":"123456789{number}"}}"#);
+        result(&daemon, "publish", &body);
+    }
+    let page = |channel: &str, limit: i32| {
+        let body = format!(r#"{{"channel":"{channel}","limit":{limit}}}"#);
+        let page = result(&daemon, "history", &body);
+        page.matches(r#"{"data":"#).count()
+    };
+    for (channel, limit, count) in [
+        ("short", 1, 1),
+        ("short", 3, 3),
+        ("short", 4, 3),
+        ("short", -1, 3),
+        ("long", 1, 1),
+        ("long", 2, 2),
+        ("long", 3, 2),
+    ] {
+        assert_eq!(page(channel, limit), count, "{channel} {limit}");
+    }
+    let figures = daemon.get("/metrics").body;
+    let counted = "fanfare_history_full_pages_total 3\n";
+    assert!(figures.contains(counted), "{figures}");
 }
 
 #[test]

@@ -95,3 +95,59 @@ fn names_are_kept_for_a_time_and_up_to_a_number() {
     }
     assert_eq!(offset(&daemon), Some(2));
 }
+
+#[test]
+fn a_message_with_a_key_is_published_once_in_each_channel_whatever_it_says() {
+    let daemon = Daemon::start(&[]);
+    let call = |method: &str, body: &str| {
+        let answer = daemon.ask(&format!("POST /api/{method}"), &[], body.as_bytes());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
+    };
+    let publish = |channel: &str, key: &str, data: u32| {
+        format!(r#"{{"channel":"{channel}","idempotency_key":"{key}","data":{data}}}"#)
+    };
+    let first = call("publish", &publish("t", "k", 1));
+    assert!(first.contains(r#""offset":1"#), "{first}");
+    assert_eq!(call("publish", &publish("t", "k", 2)), first);
+    let receipt = first
+        .strip_prefix(r#"{"result":"#)
+        .and_then(|rest| rest.strip_suffix('}'))
+        .unwrap();
+    // The channel has had it, the other one not.
+    let all = call(
+        "broadcast",
+        r#"{"channels":["t","u"],"idempotency_key":"k","data":3}"#,
+    );
+    let as_first =
+        format!(r#"{{"result":{{"responses":[{{"result":{receipt}}},{{"result":{{"offset":1,"#);
+    assert!(all.starts_with(&as_first), "{all}");
+    let (one, other) = (publish("t", "k", 4), publish("t", "l", 5));
+    let batch = format!(
+        r#"{{"commands":[{{"publish":{one}}},{{"publish":{other}}},{{"publish":{other}}},
+        {{"broadcast":{{"channels":["u"],"idempotency_key":"k","data":6}}}}]}}"#
+    );
+    let replies = call("batch", &batch);
+    let begin = format!(r#"{{"replies":[{{"publish":{receipt}}},"#);
+    assert!(replies.starts_with(&begin), "{replies}");
+    assert_eq!(replies.matches(r#""offset":2"#).count(), 2, "{replies}");
+    assert_eq!(offset(&daemon), Some(2));
+    assert_eq!(daemon.get("/topics/u").json().get_u64("offset"), Some(1));
+    // A request's own key is another one, and what was refused may be tried again.
+    let body = publish("t", "", 7);
+    for _ in 0..2 {
+        assert_eq!(
+            post(&daemon, "/api/publish", "k", body.as_bytes()).status,
+            200
+        );
+    }
+    let bad = publish("t", "m", 8).replace("data", "datum");
+    assert!(call("publish", &bad).contains(r#""code":107"#));
+    call("publish", &publish("t", "m", 8));
+    assert_eq!(offset(&daemon), Some(4));
+    let long = publish("t", &"k".repeat(256), 9);
+    assert!(call("publish", &long).contains(r#""code":107"#));
+    let figures = daemon.get("/metrics").body;
+    let counted = "fanfare_idempotency_replays_total 6\n";
+    assert!(figures.contains(counted), "{figures}");
+}

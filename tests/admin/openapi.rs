@@ -157,7 +157,10 @@ impl Description {
 
 /// Calls of Centrifugo's API that bring an answer with all that it may have.
 const CALLS: [(&str, &str); 13] = [
-    ("publish", r#"{"channel":"a","data":1,"tags":{"k":"v"}}"#),
+    (
+        "publish",
+        r#"{"channel":"a","data":1,"tags":{"k":"v"},"idempotency_key":"k"}"#,
+    ),
     ("broadcast", r#"{"channels":["a",""],"data":1}"#),
     ("subscribe", r#"{"channel":"a","user":"u"}"#),
     ("unsubscribe", r#"{"channel":"a","user":"u"}"#),
@@ -286,6 +289,8 @@ fn each_answer_that_is_described_is_given_and_has_that_shape() {
         );
         assert_eq!(ask(&guarded, "post", &path, &path, &[with], b"[]"), 400);
         assert_eq!(ask(&guarded, "post", &path, &path, &[], b"{}"), 401);
+        let long = [b' '; 3000];
+        assert_eq!(ask(&guarded, "post", &path, &path, &[with], &long), 413);
     }
     // While it stops, for as long as somebody does not take the goodbye.
     let stopping = Daemon::start(&["--drain-ms-max", "600000"]);

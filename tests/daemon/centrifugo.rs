@@ -2,7 +2,7 @@
 
 use tungstenite::Message;
 
-use crate::common::{Daemon, eventually, hear_close};
+use crate::common::{Client, Daemon, eventually, hear_close};
 use crate::speaking::{PATH, ask, connect, epoch, hear, push, recover, say, subscribe};
 
 #[test]
@@ -123,6 +123,26 @@ fn what_was_missed_comes_without_a_hole_or_is_not_called_recovered() {
 }
 
 #[test]
+fn who_comes_back_to_a_topic_without_messages_has_missed_nothing_over_a_handover_too() {
+    let mut daemon = Daemon::start(&[]);
+    let mut client = connect(&daemon);
+    let epoch = subscribe(&mut client, 2, "silent");
+    drop(client);
+    for handovers in 0..2 {
+        if handovers > 0 {
+            daemon.hand_over(handovers);
+        }
+        eventually("it is looked at", || {
+            daemon.metric("fanfare_idle_topics") == 1
+        });
+        let mut client = connect(&daemon);
+        let answer = ask(&mut client, &recover(2, "silent", 0, &epoch));
+        assert!(answer.contains(r#""recovered":true"#), "{answer}");
+        assert!(answer.contains(&epoch), "{answer}");
+    }
+}
+
+#[test]
 fn a_page_of_history_names_its_messages_and_the_newest() {
     let daemon = Daemon::start(&[]);
     let mut client = connect(&daemon);
@@ -194,6 +214,38 @@ fn what_breaks_the_protocol_has_its_code_and_harms_nobody_else() {
     let mut raw = daemon.connect("/t");
     say(&mut raw, "1");
     assert_eq!(hear(&mut other), push("t", "1", 1));
+}
+
+#[test]
+fn commands_ahead_of_one_that_cannot_be_read_are_done_and_answered() {
+    let daemon = Daemon::start(&[]);
+    let mut raw = daemon.connect("/t");
+    let publish = r#"{"id":2,"publish":{"channel":"t","data":1}}"#;
+    for bad in [
+        "nonsense",
+        r#"{"id":3}"#,
+        r#"{"id":3,"publish":{"channel":4}}"#,
+    ] {
+        let mut client = daemon.connect(PATH);
+        let after = publish.replace("data\":1", "data\":2");
+        let lines = format!("{{\"id\":1,\"connect\":{{}}}}\n{publish}\n{bad}\n{after}");
+        say(&mut client, &lines);
+        assert!(hear(&mut client).starts_with(r#"{"id":1,"connect":"#));
+        assert_eq!(hear(&mut client), r#"{"id":2,"publish":{}}"#, "{bad}");
+        assert_eq!(hear_close(&mut client).0, 3501, "{bad}");
+        assert_eq!(hear(&mut raw), "1");
+    }
+    // Nothing behind one has been published.
+    say(&mut connect(&daemon), publish);
+    assert_eq!(hear(&mut raw), "1");
+    // In Protobuf: a connect, a publish to `t`, and one whose end is missing.
+    let mut client = daemon.connect(&format!("{PATH}?format=protobuf"));
+    let commands = b"\x04\x08\x01\x22\x00\x0a\x08\x02\x3a\x06\x0a\x01t\x12\x01\x31\x0a\x08\x03";
+    client.send(Message::binary(&commands[..])).unwrap();
+    let hear = |client: &mut Client| client.read().unwrap().into_data();
+    assert!(hear(&mut client)[1..].starts_with(b"\x08\x01\x2a"));
+    assert_eq!(hear(&mut client)[..], *b"\x04\x08\x02\x42\x00");
+    assert_eq!(hear_close(&mut client).0, 3501);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use tungstenite::Message;
 use crate::centrifugo_tokens::{RULES, error, subscribe_with};
 use crate::common::{self, hear_close};
 use crate::speaking::{
-    PATH, ask, connect_with, connected, epoch, hear, lives, push, recover, say, subscribe,
+    PATH, ask, connect_with, connected, epoch, hear, lives, order, push, recover, say, subscribe,
 };
 use crate::tokens::{now_s, token};
 use crate::world::World;
@@ -237,4 +237,56 @@ publish = "anyone"
             other => panic!("{other}"),
         }
     }
+}
+
+#[test]
+fn a_subscription_token_is_checked_once_however_many_come_with_it() {
+    let world = World::new(RULES);
+    let daemon = &world.daemon;
+    let anna = token(r#"{"sub":"anna"}"#);
+    let sub = token(r#"{"sub":"anna","channel":"news.a","jti":"s"}"#);
+    let mut clients: Vec<_> = (0..5).map(|_| connect_with(daemon, &anna).0).collect();
+    for client in &mut clients {
+        let answer = subscribe_with(client, "news.a", &sub);
+        assert!(answer.contains("\"epoch\""), "{answer}");
+        let line = format!(r#"{{"id":3,"sub_refresh":{{"channel":"news.a","token":"{sub}"}}}}"#);
+        assert_eq!(ask(client, &line), r#"{"id":3,"sub_refresh":{}}"#);
+    }
+    assert_eq!(daemon.metric("fanfare_token_checks_total"), 2);
+    assert_eq!(daemon.metric("fanfare_tokens_remembered"), 2);
+    // That it is remembered spares no other look: at whose it is, for which topic, and at
+    // what has been revoked.
+    let mut other = connect_with(daemon, &token(r#"{"sub":"ben"}"#)).0;
+    say(
+        &mut other,
+        &format!(r#"{{"id":2,"subscribe":{{"channel":"news.a","token":"{sub}"}}}}"#),
+    );
+    assert_eq!(hear_close(&mut other).0, 3500);
+    // Nor is one of a kind taken for the other.
+    let mut client = daemon.connect(PATH);
+    say(
+        &mut client,
+        &format!(r#"{{"id":1,"connect":{{"token":"{sub}"}}}}"#),
+    );
+    assert_eq!(hear_close(&mut client).0, 3500);
+    order(daemon, "disconnect", r#"{"jti":"s"}"#);
+    let mut client = connect_with(daemon, &anna).0;
+    let answer = subscribe_with(&mut client, "news.a", &sub);
+    assert_eq!(answer, error(2, 103, "permission denied"));
+}
+
+#[test]
+fn what_is_remembered_of_subscription_tokens_is_forgotten_with_the_keys() {
+    let world = World::new(RULES);
+    let sub = token(r#"{"channel":"news.a"}"#);
+    let subscribe = || {
+        let mut client = connect_with(&world.daemon, "").0;
+        subscribe_with(&mut client, "news.a", &sub)
+    };
+    assert!(subscribe().contains("\"epoch\""));
+    std::fs::write(world.folder.path().join("secret"), "x".repeat(40)).unwrap();
+    world.reload(RULES);
+    common::eventually("the key is another one", || {
+        subscribe() == error(2, 103, "permission denied")
+    });
 }

@@ -9,6 +9,7 @@ use tungstenite::Message;
 use crate::common::{
     Client, Daemon, OPEN, Raw, Witnesses, eventually, hear, hear_close, masked, pass,
 };
+use crate::speaking;
 
 /// The status and the `Retry-After` of a refused handshake.
 fn refusal(outcome: tungstenite::Result<(Client, impl Sized)>) -> (u16, Option<String>) {
@@ -467,4 +468,50 @@ fn an_allow_list_of_origins_takes_the_place_of_the_host() {
     ] {
         assert_eq!(refusal(open(origin)), (403, None), "{origin}");
     }
+}
+
+#[test]
+fn a_message_with_more_commands_than_may_be_closes_its_connection_behind_the_answers() {
+    let daemon = Daemon::start(&["--commands-per-message-max", "3"]);
+    let command = |id: u32| format!("{{\"id\":{id},\"rpc\":{{}}}}");
+    let mut client = speaking::connect(&daemon);
+    let mut other = speaking::connect(&daemon);
+    let lines = |ids: std::ops::Range<u32>| ids.map(command).collect::<Vec<_>>().join("\n");
+    for (id, lines) in [(2, lines(2..5)), (5, lines(5..9))] {
+        speaking::say(&mut client, &lines);
+        for id in id..id + 3 {
+            assert!(hear(&mut client).starts_with(&format!("{{\"id\":{id},")));
+        }
+    }
+    let (code, reason) = hear_close(&mut client);
+    assert_eq!(code, 3501);
+    assert!(reason.contains("too many commands"), "{reason}");
+    daemon.await_reason("too_many_commands");
+    assert!(speaking::ask(&mut other, &command(2)).contains("108"));
+}
+
+#[test]
+fn a_client_that_asks_for_more_than_it_reads_is_closed_and_may_come_back() {
+    let daemon = Daemon::start(&["--answers-bytes-max", "64KiB"]);
+    let mut client = speaking::connect(&daemon);
+    let payload = "x".repeat(40_000);
+    let publish = format!(r#"{{"id":2,"publish":{{"channel":"t","data":"{payload}"}}}}"#);
+    assert_eq!(
+        speaking::ask(&mut client, &publish),
+        r#"{"id":2,"publish":{}}"#
+    );
+    let page = r#"{"id":3,"history":{"channel":"t","limit":1}}"#;
+    // One answer after the other, each is as long as it is.
+    for _ in 0..3 {
+        assert!(speaking::ask(&mut client, page).len() > payload.len());
+    }
+    speaking::say(&mut client, &[page; 4].join("\n"));
+    for _ in 0..2 {
+        assert!(hear(&mut client).len() > payload.len());
+    }
+    let (code, reason) = hear_close(&mut client);
+    assert_eq!(code, 3008);
+    assert!(reason.starts_with("control flood"), "{reason}");
+    daemon.await_reason("control_flood");
+    assert!(speaking::ask(&mut speaking::connect(&daemon), page).len() > payload.len());
 }

@@ -16,15 +16,17 @@ use tokio::task::yield_now;
 
 use self::glob::Glob;
 use super::body::{closing, receive};
-use super::once::{Outcome as Answered, once};
+use super::once::{Keyed, Outcome as Answered, message_once, once};
 use super::patience::Patience;
 use super::reply::{Refusal, not_found, not_now, response};
 use super::who::Who;
-use crate::hub::{self, HistoryError, Hub, PublishError};
+use crate::config::ErrorMode;
+use crate::hub::{self, HistoryError, Hub, PostRefusal, PublishError};
 use crate::log::Published;
 use crate::protocol::centrifugo::Error;
 use crate::protocol::centrifugo::api::{
-    self, Answer, Call, Method, Outcome, Post, Receipt, Replies, decode, write_error, write_outcome,
+    self, Answer, Call, Method, Outcome, Post, Receipt, Replies, Unreadable, decode, write_error,
+    write_outcome,
 };
 use crate::protocol::dialect::centrifugo::{Page, Place, epoch_text};
 use crate::protocol::encoding::Extras;
@@ -34,9 +36,6 @@ use crate::protocol::ws::Opcode;
 /// A body may be so many times as long as the longest message: base64 takes a third
 /// more, and the rest of the request some.
 const BODY_MESSAGES_MAX: usize = 2;
-
-/// Once the answer to a batch is so long, what follows in the batch is not done.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Asks for errors as statuses of HTTP.
 const ERROR_MODE: &str = "x-centrifugo-error-mode";
@@ -59,12 +58,21 @@ pub(super) async fn call(
     if hub.is_stopping() {
         return Err(not_now(&hub, "the server is stopping".into()));
     }
-    let by_status = by_status(&head.headers);
-    let Ok(request) = decode(method, &body) else {
-        // The status is 400 in either mode, as from the official server.
-        let mut answer = answer(by_status, &Err(Error::BAD_REQUEST));
-        answer.status = 400;
-        return Ok(response(answer));
+    let by_status = by_status(&hub, &head.headers);
+    let items_max = hub.settings().api_items_max;
+    let request = match decode(method, &body, items_max) {
+        Ok(request) => request,
+        Err(Unreadable::BadRequest) => {
+            // The status is 400 in either mode, as from the official server.
+            let mut answer = answer(by_status, &Err(Error::BAD_REQUEST));
+            answer.status = 400;
+            return Ok(response(answer));
+        }
+        Err(Unreadable::TooManyItems) => {
+            hub.posts().note_refusal(PostRefusal::ApiItems);
+            let sentence = format!("a list has at most {items_max} items (api_items_max)");
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, sentence));
+        }
     };
     let work = carry_out(hub.clone(), request, by_status);
     once(&hub, &Who::Backend, &head, &body, work).await
@@ -83,7 +91,7 @@ async fn carry_out(hub: Arc<Hub>, request: api::Request, by_status: bool) -> Ans
     };
     let mut replies = Replies::default();
     for item in calls {
-        let call = match replies.bytes() > ANSWER_BYTES_MAX {
+        let call = match replies.bytes() > hub.settings().answers_bytes_max {
             true => Err(Error::LIMIT_EXCEEDED),
             false => item.call,
         };
@@ -94,17 +102,17 @@ async fn carry_out(hub: Arc<Hub>, request: api::Request, by_status: bool) -> Ans
 }
 
 /// The others that this thread serves get a turn before each message.
-async fn perform(hub: &Hub, patience: &mut Patience, call: Result<Call, Error>) -> Outcome {
+async fn perform(hub: &Arc<Hub>, patience: &mut Patience, call: Result<Call, Error>) -> Outcome {
     yield_now().await;
     match call? {
         Call::Publish { channel, post } => {
-            let published = publish(patience, &channel, &post).await;
+            let published = publish(hub, patience, &channel, &post).await;
             published.map(Answer::Published)
         }
         Call::Broadcast { channels, post } => {
             let mut responses = Vec::with_capacity(channels.len());
             for channel in channels {
-                responses.push(publish(patience, &channel, &post).await);
+                responses.push(publish(hub, patience, &channel, &post).await);
                 yield_now().await;
             }
             Ok(Answer::Broadcast(responses))
@@ -159,12 +167,24 @@ fn topic(channel: &str) -> Result<TopicName, Error> {
     TopicName::new(channel).map_err(|_| Error::BAD_REQUEST)
 }
 
-async fn publish(patience: &mut Patience, channel: &str, post: &Post) -> Result<Receipt, Error> {
+async fn publish(
+    hub: &Arc<Hub>,
+    patience: &mut Patience,
+    channel: &str,
+    post: &Post,
+) -> Result<Receipt, Error> {
     let topic = topic(channel)?;
     if post.skip_history {
         // Subscribers read all there is from the topic's log.
         return Err(Error::NOT_AVAILABLE);
     }
+    let first = match &*post.idempotency_key {
+        "" => None,
+        key => match message_once(hub, patience, &topic, key).await? {
+            Keyed::First(first) => Some(first),
+            Keyed::Again(receipt) => return Ok(receipt),
+        },
+    };
     let opcode = match post.data.text {
         true => Opcode::Text,
         false => Opcode::Binary,
@@ -187,10 +207,14 @@ async fn publish(patience: &mut Patience, channel: &str, post: &Post) -> Result<
         // Its keeper decides on its offset.
         Published::Pending(_) => 0,
     };
-    Ok(Receipt {
+    let receipt = Receipt {
         offset,
         epoch: epoch_text(epoch),
-    })
+    };
+    if let Some(first) = first {
+        first.keep(&receipt);
+    }
+    Ok(receipt)
 }
 
 fn history(hub: &Hub, channel: &str, page: &Page) -> Outcome {
@@ -220,10 +244,11 @@ fn channels(hub: &Hub, pattern: &str) -> Outcome {
     Ok(Answer::Channels(channels.collect()))
 }
 
-fn by_status(headers: &HeaderMap) -> bool {
-    headers
-        .get(ERROR_MODE)
-        .is_some_and(|mode| mode.as_bytes() == b"transport")
+/// Errors are told by statuses of HTTP: for all by the setting, or for one request.
+fn by_status(hub: &Hub, headers: &HeaderMap) -> bool {
+    let asked = headers.get(ERROR_MODE);
+    hub.settings().api_error_mode == ErrorMode::Transport
+        || asked.is_some_and(|mode| mode.as_bytes() == b"transport")
 }
 
 fn answer(by_status: bool, outcome: &Outcome) -> hub::Answer {

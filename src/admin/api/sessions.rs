@@ -12,7 +12,8 @@ use crate::protocol::rights::{Revocation, Whose};
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::close::REASON_BYTES_MAX;
 
-/// How long the cores may take to carry an order out.
+/// How long the cores may take to carry an order out. No setting: they take milliseconds, and a
+/// core that does not turn is the watchdog's matter.
 const ORDER_TIME: Duration = Duration::from_secs(10);
 
 /// Codes that a close frame may have which is not WebSocket's own (RFC 6455 section 7.4.2).

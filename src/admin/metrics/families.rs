@@ -82,6 +82,11 @@ fn present(hub: &Hub) -> Vec<Family> {
             gauge(hub.checks_waiting() as u64),
         ),
         family(
+            "tokens_remembered",
+            "Tokens that have been checked and are known again; there may be 65536, of 32 MiB together",
+            gauge(hub.remembered_len() as u64),
+        ),
+        family(
             "api_connections",
             "Connections that ask the server API on public listeners",
             gauge(hub.visitors() as u64),
@@ -93,7 +98,7 @@ fn present(hub: &Hub) -> Vec<Family> {
         ),
         family(
             "idempotency_keys",
-            "Requests with an Idempotency-Key whose answers are kept, or that are under way",
+            "Requests with an Idempotency-Key, and messages with an idempotency_key, whose answers are kept, or that are under way",
             gauge(hub.receipts() as u64),
         ),
         family(
@@ -105,6 +110,11 @@ fn present(hub: &Hub) -> Vec<Family> {
             "topics",
             "Topics that exist",
             gauge(hub.topics_len() as u64),
+        ),
+        family(
+            "idle_topics",
+            "Those of them that nobody follows and that keep no message, known for retain_ms_max to who comes back",
+            gauge(hub.idle_topics() as u64),
         ),
         family(
             "log",
@@ -153,6 +163,11 @@ fn traffic(hub: &Hub) -> Vec<Family> {
         )
         .in_unit(Unit::Bytes),
         family(
+            "token_checks",
+            "Tokens of connections and subscriptions that were checked, as they were not remembered",
+            Values::Counters(vec![plain(hub.token_checks())]),
+        ),
+        family(
             "posted_messages",
             "Messages published over HTTP",
             Values::Counters(vec![plain(hub.posts().messages())]),
@@ -164,7 +179,7 @@ fn traffic(hub: &Hub) -> Vec<Family> {
         ),
         family(
             "idempotency_replays",
-            "Requests that were answered as the one before with their Idempotency-Key",
+            "Requests and messages that were answered as the one before with their Idempotency-Key or idempotency_key",
             Values::Counters(vec![plain(hub.receipts_repeated())]),
         ),
         family(
@@ -176,6 +191,11 @@ fn traffic(hub: &Hub) -> Vec<Family> {
             "topic_evictions",
             "Topics without readers that went with their history, as there were topics_max",
             Values::Counters(vec![plain(hub.evictions())]),
+        ),
+        family(
+            "history_full_pages",
+            "Pages of history that ended at history_page_messages_max or history_page_bytes_max",
+            Values::Counters(vec![plain(hub.full_pages())]),
         ),
         family(
             "deliveries",

@@ -7,41 +7,21 @@ use std::collections::BTreeMap;
 
 use super::json::{FromJson, Reader};
 use super::payload::put_without_newlines;
-use super::request::{BadRequest, COMMANDS_MAX, Command, Connect, Data, Request, Subscribe};
+use super::request::{BadRequest, Command, Connect, Data, Request, Subscribe};
 
 type Read<T> = Result<T, BadRequest>;
 
-pub(super) fn decode(message: &[u8]) -> Read<Vec<Request>> {
-    if simdutf8::basic::from_utf8(message).is_err() {
-        return Err(BadRequest);
-    }
-    let mut requests = Vec::new();
-    for line in message.split(|byte| *byte == b'\n') {
-        if Reader::new(line).end().is_ok() {
-            continue;
-        }
-        if requests.len() == COMMANDS_MAX {
-            return Err(BadRequest);
-        }
-        requests.push(request(line)?);
-    }
-    if requests.is_empty() {
-        return Err(BadRequest);
-    }
-    Ok(requests)
-}
-
-/// What stands behind the first `count` commands.
-pub(super) fn behind(message: &[u8], count: usize) -> &[u8] {
-    let mut rest = message;
-    let mut left = count;
-    while left > 0 && !rest.is_empty() {
+/// Reads the next command, and leaves what stands behind it; `None` if there is none.
+pub(super) fn next(rest: &mut &[u8]) -> Option<Read<Request>> {
+    while !rest.is_empty() {
         let end = rest.iter().position(|byte| *byte == b'\n');
         let (line, after) = rest.split_at(end.map_or(rest.len(), |end| end + 1));
-        left -= usize::from(Reader::new(line).end().is_err());
-        rest = after;
+        *rest = after;
+        if Reader::new(line).end().is_err() {
+            return Some(request(line));
+        }
     }
-    rest
+    None
 }
 
 /// In this order the protocol looks for a command where a client wrote several.
@@ -60,6 +40,7 @@ const COMMANDS: [&str; 11] = [
 ];
 
 fn request(line: &[u8]) -> Read<Request> {
+    simdutf8::basic::from_utf8(line).map_err(|_| BadRequest)?;
     let mut reader = Reader::new(line);
     let mut id = 0;
     let mut first: Option<(usize, Command)> = None;

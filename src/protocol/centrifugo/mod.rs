@@ -1,5 +1,5 @@
 //! The codec of Centrifugo's client protocol, in both of its codings: the bytes of
-//! a message become commands ([`decode`]), replies and pushes become bytes.
+//! a message become commands ([`Requests`]), replies and pushes become bytes.
 //!
 //! It says what is written, never whether it may be: it knows no connection, no
 //! rights and no order. How payloads look to whom stands in `payload`.
@@ -20,6 +20,7 @@ mod protobuf_out;
 mod push;
 mod reply;
 mod request;
+mod requests;
 mod scan;
 mod sink;
 #[cfg(test)]
@@ -35,25 +36,14 @@ pub use numbered::{numbered_bound, write_numbered};
 pub use payload::written;
 pub use push::{publication, publication_bound, write_publication};
 pub use reply::{ClientInfo, ConnectResult, Error, Publication, Push, Reply, SubscribeResult};
-pub use request::{BadRequest, COMMANDS_MAX, Coding, Command, Connect, Data, Request, Subscribe};
+pub use request::{BadRequest, Coding, Command, Connect, Data, Request, Subscribe};
+pub use requests::Requests;
 pub use sink::Written;
 pub use view::{decode_info, encode_info};
 
-/// Reads the commands of one WebSocket message, in order. There is one at least;
-/// if one cannot be read, none counts, and the connection is closed with 3501.
+/// All commands of one WebSocket message, in order, if each can be read.
 pub fn decode(coding: Coding, message: &[u8]) -> Result<Vec<Request>, BadRequest> {
-    match coding {
-        Coding::Json => json_in::decode(message),
-        Coding::Protobuf => protobuf_in::decode(message),
-    }
-}
-
-/// What stands in a message that can be read behind its first `count` commands.
-pub fn behind(coding: Coding, message: &[u8], count: usize) -> &[u8] {
-    match coding {
-        Coding::Json => json_in::behind(message, count),
-        Coding::Protobuf => protobuf_in::behind(message, count),
-    }
+    Requests::of(coding, message).collect()
 }
 
 /// Appends the reply to the command with that id.

@@ -9,35 +9,19 @@ use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, decode_varint, skip_field};
 
 use super::json::is_json;
-use super::request::{self, BadRequest, COMMANDS_MAX, Data, Request};
+use super::request::{self, BadRequest, Data, Request};
 
-pub(super) fn decode(message: &[u8]) -> Result<Vec<Request>, BadRequest> {
-    let mut rest = message;
-    let mut requests = Vec::new();
-    while !rest.is_empty() {
-        if requests.len() == COMMANDS_MAX {
-            return Err(BadRequest);
-        }
-        let len = decode_varint(&mut rest).map_err(|_| BadRequest)?;
-        let len = usize::try_from(len).map_err(|_| BadRequest)?;
-        let (bytes, after) = rest.split_at_checked(len).ok_or(BadRequest)?;
-        requests.push(request(bytes)?);
-        rest = after;
-    }
-    if requests.is_empty() {
-        return Err(BadRequest);
-    }
-    Ok(requests)
+/// Reads the next command, and leaves what stands behind it; `None` if there is none.
+pub(super) fn next(rest: &mut &[u8]) -> Option<Result<Request, BadRequest>> {
+    (!rest.is_empty()).then(|| delimited(rest).and_then(request))
 }
 
-/// What stands behind the first `count` commands.
-pub(super) fn behind(message: &[u8], count: usize) -> &[u8] {
-    let mut rest = message;
-    for _ in 0..count {
-        let len = decode_varint(&mut rest).unwrap_or(0);
-        rest = rest.get(len as usize..).unwrap_or_default();
-    }
-    rest
+fn delimited<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], BadRequest> {
+    let len = decode_varint(rest).map_err(|_| BadRequest)?;
+    let len = usize::try_from(len).map_err(|_| BadRequest)?;
+    let (bytes, after) = rest.split_at_checked(len).ok_or(BadRequest)?;
+    *rest = after;
+    Ok(bytes)
 }
 
 fn request(bytes: &[u8]) -> Result<Request, BadRequest> {

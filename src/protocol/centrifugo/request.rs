@@ -109,10 +109,6 @@ impl Data {
 #[error("not a command of Centrifugo's client protocol")]
 pub struct BadRequest;
 
-/// A message with more commands is refused: enough for a connect and as many
-/// subscriptions as a connection may have.
-pub const COMMANDS_MAX: usize = 4096;
-
 impl Request {
     /// What a message becomes that has these parts; `unknown` if it has others,
     /// which may be a newer client's command.

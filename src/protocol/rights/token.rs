@@ -107,7 +107,7 @@ pub enum Purpose {
 }
 
 /// What a subscription token allows: one topic, for one user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
     pub user: Box<str>,
     pub channel: Box<str>,
@@ -122,6 +122,16 @@ pub struct Subscription {
     /// When the subscription ends, in seconds since 1970: `expire_at` if that is there (0
     /// there is never), else `exp`.
     pub expires_s: Option<u64>,
+    /// `exp`, likewise. The token is of no use from [`LEEWAY_S`] later on.
+    pub ends_s: Option<u64>,
+}
+
+impl Subscription {
+    /// The token is of no use any more at `now_s`.
+    pub fn has_ended(&self, now_s: u64) -> bool {
+        let ends_s = self.ends_s.map(|at| at.saturating_add(LEEWAY_S));
+        ends_s.is_some_and(|ends_s| now_s >= ends_s)
+    }
 }
 
 /// A connection token that is in order, and what to remember it by.
@@ -266,6 +276,7 @@ impl Keys {
                 Some(0) => None,
                 at => at.or(claims.exp),
             },
+            ends_s: claims.exp,
         })
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::json_out::{Object, client_info, object};
 use super::super::reply::{ClientInfo, Error, Publication};
 use super::super::sink::Sink;
@@ -38,7 +40,7 @@ pub enum Answer {
 }
 
 /// The place of a message in its channel.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Receipt {
     pub offset: u64,
     pub epoch: String,

@@ -2,9 +2,6 @@
 
 use super::super::request::Data;
 
-/// A batch with more calls is refused, and so is a broadcast to more channels.
-pub const ITEMS_MAX: usize = 4096;
-
 /// What a path names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Method {
@@ -52,6 +49,17 @@ impl Method {
     pub fn name(self) -> &'static str {
         let known = METHODS.iter().find(|(_, known)| *known == self);
         known.expect("every method is among them").0
+    }
+}
+
+impl Call {
+    /// How much there is in its list, where it has one.
+    pub(super) fn items(&self) -> usize {
+        match self {
+            Call::Broadcast { channels, .. } => channels.len(),
+            Call::Disconnect { whitelist, .. } => whitelist.len(),
+            _ => 0,
+        }
     }
 }
 
@@ -156,4 +164,6 @@ pub struct Post {
     /// A JSON object whose values are strings, or empty.
     pub tags: String,
     pub skip_history: bool,
+    /// Names it among those of its channel; empty is none.
+    pub idempotency_key: String,
 }

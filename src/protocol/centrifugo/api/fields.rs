@@ -14,7 +14,7 @@ use super::super::json_in::{data, since};
 use super::super::json_out::strings;
 use super::super::reply::Error;
 use super::super::request::{BadRequest, Data};
-use super::call::{Call, ITEMS_MAX, Method, Post, Revoke, Sessions, Terms};
+use super::call::{Call, Method, Post, Revoke, Sessions, Terms};
 
 type Read<T> = Result<T, BadRequest>;
 
@@ -153,15 +153,17 @@ struct Draft {
     base64: String,
     tags: BTreeMap<String, String>,
     skip_history: bool,
+    idempotency_key: String,
 }
 
 impl Draft {
-    fn read(self) -> Result<Post, Error> {
+    fn read(mut self) -> Result<Post, Error> {
         let tags = match self.tags.is_empty() {
             true => String::new(),
             false => strings(&self.tags),
         };
         let skip_history = self.skip_history;
+        let idempotency_key = std::mem::take(&mut self.idempotency_key);
         let data = self.data()?;
         if data.is_empty() {
             return Err(Error::BAD_REQUEST);
@@ -170,6 +172,7 @@ impl Draft {
             data,
             tags,
             skip_history,
+            idempotency_key,
         })
     }
 
@@ -196,6 +199,7 @@ impl FromJson for Fields {
             "b64data" => value.set(&mut fields.post.base64),
             "tags" => tags(value, &mut fields.post.tags),
             "skip_history" => value.set(&mut fields.post.skip_history),
+            "idempotency_key" => value.set(&mut fields.post.idempotency_key),
             "limit" => value.set(&mut fields.limit),
             "since" => since(value, &mut fields.since),
             "reverse" => value.set(&mut fields.reverse),
@@ -221,9 +225,6 @@ impl FromJson for Fields {
 fn texts(reader: &mut Reader<'_>, texts: &mut Vec<String>) -> Read<()> {
     let mut listed = Vec::new();
     let list = reader.array(|value| {
-        if listed.len() == ITEMS_MAX {
-            return Err(BadRequest);
-        }
         listed.push(value.text()?.into_owned());
         Ok(())
     })?;

@@ -13,9 +13,9 @@ mod request;
 mod tests;
 
 pub use answer::{Answer, Node, Outcome, Receipt, Replies, write_error, write_outcome};
-pub use call::{Call, ITEMS_MAX, Method, Post, Revoke, Sessions, Terms};
+pub use call::{Call, Method, Post, Revoke, Sessions, Terms};
 pub(in crate::protocol) use fields::tags;
-pub use request::{Item, Request, decode};
+pub use request::{Item, Request, Unreadable, decode};
 
 use super::reply::Error;
 

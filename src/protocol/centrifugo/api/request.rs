@@ -5,7 +5,7 @@
 use super::super::json::{FromJson, Reader};
 use super::super::reply::Error;
 use super::super::request::BadRequest;
-use super::call::{Call, ITEMS_MAX, METHODS, Method};
+use super::call::{Call, METHODS, Method};
 use super::fields::Fields;
 
 type Read<T> = Result<T, BadRequest>;
@@ -26,11 +26,32 @@ pub struct Item {
     pub call: Result<Call, Error>,
 }
 
-/// Reads the body of a request. If any call of a batch cannot be read, none counts.
+/// Why a request cannot be carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unreadable {
+    /// It is no JSON of the method's kind.
+    BadRequest,
+    /// A list in it has more items than may be.
+    TooManyItems,
+}
+
+/// Reads the body of a request. If any call of a batch cannot be read, none counts; a batch has at
+/// most `items_max` calls, and each of them lists as many channels or clients.
 ///
 /// # Errors
-/// When that is no JSON of the method's kind.
-pub fn decode(method: Method, body: &[u8]) -> Result<Request, BadRequest> {
+/// See [`Unreadable`].
+pub fn decode(method: Method, body: &[u8], items_max: usize) -> Result<Request, Unreadable> {
+    let mut fits = true;
+    let read = read(method, body, items_max, &mut fits);
+    match (fits, read) {
+        (false, _) => Err(Unreadable::TooManyItems),
+        (true, Err(BadRequest)) => Err(Unreadable::BadRequest),
+        (true, Ok(request)) => Ok(request),
+    }
+}
+
+/// `fits` is made false where there are more than `items_max`.
+fn read(method: Method, body: &[u8], items_max: usize, fits: &mut bool) -> Read<Request> {
     if simdutf8::basic::from_utf8(body).is_err() {
         return Err(BadRequest);
     }
@@ -40,20 +61,32 @@ pub fn decode(method: Method, body: &[u8]) -> Result<Request, BadRequest> {
     };
     let mut reader = Reader::new(body);
     let request = match method {
-        Method::Batch => batch(&mut reader)?.map(Request::Batch),
+        Method::Batch => batch(&mut reader, items_max, fits)?.map(Request::Batch),
         method => call(method, &mut reader)?.map(Request::One),
     };
     reader.end()?;
-    request.ok_or(BadRequest)
+    let request = request.ok_or(BadRequest)?;
+    let items = |call: &Result<Call, Error>| call.as_ref().map_or(0, Call::items);
+    let items = match &request {
+        Request::One(call) => items(call),
+        Request::Batch(calls) => calls
+            .iter()
+            .map(|item| items(&item.call))
+            .max()
+            .unwrap_or(0),
+    };
+    *fits &= items <= items_max;
+    Ok(request)
 }
 
-fn batch(reader: &mut Reader<'_>) -> Read<Option<Vec<Item>>> {
+fn batch(reader: &mut Reader<'_>, items_max: usize, fits: &mut bool) -> Read<Option<Vec<Item>>> {
     let mut calls = Vec::new();
     let object = reader.object(|name, value| match name {
         "commands" => {
             let mut listed = Vec::new();
             let list = value.array(|value| {
-                if listed.len() == ITEMS_MAX {
+                if listed.len() == items_max {
+                    *fits = false;
                     return Err(BadRequest);
                 }
                 listed.push(command(value)?);

@@ -1,10 +1,12 @@
 //! The codec of the server API against tables of what is on the wire.
 
 use super::*;
-use crate::protocol::centrifugo::{BadRequest, ClientInfo, Data, Publication};
+use crate::protocol::centrifugo::{ClientInfo, Data, Publication};
+
+const ITEMS_MAX: usize = 100;
 
 fn one(method: Method, body: &str) -> Result<Call, Error> {
-    match decode(method, body.as_bytes()).unwrap() {
+    match decode(method, body.as_bytes(), ITEMS_MAX).unwrap() {
         Request::One(call) => call,
         request @ Request::Batch(_) => panic!("{request:?}"),
     }
@@ -29,6 +31,10 @@ fn publish(channel: &str, post: Post) -> Result<Call, Error> {
 
 #[test]
 fn each_call_is_read() {
+    let named = Post {
+        idempotency_key: "k".to_owned(),
+        ..json("{\"a\" : 1e400}")
+    };
     let tagged = Post {
         tags: r#"{"a":"","b":"\"2\""}"#.to_owned(),
         ..json("1")
@@ -45,7 +51,7 @@ fn each_call_is_read() {
         (
             Method::Publish,
             "{\"channel\":\"c\",\"data\":{\"a\" :\r\n 1e400},\"idempotency_key\":\"k\",\"new\":[]}",
-            publish("c", json("{\"a\" : 1e400}")),
+            publish("c", named),
         ),
         (
             Method::Publish,
@@ -237,7 +243,7 @@ fn the_calls_of_a_batch_keep_their_places() {
         item(Some(Method::Publish), Err(Error::BAD_REQUEST)),
     ];
     assert_eq!(
-        decode(Method::Batch, body.as_bytes()),
+        decode(Method::Batch, body.as_bytes(), ITEMS_MAX),
         Ok(Request::Batch(calls))
     );
 }
@@ -245,9 +251,6 @@ fn the_calls_of_a_batch_keep_their_places() {
 #[test]
 fn what_is_no_request_is_refused_whole() {
     let deep = "[".repeat(10_000);
-    let long = |item: &str| vec![item; ITEMS_MAX + 1].join(",");
-    let commands = format!(r#"{{"commands":[{}]}}"#, long("{}"));
-    let channels = format!(r#"{{"channels":[{}],"data":1}}"#, long("\"c\""));
     for (method, body) in [
         (Method::Info, "\x0c"),
         (Method::Publish, "null"),
@@ -260,7 +263,6 @@ fn what_is_no_request_is_refused_whole() {
         (Method::Publish, &deep),
         (Method::Broadcast, r#"{"channels":"c"}"#),
         (Method::Broadcast, r#"{"channels":["c",null]}"#),
-        (Method::Broadcast, &channels),
         (Method::History, r#"{"limit":"1"}"#),
         (Method::Disconnect, r#"{"disconnect":{"code":-1}}"#),
         (Method::Disconnect, r#"{"whitelist":[1]}"#),
@@ -268,12 +270,44 @@ fn what_is_no_request_is_refused_whole() {
         (Method::Batch, r#"{"commands":{}}"#),
         (Method::Batch, r#"{"commands":[1]}"#),
         (Method::Batch, r#"{"commands":[{"publish":{"channel":1}}]}"#),
-        (Method::Batch, &commands),
     ] {
         let start = &body[..body.len().min(60)];
-        assert_eq!(decode(method, body.as_bytes()), Err(BadRequest), "{start}");
+        let read = decode(method, body.as_bytes(), ITEMS_MAX);
+        assert_eq!(read, Err(Unreadable::BadRequest), "{start}");
     }
-    assert_eq!(decode(Method::Info, b"{\"\xff\":1}"), Err(BadRequest));
+    let no_text = b"{\"\xff\":1}";
+    assert_eq!(
+        decode(Method::Info, no_text, 1),
+        Err(Unreadable::BadRequest)
+    );
+}
+
+#[test]
+fn lists_have_so_many_items_and_no_more() {
+    let list = |count, item: &str| vec![item; count].join(",");
+    let bodies = |count| {
+        let clients = list(count, "\"c\"");
+        let broadcast = format!(r#"{{"channels":[{clients}],"data":1}}"#);
+        let disconnect = format!(r#"{{"whitelist":[{clients}]}}"#);
+        let commands = format!(r#"{{"commands":[{}]}}"#, list(count, "{}"));
+        let inner = format!(r#"{{"commands":[{{"broadcast":{broadcast}}}]}}"#);
+        [
+            (Method::Broadcast, broadcast),
+            (Method::Disconnect, disconnect),
+            (Method::Batch, commands),
+            (Method::Batch, inner),
+        ]
+    };
+    for (method, body) in bodies(ITEMS_MAX) {
+        assert!(
+            decode(method, body.as_bytes(), ITEMS_MAX).is_ok(),
+            "{method:?}"
+        );
+    }
+    for (method, body) in bodies(ITEMS_MAX + 1) {
+        let read = decode(method, body.as_bytes(), ITEMS_MAX);
+        assert_eq!(read, Err(Unreadable::TooManyItems), "{method:?}");
+    }
 }
 
 #[test]

@@ -280,11 +280,40 @@ fn what_is_no_command_is_refused() {
 }
 
 #[test]
-fn a_message_has_so_many_commands_and_no_more() {
-    for (coding, one) in [(Coding::Json, &b"{}\n"[..]), (Coding::Protobuf, b"\0")] {
-        let most = one.repeat(COMMANDS_MAX);
-        assert_eq!(decode(coding, &most).map(|all| all.len()), Ok(COMMANDS_MAX));
-        let more = one.repeat(COMMANDS_MAX + 1);
-        assert_eq!(decode(coding, &more), Err(BadRequest));
+fn commands_are_read_up_to_one_that_cannot_be() {
+    let json = b"\n{\"id\":1,\"rpc\":{}}\n{}\n\xff{}\n{\"id\":2,\"rpc\":{}}";
+    let protobuf = b"\x04\x08\x01\x6a\x00\x00\x02\x0f\x01\x04\x08\x02\x6a\x00";
+    let request = |id, command| Ok(Request { id, command });
+    let read = [
+        request(1, Command::Rpc),
+        request(0, Command::Pong),
+        Err(BadRequest),
+    ];
+    for (coding, message) in [(Coding::Json, &json[..]), (Coding::Protobuf, protobuf)] {
+        let requests: Vec<_> = Requests::of(coding, message).collect();
+        assert_eq!(requests, read, "{coding:?}");
     }
+}
+
+#[test]
+fn what_has_not_been_read_begins_with_the_next_command() {
+    let json = b"{\"id\":1,\"rpc\":{}}\n\n{\"id\":2,\"rpc\":{}}\n";
+    let protobuf = b"\x04\x08\x01\x6a\x00\x04\x08\x02\x6a\x00";
+    for (coding, message) in [(Coding::Json, &json[..]), (Coding::Protobuf, protobuf)] {
+        let mut requests = Requests::of(coding, message);
+        assert_eq!(requests.left(), message.len());
+        assert!(requests.next().is_some());
+        let rest = &message[message.len() - requests.left()..];
+        let ids: Vec<_> = Requests::of(coding, rest)
+            .map(|r| r.map(|r| r.id))
+            .collect();
+        assert_eq!(ids, [Ok(2)], "{coding:?}");
+        assert_eq!((requests.count(), requests_left(coding, message)), (1, 0));
+    }
+}
+
+fn requests_left(coding: Coding, message: &[u8]) -> usize {
+    let mut requests = Requests::of(coding, message);
+    requests.by_ref().for_each(drop);
+    requests.left()
 }

@@ -295,7 +295,7 @@ fn no_bytes_at_all_are_too_much() {
         }
         for coding in BOTH {
             if let Ok(requests) = decode(coding, &bytes) {
-                assert!((1..=COMMANDS_MAX).contains(&requests.len()));
+                assert!(!requests.is_empty());
             }
         }
         let _ = decode_info(&bytes);

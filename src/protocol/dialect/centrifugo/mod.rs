@@ -288,7 +288,7 @@ pub(super) fn code(reason: CloseReason) -> u16 {
         CloseReason::InsufficientState => 3010,
         CloseReason::Idle => 3012,
         CloseReason::Token(_) => 3500,
-        CloseReason::BadRequest => 3501,
+        CloseReason::BadRequest | CloseReason::TooManyCommands => 3501,
         CloseReason::Stale => 3502,
         CloseReason::Disconnected => 3503,
         CloseReason::TooManyTopics => 3505,

@@ -43,6 +43,7 @@ fn subscription(user: &str, channel: &str) -> Subscription {
         id: None,
         issued_s: 0,
         expires_s: Some(NOW_S + 30),
+        ends_s: None,
     }
 }
 

@@ -216,6 +216,7 @@ impl Claims {
                 Some(0) => None,
                 Some(at) => Some(at),
             },
+            ends_s: self.exp,
         })
     }
 }

@@ -92,6 +92,7 @@ fn call(method: Method, members: &Members<'_>) -> Option<Result<Call, Error>> {
     let payload = payload(members.payload("data"), &members.text("b64data")?);
     let info = info(members.payload("info"), &members.text("b64info")?);
     let skip_history = members.flag("skip_history")?;
+    let idempotency_key = members.text("idempotency_key")?;
     let (limit, reverse) = (members.number("limit")?, members.flag("reverse")?);
     let (since, recover_since) = (since("since")?, since("recover_since")?);
     let (pattern, whitelist) = (members.text("pattern")?, texts("whitelist")?);
@@ -112,6 +113,7 @@ fn call(method: Method, members: &Members<'_>) -> Option<Result<Call, Error>> {
             data: data.ok_or(bad)?,
             tags: as_object(&tags),
             skip_history,
+            idempotency_key: idempotency_key.clone(),
         })
     };
     let (code, reason) = close.unwrap_or_default();
