@@ -32,6 +32,46 @@ fn alerts_and_dashboard_name_figures_that_exist() {
     }
 }
 
+/// What is asked for when something is looked into, rather than watched.
+const NOT_WATCHED: [&str; 20] = [
+    "fanfare_accept_pauses_total",
+    "fanfare_connections_per_address_max",
+    "fanfare_deflate_saved_bytes_total",
+    "fanfare_deflated_messages_total",
+    "fanfare_encoded_messages_total",
+    "fanfare_handshakes_max",
+    "fanfare_latest_given_total",
+    "fanfare_log_bytes_max",
+    "fanfare_log_lines_dropped_total",
+    "fanfare_message_bytes_max",
+    "fanfare_pages_total",
+    "fanfare_partial_bytes_max",
+    "fanfare_pings_total",
+    "fanfare_read_uncompressed_total",
+    "fanfare_reliefs_total",
+    "fanfare_ring_refusals_total",
+    "fanfare_room_tries_total",
+    "fanfare_zero_copy_copied_total",
+    "fanfare_zero_copy_sends_total",
+    // The dashboard has its buckets.
+    "fanfare_turn_seconds",
+];
+
+#[test]
+fn each_figure_is_watched_or_said_to_be_for_looking_into_things() {
+    let metrics = text("docs/metrics.md");
+    let (dashboard, alerts) = (text("docs/grafana.json"), text("docs/alerts.yml"));
+    let watched: HashSet<_> = figures(&dashboard)
+        .union(&figures(&alerts))
+        .copied()
+        .collect();
+    let rows = metrics.lines().filter(|line| line.starts_with("| `"));
+    for name in rows.filter_map(|row| row.split('`').nth(1)) {
+        let not_watched = NOT_WATCHED.contains(&name);
+        assert_ne!(watched.contains(name), not_watched, "{name}");
+    }
+}
+
 #[test]
 fn each_alert_is_tried_on_a_history() {
     let names = |text: &str, key| -> HashSet<String> {
