@@ -9,8 +9,8 @@ const { CentClient } = createRequire(join(process.env.CLIENT_MODULES, "package.j
 const [url, apiKey] = process.argv.slice(2);
 const client = new CentClient({ url, apiKey });
 const verbs = {
-  async publish({ channel, data }) {
-    const { offset } = await client.publish({ channel, data });
+  async publish({ channel, data, key }) {
+    const { offset } = await client.publish({ channel, data, idempotency_key: key });
     return { offset };
   },
   async presence({ channel }) {

@@ -8,8 +8,9 @@ import cent
 client = cent.Client(*sys.argv[1:])
 
 
-def publish(channel, data):
-    return {"offset": client.publish(cent.PublishRequest(channel=channel, data=data)).offset}
+def publish(channel, data, key=None):
+    request = cent.PublishRequest(channel=channel, data=data, idempotency_key=key)
+    return {"offset": client.publish(request).offset}
 
 
 def presence(channel):

@@ -46,7 +46,7 @@ publish = "nobody"
 MESSAGES = 10
 # 3000 to 3499: its clients come back.
 COME_BACK = 3100
-ABILITIES = ["token", "denied", "own topic", "joins", "presence", "history", "heard", "handover", "recovered"]
+ABILITIES = ["token", "denied", "own topic", "joins", "presence", "history", "heard", "handover", "recovered", "sent again"]
 
 
 def sign(**claims):
@@ -70,8 +70,9 @@ def free_port():
 class Meeting:
     """The daemon, those who meet, and what each of them can."""
 
-    def __init__(self, daemon, api_port):
-        self.daemon, self.api = daemon, f"http://127.0.0.1:{api_port}/api"
+    def __init__(self, daemon):
+        # Backends ask where clients connect.
+        self.daemon, self.api = daemon, f"{daemon.http}api"
         self.sent, self.numbers, self.results = {}, {}, {}
         self.lock = threading.Lock()
         here, node, python = libraries.HERE, "node", libraries.PYTHON
@@ -265,6 +266,15 @@ class Meeting:
         for who in [*self.members, *self.backends]:
             self.tries(who, "presence", lambda who=who: self.is_told(who, users))
             self.tries(who, "history", lambda who=who: self.is_reminded(who))
+        for who in self.backends:
+            self.tries(who, "sent again", lambda who=who: self.sends_again(who))
+
+    def sends_again(self, who):
+        """A message with the key of an earlier one is answered as that, and not published."""
+        channel = f"private.{who.name}"
+        offsets = [who.ask("publish", channel=channel, data=said, key="k")["offset"] for said in [1, 2]]
+        kept = who.ask("history", channel=channel)["publications"]
+        return None if offsets == [1, 1] and kept == [[1, 1]] else f"answered with {offsets}, and {kept} is kept"
 
     def is_told(self, who, users):
         told = sorted(who.ask("presence", channel=ROOM)["users"])
@@ -352,10 +362,9 @@ def run():
         (pathlib.Path(folder) / "key").write_text(KEY)
         settings = pathlib.Path(folder) / "fanfare.toml"
         settings.write_text(SETTINGS.format(folder=folder))
-        api_port = free_port()
-        api = ["--config", str(settings), "--api", f"127.0.0.1:{api_port}"]
+        api = ["--config", str(settings), "--api", "127.0.0.1:0"]
         with Daemon(*api, "--cores", "2") as daemon:
-            meeting = Meeting(daemon, api_port)
+            meeting = Meeting(daemon)
             try:
                 meeting.come_in()
                 faults = meeting.talk(meeting.speakers(), lambda count: count >= MESSAGES)
