@@ -139,7 +139,11 @@ class Example:
         shutil.copytree(libraries.HERE / "centrifuge_rust", package, ignore=shutil.ignore_patterns("src"))
         (package / "src").mkdir()
         (package / "src/main.rs").write_text(self.text)
-        return libraries.build_crate(package)
+        name = "centrifuge-rust-guide"
+        for file in ["Cargo.toml", "Cargo.lock"]:
+            path = package / file
+            path.write_text(path.read_text().replace(libraries.CRATE, name))
+        return libraries.build_crate(package, name)
 
     def has_ended(self):
         return self.process.poll() is not None

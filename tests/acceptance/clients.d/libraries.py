@@ -45,11 +45,15 @@ def find_chromium():
     return shutil.which("chromium")
 
 
-def build_crate(package=HERE / "centrifuge_rust"):
-    """A program around the client from crates.io; its path."""
+CRATE = "centrifuge-rust-meeting"
+
+
+def build_crate(package=HERE / "centrifuge_rust", name=CRATE):
+    """A program around the client from crates.io; its path. Each has a name of its own: the
+    programs lie side by side."""
     manifest = package / "Cargo.toml"
     # The libraries are built once for all of them.
     target = HOME / "target"
     cargo = ["cargo", "build", "--quiet", "--locked", "--manifest-path", manifest, "--target-dir", target]
     subprocess.run(cargo, check=True, stdout=sys.stderr)
-    return target / "debug" / "centrifuge-rust-meeting"
+    return target / "debug" / name
