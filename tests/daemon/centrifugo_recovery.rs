@@ -12,6 +12,9 @@ fn messages_are_encoded_once_for_all_and_not_again_for_who_recovers() {
     let daemon = Daemon::start(&["--cores", "2"]);
     let mut raw = daemon.connect("/r");
     say(&mut raw, "0");
+    eventually("it is published", || {
+        daemon.ask("GET /topics/r").1.contains("\"offset\":1,")
+    });
     let mut readers = [connect(&daemon), connect(&daemon)];
     let epoch = readers.each_mut().map(|reader| subscribe(reader, 2, "r"))[0].clone();
     // The oldest is there in raw alone.
