@@ -9,6 +9,10 @@ pub(super) const JOBS_MAX: usize = 4096;
 /// One helper for so many cores: what they do must not crowd out deliveries.
 const CORES_PER_HELPER: usize = 4;
 
+/// Where cores want all processors, helpers get a tenth of one: enough to go on with, and what
+/// they do does not wait in front of a delivery.
+const NICE: i32 = 10;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// They are started when there is something to do for the first time.
@@ -98,6 +102,10 @@ impl Drop for Helpers {
 
 impl Queue {
     fn work(&self) {
+        // It is the thread's own on Linux: nice(2).
+        if let Err(error) = rustix::process::nice(NICE) {
+            tracing::warn!(%error, "a thread that helps the cores competes with them");
+        }
         while let Some(job) = self.next() {
             job();
         }
@@ -146,6 +154,21 @@ mod tests {
         }
         numbers.sort_unstable();
         assert!(numbers.into_iter().eq(0..100));
+    }
+
+    #[test]
+    fn helpers_give_way_to_the_cores() {
+        let helpers = Helpers::new(1);
+        let (done, outcome) = channel();
+        let tell = move || {
+            done.send(std::fs::read_to_string("/proc/thread-self/stat"))
+                .unwrap()
+        };
+        helpers.run(tell).unwrap();
+        // The nineteenth field, behind a name that may hold anything: proc(5).
+        let stat = outcome.recv().unwrap().unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        assert_eq!(fields.split(' ').nth(16), Some(NICE.to_string().as_str()));
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Hub {
 
     /// What is known of a connection token without a check.
     pub(super) fn recall_token(&self, token: &[u8]) -> Option<Result<Arc<Rights>, TokenFault>> {
-        let hash = Keys::hash(token);
+        let hash = Keys::hash(token)?;
         let rights = self.remembered().get(&hash, self.unix_s())?;
         Some(self.uphold(rights))
     }
@@ -67,7 +67,7 @@ impl Hub {
         &self,
         token: &[u8],
     ) -> Option<Result<Subscription, TokenFault>> {
-        let hash = Keys::hash(token);
+        let hash = Keys::hash(token)?;
         let known = self.remembered().get_subscription(&hash, self.unix_s())?;
         Some(self.uphold_subscription(Arc::unwrap_or_clone(known)))
     }
@@ -80,8 +80,10 @@ impl Hub {
         self.tokens.checks.fetch_add(1, Ordering::Relaxed);
         let subscription = keys.check_subscription(token, now_s)?;
         let remembered = Arc::new(subscription.clone());
-        self.remembered()
-            .insert_subscription(Keys::hash(token), remembered, token.len(), now_s);
+        if let Some(hash) = Keys::hash(token) {
+            self.remembered()
+                .insert_subscription(hash, remembered, token.len(), now_s);
+        }
         self.uphold_subscription(subscription)
     }
 

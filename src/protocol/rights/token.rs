@@ -280,9 +280,10 @@ impl Keys {
         })
     }
 
-    /// What remembers a token that has been checked.
-    pub fn hash(token: &[u8]) -> [u8; 32] {
-        hash(token)
+    /// What a token that has been checked is remembered by; none has as many bytes as one
+    /// without that.
+    pub fn hash(token: &[u8]) -> Option<[u8; 32]> {
+        (token.len() <= TOKEN_BYTES_MAX).then(|| hash(token))
     }
 
     /// Whether a token's check takes tens of microseconds or more, rather than a few: it is
