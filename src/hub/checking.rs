@@ -6,7 +6,6 @@ use tokio::sync::oneshot;
 
 use super::Hub;
 use super::helpers::Busy;
-use super::mailbox::Task;
 use crate::protocol::rights::{Purpose, Rights, Subscription, TokenFault};
 
 /// What a token allows, or what is wrong with it.
@@ -83,7 +82,7 @@ impl Hub {
                 number,
                 verdict: hub.verify(purpose, &token),
             };
-            hub.cores[core].give(Task::Checked(checked));
+            hub.cores[core].checked(checked);
         })
     }
 

@@ -91,7 +91,12 @@ impl Mailbox {
         self.give(Task::Follow(delivery));
     }
 
-    pub(super) fn give(&self, order: Task) {
+    /// Tells the core what has come of a token.
+    pub(super) fn checked(&self, checked: Checked) {
+        self.give(Task::Checked(checked));
+    }
+
+    fn give(&self, order: Task) {
         self.lock_orders().push(order);
         self.is_ordered.store(true, Ordering::Release);
         self.wake();

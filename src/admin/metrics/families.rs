@@ -5,15 +5,16 @@
 //! Called by `metrics` for each answer, and by the test that writes
 //! `docs/metrics.md`.
 
-use crate::hub::metrics::{Counter, Metrics, TURN_US_BOUNDS, TurnTimes};
+use crate::hub::metrics::{Counter, Metrics};
 use crate::hub::{Hub, Lost, Mailbox, PostRefusal};
 use crate::lines;
 use crate::protocol::http::Reject;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::Action;
 
-use super::family::{Family, Sample, Times, Unit, Values, plain};
+use super::family::{Family, Sample, Unit, Values, plain};
 use super::process::Process;
+use super::summing::{by_label, encoded, gauge, per_core, sum, times};
 
 /// Begins the names of all figures that only Fanfare has.
 const PREFIX: &str = "fanfare";
@@ -465,62 +466,5 @@ impl Family {
     fn in_unit(mut self, unit: Unit) -> Self {
         self.unit = Some(unit);
         self
-    }
-}
-
-fn gauge(value: u64) -> Values {
-    Values::Gauges(vec![plain(value)])
-}
-
-/// A counter's sum over all cores.
-fn sum(hub: &Hub, counter: fn(&Metrics) -> &Counter) -> Values {
-    let cores = hub.mailboxes().iter();
-    let sum = cores.map(|core| counter(&core.metrics).get()).sum();
-    Values::Counters(vec![plain(sum)])
-}
-
-fn encoded(hub: &Hub) -> u64 {
-    let cores = hub.mailboxes().iter();
-    let by_cores: u64 = cores.map(|core| core.metrics.encoded_messages.get()).sum();
-    by_cores + hub.encoded()
-}
-
-fn per_core<T>(hub: &Hub, value: impl Fn(&Mailbox) -> T) -> Vec<Sample<T>> {
-    let cores = hub.mailboxes().iter().enumerate();
-    cores
-        .map(|(core, mailbox)| Sample {
-            label: Some(("core", core.to_string())),
-            value: value(mailbox),
-        })
-        .collect()
-}
-
-/// A list of counters, summed over all cores; `names` are in its order.
-fn by_label(
-    hub: &Hub,
-    label: &'static str,
-    names: impl Iterator<Item = &'static str>,
-    counters: fn(&Metrics) -> &[Counter],
-) -> Values {
-    let cores = hub.mailboxes();
-    let sum = |place: usize| {
-        let counts = cores
-            .iter()
-            .map(|core| counters(&core.metrics)[place].get());
-        counts.sum()
-    };
-    let samples = names.enumerate().map(|(place, name)| Sample {
-        label: Some((label, name.to_owned())),
-        value: sum(place),
-    });
-    Values::Counters(samples.collect())
-}
-
-fn times(turns: &TurnTimes) -> Times {
-    let bounds_s = TURN_US_BOUNDS.iter().map(|us| *us as f64 / 1e6);
-    let counts = turns.counts.iter().map(Counter::get);
-    Times {
-        sum_s: turns.sum_us.get() as f64 / 1e6,
-        buckets: bounds_s.chain([f64::INFINITY]).zip(counts).collect(),
     }
 }

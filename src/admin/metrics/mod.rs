@@ -6,6 +6,7 @@
 mod families;
 mod family;
 mod process;
+mod summing;
 
 use std::fmt;
 use std::sync::Arc;
