@@ -243,7 +243,7 @@ def topic_names(daemon, scale):
     return f"503 for {more}, topics gone after", rejected(daemon, "topics_max", more)
 
 
-topic_names.options = "--topics-max 5000"
+topic_names.options = "--topics-max 5000 --retain-ms-max 1000"
 
 
 def a_compression_bomb(daemon, scale):

@@ -31,7 +31,7 @@ def connection_churn(daemon, scale):
     return f"{count:,} came and went: {said}", "connections, handshakes_in_flight, topics, log_bytes"
 
 
-connection_churn.options = "--cores 2"
+connection_churn.options = "--cores 2 --retain-ms-max 1000"
 
 
 def rest(daemon, calm):
