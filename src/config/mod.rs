@@ -242,6 +242,8 @@ settings! {
             "Commands of Centrifugo's protocol in one message; beyond it the connection is closed with 3501";
         answers_bytes_max: usize = "16MiB", Bytes(64 * KIB, GIB), Reload,
             "Size of the answers to commands that wait for one client of Centrifugo's protocol, beyond which it is closed with 3008, and of those to a batch of its server API, beyond which the rest is not done";
+        token_checks_waiting_max: usize = "4096", Count(1, 1_000_000), Reload,
+            "Tokens that wait to be checked by a helper thread; beyond it a token waits with its connection";
         presence: Switch = "off", Choice(&["on", "off"]), Reload,
             "Whether clients may ask who follows a topic; on costs some 200 bytes for each who does";
     }

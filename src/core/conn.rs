@@ -223,8 +223,10 @@ pub(super) struct Pause {
 #[derive(Debug)]
 pub(super) enum Wait {
     /// Room in the log. What there was none for is unknown where the message has come from
-    /// another process, or waits its turn to have its token checked.
+    /// another process.
     Room(Option<Lack>),
+    /// Its turn to have its token checked.
+    Turn,
     /// The check of its token that has this number.
     Check(u64),
     /// Nothing: its token has been checked.

@@ -98,7 +98,7 @@ impl State {
         let waited = match std::mem::replace(&mut message.wait, Wait::Room(None)) {
             Wait::Checked(verdict) => Waited::Verdict(verdict),
             Wait::Room(_) if !waits_on => Waited::RoomInVain,
-            Wait::Room(_) | Wait::Check(_) => Waited::Nothing,
+            Wait::Room(_) | Wait::Turn | Wait::Check(_) => Waited::Nothing,
         };
         match self.converse_until(slot, &message.payload, waited)? {
             None => Ok(false),

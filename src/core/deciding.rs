@@ -52,7 +52,10 @@ impl Acceptor {
                     self.metrics().checks_aside.add(1);
                     break asked;
                 }
-                Err(Busy) => sleep(ROOM_LOOK).await,
+                Err(Busy) => {
+                    self.metrics().checks_postponed.add(1);
+                    sleep(ROOM_LOOK).await;
+                }
             }
         };
         let verdict = asked.await;

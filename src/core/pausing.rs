@@ -36,14 +36,15 @@ impl State {
         }
     }
 
-    /// Its pause, if it is looked at again in each turn.
+    /// Reads no further from somebody, who is looked at again in each turn.
     fn pause(&mut self, slot: u32) {
+        self.metrics().pauses.add(1);
         self.paused.push(slot);
         self.hold(slot);
     }
 
+    /// Reads no further from somebody.
     fn hold(&mut self, slot: u32) {
-        self.metrics().pauses.add(1);
         self.mark(slot);
         self.conns.at(slot).extra().pause = Some(Box::default());
     }
@@ -62,13 +63,23 @@ impl State {
         let len = payload.len();
         if !self.hub.account_partial(0, len) {
             self.hub.account_partial(len, 0);
-            return Err(CloseReason::LogFull);
+            return Err(match wait {
+                Wait::Room(_) => CloseReason::LogFull,
+                Wait::Turn | Wait::Check(_) | Wait::Checked(_) => CloseReason::PartialBytes,
+            });
         }
         let is_paused = self.conns.at(slot).pause().is_some();
         match wait {
             // The verdict leads back to it.
-            Wait::Check(_) if !is_paused => self.hold(slot),
-            Wait::Check(_) | Wait::Checked(_) => {}
+            Wait::Check(_) | Wait::Checked(_) if is_paused => {}
+            Wait::Check(_) | Wait::Checked(_) => self.hold(slot),
+            Wait::Turn => {
+                self.awaits_room = true;
+                if !is_paused {
+                    self.paused.push(slot);
+                    self.hold(slot);
+                }
+            }
             Wait::Room(_) => {
                 self.awaits_room = true;
                 self.metrics().room_waits.add(1);
@@ -205,7 +216,8 @@ impl State {
             (_, false) => Ok(true),
         };
         match outcome {
-            Ok(true) if waits_on || matches!(message.wait, Wait::Check(_)) => {
+            // For a verdict it waits as long as it takes.
+            Ok(true) if waits_on || !matches!(message.wait, Wait::Room(_)) => {
                 if due {
                     message.looked_ms = patience_ms;
                 }

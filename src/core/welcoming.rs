@@ -55,7 +55,10 @@ impl State {
                 self.metrics().checks_aside.add(1);
                 Err(Wait::Check(number))
             }
-            Err(Busy) => Err(Wait::Room(None)),
+            Err(Busy) => {
+                self.metrics().checks_postponed.add(1);
+                Err(Wait::Turn)
+            }
         }
     }
 

@@ -76,7 +76,7 @@ impl Hub {
         (purpose, token): (Purpose, &[u8]),
     ) -> Result<(), Busy> {
         let (hub, token): (_, Box<[u8]>) = (self.clone(), token.into());
-        self.helpers.run(move || {
+        self.run_check(move || {
             let checked = Checked {
                 slot,
                 number,
@@ -96,7 +96,7 @@ impl Hub {
     ) -> Result<oneshot::Receiver<Verdict>, Busy> {
         let (tell, verdict) = oneshot::channel();
         let hub = self.clone();
-        self.helpers.run(move || {
+        self.run_check(move || {
             // Who has asked may have left.
             let _ = tell.send(hub.verify(Purpose::Connection, &token));
         })?;
@@ -119,6 +119,11 @@ impl Hub {
     /// Tokens that wait to be checked elsewhere.
     pub fn checks_waiting(&self) -> usize {
         self.helpers.waiting()
+    }
+
+    fn run_check(&self, check: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
+        let max = self.settings().token_checks_waiting_max;
+        self.helpers.run(max, check)
     }
 
     fn verify(&self, purpose: Purpose, token: &[u8]) -> Verdict {

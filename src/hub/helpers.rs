@@ -1,11 +1,10 @@
 //! Threads for what would hold up a core: whoever asks goes on, and is told of the outcome.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Jobs that wait. Beyond, whoever asks has to ask again later.
-pub(super) const JOBS_MAX: usize = 4096;
 /// One helper for so many cores: what they do must not crowd out deliveries.
 const CORES_PER_HELPER: usize = 4;
 
@@ -48,16 +47,17 @@ impl Helpers {
         }
     }
 
-    /// Has a helper do something, after all that others have been asked for.
+    /// Has a helper do something, after all that others have been asked for, unless `max` of
+    /// that wait.
     ///
     /// # Errors
     /// See [`Busy`]: then it is not done.
-    pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
+    pub(super) fn run(&self, max: usize, job: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
         if !self.has_started() {
             return Err(Busy);
         }
         let mut waiting = self.queue.lock();
-        if waiting.jobs.len() >= JOBS_MAX {
+        if waiting.jobs.len() >= max {
             return Err(Busy);
         }
         waiting.jobs.push_back(Box::new(job));
@@ -107,7 +107,10 @@ impl Queue {
             tracing::warn!(%error, "a thread that helps the cores competes with them");
         }
         while let Some(job) = self.next() {
-            job();
+            // Who has asked for this one is not told; the others are to be.
+            if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                tracing::error!("a thread that helps the cores has panicked, and goes on");
+            }
         }
     }
 
@@ -143,9 +146,8 @@ mod tests {
         let (done, outcome) = channel();
         for number in 0..100 {
             let done = done.clone();
-            helpers
-                .run(move || done.send((number, thread::current().id())).unwrap())
-                .unwrap();
+            let tell = move || done.send((number, thread::current().id())).unwrap();
+            helpers.run(100, tell).unwrap();
         }
         let mut numbers = Vec::new();
         for (number, thread) in outcome.iter().take(100) {
@@ -168,7 +170,9 @@ mod tests {
     fn helpers_give_way_to_the_cores() {
         let helpers = Helpers::new(1);
         let (done, outcome) = channel();
-        helpers.run(move || done.send(niceness()).unwrap()).unwrap();
+        helpers
+            .run(1, move || done.send(niceness()).unwrap())
+            .unwrap();
         // 19 is the most there is.
         assert_eq!(outcome.recv().unwrap(), (niceness() + NICE).min(19));
     }
@@ -178,27 +182,29 @@ mod tests {
         let helpers = Helpers::new(1);
         let (go, gate) = channel::<()>();
         let (begun, has_begun) = channel();
-        helpers
-            .run(move || {
-                begun.send(()).unwrap();
-                let _ = gate.recv();
-            })
-            .unwrap();
+        let wait = move || {
+            begun.send(()).unwrap();
+            let _ = gate.recv();
+        };
+        helpers.run(3, wait).unwrap();
         has_begun.recv().unwrap();
-        for _ in 0..JOBS_MAX {
-            helpers.run(|| {}).unwrap();
+        for _ in 0..3 {
+            helpers.run(3, || {}).unwrap();
         }
-        assert_eq!(helpers.run(|| {}), Err(Busy));
-        assert_eq!(helpers.waiting(), JOBS_MAX);
+        assert_eq!(helpers.run(3, || {}), Err(Busy));
+        assert_eq!(helpers.waiting(), 3);
         drop(go);
         let (done, outcome) = channel();
-        while helpers.run({
-            let done = done.clone();
-            move || done.send(()).unwrap()
-        }) == Err(Busy)
-        {
-            thread::yield_now();
-        }
+        helpers.run(4, move || done.send(()).unwrap()).unwrap();
+        outcome.recv().unwrap();
+    }
+
+    #[test]
+    fn a_panic_costs_the_others_nothing() {
+        let helpers = Helpers::new(1);
+        let (done, outcome) = channel();
+        helpers.run(2, || panic!("as a test wants it")).unwrap();
+        helpers.run(2, move || done.send(()).unwrap()).unwrap();
         outcome.recv().unwrap();
     }
 }

@@ -85,6 +85,8 @@ pub struct Metrics {
     pub pauses: Counter,
     /// Tokens that were given to helpers to check.
     pub checks_aside: Counter,
+    /// Times that there were too many of those, so that one more had to come again.
+    pub checks_postponed: Counter,
     /// Messages that had to wait for room in a log.
     pub room_waits: Counter,
     /// Times that one of those was encoded and published, or found that another of its
@@ -142,6 +144,7 @@ impl Default for Metrics {
             refusals: Counter::default(),
             pauses: Counter::default(),
             checks_aside: Counter::default(),
+            checks_postponed: Counter::default(),
             room_waits: Counter::default(),
             room_tries: Counter::default(),
             read_uncompressed: Counter::default(),

@@ -31,6 +31,7 @@ mod joins;
 mod lag;
 mod limits;
 mod listening;
+mod message_limits;
 mod one_order;
 mod opening;
 mod pausing;

@@ -25,6 +25,10 @@ struct Issuer {
 
 impl Issuer {
     fn new() -> Issuer {
+        Issuer::with(&[])
+    }
+
+    fn with(options: &[&str]) -> Issuer {
         let random = SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
         let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
@@ -37,7 +41,8 @@ impl Issuer {
         fs::write(&public, jwk).unwrap();
         fs::write(&secret, SECRET).unwrap();
         let keys = format!("{},HS256:{}", public.display(), secret.display());
-        let daemon = Daemon::start(&["--token-keys", &keys, "--topics", NEWS_FOR_TOKENS]);
+        let own = ["--token-keys", &keys, "--topics", NEWS_FOR_TOKENS];
+        let daemon = Daemon::start(&[&own, options].concat());
         Issuer {
             daemon,
             pair,
@@ -178,4 +183,47 @@ fn more_tokens_than_a_turn_checks_are_all_checked() {
         );
     }
     assert!(issuer.asides() > 0);
+}
+
+#[test]
+fn beyond_token_checks_waiting_max_tokens_wait_with_their_connections() {
+    let issuer = Issuer::with(&[
+        "--token-checks-waiting-max",
+        "1",
+        "--publish-wait-ms-max",
+        "1",
+    ]);
+    let token = |number| issuer.token(&format!(r#"{{"sub":"user{number}"}}"#));
+    let connect = |number| format!(r#"{{"id":1,"connect":{{"token":"{}"}}}}"#, token(number));
+    let commands: Vec<String> = (0..100).map(connect).collect();
+    let mut clients: Vec<_> = commands
+        .iter()
+        .map(|_| issuer.daemon.connect(PATH))
+        .collect();
+    for (client, command) in clients.iter_mut().zip(&commands) {
+        say(client, command);
+    }
+    let asked = (100..150).map(|number| {
+        let mut raw = issuer.daemon.raw();
+        let path = format!("/news.a?token={}", token(number));
+        raw.send(Raw::request(&path, "").as_bytes());
+        raw
+    });
+    let asked: Vec<Raw> = asked.collect();
+    for client in &mut clients {
+        let answer = hear(client);
+        assert!(
+            answer.starts_with(r#"{"id":1,"connect":{"client":"#),
+            "{answer}"
+        );
+    }
+    for mut raw in asked {
+        raw.expect_upgrade();
+    }
+    assert_eq!(issuer.asides(), 150);
+    let waited = |name| issuer.daemon.metric(name);
+    assert!(waited("fanfare_token_checks_postponed_total") > 0);
+    // They waited for no room, and nobody was ahead.
+    assert_eq!(waited("fanfare_room_waits_total"), 0);
+    assert_eq!(waited("fanfare_publisher_pauses_total"), 0);
 }

@@ -79,7 +79,7 @@ fn present(hub: &Hub) -> Vec<Family> {
         ),
         family(
             "token_checks_waiting",
-            "Tokens that wait for a helper thread; there may be 4096, others wait with their connections",
+            "Tokens that wait for a helper thread; beyond token_checks_waiting_max others wait with their connections",
             gauge(hub.checks_waiting() as u64),
         ),
         family(
@@ -348,6 +348,11 @@ fn trouble(hub: &Hub) -> Vec<Family> {
             "token_checks_aside",
             "Tokens whose check is slow, or which were too many for one turn of a core: helper threads checked them",
             count(|m| &m.checks_aside),
+        ),
+        family(
+            "token_checks_postponed",
+            "Times that a token had to come again, as token_checks_waiting_max others waited for a helper thread",
+            count(|m| &m.checks_postponed),
         ),
         family(
             "room_waits",

@@ -196,12 +196,7 @@ impl Client {
             self.over = true;
             return true;
         }
-        let room = socket.inbound_max - socket.inbound.len().min(socket.inbound_max);
-        let len = max.min(room).min(self.outbox.len());
-        socket.inbound.extend(self.outbox.drain(..len));
-        let fin = self.outbox.is_empty() && self.fate == Fate::HalfClosed;
-        socket.client_fin |= fin;
-        len > 0 || fin
+        socket.write(&mut self.outbox, max, self.fate == Fate::HalfClosed)
     }
 
     /// Reads at most `max` bytes and checks them. True if anything has

@@ -1,5 +1,6 @@
 //! Clients that come, and that follow other topics than at first.
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use fanfare::config::Deflate;
@@ -13,6 +14,19 @@ use crate::ring::Handle;
 use crate::world::World;
 
 impl World {
+    /// Somebody comes from there, if there is room for it.
+    pub(crate) fn admits(&self, peer: SocketAddr) -> bool {
+        let (admission, settings) = (self.hub.admission(), self.hub.settings());
+        if admission.enter(settings).is_err() {
+            return false;
+        }
+        let named = admission.name(peer.ip(), settings).is_ok();
+        if !named {
+            admission.give_up_unnamed();
+        }
+        named
+    }
+
     pub(crate) fn connect(&mut self) {
         let living = self.clients.iter().filter(|client| !client.over).count();
         let full = living >= self.plan.clients_max || self.clients.len() >= self.plan.connects_max;
@@ -29,15 +43,7 @@ impl World {
         let peer = format!("10.0.0.{}:{port}", id % 4)
             .parse()
             .expect("an address");
-        let (admission, settings) = (self.hub.admission(), self.hub.settings());
-        if admission.enter(settings).is_err() {
-            return;
-        }
-        if admission
-            .name(std::net::SocketAddr::ip(&peer), settings)
-            .is_err()
-        {
-            admission.give_up_unnamed();
+        if !self.admits(peer) {
             return;
         }
         let (echo, chat) = (self.rng.u8(..) < 70, self.rng.u8(..) < 60);

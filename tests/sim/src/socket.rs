@@ -43,6 +43,22 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// The client writes at most `max` bytes of its outbox, and if it half-closes then, its
+    /// end behind the last. True if anything has happened.
+    pub(crate) fn write(
+        &mut self,
+        outbox: &mut VecDeque<u8>,
+        max: usize,
+        half_closes: bool,
+    ) -> bool {
+        let room = self.inbound_max - self.inbound.len().min(self.inbound_max);
+        let len = max.min(room).min(outbox.len());
+        self.inbound.extend(outbox.drain(..len));
+        let fin = outbox.is_empty() && half_closes;
+        self.client_fin |= fin;
+        len > 0 || fin
+    }
+
     pub fn readable(&self) -> bool {
         !self.inbound.is_empty() || self.client_fin || self.reset
     }

@@ -113,15 +113,7 @@ impl World {
         let peer = format!("10.0.1.{}:{port}", id % 4)
             .parse()
             .expect("an address");
-        let (admission, settings) = (self.hub.admission(), self.hub.settings());
-        if admission.enter(settings).is_err() {
-            return;
-        }
-        if admission
-            .name(std::net::SocketAddr::ip(&peer), settings)
-            .is_err()
-        {
-            admission.give_up_unnamed();
+        if !self.admits(peer) {
             return;
         }
         let coding = [Coding::Json, Coding::Protobuf][rng.usize(..2)];
