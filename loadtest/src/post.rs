@@ -6,7 +6,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,11 @@ pub fn run(args: &PostArgs) -> Result<bool, Error> {
     let watched = args.pid.and_then(Watched::new);
     let mut stream = TcpStream::connect(address).map_err(failed("connect to"))?;
     stream.set_nodelay(true).map_err(failed("connect to"))?;
+    // A server that no longer reads ends the run with an error.
+    let longest = Some(args.duration + DRAIN);
+    stream
+        .set_write_timeout(longest)
+        .map_err(failed("write to"))?;
     let (piece, requests) = piece(args);
     let of_each = args.lines.unwrap_or(1);
     let reader =
@@ -55,15 +60,17 @@ pub fn run(args: &PostArgs) -> Result<bool, Error> {
         let reading = scope.spawn(move || read_answers(reader, of_each, &tell));
         let (mut sent, mut answered) = (0, 0);
         let written = loop {
-            if began.elapsed() >= args.duration {
+            let left = args.duration.saturating_sub(began.elapsed());
+            if left.is_zero() {
                 break Ok(());
             }
             answered += told.try_iter().sum::<u64>();
             if sent - answered > UNDER_WAY_MAX {
-                match told.recv() {
+                match told.recv_timeout(left) {
                     Ok(more) => answered += more,
+                    Err(RecvTimeoutError::Timeout) => {}
                     // The reader has ended, and says why.
-                    Err(_) => break Ok(()),
+                    Err(RecvTimeoutError::Disconnected) => break Ok(()),
                 }
                 continue;
             }
@@ -205,7 +212,7 @@ mod tests {
     use crate::args::{Cli, Command};
 
     fn args(url: &str, extra: &str) -> PostArgs {
-        let line = format!("fanfare-loadtest post --url {url} -d 50ms {extra}");
+        let line = format!("fanfare-loadtest post --url {url} {extra}");
         match Cli::try_parse_from(line.split_whitespace())
             .unwrap()
             .command
@@ -215,7 +222,7 @@ mod tests {
         }
     }
 
-    /// A server that answers the first `answers` requests so, and then closes.
+    /// A server that answers the first `answers` requests so, and no others.
     fn server(answers: usize, answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -231,7 +238,8 @@ mod tests {
 
     #[test]
     fn a_message_that_is_not_taken_or_not_answered_is_a_fault() {
-        let lost = run(&args(&server(3, "{\"offset\":1}\n"), ""));
+        // Long enough to be waiting for an answer when the time is up.
+        let lost = run(&args(&server(3, "{\"offset\":1}\n"), "-d 500ms"));
         assert!(matches!(lost, Ok(false)), "{lost:?}");
         let refused = server(9, "{\"offset\":1}\n{\"error\":\"x\"}\n");
         let refused = run(&args(&refused, "--lines 2")).unwrap_err().to_string();
