@@ -19,7 +19,7 @@ const UNDER_WAY_MAX: u64 = 512;
 /// Single requests that are written in one go.
 const WRITE_REQUESTS: usize = 64;
 
-/// How long answers are awaited that are still due.
+/// How long answers are awaited that are still due, and how long the server may read nothing.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Carries the scenario out. True if every message was taken.
@@ -44,10 +44,8 @@ pub fn run(args: &PostArgs) -> Result<bool, Error> {
     let watched = args.pid.and_then(Watched::new);
     let mut stream = TcpStream::connect(address).map_err(failed("connect to"))?;
     stream.set_nodelay(true).map_err(failed("connect to"))?;
-    // A server that no longer reads ends the run with an error.
-    let longest = Some(args.duration + DRAIN);
     stream
-        .set_write_timeout(longest)
+        .set_write_timeout(Some(DRAIN))
         .map_err(failed("write to"))?;
     let (piece, requests) = piece(args);
     let of_each = args.lines.unwrap_or(1);
@@ -74,13 +72,17 @@ pub fn run(args: &PostArgs) -> Result<bool, Error> {
                 }
                 continue;
             }
-            if let Err(error) = stream.write_all(&piece) {
-                break Err(error);
-            }
+            let written = stream.write_all(&piece);
             sent += requests;
+            match written {
+                Ok(()) => {}
+                // The server reads no further: what it has not read is not answered.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
+                Err(error) => break Err(error),
+            }
         };
         // What has been asked is still answered.
-        let end = Instant::now() + DRAIN;
+        let end = began + args.duration + DRAIN;
         while answered < sent
             && let left = end.saturating_duration_since(Instant::now())
             && let Ok(more) = told.recv_timeout(left)
@@ -245,6 +247,14 @@ mod tests {
         let refused = run(&args(&refused, "--lines 2")).unwrap_err().to_string();
         assert!(refused.contains("was not taken"), "{refused}");
         assert!(run(&args("ws://127.0.0.1:1", "")).is_err());
+    }
+
+    #[test]
+    fn a_server_that_reads_nothing_is_a_fault() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let lost = run(&args(&url, "-d 100ms --size 1m --lines 64"));
+        assert!(matches!(lost, Ok(false)), "{lost:?}");
     }
 
     #[test]
