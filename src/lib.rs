@@ -2,7 +2,8 @@
 //!
 //! Who may know whom, from the bottom up: [`mask`], [`lines`] and [`protocol`] know nobody;
 //! [`log`] knows encodings by one trait; [`ring`] alone talks io_uring; [`core`] joins
-//! them on one thread; [`admin`] talks to the cores through the [`hub`].
+//! them on one thread; [`admin`] talks to the cores through the [`hub`]; a [`keeper`] keeps
+//! messages outside of memory.
 
 pub mod admin;
 pub mod bind;
@@ -11,6 +12,7 @@ pub mod config;
 pub mod core;
 pub mod handover;
 pub mod hub;
+pub mod keeper;
 pub mod lines;
 pub mod log;
 pub mod mask;

@@ -5,12 +5,14 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use tokio::task::yield_now;
+use tokio::time::Instant;
 
 use super::body::{closing, receive};
 use super::once::once;
@@ -43,6 +45,7 @@ pub(super) async fn publish(
     who: Who,
     head: &Parts,
     body: axum::body::Body,
+    stored: Option<Duration>,
 ) -> Result<Response, Refusal> {
     let settings = hub.settings();
     let body = receive(&head.headers, body, settings.batch_bytes_max, too_long);
@@ -62,7 +65,7 @@ pub(super) async fn publish(
     if hub.is_stopping() {
         return Err(not_now(&hub, "the server is stopping".into()));
     }
-    let work = publish_lines(hub.clone(), who.clone(), body.clone(), lines);
+    let work = publish_lines(hub.clone(), who.clone(), body.clone(), lines, stored);
     once(
         &hub,
         &who,
@@ -73,8 +76,16 @@ pub(super) async fn publish(
     .await
 }
 
-async fn publish_lines(hub: Arc<Hub>, who: Who, body: Bytes, count: usize) -> Answer {
+/// Where `stored` is given, the answer waits for so long until all is in the store.
+async fn publish_lines(
+    hub: Arc<Hub>,
+    who: Who,
+    body: Bytes,
+    count: usize,
+    stored: Option<Duration>,
+) -> Answer {
     let mut out = Vec::with_capacity(count * ANSWER_BYTES);
+    let mut published = Vec::new();
     let mut patience = Patience::new(hub.clone());
     let is_text = simdutf8::basic::from_utf8(&body).is_ok();
     for (number, line) in body.split(|byte| *byte == b'\n').enumerate() {
@@ -89,7 +100,20 @@ async fn publish_lines(hub: Arc<Hub>, who: Who, body: Bytes, count: usize) -> An
             true => publish_line(&hub, &who, &mut patience, line).await,
             false => Err(refused(LineFault::Utf8)),
         };
-        answer(outcome, &mut out);
+        match stored {
+            None => answer(outcome, None, &mut out),
+            Some(_) => published.push(outcome),
+        }
+    }
+    if let Some(within) = stored {
+        let end = Instant::now() + within;
+        for outcome in published {
+            let is_stored = match &outcome {
+                Ok(line) => Some(is_stored(&hub, line, end).await),
+                Err(_) => None,
+            };
+            answer(outcome, is_stored, &mut out);
+        }
     }
     Answer {
         status: 200,
@@ -101,12 +125,29 @@ async fn publish_lines(hub: Arc<Hub>, who: Who, body: Bytes, count: usize) -> An
 /// A status of HTTP, and a sentence.
 type LineRefusal = (u16, String);
 
+/// A line that is published.
+struct PublishedLine {
+    topic: TopicName,
+    /// Its keeper may still have to decide on it.
+    offset: Option<u64>,
+    epoch: u64,
+}
+
+/// Whether a line is in the store, at the latest at `end`.
+async fn is_stored(hub: &Hub, line: &PublishedLine, end: Instant) -> bool {
+    let (Some(topic), Some(offset)) = (hub.find_topic(line.topic.as_str()), line.offset) else {
+        return false;
+    };
+    let left = end.saturating_duration_since(Instant::now());
+    hub.stored(&topic, offset, left).await.is_ok()
+}
+
 async fn publish_line(
     hub: &Hub,
     who: &Who,
     patience: &mut Patience,
     line: &[u8],
-) -> Result<(Option<u64>, u64), LineRefusal> {
+) -> Result<PublishedLine, LineRefusal> {
     let Line { topic, data, tags } = decode(line).map_err(refused)?;
     let topic = TopicName::new(&topic).map_err(|error| (400, error.to_string()))?;
     who.may_publish(hub, &topic)
@@ -124,10 +165,15 @@ async fn publish_line(
         PublishError::TooBig => (413, error.to_string()),
         error => (503, error.to_string()),
     })?;
-    Ok(match published {
-        Published::Committed(committed) => (Some(committed.offset), epoch),
+    let offset = match published {
+        Published::Committed(committed) => Some(committed.offset),
         // Its keeper decides on its offset.
-        Published::Pending(_) => (None, epoch),
+        Published::Pending(_) => None,
+    };
+    Ok(PublishedLine {
+        topic,
+        offset,
+        epoch,
     })
 }
 
@@ -135,12 +181,18 @@ fn refused(fault: LineFault) -> LineRefusal {
     (400, fault.to_string())
 }
 
-fn answer(outcome: Result<(Option<u64>, u64), LineRefusal>, out: &mut Vec<u8>) {
+fn answer(outcome: Result<PublishedLine, LineRefusal>, stored: Option<bool>, out: &mut Vec<u8>) {
     let written = match outcome {
-        Ok((Some(offset), epoch)) => {
-            writeln!(out, "{{\"offset\":{offset},\"epoch\":\"{epoch:016x}\"}}")
+        Ok(PublishedLine { offset, epoch, .. }) => {
+            let stored = stored.map_or(String::new(), |stored| format!(",\"stored\":{stored}"));
+            match offset {
+                Some(offset) => writeln!(
+                    out,
+                    "{{\"offset\":{offset},\"epoch\":\"{epoch:016x}\"{stored}}}"
+                ),
+                None => writeln!(out, "{{\"epoch\":\"{epoch:016x}\"{stored}}}"),
+            }
         }
-        Ok((None, epoch)) => writeln!(out, "{{\"epoch\":\"{epoch:016x}\"}}"),
         Err((status, sentence)) => {
             let sentence = simd_json::to_string(&sentence).expect("a text can be told");
             writeln!(out, "{{\"error\":{sentence},\"status\":{status}}}")

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 use crate::hub::{Hub, PostRefusal, PublishError};
 use crate::log::Published;
@@ -21,13 +22,20 @@ const LOOK_MAX: Duration = Duration::from_millis(50);
 /// The patience of one request.
 pub(super) struct Patience {
     hub: Arc<Hub>,
+    /// Changes when something has been stored.
+    stored: watch::Receiver<u64>,
     /// Set with the first wait.
     end: Option<Instant>,
 }
 
 impl Patience {
     pub(super) fn new(hub: Arc<Hub>) -> Self {
-        Patience { hub, end: None }
+        let stored = hub.keeping().watch_synced();
+        Patience {
+            hub,
+            stored,
+            end: None,
+        }
     }
 
     /// Publishes a message, once it can be. Returns what has become of it, and its epoch.
@@ -56,7 +64,7 @@ impl Patience {
                 return Err(error);
             }
             // As a socket that was paused, it goes on when they are well behind no more.
-            if error == PublishError::Ahead && self.hub.is_ahead(topic, 2) {
+            if error != PublishError::LogFull && self.hub.is_ahead(topic, 2) {
                 continue;
             }
             match self.hub.publish(topic, opcode, payload, extras) {
@@ -75,7 +83,8 @@ impl Patience {
         if now >= end || self.hub.is_stopping() {
             return false;
         }
-        sleep((*look).min(end - now)).await;
+        // What is stored may make room, and be so before the next look.
+        let _ = timeout((*look).min(end - now), self.stored.changed()).await;
         *look = LOOK_MAX.min(2 * *look);
         true
     }

@@ -20,8 +20,8 @@ use super::patience::Patience;
 use super::reply::{Refusal, json, not_now};
 use super::topics::{epoch, name_in};
 use super::who::Who;
-use super::wish::Wish;
-use crate::hub::{Answer, Delivered, DeliveryError, Hub, PublishError};
+use super::wish::{Ack, Wish};
+use crate::hub::{Answer, Delivered, DeliveryError, Hub, NotStored, PublishError};
 use crate::log::Published;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
@@ -38,21 +38,24 @@ struct Receipt<'a> {
     offset: Option<u64>,
     epoch: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    delivered: Option<Ack>,
+    delivered: Option<Delivery>,
+    /// It is in the store by now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored: Option<bool>,
 }
 
 /// How it was delivered.
 #[derive(Serialize)]
-struct Ack {
+struct Delivery {
     subscribers: u64,
     written: u64,
     /// From publishing to the last write, in milliseconds.
     last_ms: Option<f64>,
 }
 
-impl From<Delivered> for Ack {
+impl From<Delivered> for Delivery {
     fn from(delivered: Delivered) -> Self {
-        Ack {
+        Delivery {
             subscribers: delivered.subscribers,
             written: delivered.written,
             last_ms: delivered.last_us.map(|us| us as f64 / 1e3),
@@ -70,12 +73,22 @@ pub(super) async fn publish(
     let wish = Wish::read(head.uri.query())?;
     let media_type = media_type(&head.headers)?;
     if head.uri.path() == MESSAGES && batch::is_batch(media_type) {
-        if wish != Wish::default() {
-            let sentence = "each line of a batch names its topic, and none is followed: \
-                            the query is empty";
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, sentence));
-        }
-        return batch::publish(hub, who, &head, body).await;
+        let stored = match wish {
+            Wish {
+                topic: None,
+                ack: None,
+            } => None,
+            Wish {
+                topic: None,
+                ack: Some((Ack::Stored, within)),
+            } => Some(within),
+            _ => {
+                let sentence = "each line of a batch names its topic, and none is followed: \
+                                the query takes ack=stored and within_ms";
+                return Err(Refusal::new(StatusCode::BAD_REQUEST, sentence));
+            }
+        };
+        return batch::publish(hub, who, &head, body, stored).await;
     }
     let topic = topic(&head.uri, wish.topic)?;
     who.may_publish(&hub, &topic)?;
@@ -123,11 +136,20 @@ async fn publish_one(
     topic: TopicName,
     opcode: Opcode,
     payload: Bytes,
-    ack: Option<Duration>,
+    ack: Option<(Ack, Duration)>,
 ) -> Outcome {
+    let mut stored = None;
     let awaited = match ack {
         None => None,
-        Some(within) => {
+        Some((Ack::Stored, within)) => {
+            let storable = hub.storable(&topic).map_err(|error| match error {
+                NotStored::NotKept => Refusal::new(StatusCode::BAD_REQUEST, error.to_string()),
+                error => not_now(&hub, error.to_string()),
+            })?;
+            stored = Some((storable, within));
+            None
+        }
+        Some((Ack::Delivered, within)) => {
             let known = hub.topic(&topic);
             let known = known.map_err(|error| not_now(&hub, error.to_string()))?;
             let awaited = hub.follow_next(known, within).await;
@@ -148,11 +170,19 @@ async fn publish_one(
         offset: None,
         epoch: epoch(its_epoch),
         delivered: None,
+        stored: None,
     };
     let mut status = StatusCode::ACCEPTED;
     if let Published::Committed(committed) = published {
         status = StatusCode::OK;
         receipt.offset = Some(committed.offset);
+        if let Some((topic, within)) = stored {
+            let is_stored = hub.stored(&topic, committed.offset, within).await.is_ok();
+            receipt.stored = Some(is_stored);
+            if !is_stored {
+                status = StatusCode::ACCEPTED;
+            }
+        }
         if let Some((awaited, within)) = awaited {
             receipt.delivered = Some(awaited.delivered(committed, within).await.into());
         }

@@ -16,8 +16,17 @@ const WITHIN_MS: u64 = 1_000;
 pub(super) struct Wish {
     /// Where the message goes, if the path does not say it.
     pub(super) topic: Option<TopicName>,
-    /// To be told how it was delivered, after this time at the latest.
-    pub(super) ack: Option<Duration>,
+    /// What it waits to be told, and for how long at most.
+    pub(super) ack: Option<(Ack, Duration)>,
+}
+
+/// What a publisher may be told beyond that its message is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ack {
+    /// How it was delivered.
+    Delivered,
+    /// It is in the store, and safe from a loss of power.
+    Stored,
 }
 
 impl Wish {
@@ -35,8 +44,14 @@ impl Wish {
                     })?;
                     topic.replace(name).is_some()
                 }
-                "ack" if value == "delivered" => ack.replace(()).is_some(),
-                "ack" => return Err(bad("ack is delivered, or left out")),
+                "ack" => {
+                    let wanted = match value {
+                        "delivered" => Ack::Delivered,
+                        "stored" => Ack::Stored,
+                        _ => return Err(bad("ack is delivered or stored, or left out")),
+                    };
+                    ack.replace(wanted).is_some()
+                }
                 "within_ms" => {
                     let ms = value.parse().ok();
                     let ms = ms.filter(|ms| (1..=WITHIN_MS_MAX).contains(ms));
@@ -53,12 +68,12 @@ impl Wish {
             }
         }
         if within_ms.is_some() && ack.is_none() {
-            return Err(bad("within_ms stands beside ack=delivered"));
+            return Err(bad("within_ms stands beside ack"));
         }
         let within = Duration::from_millis(within_ms.unwrap_or(WITHIN_MS));
         Ok(Wish {
             topic,
-            ack: ack.map(|()| within),
+            ack: ack.map(|ack| (ack, within)),
         })
     }
 }
@@ -74,9 +89,16 @@ mod tests {
         assert_eq!(wish(""), Wish::default());
         let topic = wish("topic=a%2Fb+c").topic.unwrap();
         assert_eq!(topic.as_str(), "a/b+c");
-        let ack = |query| wish(query).ack.map(|within| within.as_millis());
-        assert_eq!(ack("ack=delivered"), Some(1_000));
-        assert_eq!(ack("within_ms=30000&ack=delivered"), Some(30_000));
+        let ack = |query| {
+            wish(query)
+                .ack
+                .map(|(ack, within)| (ack, within.as_millis()))
+        };
+        assert_eq!(ack("ack=delivered"), Some((Ack::Delivered, 1_000)));
+        assert_eq!(
+            ack("within_ms=30000&ack=stored"),
+            Some((Ack::Stored, 30_000))
+        );
     }
 
     #[test]
@@ -85,7 +107,8 @@ mod tests {
             "topic=",
             "topic=a&topic=b",
             "ack",
-            "ack=stored",
+            "ack=written",
+            "ack=stored&ack=delivered",
             "ack=delivered&ack=delivered",
             "within_ms=5",
             "ack=delivered&within_ms=0",

@@ -39,9 +39,23 @@ pub(super) fn start(
     Ok((follow, lines))
 }
 
+/// Those that log lines of their own.
+const LIBRARIES: [&str; 2] = ["fjall", "lsm_tree"];
+
 /// The settings were checked when they were read.
 fn filter(settings: &Settings) -> EnvFilter {
-    EnvFilter::try_new(&settings.log).unwrap_or_default()
+    let mut levels = settings.log.clone();
+    let general = levels
+        .split(',')
+        .map(str::trim)
+        .rfind(|part| !part.contains('='));
+    // Libraries tell of their insides what is of use to those who trace everything.
+    if matches!(general, Some("warn" | "info" | "debug")) {
+        for library in LIBRARIES {
+            levels += &format!(",{library}=warn");
+        }
+    }
+    EnvFilter::try_new(&levels).unwrap_or_default()
 }
 
 /// Lines of text or JSON for standard error, or entries for the journal; each

@@ -5,7 +5,7 @@
 //! Called by `load` once all values are there.
 
 use super::kind::Size;
-use super::{Place, ProxyHeader, Settings};
+use super::{Keep, Place, ProxyHeader, Settings};
 
 /// Two settings that contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,13 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
         },
     );
     require(
-        settings.retain_bytes_max <= log_bytes_max,
+        settings.store.is_some() || settings.keep == Keep::Memory,
+        &["keep", "store"],
+        &|| "keep = \"disk\" needs store, the folder for it".into(),
+    );
+    // The store may hold more than memory.
+    require(
+        settings.keep == Keep::Disk || settings.retain_bytes_max <= log_bytes_max,
         &["retain_bytes_max", "log_bytes_max"],
         &|| {
             format!(
@@ -85,10 +91,21 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
         },
     );
     for (at, rule) in settings.topics.iter().enumerate() {
-        let retain_bytes_max = settings.policy(Some(rule)).retain_bytes_max;
-        // Where the rule leaves it out, what is said above is enough.
-        let fits =
-            retain_bytes_max <= log_bytes_max || retain_bytes_max == settings.retain_bytes_max;
+        let policy = settings.policy(Some(rule));
+        require(
+            settings.store.is_some() || policy.keep == settings.keep,
+            &["topics", "store"],
+            &|| {
+                format!(
+                    "topics, number {}: keep = \"disk\" needs store, the folder for it",
+                    at + 1
+                )
+            },
+        );
+        let retain_bytes_max = policy.retain_bytes_max;
+        // Where the rule leaves both out, what is said above is enough.
+        let is_said = retain_bytes_max == settings.retain_bytes_max && policy.keep == settings.keep;
+        let fits = policy.keep == Keep::Disk || retain_bytes_max <= log_bytes_max || is_said;
         require(fits, &["topics", "log_bytes_max"], &|| {
             format!(
                 "topics, number {}: retain_bytes_max ({}) must be at most log_bytes_max ({})",
@@ -237,6 +254,33 @@ mod tests {
             sentences(|settings| settings.partial_bytes_max = 1 << 10),
             ["partial_bytes_max (1 KiB) must be at least message_bytes_max (1 MiB)"]
         );
+    }
+
+    #[test]
+    fn what_is_kept_on_disk_needs_a_store_and_may_be_more_than_memory_holds() {
+        let rule = |words: &str| vec![toml::from_str(&format!("match = \"a\"\n{words}")).unwrap()];
+        let on_disk = "keep = \"disk\"\nretain_bytes_max = \"1TiB\"";
+        assert_eq!(
+            sentences(|settings| settings.keep = Keep::Disk),
+            ["keep = \"disk\" needs store, the folder for it"]
+        );
+        assert_eq!(
+            sentences(|settings| settings.topics = rule(on_disk)),
+            ["topics, number 1: keep = \"disk\" needs store, the folder for it"]
+        );
+        let with_store = sentences(|settings| {
+            settings.store = Some("/store".into());
+            settings.topics = rule(on_disk);
+        });
+        assert_eq!(with_store, [""; 0]);
+        let in_memory = sentences(|settings| {
+            settings.store = Some("/store".into());
+            settings.keep = Keep::Disk;
+            settings.retain_bytes_max = 1 << 40;
+            settings.topics = rule("keep = \"memory\"");
+        });
+        assert_eq!(in_memory.len(), 1);
+        assert!(in_memory[0].starts_with("topics, number 1: retain_bytes_max (1 TiB)"));
     }
 
     #[test]

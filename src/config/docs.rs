@@ -25,7 +25,8 @@ on the command line the option is repeated.
 
 These must fit together: `log_bytes_max` holds at least `lag_bytes_max` +
 `message_bytes_max`; `log_bytes_total_max` at least `log_bytes_max`;
-`retain_bytes_max`, also that of a rule, is at most `log_bytes_max`; `partial_bytes_max` is at least
+`retain_bytes_max`, also that of a rule, is at most `log_bytes_max` for topics that are kept in memory alone;
+`keep = \"disk\"` needs `store`; `partial_bytes_max` is at least
 `message_bytes_max`; `ping_interval_ms` is less than `idle_ms_max`; an `admin` address beyond loopback
 needs `admin_token_file`, one of `api` that or `api_key_file`; `proxy_header` needs `trusted_proxies`. Where others than
 programs of this machine get in (a `listen` address beyond loopback, `trusted_proxies`, names in `hosts` or `origins`

@@ -178,7 +178,7 @@ impl fmt::Display for Kind {
             }
             Kind::Rules => out.write_str(
                 "tables with match, a pattern; subscribe, publish, presence, history, each anyone, token or \
-                 nobody; retain_messages_max, retain_bytes_max, retain_ms_max and lag_policy as the \
+                 nobody; retain_messages_max, retain_bytes_max, retain_ms_max, keep and lag_policy as the \
                  settings; latest, presence_list, joins, deflate, chat, page, each true or false",
             ),
             Kind::Grants => out.write_str(

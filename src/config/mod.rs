@@ -46,7 +46,7 @@ pub use public::StartError;
 pub use reload::{Changes, Reload};
 pub use secrets::token_in;
 pub use topics::{Joins, Policy, TopicRule};
-pub use value::{Deflate, ErrorMode, LagPolicy, LogFormat, ProxyHeader, Switch, Zerocopy};
+pub use value::{Deflate, ErrorMode, Keep, LagPolicy, LogFormat, ProxyHeader, Switch, Zerocopy};
 
 use kind::Kind::*;
 use value::{Given, Value};
@@ -310,10 +310,12 @@ settings! {
             "How far publishers may be ahead of any core; then they are read from no further for a while";
         retain_messages_max: usize = "1000", Count(0, 100_000_000), Reload,
             "Messages that a topic keeps for those who come back";
-        retain_bytes_max: usize = "1MiB", Bytes(0, 16 * GIB), Reload,
+        retain_bytes_max: usize = "1MiB", Bytes(0, TIB), Reload,
             "Bytes that a topic keeps for those who come back";
         retain_ms_max: u64 = "300000", Millis(0, 30 * DAY_MS), Reload,
             "How long a topic keeps a message for those who come back, and is known to them when it keeps none";
+        keep: Keep = "memory", Choice(&["memory", "disk"]), Reload,
+            "What keeps a topic's messages: memory, or the folder named by store as well, so that history outlives the process";
         history_page_messages_max: usize = "1000", Count(1, 1_000_000), Reload,
             "Messages in one page of history, as clients and the server API ask for it";
         history_page_bytes_max: usize = "1MiB", Bytes(1, GIB), Reload,
@@ -322,6 +324,14 @@ settings! {
             "How far a subscriber may fall behind before the lag policy applies";
         lag_policy: LagPolicy = "close", Choice(&["close", "skip", "latest"]), Reload,
             "A subscriber that lags is closed with 1013, or with a notice goes on behind the newest message (skip) or with it (latest)";
+    }
+    "Store" {
+        store: Option<PathBuf> = "", File, Restart,
+            "Folder in which the topics are kept that are to be kept on disk; made with mode 0700 if there is none";
+        store_sync_ms: u64 = "100", Millis(0, 60_000), Reload,
+            "How long what is written to the store may wait to be safe from a loss of power, unless a publisher waits for it (ack=stored)";
+        store_read_bytes_max: usize = "64MiB", Bytes(4 * MIB, 64 * GIB), Reload,
+            "Size of the history that is being read from the store for those who come back; beyond it they wait for one another";
     }
 }
 

@@ -11,7 +11,7 @@ use toml::Value as Toml;
 
 use super::kind::{Kind, Size};
 use super::value::{Given, Value, tables};
-use super::{Deflate, LagPolicy, Settings, Switch, TABLE};
+use super::{Deflate, Keep, LagPolicy, Settings, Switch, TABLE};
 use crate::protocol::rights::{Pattern, Rule, Who};
 
 /// One table of `[[topics]]`.
@@ -29,6 +29,7 @@ struct Says {
     retain_messages_max: Option<usize>,
     retain_bytes_max: Option<usize>,
     retain_ms_max: Option<u64>,
+    keep: Option<Keep>,
     lag_policy: Option<LagPolicy>,
     latest: Option<bool>,
     presence_list: Option<bool>,
@@ -51,6 +52,7 @@ struct Written {
     retain_messages_max: Option<Toml>,
     retain_bytes_max: Option<Toml>,
     retain_ms_max: Option<Toml>,
+    keep: Option<Toml>,
     lag_policy: Option<Toml>,
     latest: Option<Toml>,
     presence_list: Option<Toml>,
@@ -82,6 +84,7 @@ impl TryFrom<Written> for TopicRule {
                 retain_messages_max: setting("retain_messages_max", written.retain_messages_max)?,
                 retain_bytes_max: setting("retain_bytes_max", written.retain_bytes_max)?,
                 retain_ms_max: setting("retain_ms_max", written.retain_ms_max)?,
+                keep: setting("keep", written.keep)?,
                 lag_policy: setting("lag_policy", written.lag_policy)?,
                 latest: switch("latest", written.latest)?,
                 presence_list: switch("presence_list", written.presence_list)?,
@@ -137,6 +140,8 @@ pub struct Policy {
     pub retain_messages_max: usize,
     pub retain_bytes_max: usize,
     pub retain_ms_max: u64,
+    /// What keeps its messages.
+    pub keep: Keep,
     pub lag_policy: LagPolicy,
     /// Newcomers get the newest message at once.
     pub latest: bool,
@@ -181,6 +186,7 @@ impl Settings {
             retain_messages_max: says.retain_messages_max.unwrap_or(self.retain_messages_max),
             retain_bytes_max: says.retain_bytes_max.unwrap_or(self.retain_bytes_max),
             retain_ms_max: says.retain_ms_max.unwrap_or(self.retain_ms_max),
+            keep: says.keep.unwrap_or(self.keep),
             lag_policy: says.lag_policy.unwrap_or(self.lag_policy),
             latest: says.latest.unwrap_or(false),
             presence_list,
@@ -195,6 +201,14 @@ impl Settings {
         }
     }
 
+    /// Some topics are to be kept on disk.
+    pub fn keeps_on_disk(&self) -> bool {
+        let rules = self.topics.iter().map(Some).chain([None]);
+        rules
+            .map(|rule| self.policy(rule).keep)
+            .any(|keep| keep == Keep::Disk)
+    }
+
     /// Which rule a topic gets, who may do what with it and what holds for it: lines for
     /// people.
     pub fn describe_topic(&self, topic: &str) -> String {
@@ -204,6 +218,7 @@ impl Settings {
             retain_messages_max,
             retain_bytes_max,
             retain_ms_max,
+            keep,
             lag_policy,
             latest,
             presence_list,
@@ -214,11 +229,11 @@ impl Settings {
         } = self.policy(rule);
         let mut text = rules.describe(topic);
         let retain_bytes_max = Size(retain_bytes_max as u64);
-        let (lag_policy, joins) = (lag_policy.name(), joins.describe());
+        let (keep, lag_policy, joins) = (keep.name(), lag_policy.name(), joins.describe());
         write!(
             text,
             "\n  retain_messages_max: {retain_messages_max}\n  retain_bytes_max: {retain_bytes_max}\
-             \n  retain_ms_max: {retain_ms_max}\n  lag_policy: {lag_policy}\n  latest: {latest}\
+             \n  retain_ms_max: {retain_ms_max}\n  keep: {keep}\n  lag_policy: {lag_policy}\n  latest: {latest}\
              \n  presence_list: {presence_list}\n  joins: {joins}\n  deflate: {deflate}\
              \n  chat: {chat}\n  page: {page}"
         )
@@ -240,7 +255,7 @@ mod tests {
     #[test]
     fn what_a_rule_leaves_out_is_the_global_setting() {
         let says_all = r#"match = "all.*", retain_messages_max = 1, retain_bytes_max = "2KiB",
-            retain_ms_max = 3, lag_policy = "latest", latest = true, presence_list = "on",
+            retain_ms_max = 3, keep = "disk", lag_policy = "latest", latest = true, presence_list = "on",
             joins = true, deflate = "off", chat = false, page = false"#;
         let rules = rules(&[r#"match = "none.*""#, says_all]).unwrap();
         let settings = Settings {
@@ -251,6 +266,7 @@ mod tests {
             retain_messages_max: 1000,
             retain_bytes_max: 1 << 20,
             retain_ms_max: 300_000,
+            keep: Keep::Memory,
             lag_policy: LagPolicy::Close,
             latest: false,
             presence_list: false,
@@ -265,6 +281,7 @@ mod tests {
             retain_messages_max: 1,
             retain_bytes_max: 2048,
             retain_ms_max: 3,
+            keep: Keep::Disk,
             lag_policy: LagPolicy::Latest,
             latest: true,
             presence_list: true,

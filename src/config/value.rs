@@ -232,6 +232,8 @@ choices! {
     Zerocopy { "auto" => Auto, "always" => Always, "never" => Never }
     /// What happens to a subscriber further behind than `lag_bytes_max`.
     LagPolicy { "close" => Close, "skip" => Skip, "latest" => Latest }
+    /// What keeps a topic's messages.
+    Keep { "memory" => Memory, "disk" => Disk }
     /// Whether something is done.
     Switch { "on" => On, "off" => Off }
     /// Where errors of Centrifugo's server API are told.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::lane::Lane;
 use super::subs::{List, SubId, Subs, Subscription};
-use crate::hub::Verdict;
+use crate::hub::{HistoryError, Past, Verdict};
 use crate::log::{Lack, Reach, Start};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::reason::CloseReason;
@@ -231,6 +231,10 @@ pub(super) enum Wait {
     Check(u64),
     /// Nothing: its token has been checked.
     Checked(Verdict),
+    /// The page of stored history that has this number.
+    Read(u64),
+    /// Nothing: the page has been read.
+    HasRead(Box<Result<Past, HistoryError>>),
 }
 
 /// A message that waits for room in the log, or with its token.

@@ -10,7 +10,7 @@ use super::conn::{Unpublished, Wait};
 use super::publishing::plain;
 use super::reactor::State;
 use super::subs::SubId;
-use crate::hub::{HistoryError, Numbers, Past, Verdict};
+use crate::hub::{Busy, HistoryError, Numbers, Past, Verdict};
 use crate::log::{AppendError, Lack, Range, Topic};
 use crate::protocol::centrifugo::{Coding, Data, Requests, encode_info, publication};
 use crate::protocol::dialect::centrifugo::{
@@ -44,6 +44,8 @@ pub(super) enum Waited {
     RoomInVain,
     /// This, on its token.
     Verdict(Verdict),
+    /// This page of history.
+    Past(Box<Result<Past, HistoryError>>),
 }
 
 /// What has become of a command.
@@ -59,6 +61,12 @@ enum Unsaid {
     Fails(Failure),
     /// There is no room for it yet.
     Lacks(Lack),
+}
+
+/// Why there is no page of history yet.
+enum Delayed {
+    Fails(Failure),
+    Waits(Wait),
 }
 
 impl From<Failure> for Unsaid {
@@ -97,8 +105,9 @@ impl State {
     ) -> Result<bool, CloseReason> {
         let waited = match std::mem::replace(&mut message.wait, Wait::Room(None)) {
             Wait::Checked(verdict) => Waited::Verdict(verdict),
+            Wait::HasRead(past) => Waited::Past(past),
             Wait::Room(_) if !waits_on => Waited::RoomInVain,
-            Wait::Room(_) | Wait::Turn | Wait::Check(_) => Waited::Nothing,
+            Wait::Room(_) | Wait::Turn | Wait::Check(_) | Wait::Read(_) => Waited::Nothing,
         };
         match self.converse_until(slot, &message.payload, waited)? {
             None => Ok(false),
@@ -220,7 +229,11 @@ impl State {
                 (id, published.map_err(Refusal::from))
             }
             Deed::History { id, topic, page } => {
-                let past = self.history(slot, &topic, &page);
+                let past = match self.history(slot, &topic, &page, waited) {
+                    Ok(past) => Ok(past),
+                    Err(Delayed::Fails(failure)) => Err(failure),
+                    Err(Delayed::Waits(wait)) => return Ok(Done::Waits(wait)),
+                };
                 let said = past.map(|past| {
                     words::history(coding, id, past.epoch, past.offset, &past.publications)
                 });
@@ -335,13 +348,20 @@ impl State {
         if !since.is_in(topic.epoch()) {
             return None;
         }
+        let from = since.offset.saturating_add(1);
+        let kept = topic.kept();
+        if kept.is_some_and(|kept| from < kept.whole_from()) {
+            return None;
+        }
+        // What the store has comes later.
+        let is_stored = kept.is_some() && from < topic.held_first();
         let mut first = None;
         let missed = Range {
-            from: since.offset.saturating_add(1),
+            from,
             until: u64::MAX,
             reverse: false,
         };
-        if start.first_apart {
+        if start.first_apart && !is_stored {
             topic.visit(missed, self.hub.retention(topic), |message| {
                 first = Some(Box::new(publication(message)));
                 ControlFlow::Break(())
@@ -397,11 +417,32 @@ impl State {
         Ok(())
     }
 
-    fn history(&self, slot: u32, topic: &TopicName, page: &Page) -> Result<Past, Failure> {
-        self.allow(slot, Action::History, topic)?;
-        self.hub.history(topic, page).map_err(|error| match error {
-            HistoryError::Topics(_) => Failure::Full,
-            HistoryError::OtherEpoch => Failure::Unrecoverable,
+    /// A page of history. What the store has of it is read elsewhere.
+    fn history(
+        &mut self,
+        slot: u32,
+        topic: &TopicName,
+        page: &Page,
+        waited: Waited,
+    ) -> Result<Past, Delayed> {
+        self.allow(slot, Action::History, topic)
+            .map_err(Delayed::Fails)?;
+        let past = match waited {
+            Waited::Past(past) => *past,
+            _ => self.hub.history(topic, page),
+        };
+        past.map_err(|error| match error {
+            HistoryError::Topics(_) => Delayed::Fails(Failure::Full),
+            HistoryError::OtherEpoch => Delayed::Fails(Failure::Unrecoverable),
+            HistoryError::Unreadable => Delayed::Fails(Failure::Full),
+            HistoryError::Stored => {
+                self.checks += 1;
+                let asker = (self.core, slot, self.checks);
+                Delayed::Waits(match self.hub.read_history(asker, topic, page) {
+                    Ok(()) => Wait::Read(self.checks),
+                    Err(Busy) => Wait::Turn,
+                })
+            }
         })
     }
 }

@@ -52,9 +52,9 @@ pub(super) struct Seat {
     pub(super) cursor: u64,
     /// Of the first message it gets.
     pub(super) offset: u64,
-    /// Where that lies in the raw view, as its own does not reach back to it yet: it
-    /// stands at the end.
-    pub(super) raw: Option<Start>,
+    /// Where that is to be had, as its own view does not reach back to it: it stands at the
+    /// end.
+    pub(super) further: Option<OutOfReach>,
 }
 
 /// What follows from giving up a seat.
@@ -190,15 +190,16 @@ impl Feeds {
         let seat = self.seat(core, topic, format, id, |topic, format| {
             match topic.start(format, since, retention) {
                 Ok(start) => Some(start),
-                Err(OutOfReach(raw)) => {
-                    wanted = Some(raw);
+                Err(further) => {
+                    wanted = Some(further);
                     topic.start(format, None, retention).ok()
                 }
             }
         });
         let mut seat = seat.expect("any start will do");
-        if let Some(raw) = wanted {
-            (seat.offset, seat.raw) = (raw.offset, Some(raw));
+        if let Some(further) = wanted {
+            seat.offset = further.offset();
+            seat.further = Some(further);
         }
         seat
     }
@@ -281,7 +282,7 @@ impl Feeds {
             place: self.0[number].subscribers.len() as u32 - 1,
             cursor: start.position,
             offset: start.offset,
-            raw: None,
+            further: None,
         })
     }
 

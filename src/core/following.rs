@@ -7,7 +7,7 @@ use super::conn::{Flags, Phase, Piece};
 use super::feeds::{Seat, Since};
 use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
-use crate::log::Topic;
+use crate::log::{OutOfReach, Topic};
 use crate::protocol::encoding::Format;
 use crate::ring::Ring;
 
@@ -150,13 +150,15 @@ impl State {
         let mut seat = self
             .feeds
             .join(self.core, topic, format, id, since, &policy.retention);
-        let (offset, raw) = (seat.offset, seat.raw.take());
+        let (offset, further) = (seat.offset, seat.further.take());
         if offset == newest {
             self.metrics().latest_given.add(1);
         }
         self.take_seat(id, seat);
-        if let Some(raw) = raw {
-            self.reach_back(id, raw);
+        match further {
+            None => {}
+            Some(OutOfReach::Raw(raw)) => self.reach_back(id, raw),
+            Some(OutOfReach::Stored(since)) => self.catch_up(id, since),
         }
         offset
     }
@@ -187,6 +189,7 @@ impl State {
     /// A connection leaves one of its topics.
     pub(super) fn leave(&mut self, slot: u32, id: SubId) {
         self.stop_reaching(id);
+        self.drop_stored_history(id);
         self.lose_follower(id);
         self.give_up_seat(id);
         let conn = self.conns.at(slot);

@@ -86,6 +86,8 @@ struct SavedSub {
     leaving: bool,
     /// It has not begun, and is to begin with this offset.
     since: Option<u64>,
+    /// Offsets of its own messages behind that.
+    own_stored: Vec<(u64, u64)>,
 }
 
 /// One entry of a lane, and what it waits for: one of the subscriptions, and a
@@ -126,6 +128,7 @@ impl SavedConn {
                 current: true,
                 leaving: true,
                 since: Some(15),
+                own_stored: vec![(29, 30)],
             }],
             window_bits: 16,
             silent_ms: 17,
@@ -320,6 +323,9 @@ impl State {
             current: conn.current(slot) == id,
             leaving: extra.is_some_and(|extra| extra.leaving.contains(&id)),
             since: self.reaches_for(id),
+            own_stored: (self.own_stored(id).iter())
+                .map(|own| (own.start, own.end))
+                .collect(),
         }
     }
 
@@ -460,13 +466,22 @@ impl State {
         };
         let raw = saved
             .since
-            .map(|since| topic.start_held(Format::Raw, since));
+            .map(|since| (since, topic.start_held(Format::Raw, since)));
         let seat = self
             .feeds
             .resume(self.core, topic, format, id, saved.cursor);
         self.take_seat(id, seat.ok_or("a cursor lies outside its log")?);
-        if let Some(raw) = raw {
-            self.reach_back(id, raw);
+        match raw {
+            None => {}
+            // Memory does not hold that, or its own messages are known by their offsets alone:
+            // it comes from the store.
+            Some((since, raw)) if since < raw.offset || !saved.own_stored.is_empty() => {
+                self.catch_up(id, since);
+            }
+            Some((_, raw)) => self.reach_back(id, raw),
+        }
+        for (start, end) in saved.own_stored {
+            self.note_own_stored(id, start..end);
         }
         let conn = self.conns.at(slot);
         if saved.current {

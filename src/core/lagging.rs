@@ -74,6 +74,9 @@ impl State {
             return;
         }
         let (cursor, end) = (sub.cursor, self.feeds.at(sub.feed).window.end());
+        if reason == CloseReason::Lag && self.move_on_catching_up(id) {
+            return;
+        }
         if self.cut_reaching(id, reason) || cursor >= end {
             return;
         }
@@ -117,7 +120,9 @@ impl State {
             epoch: feed.topic.epoch(),
             from: missed_from,
             to: feed.window.boundary(until).1 - 1,
-            missed: feed.window.messages_before(until) - feed.window.messages_before(boundary),
+            missed: Some(
+                feed.window.messages_before(until) - feed.window.messages_before(boundary),
+            ),
         };
         let dialect = conn.dialect;
         let extra = conn.attend();
@@ -165,16 +170,19 @@ impl State {
     pub(super) fn tell_gap(&mut self, id: SubId, topic: &str, gap: &Gap) {
         let slot = self.subs.owner(id);
         self.metrics().lag_skips.add(1);
-        self.metrics().lag_missed.add(gap.missed);
+        self.metrics().lag_missed.add(gap.missed.unwrap_or(0));
         if self.is_begun_by_server(slot, topic) {
             // Its client would not ask for it again, but when it comes back.
             return self.close(slot, CloseReason::InsufficientState, How::NextBoundary);
         }
         let conn = self.conns.at(slot);
         let dialect = conn.dialect;
-        conn.attend().lane.push_last(dialect.gap(topic, gap));
+        let (lane, notice) = (&mut conn.attend().lane, dialect.gap(topic, gap));
         if dialect.ends_at_gap() {
+            lane.push_last(notice);
             self.end_at_gap(slot, id);
+        } else {
+            lane.push_notice(id, notice);
         }
     }
 

@@ -3,10 +3,13 @@
 //! overtake.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+use smallvec::SmallVec;
 
 use super::subs::SubId;
+use crate::hub::Part;
 
 /// Bytes of their own that the lane of one peer may hold. Beyond: the peer asks
 /// faster than it reads, and is closed as a control flood. No setting: that is more than 500 of
@@ -28,10 +31,22 @@ enum Data {
     Shared(Bytes),
 }
 
+/// A run of stored history that a subscription is sent.
+#[derive(Debug, Clone)]
+pub(super) struct History {
+    pub(super) sub: SubId,
+    pub(super) part: Arc<Part>,
+    /// Where the run ends in the part.
+    pub(super) end: u32,
+}
+
 #[derive(Debug)]
 struct Entry {
     data: Data,
     after: Option<After>,
+    history: Option<History>,
+    /// It tells this subscription what it misses behind all that comes before.
+    notice_of: Option<SubId>,
 }
 
 impl Entry {
@@ -40,6 +55,16 @@ impl Entry {
             Data::Own(bytes) => bytes,
             Data::Shared(bytes) => bytes,
         }
+    }
+
+    /// Where it is history that a subscription is sent, of which `under_way` bytes are on their
+    /// way: how many bytes belong to messages that are begun, and the offset that comes behind.
+    fn begun_history(&self, sub: SubId, under_way: usize) -> Option<(usize, u64)> {
+        let history = self.history.as_ref().filter(|of| of.sub == sub)?;
+        let taken = under_way.min(self.bytes().len()) as u32;
+        let at = history.end - self.bytes().len() as u32;
+        let (boundary, next) = history.part.boundary(at + taken);
+        Some((boundary.min(history.end) as usize - at as usize, next))
     }
 }
 
@@ -100,12 +125,65 @@ impl Lane {
         }
     }
 
+    /// Adds what tells a subscription that it misses messages, behind all that it is sent.
+    pub(super) fn push_notice(&mut self, sub: SubId, bytes: Vec<u8>) {
+        self.add(bytes, None);
+        let last = self.entries.back_mut().expect("just added");
+        last.notice_of = Some(sub);
+    }
+
     /// Adds bytes that other lanes may hold as well.
     pub(super) fn push_shared(&mut self, bytes: Bytes, after: Option<After>) {
         if !bytes.is_empty() {
             let data = Data::Shared(bytes);
-            self.entries.push_back(Entry { data, after });
+            self.entries.push_back(Entry {
+                data,
+                after,
+                history: None,
+                notice_of: None,
+            });
         }
+    }
+
+    /// Adds a run of stored history.
+    pub(super) fn push_history(&mut self, bytes: Bytes, history: History) {
+        self.entries.push_back(Entry {
+            data: Data::Shared(bytes),
+            after: None,
+            history: Some(history),
+            notice_of: None,
+        });
+    }
+
+    /// Where a subscription goes on with stored history that has not been sent: the offset of
+    /// the first message of it that is not begun.
+    pub(super) fn unsent_history(&self, sub: SubId) -> Option<u64> {
+        let mut entries = self.entries.iter();
+        entries.find_map(|entry| {
+            let (rest, next) = entry.begun_history(sub, 0)?;
+            (rest < entry.bytes().len()).then_some(next)
+        })
+    }
+
+    /// Lets go of the stored history that a subscription has not been sent, but for the rest
+    /// of a message that is begun, and of what it is told behind that. The first `under_way` bytes of the lane are on their way.
+    pub(super) fn drop_history(&mut self, sub: SubId, mut under_way: usize) {
+        let mut dropped = false;
+        for entry in &mut self.entries {
+            let len = entry.bytes().len();
+            if let (Some((rest, _)), Data::Shared(bytes)) =
+                (entry.begun_history(sub, under_way), &entry.data)
+            {
+                dropped |= rest < len;
+                entry.data = Data::Shared(bytes.slice(..rest));
+                entry.history = None;
+            } else if dropped && entry.notice_of == Some(sub) {
+                self.own_bytes -= len;
+                entry.data = Data::Own(Vec::new());
+            }
+            under_way = under_way.saturating_sub(len);
+        }
+        self.entries.retain(|entry| !entry.bytes().is_empty());
     }
 
     /// Puts the rest of a frame that has been begun before everything else.
@@ -115,7 +193,12 @@ impl Lane {
             self.begun = true;
             self.own_bytes += bytes.len();
             let data = Data::Own(bytes);
-            self.entries.push_front(Entry { data, after: None });
+            self.entries.push_front(Entry {
+                data,
+                after: None,
+                history: None,
+                notice_of: None,
+            });
         }
     }
 
@@ -123,6 +206,7 @@ impl Lane {
     fn extend(&mut self, bytes: &[u8], after: Option<After>) -> bool {
         if let Some(last) = self.entries.back_mut()
             && last.after == after
+            && last.notice_of.is_none()
             && let Data::Own(held) = &mut last.data
         {
             held.extend_from_slice(bytes);
@@ -139,7 +223,12 @@ impl Lane {
             self.entries.reserve_exact(1);
         }
         let data = Data::Own(bytes);
-        self.entries.push_back(Entry { data, after });
+        self.entries.push_back(Entry {
+            data,
+            after,
+            history: None,
+            notice_of: None,
+        });
     }
 
     /// What waits for a position of a subscription waits for another one.
@@ -223,11 +312,23 @@ impl Lane {
         }
     }
 
-    /// All that has not been sent, with what each part waits for.
+    /// All that has not been sent, with what each part waits for. Of stored history that is
+    /// the rest of a message that is begun: the others are read again.
     pub(super) fn parts(&self) -> impl Iterator<Item = (&[u8], Option<After>)> {
-        self.entries.iter().enumerate().map(|(at, entry)| {
+        let mut read_again: SmallVec<[SubId; 2]> = SmallVec::new();
+        self.entries.iter().enumerate().map(move |(at, entry)| {
             let begun = at == 0 && self.begun;
-            (entry.bytes(), entry.after.filter(|_| !begun))
+            let of = entry.history.as_ref().map(|history| history.sub);
+            let bytes = match of.and_then(|sub| entry.begun_history(sub, 0)) {
+                Some((rest, _)) => {
+                    read_again.extend(of.filter(|_| rest < entry.bytes().len()));
+                    &entry.bytes()[..rest]
+                }
+                // It will be found out anew.
+                None if entry.notice_of.is_some_and(|sub| read_again.contains(&sub)) => &[],
+                None => entry.bytes(),
+            };
+            (bytes, entry.after.filter(|_| !begun))
         })
     }
 

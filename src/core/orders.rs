@@ -28,6 +28,14 @@ impl State {
                     self.take_verdict(checked);
                     continue;
                 }
+                Task::Past(answer) => {
+                    self.take_past(answer);
+                    continue;
+                }
+                Task::Older(answer) => {
+                    self.take_older(answer);
+                    continue;
+                }
                 Task::Follow(delivery) => {
                     self.follow_delivery(delivery);
                     continue;

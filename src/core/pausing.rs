@@ -5,15 +5,15 @@
 use super::conn::{OWN_MAX, Pause, Phase, Unpublished, Wait};
 use super::reactor::{Reactor, State};
 use super::time::ROOM_LOOK;
-use crate::hub::Checked;
+use crate::hub::{Checked, PastAnswer};
 use crate::protocol::reason::CloseReason;
 use crate::ring::{BUFFER_BYTES, Ring};
 
 impl<R: Ring> Reactor<R> {
-    /// Some message waits for room: a turn is to be taken after [`ROOM_LOOK`], if not
+    /// Some message waits for room, or a subscriber for the store: a turn is to be taken after [`ROOM_LOOK`], if not
     /// before.
     pub fn awaits_room(&self) -> bool {
-        self.state.awaits_room
+        self.state.awaits_room || self.state.catching.waits()
     }
 
     /// Somebody waits to be told who has been sent what: a turn is to be taken after
@@ -65,14 +65,17 @@ impl State {
             self.hub.account_partial(len, 0);
             return Err(match wait {
                 Wait::Room(_) => CloseReason::LogFull,
-                Wait::Turn | Wait::Check(_) | Wait::Checked(_) => CloseReason::PartialBytes,
+                _ => CloseReason::PartialBytes,
             });
         }
         let is_paused = self.conns.at(slot).pause().is_some();
         match wait {
-            // The verdict leads back to it.
-            Wait::Check(_) | Wait::Checked(_) if is_paused => {}
-            Wait::Check(_) | Wait::Checked(_) => self.hold(slot),
+            // The answer leads back to it.
+            Wait::Check(_) | Wait::Checked(_) | Wait::Read(_) | Wait::HasRead(_) => {
+                if !is_paused {
+                    self.hold(slot);
+                }
+            }
             Wait::Turn => {
                 self.awaits_room = true;
                 if !is_paused {
@@ -115,6 +118,19 @@ impl State {
         }
     }
 
+    /// A page of history has been read for which a command has waited.
+    pub(super) fn take_past(&mut self, answer: PastAnswer) {
+        let conn = self.conns.get_mut(answer.slot);
+        let pause = conn.and_then(|conn| conn.pause());
+        let Some(message) = pause.and_then(|pause| pause.unpublished.as_mut()) else {
+            return;
+        };
+        if matches!(message.wait, Wait::Read(number) if number == answer.number) {
+            message.wait = Wait::HasRead(Box::new(answer.past));
+            self.paused.push(answer.slot);
+        }
+    }
+
     /// Keeps what a paused publisher had sent already. False if it is not paused.
     pub(super) fn put_off(&mut self, slot: u32, bytes: &[u8]) -> bool {
         let Some(pause) = self.conns.at(slot).pause() else {
@@ -152,7 +168,7 @@ impl State {
                 continue;
             }
             if !self.go_on(slot, for_all) {
-                if !self.awaits_verdict(slot) {
+                if !self.awaits_answer(slot) {
                     self.awaits_room = true;
                     self.paused.push(slot);
                 }
@@ -174,15 +190,15 @@ impl State {
         }
     }
 
-    fn awaits_verdict(&mut self, slot: u32) -> bool {
+    fn awaits_answer(&mut self, slot: u32) -> bool {
         let pause = self.conns.at(slot).pause();
         let message = pause.and_then(|pause| pause.unpublished.as_ref());
-        message.is_some_and(|message| matches!(message.wait, Wait::Check(_)))
+        message.is_some_and(|message| matches!(message.wait, Wait::Check(_) | Wait::Read(_)))
     }
 
     /// Deals with what has been put aside, if anything has been; false if it has to wait on.
     fn go_on(&mut self, slot: u32, now: bool) -> bool {
-        if self.awaits_verdict(slot) {
+        if self.awaits_answer(slot) {
             return false;
         }
         let patience_ms = self.patience_ms;
@@ -209,7 +225,8 @@ impl State {
             false => settings.stall_ms_max.saturating_mul(2),
         };
         let waits_on = waited_ms <= wait_ms_max;
-        let due = due || !waits_on || matches!(message.wait, Wait::Checked(_));
+        let is_answered = matches!(message.wait, Wait::Checked(_) | Wait::HasRead(_));
+        let due = due || !waits_on || is_answered;
         let outcome = match (converses, due) {
             (true, true) => self.converse_again(slot, &mut message, waits_on),
             (false, true) => self.publish_again(slot, &mut message),
@@ -252,10 +269,9 @@ impl State {
 
     /// A publisher is further ahead than one part in `parts` of what it may be.
     fn is_ahead(&mut self, slot: u32, parts: usize) -> bool {
-        let ahead = self
-            .paced_topic(slot)
-            .map_or(0, |topic| topic.ahead_bytes());
-        if ahead > (self.hub.settings().ahead_bytes_max / parts) as u64 {
+        let hub = &self.hub;
+        let topic = self.paced_topic(slot);
+        if topic.is_some_and(|topic| hub.is_far_ahead(topic, parts)) {
             self.grant_patience(slot);
             return true;
         }

@@ -180,6 +180,8 @@ impl State {
         let format = self.feeds.at(conn.sub.feed).format;
         let range = committed.range(format).expect("it reads this view");
         let id = SubId::first(slot);
+        self.note_own(id, committed.offset);
+        let conn = self.conns.at(slot);
         let extra = conn.extra.as_ref();
         let begun = extra.is_none_or(|extra| extra.reaching.is_empty());
         let reached = conn.sub.cursor == range.start && !conn.flags.any(Flags::BUSY) && begun;

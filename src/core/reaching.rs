@@ -7,6 +7,7 @@ use super::conn::{Phase, Reaching};
 use super::reactor::State;
 use super::subs::SubId;
 use crate::config::LagPolicy;
+use crate::hub::StoreState;
 use crate::log::{Reached, Start};
 use crate::protocol::dialect::Gap;
 use crate::protocol::encoding::Format;
@@ -32,7 +33,8 @@ impl State {
     /// From where on a subscription is to begin that has not begun.
     pub(super) fn reaches_for(&self, id: SubId) -> Option<u64> {
         let mut reaching = self.reaching.iter();
-        reaching.find_map(|reaching| (reaching.id == id).then_some(reaching.raw.offset))
+        let reaches = reaching.find_map(|r| (r.id == id).then_some(r.raw.offset));
+        reaches.or_else(|| self.catches_up_from(id))
     }
 
     /// Goes on with those that reach back.
@@ -86,6 +88,11 @@ impl State {
         let (slot, feed) = (self.subs.owner(id), self.look_at_sub(id).feed);
         // There may have been no room to write it once more.
         let missed = start.offset > raw.offset;
+        let topic = &self.feeds.at(feed).topic;
+        let works = self.hub.keeping().state() == StoreState::Working;
+        if missed && topic.kept().is_some() && works {
+            return self.catch_up_from_store(id, raw.offset);
+        }
         let as_it_is = missed && self.feeds.at(feed).format.understands(Format::Raw);
         let offset = start.offset;
         self.begins(slot, id);
@@ -99,6 +106,25 @@ impl State {
                 self.tell_missed(slot, id, raw.offset, offset);
             }
         }
+        self.has_begun_at_last(slot, id);
+    }
+
+    /// A subscription that has been sent stored history goes on here.
+    pub(super) fn begin_at(&mut self, id: SubId, start: Start) {
+        let (slot, feed) = (self.subs.owner(id), self.look_at_sub(id).feed);
+        self.begins(slot, id);
+        self.feeds.at(feed).reach_back(start.segments);
+        self.sub_mut(id).cursor = start.position;
+        // Its own messages that lay before were in the store by then.
+        if let Some(extra) = &mut self.conns.at(slot).extra {
+            extra
+                .own
+                .retain(|(own, range)| *own != id || range.end > start.position);
+        }
+        self.has_begun_at_last(slot, id);
+    }
+
+    fn has_begun_at_last(&mut self, slot: u32, id: SubId) {
         if self.look_at_sub(id).is_seated() {
             self.make_ready(slot, id);
         }
@@ -114,7 +140,7 @@ impl State {
             epoch: topic.epoch(),
             from,
             to: next - 1,
-            missed: next - from,
+            missed: Some(next - from),
         };
         let conn = self.conns.at(slot);
         if conn.phase != Phase::Open {
@@ -125,6 +151,22 @@ impl State {
             self.tell_gap(id, topic.name(), &gap);
         } else {
             self.close(slot, CloseReason::Lag, How::AtOnce);
+        }
+    }
+
+    /// A subscriber is told that messages are missing from the history it is sent. How many
+    /// there were nobody knows.
+    pub(super) fn tell_hole(&mut self, slot: u32, id: SubId, from: u64, next: u64) {
+        let feed = self.look_at_sub(id).feed;
+        let topic = self.feeds.look_at(feed).topic.clone();
+        let gap = Gap {
+            epoch: topic.epoch(),
+            from,
+            to: next - 1,
+            missed: None,
+        };
+        if self.conns.at(slot).phase == Phase::Open {
+            self.tell_gap(id, topic.name(), &gap);
         }
     }
 
@@ -152,8 +194,9 @@ impl State {
     pub(super) fn stop_reaching(&mut self, id: SubId) -> bool {
         let before = self.reaching.len();
         self.reaching.retain(|reaching| reaching.id != id);
+        let caught_up = self.stop_catching_up(id);
         self.begins(self.subs.owner(id), id);
-        self.reaching.len() < before
+        caught_up || self.reaching.len() < before
     }
 
     /// A subscriber has fallen behind before it has begun. True if it had not.

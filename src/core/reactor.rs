@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::catching_up::Catching;
 use super::conn::{Flags, Phase, Reaching};
 use super::feeds::Feeds;
 use super::followed::Followed;
@@ -58,6 +59,8 @@ pub(super) struct State {
     pub(super) paused: Vec<u32>,
     /// Subscriptions that have not begun.
     pub(super) reaching: VecDeque<Reaching>,
+    /// Those of them that are sent stored history.
+    pub(super) catching: Catching,
     pub(super) codec: Codec,
     /// What is known of clients whose dialect has sessions, by slot.
     pub(super) talks: HashMap<u32, Talk>,
@@ -121,6 +124,7 @@ impl<R: Ring> Reactor<R> {
                 lagging: Vec::new(),
                 paused: Vec::new(),
                 reaching: VecDeque::new(),
+                catching: Catching::default(),
                 codec: Codec::default(),
                 talks: HashMap::new(),
                 strangers: VecDeque::new(),
@@ -182,6 +186,7 @@ impl<R: Ring> Reactor<R> {
                 self.part_with_ended();
             } else {
                 self.state.go_on_reaching();
+                self.state.go_on_catching_up();
                 self.fan_out();
                 self.flush();
             }

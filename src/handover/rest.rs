@@ -18,6 +18,8 @@ use crate::hub::Hub;
 const HANDSHAKES_TIME: Duration = Duration::from_millis(250);
 /// How long connections may take to come to rest.
 const FREEZE_TIME: Duration = Duration::from_secs(2);
+/// How long the store may take to be closed.
+const STORE_TIME: Duration = Duration::from_secs(5);
 
 /// Stops accepting, lets handshakes end and freezes all connections. From then
 /// on clients hear nothing, until somebody thaws.
@@ -82,7 +84,12 @@ fn freeze(hub: &Hub, cores: &[Remote]) -> Result<Vec<SavedCore>, String> {
     let replies = ask(cores, Command::Freeze);
     let still = replies.iter().map(|reply| reply.recv_timeout(FREEZE_TIME));
     let still: Result<Vec<_>, _> = still.collect();
-    still.map_err(|_| "a core did not come to rest".to_owned())
+    let still = still.map_err(|_| "a core did not come to rest")?;
+    // Nothing is published any more: all of it can be in the store.
+    match hub.keeping().rest(STORE_TIME) {
+        true => Ok(still),
+        false => Err("the store did not come to rest".to_owned()),
+    }
 }
 
 /// Asks all cores the same.
@@ -99,6 +106,7 @@ fn ask<T>(cores: &[Remote], command: fn(mpsc::Sender<T>) -> Command) -> Vec<mpsc
 pub(super) fn carry_on(hub: &Hub, cores: &[Remote]) {
     hub.arenas().own();
     hub.set_frozen(false);
+    hub.keeping().resume();
     for core in cores {
         core.send(Command::Thaw);
     }

@@ -11,6 +11,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use super::checking::Checked;
 use super::deliveries::Delivery;
 use super::metrics::Metrics;
+use super::older::{OlderAnswer, PastAnswer};
 use super::orders::Ordered;
 use crate::log::head::Told;
 
@@ -22,6 +23,10 @@ pub enum Task {
     Follow(Arc<Delivery>),
     /// A token has been checked that one of its connections came with.
     Checked(Checked),
+    /// History that one of its connections wants has been read.
+    Older(OlderAnswer),
+    /// And a page of history.
+    Past(PastAnswer),
 }
 
 /// One core's mailbox, and what it lets others know of itself.
@@ -94,6 +99,16 @@ impl Mailbox {
     /// Tells the core what has come of a token.
     pub(super) fn checked(&self, checked: Checked) {
         self.give(Task::Checked(checked));
+    }
+
+    /// Gives the core history that it has asked for.
+    pub(super) fn older(&self, answer: OlderAnswer) {
+        self.give(Task::Older(answer));
+    }
+
+    /// Gives the core a page of history that it has asked for.
+    pub(super) fn past(&self, answer: PastAnswer) {
+        self.give(Task::Past(answer));
     }
 
     fn give(&self, order: Task) {

@@ -11,11 +11,13 @@ mod deliveries;
 pub mod descriptors;
 mod helpers;
 mod history;
+mod keeping;
 mod life;
 mod live;
 mod losses;
 mod mailbox;
 pub mod metrics;
+mod older;
 mod orders;
 mod policies;
 mod posts;
@@ -43,7 +45,9 @@ use crate::protocol::http::{Hosts, Origins};
 
 use self::companions::Companions;
 use self::helpers::Helpers;
+use self::keeping::Keeping;
 use self::live::Live;
+use self::older::Older;
 use self::quiet::Quiet;
 use self::receipts::Receipts;
 use self::rights::Tokens;
@@ -55,9 +59,11 @@ pub use clock::Clock;
 pub use deliveries::{Awaited, Delivered, Delivery, DeliveryError};
 pub use helpers::Busy;
 pub use history::{HistoryError, Past};
+pub use keeping::{Archive, At, NotStored, PageEnds, StoreState, StoredTopic, Todo, Unreadable};
 pub use life::{BEAT_MS_MAX, Upgrade, UpgradeError};
 pub use losses::{Losses, Lost};
 pub use mailbox::{Mailbox, Task};
+pub use older::{Found, OlderAnswer, Part, PastAnswer, Postponed};
 pub use orders::{Act, Order, OrderError, Ordered, Whom};
 pub use policies::TopicPolicy;
 pub use posts::{PostRefusal, Posts};
@@ -94,6 +100,8 @@ pub struct Hub {
     complaints: Complaints,
     tokens: Tokens,
     helpers: Helpers,
+    keeping: Keeping,
+    older: Older,
     visitors: Visitors,
     ready: AtomicBool,
     stopping: AtomicBool,
@@ -140,6 +148,8 @@ impl Hub {
             complaints: Complaints::default(),
             tokens: Tokens::default(),
             helpers: Helpers::new(settings.cores),
+            keeping: Keeping::default(),
+            older: Older::default(),
             visitors: Visitors::default(),
             live: Live::new(settings),
             topics: Mutex::new(HashMap::new()),
@@ -191,6 +201,9 @@ impl Hub {
         let changes = self.live.change(new);
         if !changes.applied.is_empty() {
             self.give_policies();
+            if self.settings().keeps_on_disk() && self.keeping.state() == StoreState::Off {
+                tracing::warn!("nothing is kept on disk before a restart: there is no store yet");
+            }
         }
         let about_rights = ["topics", "anonymous", "token_keys", "presence"];
         if changes.applied.iter().any(|key| about_rights.contains(key)) {

@@ -5,7 +5,7 @@
 use std::ops::Deref;
 
 use super::Hub;
-use crate::config::{Joins, Policy, Settings, TopicRule};
+use crate::config::{Joins, Keep, Policy, Settings, TopicRule};
 use crate::log::{Bounds, Retention, Topic};
 
 /// What holds for a topic, with what the log is told of it.
@@ -30,6 +30,7 @@ impl TopicPolicy {
             latest: false,
             presence_list: false,
             joins: Joins::Nobody,
+            keep: Keep::Memory,
             ..settings.policy(None)
         };
         TopicPolicy::from_policy(settings, policy)
@@ -85,6 +86,7 @@ impl Hub {
     /// Tells a topic what holds for it.
     pub(super) fn give_policy(&self, topic: &Topic) {
         topic.set_policy(self.live.get().policy_of(topic.name()));
+        self.look_at_keep(topic);
     }
 
     /// The same for a companion.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::Hub;
 use super::compressors::Effort;
+use super::keeping::StoreState;
 use super::topics::TopicsFull;
 use crate::log::{AppendError, Draft, Published, Topic};
 use crate::protocol::encoding::Extras;
@@ -22,6 +23,8 @@ pub enum PublishError {
     LogFull,
     #[error("the topic's subscribers are far behind")]
     Ahead,
+    #[error("the store cannot be written to, and there is no more memory for what waits for it")]
+    Store,
     #[error("a newer fanfare is taking over: try again at once")]
     HandingOver,
 }
@@ -29,7 +32,10 @@ pub enum PublishError {
 impl PublishError {
     /// It passes when subscribers have caught up, or have been cut: another try may do.
     pub fn passes(self) -> bool {
-        matches!(self, PublishError::LogFull | PublishError::Ahead)
+        matches!(
+            self,
+            PublishError::LogFull | PublishError::Ahead | PublishError::Store
+        )
     }
 }
 
@@ -63,7 +69,7 @@ impl Hub {
         }
         let topic = self.topic(name)?;
         if self.is_far_ahead(&topic, 1) {
-            return Err(PublishError::Ahead);
+            return Err(self.no_room(&topic, PublishError::Ahead));
         }
         let mut codec = self.codec.lock().expect("nothing panics inside the lock");
         codec.prepare(
@@ -97,7 +103,7 @@ impl Hub {
             AppendError::ExtrasTooBig => PublishError::TooBig,
             AppendError::LogFull(_) => {
                 self.relief.ask(Some(topic.epoch()), self);
-                PublishError::LogFull
+                self.no_room(&topic, PublishError::LogFull)
             }
             AppendError::TotalFull(_) => {
                 self.relief.ask(None, self);
@@ -110,6 +116,15 @@ impl Hub {
         Ok((published, topic.epoch()))
     }
 
+    /// Why there is no room: it may be for a store that cannot be written to.
+    fn no_room(&self, topic: &Topic, error: PublishError) -> PublishError {
+        let is_failing = self.keeping().state() != StoreState::Working;
+        match is_failing && topic.kept().is_some() {
+            true => PublishError::Store,
+            false => error,
+        }
+    }
+
     /// Publishers to the topic of that name are further ahead of some core than one part in
     /// `parts` of what they may be.
     pub fn is_ahead(&self, name: &TopicName, parts: usize) -> bool {
@@ -117,8 +132,13 @@ impl Hub {
         topic.is_some_and(|topic| self.is_far_ahead(&topic, parts))
     }
 
-    fn is_far_ahead(&self, topic: &Topic, parts: usize) -> bool {
-        topic.ahead_bytes() > (self.settings().ahead_bytes_max / parts) as u64
+    /// Publishers are further ahead of some core, or of the store, than one part in `parts` of
+    /// what they may be. What waits for the store takes memory that readers may need as well.
+    pub fn is_far_ahead(&self, topic: &Topic, parts: usize) -> bool {
+        let settings = self.settings();
+        let backlog = topic.backlog();
+        backlog.unread_bytes > (settings.ahead_bytes_max / parts) as u64
+            || backlog.unstored_bytes > (settings.log_bytes_max / 8 * 3 / parts) as u64
     }
 
     /// Messages that others than subscribers have published, written for views.
@@ -126,8 +146,13 @@ impl Hub {
         self.encoded.load(Ordering::Relaxed)
     }
 
-    /// Tells the cores that serve `topic`, but for `except`, that it has grown.
+    /// Tells the cores that serve `topic`, but for `except`, that it has grown, and who stores it.
     pub fn announce(&self, topic: &Topic, except: Option<usize>) {
+        if let Some(kept) = topic.kept()
+            && kept.tell()
+        {
+            self.keeping().post(topic.name());
+        }
         for interest in topic.interests() {
             for (core, listener) in interest.iter().enumerate() {
                 if Some(core) != except

@@ -37,7 +37,7 @@ impl Quiet {
 
     fn take_found(&mut self, topics: &mut HashMap<Arc<str>, Arc<Topic>>) -> bool {
         while let Some((newest_ms, name)) = self.found.pop() {
-            let still = |topic: &Arc<Topic>| is_unused(topic) && topic.newest_ms() == newest_ms;
+            let still = |topic: &Arc<Topic>| may_go(topic) && topic.newest_ms() == newest_ms;
             if topics.get(&name).is_some_and(still) {
                 topics.remove(&name);
                 self.evicted += 1;
@@ -51,7 +51,7 @@ impl Quiet {
         if now_ms < self.next_look_ms {
             return false;
         }
-        let unused = topics.iter().filter(|(_, topic)| is_unused(topic));
+        let unused = topics.iter().filter(|(_, topic)| may_go(topic));
         let mut found: Vec<_> = unused
             .map(|(name, topic)| (topic.newest_ms(), name))
             .collect();
@@ -71,6 +71,11 @@ impl Quiet {
             .collect();
         true
     }
+}
+
+/// Nobody uses it, and its history is nowhere but here.
+fn may_go(topic: &Arc<Topic>) -> bool {
+    is_unused(topic) && topic.kept().is_none()
 }
 
 /// Nobody reads it, nor is about to. Handles are only ever made from the map, so while that is

@@ -25,6 +25,8 @@ pub struct Complaints {
     pub origin: Seldom,
     /// A name was asked for that is none of ours.
     pub host: Seldom,
+    /// Who comes back wants what cannot be read.
+    pub store_reading: Seldom,
 }
 
 impl Seldom {

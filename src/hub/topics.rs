@@ -132,6 +132,10 @@ impl Hub {
             }
             let is_known = now_ms.saturating_sub(topic.used_ms()) < retention.age_ms_max;
             idle += usize::from(is_known);
+            if !is_known && topic.kept().is_some() {
+                // The store need not know it any longer either.
+                self.keeping().post(topic.name());
+            }
             is_known
         });
         drop(topics);

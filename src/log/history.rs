@@ -21,16 +21,18 @@ pub struct Range {
 }
 
 impl Topic {
-    /// Shows the messages of `range` that are retained to `visit`, until it says that it
-    /// has seen enough.
+    /// Shows the messages of `range` that are retained, and that memory holds, to `visit`,
+    /// until it says that it has seen enough.
     pub fn visit(
         &self,
         range: Range,
         retention: &Retention,
         mut visit: impl FnMut(&Message<'_>) -> ControlFlow<()>,
     ) {
-        let (Ok(start) | Err(OutOfReach(start))) =
-            self.start(Format::Raw, Some(range.from), retention);
+        let start = match self.start(Format::Raw, Some(range.from), retention) {
+            Ok(start) | Err(OutOfReach::Raw(start)) => start,
+            Err(OutOfReach::Stored(_)) => self.start_held(Format::Raw, range.from),
+        };
         let from = start.offset.max(range.from);
         let mut segments: Vec<_> = start.segments.iter().collect();
         if range.reverse {

@@ -15,6 +15,7 @@ mod gaps;
 pub mod head;
 mod history;
 pub mod interest;
+mod kept;
 mod memory;
 mod reach;
 mod retention;
@@ -30,6 +31,7 @@ mod window;
 
 pub use arena::Arenas;
 pub use history::Range;
+pub use kept::{Backlog, Kept, Run, RunSlot, Standing};
 pub use reach::{Reach, Reached};
 pub use retention::{AppendError, Bounds, Lack, Retention};
 pub use saved::SavedTopic;

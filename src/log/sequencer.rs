@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::arena;
 use super::budget::Budget;
+use super::kept::Kept;
 use super::retention::{AppendError, Bounds, Lack, Retention};
 use super::segment::{Entry, SEGMENT_BYTES_MIN, Segment};
 use super::slots::SLOT_BYTES;
@@ -71,6 +72,8 @@ pub(super) struct Sequencer {
     pub(super) time_ms: u64,
     /// Older messages have grown too old, or had to make room.
     pub(super) floor: u64,
+    /// Its messages are stored outside of memory.
+    pub(super) kept: Option<Arc<Kept>>,
     pub(super) raw: View,
     /// The views in other formats.
     pub(super) others: Vec<View>,
@@ -83,10 +86,36 @@ impl Sequencer {
             next_offset: 1,
             time_ms: 0,
             floor: 1,
+            kept: None,
             raw: View::new(Format::Raw, 1, 0),
             others: Vec::new(),
             budget,
         }
+    }
+
+    /// Begins an empty topic with this offset rather than with the first.
+    pub(super) fn begin_at(&mut self, offset: u64, time_ms: u64) {
+        assert!(self.raw.segments().is_empty() && self.others.is_empty());
+        (self.next_offset, self.time_ms) = (offset, time_ms);
+        self.raw = View::new(Format::Raw, offset, time_ms);
+    }
+
+    /// The offset of the oldest message that memory holds, or of the next one.
+    pub(super) fn raw_first_offset(&self) -> u64 {
+        self.raw.first_offset().min(self.next_offset)
+    }
+
+    /// Where the first message at or behind `offset` lies in the raw view, or its end.
+    pub(super) fn position_of(&self, offset: u64) -> u64 {
+        match offset < self.next_offset && self.raw.tail().is_some() {
+            true => self.raw.locate(offset).0,
+            false => self.raw.head(),
+        }
+    }
+
+    /// All messages before this offset may be given up.
+    fn safe(&self) -> u64 {
+        self.kept.as_ref().map_or(u64::MAX, |kept| kept.stored())
     }
 
     /// All views, raw first.
@@ -313,8 +342,15 @@ impl Sequencer {
         let others = self.others.iter_mut().filter(with_history);
         match others.min_by_key(|view| view.first_offset()) {
             Some(view) => view.give_up_oldest(),
-            None => self.raw.give_up_oldest(),
+            None => self.give_up_oldest_raw(),
         }
+    }
+
+    /// The same of the raw view; what is to be stored stays until it is.
+    fn give_up_oldest_raw(&mut self) -> bool {
+        let second = self.raw.segments().get(1);
+        let is_safe = second.is_some_and(|second| second.first_offset() <= self.safe());
+        is_safe && self.raw.give_up_oldest()
     }
 
     /// Gives up history until the topic holds at most `bytes`, or only what
@@ -324,26 +360,38 @@ impl Sequencer {
         while self.budget.log_bytes() > bytes {
             if !self.give_up_oldest() {
                 // What is left of history lies in segments that are written to.
-                let (next, time_ms, budget) = (self.next_offset, self.time_ms, self.budget.clone());
-                self.floor = next;
-                self.views_mut()
-                    .for_each(|view| view.empty(next, time_ms, &budget));
+                if self.kept.is_none() {
+                    self.floor = self.next_offset;
+                }
+                self.empty();
                 break;
             }
         }
         self.budget.log_bytes() < before
     }
 
+    /// Has all views hold nothing any more, if all of it may go.
+    fn empty(&mut self) {
+        let (next, time_ms, budget) = (self.next_offset, self.time_ms, self.budget.clone());
+        if self.safe() >= next {
+            self.views_mut()
+                .for_each(|view| view.empty(next, time_ms, &budget));
+        }
+    }
+
     /// Offset of the oldest message that may still be had, exact to the
-    /// message. Memory is let go by whole segments, so more may lie there.
+    /// message. Memory is let go by whole segments, so more may lie there; a store
+    /// lets go by whole pages.
     pub(super) fn floor(&self, retention: &Retention) -> u64 {
         let (raw, next) = (&self.raw, self.next_offset);
-        if raw.segments().is_empty() {
-            return next;
-        }
-        let mut floor = self.floor.max(raw.first_offset());
+        let held = self.raw_first_offset();
+        let stored = self.kept.as_ref().map_or(held, |kept| kept.oldest());
+        let mut floor = self.floor.max(stored.min(held)).min(next);
+        let Some(first_held) = raw.segments().front() else {
+            return floor;
+        };
         let first = raw.count().saturating_sub(retention.messages_max);
-        if first > 0 {
+        if first > first_held.base().before {
             floor = floor.max(raw.offset_behind(first).unwrap_or(next));
         }
         let oldest = raw.head().saturating_sub(retention.bytes_max);
@@ -355,6 +403,7 @@ impl Sequencer {
 
     /// Gives up the segments in which nothing is to be kept.
     fn trim(&mut self, retention: &Retention) {
+        let safe = self.safe();
         let raw = &mut self.raw;
         let (head, count) = (raw.head(), raw.count());
         while let Some(second) = raw.segments().get(1) {
@@ -362,7 +411,7 @@ impl Sequencer {
             let kept = base.first_offset > self.floor
                 && count - base.before < retention.messages_max
                 && head - base.start < retention.bytes_max;
-            if kept {
+            if kept || base.first_offset > safe {
                 break;
             }
             raw.give_up_oldest();
@@ -378,15 +427,16 @@ impl Sequencer {
     pub(super) fn expire(&mut self, now_ms: u64, retention: &Retention) -> bool {
         let oldest_ms = now_ms.saturating_sub(retention.age_ms_max);
         if oldest_ms > 0 {
-            let young = self.raw.offset_since(oldest_ms);
-            self.floor = self.floor.max(young.unwrap_or(self.next_offset));
+            let young = self.raw.offset_since(oldest_ms).unwrap_or(self.next_offset);
+            // Where the oldest message of memory is young, older ones may be stored that are.
+            if self.kept.is_none() || young > self.raw_first_offset() {
+                self.floor = self.floor.max(young);
+            }
         }
         self.trim(retention);
         let empty = self.floor(retention) == self.next_offset;
         if empty {
-            let (next, time_ms, budget) = (self.next_offset, self.time_ms, self.budget.clone());
-            self.views_mut()
-                .for_each(|view| view.empty(next, time_ms, &budget));
+            self.empty();
         }
         empty
     }

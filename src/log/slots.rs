@@ -156,6 +156,14 @@ impl<'a> Slots<'a> {
         Extras::decode(bytes)
     }
 
+    /// The same as bytes; empty if there are none.
+    pub(super) fn rare_bytes(&self, number: u32) -> &'a [u8] {
+        let part = |side: &'a Side| side.part(self.get(number).rare);
+        let bytes = self.side.and_then(part).unwrap_or_default();
+        let len = Extras::decode(bytes).map_or(0, |extras| extras.encoded_len());
+        &bytes[..len]
+    }
+
     /// It is all as the writer of a segment leaves it.
     pub(super) fn are_sound(&self) -> bool {
         let mut last = Slot {

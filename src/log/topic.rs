@@ -1,11 +1,12 @@
 //! A topic: its name, the order of its messages, its views, and who waits.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use super::arena::Arenas;
 use super::budget::Budget;
 use super::interest::Waiting;
+use super::kept::Kept;
 use super::retention::{AppendError, Bounds, Lack, Retention};
 use super::segment::Segment;
 use super::sequencer::{Draft, Published, Sequencer};
@@ -31,10 +32,14 @@ pub struct Start {
     pub segments: Vec<Arc<Segment>>,
 }
 
-/// The view does not hold what is wanted but it can be had, as the raw view holds it:
-/// here is its place in that. See [`Topic::reach`].
+/// The view does not hold what is wanted, but it can be had.
 #[derive(Debug)]
-pub struct OutOfReach(pub Start);
+pub enum OutOfReach {
+    /// The raw view holds it, there. See [`Topic::reach`].
+    Raw(Start),
+    /// Memory does not hold it: the store does, from this offset on.
+    Stored(u64),
+}
 
 /// The state of a topic for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +50,16 @@ pub struct Summary {
     pub first_offset: u64,
     pub log_bytes: u64,
     pub subscribers: u64,
+}
+
+impl OutOfReach {
+    /// The offset that is to be had.
+    pub fn offset(&self) -> u64 {
+        match self {
+            OutOfReach::Raw(start) => start.offset,
+            OutOfReach::Stored(offset) => *offset,
+        }
+    }
 }
 
 /// A topic and all that cores share of it.
@@ -61,10 +76,12 @@ pub struct Topic {
     formats: AtomicU64,
     /// When it was last of use to somebody, by the clock of who keeps the topics.
     used_ms: AtomicU64,
+    /// What is known of it in a store, since it was there for the first time.
+    pub(super) kept: OnceLock<Arc<Kept>>,
     sequencer: Mutex<Sequencer>,
 }
 
-const _: () = assert!(size_of::<Topic>() <= 344, "an empty topic stays small");
+const _: () = assert!(size_of::<Topic>() <= 368, "an empty topic stays small");
 
 impl Topic {
     /// An empty topic. `epoch` is random and names this history.
@@ -77,6 +94,7 @@ impl Topic {
             waiting: Waiting::new(),
             formats: AtomicU64::new(0),
             used_ms: AtomicU64::new(0),
+            kept: OnceLock::new(),
             sequencer: Mutex::new(Sequencer::new(Budget::new(arenas))),
         }
     }
@@ -147,12 +165,6 @@ impl Topic {
         views.map(View::subscribers).sum()
     }
 
-    /// How far the latest core is behind in offering what is published to its
-    /// subscribers, in bytes of the view it reads.
-    pub fn ahead_bytes(&self) -> u64 {
-        self.lock().views().map(View::behind).max().unwrap_or(0)
-    }
-
     /// Appends one message, whose payload is filled in by `write`, to all
     /// views. If that fails, nobody ever sees any of it.
     ///
@@ -206,7 +218,10 @@ impl Topic {
         };
         let view = sequencer.view(format).expect("somebody is attached");
         if offset < view.first_offset().min(next) {
-            return Err(OutOfReach(sequencer.start_at(Format::Raw, offset)));
+            return Err(match offset < sequencer.raw_first_offset() {
+                true => OutOfReach::Stored(offset),
+                false => OutOfReach::Raw(sequencer.start_at(Format::Raw, offset)),
+            });
         }
         Ok(sequencer.start_at(format, offset))
     }
@@ -273,6 +288,11 @@ impl Topic {
     /// readers hold. True if any memory came free.
     pub fn shed(&self, bytes: u64) -> bool {
         self.lock().shed(bytes)
+    }
+
+    /// Offset of the oldest message that may still be had.
+    pub fn floor(&self, retention: &Retention) -> u64 {
+        self.lock().floor(retention)
     }
 
     /// Offset of the newest message, 0 before the first.

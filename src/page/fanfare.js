@@ -254,6 +254,9 @@ function begin({ epoch, next, newest: last, resume }) {
 }
 
 function missed(count) {
+  if (count === undefined) {
+    return "Messages are missing here";
+  }
   return `${count.toLocaleString()} ${count === 1 ? "message is" : "messages are"} not kept any more`;
 }
 

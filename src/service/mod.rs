@@ -40,6 +40,7 @@ use crate::core::{Core, Go, Inheritance, Plan, Remote, slots};
 use crate::handover::store::{Passed, Stored};
 use crate::handover::{self, Predecessor, Seats, Successor};
 use crate::hub::{Hub, Lost};
+use crate::keeper::Scribe;
 use crate::ring::{Abilities, LockedMemory, Probe};
 
 /// Where topics and connections come from that another process had.
@@ -111,7 +112,7 @@ fn run(
         admin: admin.sockets().map_err(|error| error.to_string())?,
         program: program::program(),
     };
-    let started = start_cores(
+    let (started, scribe) = start_cores(
         &hub,
         remotes,
         &mut bound,
@@ -148,6 +149,9 @@ fn run(
         admin.stop();
     }
     housekeeping.stop();
+    if let Some(scribe) = scribe {
+        scribe.stop();
+    }
     if let Some(watchdog) = watchdog {
         watchdog.stop();
     }
@@ -156,7 +160,8 @@ fn run(
     Ok(())
 }
 
-/// Starts all cores and, where there is a predecessor, takes over from it.
+/// Starts all cores and, where there is a predecessor, takes over from it. The store comes
+/// before the first client, and behind what a predecessor knows.
 fn start_cores(
     hub: &Arc<Hub>,
     remotes: Vec<Remote>,
@@ -164,7 +169,11 @@ fn start_cores(
     activated: bool,
     abilities: Abilities,
     origin: Option<Origin>,
-) -> Result<Vec<Core>, String> {
+) -> Result<(Vec<Core>, Option<Scribe>), String> {
+    let mut scribe = match origin {
+        None => Scribe::start(hub, true)?,
+        Some(_) => None,
+    };
     let (seated, all_seated) = mpsc::channel();
     let (mut arrivals, mut gates) = (Vec::new(), Vec::new());
     let mut started = Vec::new();
@@ -207,6 +216,7 @@ fn start_cores(
     if let Some(origin) = origin {
         let seats = Seats::new(arrivals, all_seated, slots());
         let connections = origin.take_over(hub, seats)?;
+        scribe = Scribe::start(hub, false)?;
         tracing::info!(connections, "taken over");
     }
     bound.take();
@@ -214,7 +224,7 @@ fn start_cores(
     for gate in gates {
         gate.send(Go).map_err(|_| "a core has ended")?;
     }
-    Ok(started)
+    Ok((started, scribe))
 }
 
 impl Origin {

@@ -148,10 +148,13 @@ fn acks_are_bounded_in_time_and_number() {
     }
     daemon
         .ask("POST /topics/t/messages?ack=stored", &[], b"x")
-        .refuses(400, "delivered");
+        .refuses(400, "not kept on disk");
+    daemon
+        .ask("POST /topics/t/messages?ack=written", &[], b"x")
+        .refuses(400, "ack is delivered or stored");
     daemon
         .ask("POST /topics/t/messages?within_ms=5", &[], b"x")
-        .refuses(400, "ack=delivered");
+        .refuses(400, "within_ms stands beside ack");
     let _still = still(&daemon);
     for _ in 0..8 {
         assert_eq!(daemon.post("t", &[b'x'; 1 << 20]).status, 200);

@@ -122,5 +122,5 @@ fn a_batch_that_is_too_long_publishes_nothing() {
     }
     daemon
         .ask("POST /messages?ack=delivered", &[LINES], line.as_bytes())
-        .refuses(400, "the query is empty");
+        .refuses(400, "the query takes ack=stored");
 }

@@ -241,6 +241,22 @@ fn each_answer_that_is_described_is_given_and_has_that_shape() {
             status
         );
     }
+    // What is kept on disk.
+    let store = folder.path().join("store").display().to_string();
+    let kept = Daemon::start(&["--store", &store, "--keep", "disk"]);
+    for (path, target) in [
+        ("/topics/{topic}/messages", "/topics/a/messages?"),
+        ("/messages", "/messages?topic=a&"),
+    ] {
+        let mut post = |within_ms: u32, body: &[u8]| {
+            let target = format!("{target}ack=stored&within_ms={within_ms}");
+            ask(&kept, "post", path, &target, &[], body)
+        };
+        assert_eq!(post(30_000, b"x"), 200);
+        // It may be stored in time by chance.
+        let long = vec![b'x'; 1 << 20];
+        assert!((0..1000).any(|_| post(1, &long) == 202), "{path}");
+    }
     // Publishing, by either path.
     let full = Daemon::start(&["--topics-max", "1"]);
     let (_reader, _) = full.subscribe("first");

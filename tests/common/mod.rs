@@ -210,8 +210,10 @@ impl Daemon {
     /// of the answer.
     pub(crate) fn ask_as(&self, request: &str, lines: &str, body: &[u8]) -> (String, String) {
         let mut stream = UnixStream::connect(&self.socket).expect("it listens");
-        let usual = "Host: localhost\r\nConnection: close\r\n\
-            Content-Type: application/octet-stream\r\n";
+        let mut usual = "Host: localhost\r\nConnection: close\r\n".to_owned();
+        if !lines.contains("Content-Type") {
+            usual += "Content-Type: application/octet-stream\r\n";
+        }
         let len = body.len();
         let head = format!("{request} HTTP/1.1\r\n{usual}{lines}Content-Length: {len}\r\n\r\n");
         stream.write_all(head.as_bytes()).expect("it reads");

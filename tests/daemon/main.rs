@@ -28,6 +28,7 @@ mod handover;
 mod hello;
 mod inflated_limits;
 mod joins;
+mod kept;
 mod lag;
 mod limits;
 mod listening;

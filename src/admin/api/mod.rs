@@ -12,7 +12,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use tokio::task::yield_now;
+use tokio::task::{spawn_blocking, yield_now};
 
 use self::glob::Glob;
 use super::body::{closing, receive};
@@ -128,7 +128,7 @@ async fn perform(hub: &Arc<Hub>, patience: &mut Patience, call: Result<Call, Err
                 limit: usize::try_from(limit).ok(),
                 reverse,
             };
-            history(hub, &channel, &page)
+            history(hub, &channel, page).await
         }
         Call::HistoryRemove { channel } => {
             hub.remove_history(&topic(&channel)?);
@@ -200,6 +200,7 @@ async fn publish(
         PublishError::Topics(_)
         | PublishError::LogFull
         | PublishError::Ahead
+        | PublishError::Store
         | PublishError::HandingOver => Error::INTERNAL,
     })?;
     let offset = match published {
@@ -217,13 +218,22 @@ async fn publish(
     Ok(receipt)
 }
 
-fn history(hub: &Hub, channel: &str, page: &Page) -> Outcome {
-    let past = hub
-        .history(&topic(channel)?, page)
-        .map_err(|error| match error {
-            HistoryError::Topics(_) => Error::INTERNAL,
-            HistoryError::OtherEpoch => Error::UNRECOVERABLE_POSITION,
-        })?;
+async fn history(hub: &Arc<Hub>, channel: &str, page: Page) -> Outcome {
+    let topic = topic(channel)?;
+    let past = match hub.history(&topic, &page) {
+        Err(HistoryError::Stored) => {
+            let hub = hub.clone();
+            let read = spawn_blocking(move || hub.history_stored(&topic, &page));
+            read.await.map_err(|_| Error::INTERNAL)?
+        }
+        past => past,
+    };
+    let past = past.map_err(|error| match error {
+        HistoryError::Topics(_) | HistoryError::Stored | HistoryError::Unreadable => {
+            Error::INTERNAL
+        }
+        HistoryError::OtherEpoch => Error::UNRECOVERABLE_POSITION,
+    })?;
     Ok(Answer::History {
         publications: past.publications,
         epoch: epoch_text(past.epoch),

@@ -12,12 +12,10 @@ use crate::protocol::http::Reject;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::Action;
 
-use super::family::{Family, Sample, Unit, Values, plain};
+use super::family::{Family, Sample, Unit, Values, family, plain};
 use super::process::Process;
+use super::storing;
 use super::summing::{by_label, encoded, gauge, per_core, sum, times};
-
-/// Begins the names of all figures that only Fanfare has.
-const PREFIX: &str = "fanfare";
 
 /// All figures as they are now.
 pub(super) fn read(hub: &Hub, process: &Process) -> Vec<Family> {
@@ -26,6 +24,7 @@ pub(super) fn read(hub: &Hub, process: &Process) -> Vec<Family> {
     families.extend(trouble(hub));
     families.extend(work(hub));
     families.extend(limits(hub));
+    families.extend(storing::read(hub));
     families.extend(process.read());
     families
 }
@@ -455,21 +454,4 @@ fn limits(hub: &Hub) -> Vec<Family> {
             settings.lag_bytes_max,
         ),
     ]
-}
-
-fn family(name: &'static str, help: &'static str, values: Values) -> Family {
-    Family {
-        prefix: PREFIX,
-        name,
-        unit: None,
-        help,
-        values,
-    }
-}
-
-impl Family {
-    fn in_unit(mut self, unit: Unit) -> Self {
-        self.unit = Some(unit);
-        self
-    }
 }

@@ -55,7 +55,26 @@ pub(super) struct Times {
     pub(super) buckets: Vec<(f64, u64)>,
 }
 
+/// Begins the names of all figures that only Fanfare has.
+const PREFIX: &str = "fanfare";
+
+/// Figures that only Fanfare has.
+pub(super) fn family(name: &'static str, help: &'static str, values: Values) -> Family {
+    Family {
+        prefix: PREFIX,
+        name,
+        unit: None,
+        help,
+        values,
+    }
+}
+
 impl Family {
+    pub(super) fn in_unit(mut self, unit: Unit) -> Self {
+        self.unit = Some(unit);
+        self
+    }
+
     pub(super) fn metric_type(&self) -> MetricType {
         match self.values {
             Values::Counters(_) | Values::TimeCounters(_) => MetricType::Counter,

@@ -6,6 +6,7 @@
 mod families;
 mod family;
 mod process;
+mod storing;
 mod summing;
 
 use std::fmt;

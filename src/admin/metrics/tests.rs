@@ -279,7 +279,7 @@ fn markdown() -> String {
 }
 
 fn label<T>(samples: &[Sample<T>]) -> String {
-    let label = samples[0].label.as_ref();
+    let label = samples.first().and_then(|sample| sample.label.as_ref());
     label.map_or(String::new(), |(name, _)| format!("`{name}`"))
 }
 

@@ -175,7 +175,8 @@ impl Play {
         let retention = self.retention;
         let (format, start) = match topic.start(format, since, &retention) {
             Ok(start) => (format, start),
-            Err(OutOfReach(raw)) => {
+            Err(OutOfReach::Stored(_)) => unreachable!("nothing is stored elsewhere"),
+            Err(OutOfReach::Raw(raw)) => {
                 let mut run = topic.reach(format, &raw).unwrap();
                 let step = self.random.usize(1..5000);
                 loop {

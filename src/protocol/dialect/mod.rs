@@ -73,7 +73,7 @@ pub struct Gap {
     /// Offset of the last one.
     pub to: u64,
     /// How many there were, where they were counted.
-    pub missed: u64,
+    pub missed: Option<u64>,
 }
 
 impl Dialect {

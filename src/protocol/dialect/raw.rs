@@ -12,9 +12,8 @@ pub(super) fn gap(gap: &Gap) -> String {
         to,
         missed,
     } = gap;
-    format!(
-        "{{\"gap\":{{\"epoch\":\"{epoch:016x}\",\"from\":{from},\"to\":{to},\"missed\":{missed}}}}}"
-    )
+    let missed = missed.map_or(String::new(), |missed| format!(",\"missed\":{missed}"));
+    format!("{{\"gap\":{{\"epoch\":\"{epoch:016x}\",\"from\":{from},\"to\":{to}{missed}}}}}")
 }
 
 pub(super) fn farewell(reason: CloseReason, retry_ms: u64) -> String {
@@ -34,17 +33,21 @@ mod tests {
 
     #[test]
     fn a_gap_is_told_in_one_text_frame() {
-        let frame = Dialect::Raw.gap(
-            "t",
-            &Gap {
+        let told = |missed| {
+            let gap = Gap {
                 epoch: 0xab,
                 from: 3,
                 to: 9,
-                missed: 7,
-            },
-        );
-        let text = br#"{"gap":{"epoch":"00000000000000ab","from":3,"to":9,"missed":7}}"#;
-        assert_eq!(frame[..2], [0x81, text.len() as u8]);
-        assert_eq!(&frame[2..], text);
+                missed,
+            };
+            let frame = Dialect::Raw.gap("t", &gap);
+            assert_eq!(frame[..2], [0x81, frame.len() as u8 - 2]);
+            String::from_utf8(frame[2..].to_vec()).unwrap()
+        };
+        let counted = r#"{"gap":{"epoch":"00000000000000ab","from":3,"to":9,"missed":7}}"#;
+        assert_eq!(told(Some(7)), counted);
+        // Nobody knows how many there were.
+        let uncounted = r#"{"gap":{"epoch":"00000000000000ab","from":3,"to":9}}"#;
+        assert_eq!(told(None), uncounted);
     }
 }

@@ -94,6 +94,8 @@ pub(crate) struct View<'a> {
     pub(crate) tight: bool,
     /// Some reader has found no room for what it wanted written compressed.
     pub(crate) uncompressed: bool,
+    /// History may come from a store.
+    pub(crate) stored: bool,
     /// For each truth, its newest offset when the client's core began to drain.
     pub(crate) drained: Option<&'a [u64]>,
 }

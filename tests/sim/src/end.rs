@@ -58,6 +58,7 @@ impl World {
                 }
             }
             moved |= self.run_sessions();
+            self.run_scribe();
             for core in 0..self.cores.len() {
                 let side = self.cores[core].side;
                 let idle = self.kernel.borrow().is_idle(side);
@@ -276,6 +277,13 @@ impl World {
         self.truths.clear();
         let age_ms = 2 * self.plan.settings.retain_ms_max + 1;
         self.advance(age_ms);
+        self.run_scribe();
+        for topic in self.hub.all_topics() {
+            if let Some(kept) = topic.kept() {
+                // The store keeps nothing for longer either.
+                kept.note_oldest(topic.newest() + 1);
+            }
+        }
         self.hub.expire();
         assert_eq!(self.hub.topics_len(), 0, "nobody needs a topic any more");
         assert_eq!(self.hub.log_bytes(), 0, "logs that are gone hold nothing");

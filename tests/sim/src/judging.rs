@@ -9,7 +9,12 @@ use crate::codec::ServerFrame;
 use crate::inflate::inflate;
 use crate::plan::LATE_MS_MAX;
 use crate::socket::Socket;
+use crate::store::PAGE_BYTES_MAX;
 use crate::truth::{By, Message, Truth, marked};
+
+/// What of stored history may stand before a pong: a page behind another one.
+const STORED_AHEAD: u64 = (64 << 10) + 2 * (80 << 10);
+const _: () = assert!(PAGE_BYTES_MAX < 80 << 10);
 
 impl Client {
     pub(crate) fn check_greeting(&mut self, head: &[u8], view: &View<'_>) {
@@ -219,6 +224,8 @@ impl Client {
             let frame_bytes_max = truths.map(|truth| truth.frame_bytes_max).max();
             let limit =
                 limit.expect("the ping has been received") + frame_bytes_max.unwrap_or(0) as u64;
+            // A page of stored history is on its way like an answer.
+            let limit = limit + u64::from(view.stored) * STORED_AHEAD;
             let may_be_paused = !self.said.is_empty() && view.settings.ahead_bytes_max < 1 << 20;
             assert!(
                 self.log_bytes <= limit || may_be_paused,

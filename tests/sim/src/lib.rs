@@ -19,6 +19,7 @@ pub mod ring;
 mod session;
 mod side;
 pub mod socket;
+mod store;
 pub mod targets;
 mod truth;
 pub mod waiting;

@@ -72,6 +72,7 @@ impl World {
                 }
             }
             if saved.iter().all(Option::is_some) {
+                self.run_scribe();
                 return saved.into_iter().collect();
             }
         }
@@ -103,6 +104,9 @@ impl World {
         for companion in &state.companions {
             hub.restore_companion(companion)
                 .expect("what was saved makes sense");
+        }
+        if let Some((store, _)) = &self.store {
+            store.open(&hub);
         }
         self.check_topics(&hub);
         let slots = [self.plan.slots, self.plan.slots + state.conns.len() as u32];

@@ -1,6 +1,6 @@
 //! What one seed stands for: the settings, the faults, the number of players.
 
-use fanfare::config::{Deflate, LagPolicy, Settings, Switch, Zerocopy};
+use fanfare::config::{Deflate, Keep, LagPolicy, Settings, Switch, Zerocopy};
 use fastrand::Rng;
 
 use crate::kernel::Faults;
@@ -55,6 +55,22 @@ impl Plan {
             settings.log_bytes_total_max *= 4;
         }
         plan
+    }
+
+    /// Topics may be kept on disk, and memory lets go of what is stored: then nothing that was
+    /// published is ever missing.
+    pub(crate) fn draw_store(&mut self, rng: &mut Rng) -> bool {
+        let is_stored = rng.u8(..) < 60 && !self.tight;
+        if is_stored {
+            let settings = &mut self.settings;
+            settings.store = Some("store".into());
+            settings.keep = Keep::Disk;
+            settings.retain_messages_max = 1 << 40;
+            settings.retain_bytes_max = 1 << 40;
+            settings.retain_ms_max = 1 << 40;
+            settings.store_read_bytes_max = 1 << 30;
+        }
+        is_stored
     }
 
     fn draw_without_sessions(rng: &mut Rng) -> Plan {

@@ -18,6 +18,7 @@ use crate::kernel::{Kernel, SharedKernel};
 use crate::plan::{LATE_MS_MAX, Plan};
 use crate::ring::FakeRing;
 use crate::session::Sessions;
+use crate::store::Store;
 use crate::truth::{ADMIN, By, Truth, as_shown};
 
 /// What a run amounted to.
@@ -68,6 +69,8 @@ pub(crate) struct World {
     pub(crate) closes: u64,
     /// Messages of the admin.
     posted: u64,
+    /// Where topics are kept beyond memory, and the chance of who writes it.
+    pub(crate) store: Option<(Arc<Store>, Rng)>,
     trace: bool,
 }
 
@@ -90,12 +93,19 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
     fastrand::seed(seed);
     let mut rng = Rng::with_seed(seed);
     let mut sessions_rng = Rng::with_seed(!seed);
-    let plan = Plan::draw(&mut rng, &mut sessions_rng);
+    let mut plan = Plan::draw(&mut rng, &mut sessions_rng);
+    let mut store_rng = Rng::with_seed(seed.rotate_left(32));
+    let is_stored = plan.draw_store(&mut store_rng);
     if trace {
         eprintln!("seed {seed}: {plan:#?}");
     }
     let mut world = World::new(rng, plan, trace);
     world.sessions = Sessions::new(sessions_rng.u64(..));
+    if is_stored {
+        let store = Store::new(store_rng.fork());
+        store.open(&world.hub);
+        world.store = Some((store, store_rng));
+    }
     while world.step < world.plan.steps {
         world.take_step();
     }
@@ -127,6 +137,7 @@ impl World {
             outcome: Outcome::default(),
             closes: 0,
             posted: 0,
+            store: None,
             trace,
         }
     }
@@ -171,6 +182,7 @@ impl World {
             }
         }
         self.step_sessions();
+        self.step_scribe();
     }
 
     pub(crate) fn step_client(&mut self) {
@@ -217,7 +229,9 @@ impl World {
             settings: &self.plan.settings,
             now_ms: self.now_ms.load(Ordering::Relaxed),
             tight: self.plan.tight,
-            uncompressed: self.uncompressed,
+            // What the store has comes as it is.
+            uncompressed: self.uncompressed || self.store.is_some(),
+            stored: self.store.is_some(),
             drained: drained.map(Vec::as_slice),
         };
         let mut kernel = self.kernel.borrow_mut();

@@ -134,7 +134,7 @@ impl Place {
 }
 
 /// A part of a history that is asked for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// Behind this place, or before it where `reverse`.
     pub since: Option<Place>,

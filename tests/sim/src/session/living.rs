@@ -200,6 +200,7 @@ impl World {
                 now_ms: self.now_ms.load(Ordering::Relaxed),
                 tight: self.plan.tight,
                 uncompressed: false,
+                stored: self.store.is_some(),
                 drained: drained.map(Vec::as_slice),
             },
             hub: &self.hub,

@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use fanfare::log::{
-    AppendError, Arenas, Bounds, Draft, Interest, Published, Reached, Retention, Topic, Window,
+    AppendError, Arenas, Bounds, Draft, Interest, OutOfReach, Published, Reached, Retention, Topic,
+    Window,
 };
 use fanfare::protocol::encoding::{Encoding, Format, HEADER_BYTES_MAX, Message as Said, Plain};
 
@@ -254,15 +255,16 @@ impl Play {
         let asked_at = self.next();
         let (format, start) = match self.topic.start(format, since, &self.retention) {
             Ok(start) => (format, start),
-            Err(later) => {
-                let run = self.topic.reach(format, &later.0);
+            Err(OutOfReach::Stored(_)) => unreachable!("nothing is stored elsewhere"),
+            Err(OutOfReach::Raw(later)) => {
+                let run = self.topic.reach(format, &later);
                 let mut run = run.expect("nobody else reaches back");
                 loop {
                     match run.step(&mut Halves, 300, &self.retention.bounds) {
-                        Reached::Done(start) if start.offset == later.0.offset => {
+                        Reached::Done(start) if start.offset == later.offset => {
                             break (format, start);
                         }
-                        Reached::Done(_) => break (Format::Raw, later.0),
+                        Reached::Done(_) => break (Format::Raw, later),
                         Reached::NotYet => self.publish(usize::from(how)),
                     }
                 }
