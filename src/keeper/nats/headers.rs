@@ -1,0 +1,322 @@
+//! A message as NATS headers and payload, and back.
+//!
+//! | header | what it says | who may set it |
+//! |---|---|---|
+//! | `Nats-Msg-Id` | which message this is; the same one is stored once | all |
+//! | `Fanfare-Kind` | `text` or `binary`; without it, what the payload is | all |
+//! | `Fanfare-Event` | name of an event, percent-encoded | all |
+//! | `Fanfare-Tag` | `name=value`, both percent-encoded; once for each tag | all |
+//! | `Fanfare-Origin` | which connection of which node it came from | nodes |
+//! | `Fanfare-Info` | who published it, Base64 | nodes |
+//! | `Fanfare-Sign` | that a node says so, Base64 | nodes |
+//!
+//! Origin and info are believed only with a signature: HMAC-SHA256 over topic, id, origin,
+//! info and payload, with a key that all nodes know. All subjects of a topic form one
+//! chain, so what nodes publish cannot have a subject prefix of its own.
+
+use async_nats::HeaderMap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use ring::hmac;
+
+/// What a subscriber is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    pub kind: Kind,
+    pub payload: Bytes,
+    pub event: Option<String>,
+    /// About the publisher, in the caller's own form.
+    pub info: Option<Bytes>,
+    pub tags: Vec<(String, String)>,
+    pub origin: Option<Origin>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    #[default]
+    Text,
+    Binary,
+}
+
+/// The connection that a message came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Incarnation of the node.
+    pub node: u64,
+    /// The node's own bits.
+    pub connection: u64,
+}
+
+/// Identifies a message: the same id is stored once.
+pub(super) type Id = u128;
+
+pub(super) const MSG_ID: &str = "Nats-Msg-Id";
+const KIND: &str = "Fanfare-Kind";
+const EVENT: &str = "Fanfare-Event";
+const TAG: &str = "Fanfare-Tag";
+const ORIGIN: &str = "Fanfare-Origin";
+const INFO: &str = "Fanfare-Info";
+const SIGN: &str = "Fanfare-Sign";
+
+/// Room for headers beside the longest payload: event, tags and info have bounds of their
+/// own where they come in.
+pub(super) const HEADER_BYTES_MAX: usize = 16 << 10;
+
+/// Percent-encoded in events and tags; spaces because their ends would be trimmed.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b' ').add(b'=');
+
+/// Proves that a node speaks.
+pub(super) struct Signer(hmac::Key);
+
+impl Signer {
+    pub(super) fn new(secret: &[u8]) -> Self {
+        Signer(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    fn context(&self, topic: &str, id: &str, message: &Message) -> hmac::Context {
+        let mut context = hmac::Context::with_key(&self.0);
+        let origin = message.origin.map(|origin| origin.to_string());
+        let info = message.info.as_deref();
+        let parts: [Option<&[u8]>; 5] = [
+            Some(topic.as_bytes()),
+            Some(id.as_bytes()),
+            origin.as_deref().map(str::as_bytes),
+            info,
+            Some(&message.payload),
+        ];
+        // Each part follows its length, so that no two messages have the same bytes.
+        for part in parts {
+            let len = part.map_or(u64::MAX, |part| part.len() as u64);
+            context.update(&len.to_be_bytes());
+            context.update(part.unwrap_or_default());
+        }
+        context
+    }
+}
+
+/// The id of a message by a publisher's own key, so that a retry by any node is known again.
+pub(super) fn id_of(topic: &str, publisher: &str, key: &str) -> Id {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for part in [topic, publisher, key] {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    let digest = context.finish();
+    let (half, _) = digest.as_ref().split_first_chunk().expect("32 bytes");
+    u128::from_be_bytes(*half)
+}
+
+pub(super) fn spell_id(id: Id) -> String {
+    format!("{id:032x}")
+}
+
+/// The headers that a message of this topic is published with.
+pub(super) fn write(message: &Message, topic: &str, id: Id, signer: &Signer) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let id = spell_id(id);
+    let kind = match message.kind {
+        Kind::Text => "text",
+        Kind::Binary => "binary",
+    };
+    headers.insert(KIND, kind);
+    if let Some(event) = &message.event {
+        headers.insert(EVENT, escape(event));
+    }
+    for (name, value) in &message.tags {
+        headers.append(TAG, format!("{}={}", escape(name), escape(value)));
+    }
+    if message.origin.is_some() || message.info.is_some() {
+        if let Some(origin) = message.origin {
+            headers.insert(ORIGIN, origin.to_string());
+        }
+        if let Some(info) = &message.info {
+            headers.insert(INFO, STANDARD.encode(info));
+        }
+        let sign = signer.context(topic, &id, message).sign();
+        headers.insert(SIGN, STANDARD.encode(sign));
+    }
+    headers.insert(MSG_ID, id);
+    headers
+}
+
+/// The message of this topic with these headers, its id if a node gave it one, and whether
+/// it claims an origin or an info that no node has signed, which are left out.
+pub(super) fn read(
+    headers: Option<&HeaderMap>,
+    payload: Bytes,
+    topic: &str,
+    signer: &Signer,
+) -> (Message, Option<Id>, bool) {
+    let text = |name: &str| headers.and_then(|map| map.get(name)).map(|v| v.as_str());
+    let kind = match text(KIND) {
+        Some("binary") => Kind::Binary,
+        // Whoever says text and sends something else would break every subscriber.
+        _ if simdutf8::basic::from_utf8(&payload).is_ok() => Kind::Text,
+        _ => Kind::Binary,
+    };
+    let tags = headers.map(|map| map.get_all(TAG).filter_map(|tag| split(tag.as_str())));
+    let mut message = Message {
+        kind,
+        payload,
+        event: text(EVENT).and_then(unescape),
+        tags: tags.into_iter().flatten().collect(),
+        origin: text(ORIGIN).and_then(Origin::parse),
+        info: text(INFO).and_then(|info| STANDARD.decode(info).ok().map(Bytes::from)),
+    };
+    let spelt = text(MSG_ID).unwrap_or_default();
+    let mut is_forged = false;
+    if message.origin.is_some() || message.info.is_some() {
+        let sign = text(SIGN).and_then(|sign| STANDARD.decode(sign).ok());
+        let context = || signer.context(topic, spelt, &message);
+        let is_right = sign.is_some_and(|sign| context().verify(&sign));
+        if !is_right {
+            (message.origin, message.info) = (None, None);
+            is_forged = true;
+        }
+    }
+    let id = (spelt.len() == 32).then(|| Id::from_str_radix(spelt, 16).ok());
+    (message, id.flatten(), is_forged)
+}
+
+trait Verify {
+    fn verify(self, sign: &[u8]) -> bool;
+}
+
+impl Verify for hmac::Context {
+    /// In a time that does not depend on where they differ.
+    fn verify(self, sign: &[u8]) -> bool {
+        let right = self.sign();
+        let right = right.as_ref();
+        let differs = right.iter().zip(sign).fold(0, |all, (a, b)| all | (a ^ b));
+        right.len() == sign.len() && differs == 0
+    }
+}
+
+fn escape(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED).to_string()
+}
+
+fn unescape(text: &str) -> Option<String> {
+    let text = percent_decode_str(text).decode_utf8().ok()?;
+    Some(text.into_owned())
+}
+
+fn split(tag: &str) -> Option<(String, String)> {
+    let (name, value) = tag.split_once('=')?;
+    Some((unescape(name)?, unescape(value)?))
+}
+
+impl Origin {
+    fn parse(text: &str) -> Option<Self> {
+        let (node, connection) = text.split_once('-')?;
+        Some(Origin {
+            node: u64::from_str_radix(node, 16).ok()?,
+            connection: u64::from_str_radix(connection, 16).ok()?,
+        })
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}-{:016x}", self.node, self.connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole() -> Message {
+        Message {
+            kind: Kind::Text,
+            payload: Bytes::from_static(b"hello"),
+            event: Some(" new=message %\r\n é".into()),
+            info: Some(Bytes::from_static(b"{\"user\":\"a\"}\0\xff")),
+            tags: vec![("a=b".into(), "c d".into()), ("a".into(), "".into())],
+            origin: Some(Origin {
+                node: 7,
+                connection: u64::MAX,
+            }),
+        }
+    }
+
+    #[test]
+    fn a_message_comes_back_as_it_was() {
+        let signer = Signer::new(b"key");
+        let plain = Message {
+            kind: Kind::Binary,
+            payload: Bytes::from_static(b"text too"),
+            ..Message::default()
+        };
+        for message in [whole(), plain] {
+            let headers = write(&message, "a/b", 42, &signer);
+            let (read, id, is_forged) =
+                read(Some(&headers), message.payload.clone(), "a/b", &signer);
+            assert_eq!((read, id, is_forged), (message, Some(42), false));
+        }
+    }
+
+    #[test]
+    fn origin_and_info_are_believed_from_nodes_only() {
+        let (signer, other) = (Signer::new(b"key"), Signer::new(b"another"));
+        let message = whole();
+        let headers = write(&message, "a", 1, &signer);
+        let look = |headers: &HeaderMap, payload: &'static str, topic: &str, signer: &Signer| {
+            let (message, _, is_forged) = read(
+                Some(headers),
+                Bytes::from_static(payload.as_bytes()),
+                topic,
+                signer,
+            );
+            assert_eq!(message.event, whole().event);
+            (
+                message.origin.is_some() || message.info.is_some(),
+                is_forged,
+            )
+        };
+        assert_eq!(look(&headers, "hello", "a", &signer), (true, false));
+        assert_eq!(look(&headers, "hallo", "a", &signer), (false, true));
+        assert_eq!(look(&headers, "hello", "b", &signer), (false, true));
+        assert_eq!(look(&headers, "hello", "a", &other), (false, true));
+        let changes: [fn(&mut HeaderMap); 4] = [
+            |map| map.insert(ORIGIN, "1-1"),
+            |map| map.insert(INFO, "AAAA"),
+            |map| map.insert(MSG_ID, spell_id(2)),
+            |map| map.insert(SIGN, "AAAA"),
+        ];
+        for change in changes {
+            let mut changed = headers.clone();
+            change(&mut changed);
+            assert_eq!(look(&changed, "hello", "a", &signer), (false, true));
+        }
+    }
+
+    #[test]
+    fn a_plain_publish_is_a_message_too() {
+        let signer = Signer::new(b"key");
+        let (message, id, _) = read(None, Bytes::from_static("é".as_bytes()), "a", &signer);
+        assert_eq!((message.kind, id), (Kind::Text, None));
+        let (message, ..) = read(None, Bytes::from_static(b"\xff"), "a", &signer);
+        assert_eq!(message.kind, Kind::Binary);
+        let mut wrong = HeaderMap::new();
+        wrong.insert(KIND, "text");
+        wrong.insert(MSG_ID, "order 17");
+        let (message, id, _) = read(Some(&wrong), Bytes::from_static(b"\xff"), "a", &signer);
+        assert_eq!((message.kind, id), (Kind::Binary, None));
+    }
+
+    #[test]
+    fn the_same_key_of_the_same_publisher_on_the_same_topic_is_the_same_id() {
+        let id = id_of("topic", "anna", "1");
+        assert_eq!(id, id_of("topic", "anna", "1"));
+        for other in [
+            id_of("topi", "canna", "1"),
+            id_of("topic", "anna", "2"),
+            id_of("topic", "ben", "1"),
+        ] {
+            assert_ne!(id, other);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The link as its caller sees it: what it is asked, and what it tells.
+//!
+//! A link runs on a thread of its own, with a runtime of its own. It tells what happens by
+//! calling its caller's closure there, which must not block.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::counts::{Counters, Counts};
+use super::event::{Command, Event, Failure, Proposal, StartError, Ticket, Topic, cost};
+use super::headers::HEADER_BYTES_MAX;
+use super::nodes::Call;
+use super::session;
+use super::settings::Settings;
+use super::state::Shared;
+use super::wire;
+
+/// A link to the NATS servers. It stops when it is dropped.
+#[derive(Debug)]
+pub struct Link {
+    commands: UnboundedSender<Command>,
+    /// Bytes of proposals that wait, counted when they are put into the channel.
+    proposed: Arc<AtomicUsize>,
+    proposed_bytes_max: usize,
+    message_bytes_max: usize,
+    counters: Arc<Counters>,
+    thread: Option<JoinHandle<()>>,
+    incarnation: u64,
+}
+
+impl Link {
+    /// Starts a link. Returns before there is a connection: [`Event::Back`] tells of it,
+    /// [`Event::Away`] of what is in its way.
+    pub fn start(
+        settings: Settings,
+        event: impl FnMut(Event) + Send + 'static,
+    ) -> Result<Link, StartError> {
+        settings.check()?;
+        let options = wire::options(&settings)?;
+        let runtime = session::new_runtime().map_err(StartError::Thread)?;
+        let (commands, received) = unbounded_channel();
+        let proposed = Arc::new(AtomicUsize::new(0));
+        let counters = Arc::new(Counters::default());
+        let proposed_bytes_max = settings.proposed_bytes_max;
+        let message_bytes_max = settings.message_bytes_max;
+        let incarnation = fastrand::u64(1..);
+        let shared = Shared {
+            proposed: Arc::clone(&proposed),
+            counters: Arc::clone(&counters),
+            incarnation,
+        };
+        let event = Box::new(event);
+        let run = move || session::run(settings, &options, shared, received, event, runtime);
+        let thread = thread::Builder::new()
+            .name("nats".into())
+            .spawn(run)
+            .map_err(StartError::Thread)?;
+        Ok(Link {
+            commands,
+            proposed,
+            proposed_bytes_max,
+            message_bytes_max,
+            counters,
+            thread: Some(thread),
+            incarnation,
+        })
+    }
+
+    /// How this node is known to the others since it was started; part of a message's
+    /// [`Origin`](super::Origin).
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Bytes that may be proposed now.
+    pub fn room(&self) -> usize {
+        let proposed = self.proposed.load(Ordering::Relaxed);
+        self.proposed_bytes_max.saturating_sub(proposed)
+    }
+
+    /// Proposes a message. Its ticket comes back with [`Event::Stored`] or
+    /// [`Event::Failed`], and with [`Event::Committed`] where its topic is followed.
+    ///
+    /// Refuses at once what is too large, or beyond [`room`](Self::room).
+    pub fn propose(&self, proposal: Proposal) -> Result<(), Failure> {
+        let message = &proposal.message;
+        let bytes = cost(message);
+        let payload = message.payload.len();
+        if payload > self.message_bytes_max || bytes > payload + HEADER_BYTES_MAX {
+            return Err(Failure::TooLarge);
+        }
+        let before = self.proposed.fetch_add(bytes, Ordering::Relaxed);
+        if before + bytes > self.proposed_bytes_max {
+            self.proposed.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Failure::NoRoom);
+        }
+        self.send(Command::Propose(Box::new(proposal)));
+        Ok(())
+    }
+
+    /// Follows a topic, from behind `since` or from its end. Following it again begins anew.
+    pub fn follow(&self, topic: Topic, since: Option<u64>) {
+        self.send(Command::Follow { topic, since });
+    }
+
+    pub fn unfollow(&self, topic: Topic) {
+        self.send(Command::Unfollow { topic });
+    }
+
+    /// Asks for at most `limit` messages behind `since`.
+    pub fn history(&self, topic: Topic, since: u64, limit: usize, ticket: Ticket) {
+        self.send(Command::History {
+            topic,
+            since,
+            limit,
+            ticket,
+        });
+    }
+
+    /// Tells the other nodes who is on a topic here: an entry, such as a member's, or
+    /// `None` when it is gone. They know until this node stops or vanishes.
+    pub fn present(&self, topic: Topic, key: String, value: Option<Bytes>) {
+        self.send(Command::Present { topic, key, value });
+    }
+
+    /// Asks all other nodes. Their answers come with [`Event::Answered`].
+    pub fn call(&self, kind: u16, bytes: Bytes, ticket: Ticket) {
+        self.send(Command::Call {
+            kind,
+            bytes,
+            ticket,
+        });
+    }
+
+    /// Answers another node's call.
+    pub fn reply(&self, call: Call, bytes: Bytes) {
+        self.send(Command::Reply { call, bytes });
+    }
+
+    /// Makes a new connection.
+    pub fn reconnect(&self) {
+        self.send(Command::Reconnect);
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.counters.read()
+    }
+
+    fn send(&self, command: Command) {
+        // The thread ends when it is told to, so a closed channel means just that.
+        let _ = self.commands.send(command);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.send(Command::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Proposals on their way to the stream: lanes and their answers. The rules are `proposing`'s.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_nats::Message;
+use bytes::Bytes;
+
+use super::event::{Event, Failure, Proposal, Ticket, Topic, cost};
+use super::headers::{self, Id};
+use super::proposing::{Lane, Outcome, Sending, Verdict, Why};
+use super::state::{Ask, LaneState, Outgoing, Own, State};
+use super::wire::{self, Ack};
+
+/// Messages that may be under way to the stream at once, of all lanes.
+const UNDER_WAY_MAX: usize = 1024;
+/// How long after its acknowledgement a message is awaited from the stream.
+const OWN_MS_MAX: u64 = 10_000;
+/// A message is heard sooner than this after it was stored; later it is fetched.
+pub(super) const HEARD_MS_MAX: u64 = 200;
+/// A rollup that no stream of ours allows, of a kind that there is not: what is published
+/// with it is answered as a duplicate, or refused, and stored in no case. Conditions such as
+/// `Nats-Expected-Last-Msg-Id` would do the same on one server; on three, nats-server 2.15
+/// takes a condition that does not hold for a write error and stops the stream.
+const PROBE: (&str, &str) = ("Nats-Rollup", "fanfare-probe");
+const FULL_WORDS: &str = "full";
+const TOO_LARGE_WORDS: &str = "too large";
+
+impl State {
+    pub(super) fn propose(&mut self, proposal: Proposal) {
+        let Proposal {
+            ticket,
+            topic,
+            message,
+            publisher,
+            idempotency,
+            id,
+        } = proposal;
+        let bytes = cost(&message);
+        let id = match (&idempotency, id) {
+            (Some((name, key)), _) => headers::id_of(&topic, name, key),
+            (None, Some(id)) => id,
+            (None, None) => fastrand::u128(..),
+        };
+        let own = Own {
+            ticket,
+            is_heard: false,
+            is_ended: false,
+        };
+        self.own.insert(id, own);
+        let outgoing = Outgoing {
+            subject: self.subjects.stored(&topic).into(),
+            message,
+            id,
+            bytes,
+        };
+        let deadline_ms = self.now_ms() + self.settings.propose_ms_max;
+        let at = self.lane((topic, publisher));
+        self.lanes[at].lane.push(ticket, outgoing, deadline_ms);
+        self.wake(at);
+    }
+
+    fn lane(&mut self, key: (Topic, u64)) -> usize {
+        if let Some(at) = self.lane_of.get(&key) {
+            return *at;
+        }
+        let at = self.lanes.insert(LaneState {
+            key: key.clone(),
+            lane: Lane::new(),
+            is_ready: false,
+        });
+        self.lane_of.insert(key, at);
+        at
+    }
+
+    /// The lane may have something to send.
+    fn wake(&mut self, at: usize) {
+        if !std::mem::replace(&mut self.lanes[at].is_ready, true) {
+            self.ready_lanes.push_back(at);
+        }
+    }
+
+    /// Lanes take turns, one message each.
+    pub(super) fn pump_publishing(&mut self) {
+        while self.publishes_under_way < UNDER_WAY_MAX
+            && let Some(at) = self.ready_lanes.pop_front()
+        {
+            // A lane that ended may still stand there.
+            let Some(state) = self.lanes.get_mut(at) else {
+                continue;
+            };
+            state.is_ready = false;
+            let Some(sending) = state.lane.poll_send() else {
+                continue;
+            };
+            let (ticket, subject, headers, payload, is_probe) = match sending {
+                Sending::Message {
+                    ticket,
+                    message,
+                    attempt,
+                } => {
+                    self.shared.counters.sent.one();
+                    self.shared.counters.retries.add(u64::from(attempt > 1));
+                    let Outgoing {
+                        subject,
+                        message,
+                        id,
+                        ..
+                    } = message;
+                    let topic = &state.key.0;
+                    let headers = headers::write(message, topic, *id, &self.signer);
+                    let payload = message.payload.clone();
+                    (ticket, Arc::clone(subject), headers, payload, false)
+                }
+                Sending::Probe { ticket, message } => {
+                    self.shared.counters.retries.one();
+                    let mut headers = async_nats::HeaderMap::new();
+                    headers.insert(headers::MSG_ID, headers::spell_id(message.id));
+                    headers.insert(PROBE.0, PROBE.1);
+                    let subject = Arc::clone(&message.subject);
+                    (ticket, subject, headers, Bytes::new(), true)
+                }
+            };
+            self.publishes_under_way += 1;
+            self.wake(at);
+            let ask = Ask::Publish {
+                lane: at,
+                ticket,
+                is_probe,
+            };
+            self.ask(&subject, Some(headers), payload, ask);
+        }
+    }
+
+    pub(super) fn handle_ack(
+        &mut self,
+        at: usize,
+        ticket: Ticket,
+        is_probe: bool,
+        message: &Message,
+    ) {
+        let verdict = match wire::response::<Ack>(message) {
+            Ok(ack) => Verdict::Stored {
+                offset: ack.seq,
+                is_duplicate: ack.duplicate,
+            },
+            Err(error) if is_probe => match error.err_code {
+                wire::NO_ROLLUP => Verdict::Absent,
+                _ => Verdict::Silence,
+            },
+            Err(error) if wire::FULL.contains(&error.err_code) => {
+                self.counters().full.one();
+                Verdict::Refused(FULL_WORDS.into())
+            }
+            Err(error) if error.err_code == wire::TOO_LARGE => {
+                Verdict::Refused(TOO_LARGE_WORDS.into())
+            }
+            // What is wrong with the request itself stays wrong.
+            Err(error) if wire::FOR_GOOD.contains(&error.err_code) => {
+                Verdict::Refused(error.description)
+            }
+            Err(_) => Verdict::Silence,
+        };
+        self.decide(at, ticket, verdict);
+    }
+
+    /// No answer came to a message that was sent.
+    pub(super) fn handle_no_ack(&mut self, at: usize, ticket: Ticket) {
+        self.decide(at, ticket, Verdict::Silence);
+    }
+
+    fn decide(&mut self, at: usize, ticket: Ticket, verdict: Verdict) {
+        self.publishes_under_way = self.publishes_under_way.saturating_sub(1);
+        let Some(state) = self.lanes.get_mut(at) else {
+            return;
+        };
+        let mut outcomes = Vec::new();
+        let mut ended = Vec::new();
+        let is_silent = verdict == Verdict::Silence;
+        state
+            .lane
+            .handle_verdict(ticket, verdict, &mut outcomes, &mut ended);
+        self.end(at, outcomes, ended);
+        // What got no answer is asked about at the next tick, not at once and for ever.
+        if !is_silent && self.lanes.contains(at) {
+            self.wake(at);
+        }
+    }
+
+    /// Answers to what is under way will not come.
+    pub(super) fn disconnect_lanes(&mut self) {
+        self.publishes_under_way = 0;
+        for (_, state) in &mut self.lanes {
+            state.lane.handle_disconnect();
+        }
+    }
+
+    pub(super) fn tick_publishing(&mut self, now_ms: u64) {
+        let all: Vec<usize> = self.lanes.iter().map(|(at, _)| at).collect();
+        for at in all {
+            let (mut outcomes, mut ended) = (Vec::new(), Vec::new());
+            let lane = &mut self.lanes[at].lane;
+            lane.handle_timeout(now_ms, &mut outcomes, &mut ended);
+            self.end(at, outcomes, ended);
+            if self.lanes.contains(at) {
+                self.wake(at);
+            }
+        }
+        while let Some((due_ms, id)) = self.forgotten_own.front()
+            && *due_ms <= now_ms
+        {
+            self.own.remove(id);
+            self.forgotten_own.pop_front();
+        }
+    }
+
+    /// Tells how proposals of a lane ended.
+    fn end(&mut self, at: usize, outcomes: Vec<Outcome>, ended: Vec<Outgoing>) {
+        let topic = self.lanes[at].key.0.clone();
+        assert_eq!(outcomes.len(), ended.len());
+        for (outcome, outgoing) in outcomes.into_iter().zip(ended) {
+            self.shared
+                .proposed
+                .fetch_sub(outgoing.bytes, Ordering::Relaxed);
+            let may_come = match outcome {
+                Outcome::Stored {
+                    ticket,
+                    offset,
+                    is_duplicate,
+                } => {
+                    self.tell_stored(&topic, ticket, offset, is_duplicate);
+                    !is_duplicate
+                }
+                Outcome::Failed { ticket, why } => {
+                    self.counters().failed.one();
+                    let may_come = why == Why::Unknown;
+                    let why = failure(why);
+                    self.tell(Event::Failed { ticket, why });
+                    may_come
+                }
+            };
+            self.end_own(&topic, outgoing.id, may_come);
+        }
+        if self.lanes[at].lane.is_empty() {
+            let state = self.lanes.remove(at);
+            self.lane_of.remove(&state.key);
+        }
+    }
+
+    fn tell_stored(&mut self, topic: &Topic, ticket: Ticket, offset: u64, duplicate: bool) {
+        let counters = self.counters();
+        counters.stored.one();
+        counters.duplicates.add(u64::from(duplicate));
+        let number = usize::from(self.subjects.stream(topic));
+        let stream = &mut self.streams[number];
+        stream.last = stream.last.max(offset);
+        // An acknowledgement proves the topic's end as far as this.
+        if self
+            .topics
+            .get(topic)
+            .is_some_and(|followed| followed.chain.last() < offset)
+        {
+            let due_ms = self.now_ms() + HEARD_MS_MAX;
+            self.expected.push_back((due_ms, topic.clone(), offset));
+        }
+        self.tell(Event::Stored {
+            ticket,
+            offset,
+            duplicate,
+        });
+    }
+
+    /// A proposal ended; its message may still come from the stream.
+    fn end_own(&mut self, topic: &Topic, id: Id, may_come: bool) {
+        let Some(own) = self.own.get_mut(&id) else {
+            return;
+        };
+        own.is_ended = true;
+        if own.is_heard || !may_come || !self.topics.contains_key(topic) {
+            self.own.remove(&id);
+        } else {
+            let due_ms = self.now_ms() + OWN_MS_MAX;
+            self.forgotten_own.push_back((due_ms, id));
+        }
+    }
+
+    /// The ticket of the proposal that a message with this id is.
+    pub(super) fn take_own(&mut self, id: Option<Id>) -> Option<Ticket> {
+        let id = id?;
+        let own = self.own.get_mut(&id)?;
+        let ticket = own.ticket;
+        own.is_heard = true;
+        if own.is_ended {
+            self.own.remove(&id);
+        }
+        Some(ticket)
+    }
+}
+
+fn failure(why: Why) -> Failure {
+    match why {
+        Why::NotSent => Failure::Away,
+        Why::Unknown => Failure::Unknown,
+        Why::Overtaken => Failure::Overtaken,
+        Why::Refused(words) if words == FULL_WORDS => Failure::Full,
+        Why::Refused(words) if words == TOO_LARGE_WORDS => Failure::TooLarge,
+        Why::Refused(words) => Failure::Refused(words),
+    }
+}
