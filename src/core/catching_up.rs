@@ -5,9 +5,9 @@
 //! Meanwhile the subscriber stands in its feed without being sent anything of it, and is
 //! moved on rather than keep what it does not read.
 
-use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
+use super::catching::Wanted;
 use super::closing::How;
 use super::conn::{Flags, Phase, Piece, Reaching};
 use super::lane::History;
@@ -23,47 +23,6 @@ const ROUND_MAX: usize = 64;
 const LANE_BYTES_MAX: usize = 64 << 10;
 /// So long may a peer take nothing of what others wait for (`store_read_bytes_max`).
 const HOLD_MS_MAX: u32 = 1000;
-
-/// The subscriptions of a core that are sent stored history.
-#[derive(Default)]
-pub(super) struct Catching {
-    /// What each wants next.
-    wanted: HashMap<SubId, Wanted>,
-    own: HashMap<SubId, Own>,
-    /// Those for whom nothing is being read, in turn.
-    due: VecDeque<SubId>,
-    /// For whom something is being read, by numbers.
-    asked: HashMap<u64, SubId>,
-    number: u64,
-    /// Somebody has to ask again, though nothing may happen until then.
-    waits: bool,
-}
-
-impl Catching {
-    /// Somebody has to ask again soon.
-    pub(super) fn waits(&self) -> bool {
-        self.waits
-    }
-
-    /// A subscription wants this offset next.
-    fn want(&mut self, id: SubId, since: u64) -> &mut Wanted {
-        let wanted = self.wanted.get_mut(&id).expect("it catches up");
-        wanted.since = since;
-        wanted
-    }
-}
-
-/// What a subscription wants next.
-#[derive(Debug, Clone, Copy)]
-struct Wanted {
-    since: u64,
-    /// Memory has no room to write it in another form: it has to come from the store, and
-    /// to get there before.
-    from_store: bool,
-}
-
-/// Offsets of a subscription's own messages that it is not to hear, oldest first.
-type Own = Vec<Range<u64>>;
 
 impl State {
     /// Has a subscription, which has just taken its seat, begin with stored history.

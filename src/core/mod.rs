@@ -4,6 +4,7 @@ mod acceptor;
 mod allowing;
 mod arriving;
 mod asking;
+mod catching;
 mod catching_up;
 mod closing;
 mod complaints;

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::catching_up::Catching;
+use super::catching::Catching;
 use super::conn::{Flags, Phase, Reaching};
 use super::feeds::Feeds;
 use super::followed::Followed;

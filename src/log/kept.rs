@@ -12,22 +12,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::head::Told;
 use super::segment::Segment;
 use super::slots::Slot;
-use super::topic::Topic;
-use super::view::View;
 
 /// What is known of a topic's messages in the store.
 #[derive(Debug)]
 pub struct Kept {
-    on: AtomicBool,
+    pub(super) on: AtomicBool,
     told: Told,
     /// All messages before this offset are stored, or have been given up for good.
-    stored: AtomicU64,
+    pub(super) stored: AtomicU64,
     /// Where that is in the raw view.
-    stored_at: AtomicU64,
+    pub(super) stored_at: AtomicU64,
     /// No message before this offset is had from the store.
-    oldest: AtomicU64,
+    pub(super) oldest: AtomicU64,
     /// From this offset on none is missing.
-    whole_from: AtomicU64,
+    pub(super) whole_from: AtomicU64,
 }
 
 /// How far others are behind what is published to a topic.
@@ -51,7 +49,7 @@ pub struct Standing {
 }
 
 impl Kept {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Kept {
             on: AtomicBool::new(false),
             told: Told::new(),
@@ -108,8 +106,8 @@ impl Kept {
 /// Messages that lie together in one segment of the raw view; keeps them alive.
 #[derive(Debug)]
 pub struct Run {
-    segment: Arc<Segment>,
-    numbers: Range<u32>,
+    pub(super) segment: Arc<Segment>,
+    pub(super) numbers: Range<u32>,
 }
 
 /// One message of a [`Run`].
@@ -157,126 +155,5 @@ impl Run {
 
     pub fn is_empty(&self) -> bool {
         self.numbers.is_empty()
-    }
-}
-
-impl Topic {
-    /// An empty topic whose messages are in a store, and whose next one has `offset`.
-    pub fn of_store(
-        name: Arc<str>,
-        epoch: u64,
-        cores: usize,
-        arenas: Arc<super::Arenas>,
-        (offset, time_ms): (u64, u64),
-        standing: Standing,
-    ) -> Self {
-        let topic = Topic::new(name, epoch, cores, arenas);
-        topic.lock().begin_at(offset, time_ms);
-        topic.keep(Some(standing));
-        topic
-    }
-
-    /// What is published is to be stored from now on, and what memory holds. A topic that
-    /// has been in a store stands there as it says.
-    pub fn keep(&self, standing: Option<Standing>) {
-        let mut sequencer = self.lock();
-        let held = sequencer.raw_first_offset();
-        let standing = standing.unwrap_or(Standing {
-            stored: held,
-            oldest: held,
-            whole_from: 0,
-        });
-        let kept = self.kept.get_or_init(|| Arc::new(Kept::new()));
-        kept.stored.store(standing.stored, Ordering::Release);
-        let at = sequencer.position_of(standing.stored);
-        kept.stored_at.store(at, Ordering::Release);
-        kept.oldest.store(standing.oldest, Ordering::Release);
-        kept.whole_from
-            .store(standing.whole_from, Ordering::Release);
-        sequencer.kept = Some(kept.clone());
-        kept.on.store(true, Ordering::Release);
-    }
-
-    /// Nothing of it is stored any more.
-    pub fn keep_no_more(&self) {
-        let mut sequencer = self.lock();
-        if let Some(kept) = sequencer.kept.take() {
-            kept.on.store(false, Ordering::Release);
-        }
-    }
-
-    /// All messages before this offset are stored.
-    pub fn note_stored(&self, next: u64) {
-        let sequencer = self.lock();
-        if let Some(kept) = &sequencer.kept {
-            kept.stored.fetch_max(next, Ordering::AcqRel);
-            let at = sequencer.position_of(next);
-            kept.stored_at.fetch_max(at, Ordering::AcqRel);
-        }
-    }
-
-    /// What is known of it in the store, if it is kept there.
-    #[inline]
-    pub fn kept(&self) -> Option<&Kept> {
-        let kept = self.kept.get()?;
-        kept.on.load(Ordering::Acquire).then_some(kept)
-    }
-
-    /// What is published so far is not wanted any more. Returns the offset behind it.
-    pub fn remove_history(&self) -> u64 {
-        let mut sequencer = self.lock();
-        let next = sequencer.next_offset;
-        sequencer.floor = next;
-        sequencer.shed(0);
-        next
-    }
-
-    /// What memory holds from an offset on, about `bytes_max` bytes of it.
-    pub fn held_from(&self, offset: u64, bytes_max: usize) -> Vec<Run> {
-        let segments = {
-            let sequencer = self.lock();
-            if offset >= sequencer.next_offset || sequencer.raw.segments().is_empty() {
-                return Vec::new();
-            }
-            sequencer.raw.locate(offset).1
-        };
-        let (mut runs, mut bytes) = (Vec::new(), 0);
-        for segment in segments {
-            let slots = segment.slots();
-            let from = slots.before_offset(offset);
-            let begins = slots.start_of(from) as usize;
-            let enough = begins + bytes_max.saturating_sub(bytes);
-            let most = slots.ended_by(u32::try_from(enough).unwrap_or(u32::MAX));
-            // A message that is longer goes alone.
-            let to = most.max(from + 1).min(slots.count());
-            if from < to {
-                bytes += slots.start_of(to) as usize - begins;
-                let whole = to == slots.count();
-                let numbers = from..to;
-                runs.push(Run { segment, numbers });
-                if !whole {
-                    break;
-                }
-            }
-            if bytes >= bytes_max {
-                break;
-            }
-        }
-        runs
-    }
-
-    /// The offset of the oldest message that memory holds, or of the next one.
-    pub fn held_first(&self) -> u64 {
-        self.lock().raw_first_offset()
-    }
-
-    /// How far others are behind what is published.
-    pub fn backlog(&self) -> Backlog {
-        let sequencer = self.lock();
-        let unstored = |kept: &Arc<Kept>| sequencer.raw.head().saturating_sub(kept.stored_at());
-        Backlog {
-            unread_bytes: sequencer.views().map(View::behind).max().unwrap_or(0),
-            unstored_bytes: sequencer.kept.as_ref().map_or(0, unstored),
-        }
     }
 }

@@ -15,6 +15,7 @@ mod gaps;
 pub mod head;
 mod history;
 pub mod interest;
+mod keeping;
 mod kept;
 mod memory;
 mod reach;
