@@ -53,7 +53,7 @@ _fanfare() {
 
     case "${cmd}" in
         fanfare)
-            opts="-h -V --config --listen --admin-token-file --api-key-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --centrifugo --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --help --version check-config probe serve upgrade help"
+            opts="-h -V --config --listen --admin-token-file --api-key-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --centrifugo --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help --version check-config probe serve upgrade help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -504,6 +504,231 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --cluster-nats)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-user)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-password-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-token-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-credentials-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-nkey-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-ca-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-cert-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-key-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-stream)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-streams)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-prefix)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-replicas)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-topic-messages-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-age-ms-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-duplicates-ms)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-tail-check-ms)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-answer-ms-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-propose-ms-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-proposed-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-node)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-secret-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
                 --admin)
                     COMPREPLY=($(compgen -W "off" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -603,7 +828,7 @@ _fanfare() {
                     return 0
                     ;;
                 --keep)
-                    COMPREPLY=($(compgen -W "memory disk" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "memory disk cluster" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi
@@ -611,6 +836,27 @@ _fanfare() {
                     ;;
                 --lag-policy)
                     COMPREPLY=($(compgen -W "close skip latest" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-tls)
+                    COMPREPLY=($(compgen -W "auto on" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-storage)
+                    COMPREPLY=($(compgen -W "file memory" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-ready)
+                    COMPREPLY=($(compgen -W "on off" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi
@@ -726,7 +972,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__probe)
-            opts="-h --config --listen --admin --api --metrics --admin-token-file --api-key-file --origins --hosts --trusted-proxies --proxy-header --cores --log --log-format --drain-ms-max --receive-buffers --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --centrifugo --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --presence --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --api-error-mode --deflate --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --keep --history-page-messages-max --history-page-bytes-max --lag-bytes-max --lag-policy --store --store-sync-ms --store-read-bytes-max --help"
+            opts="-h --config --listen --admin --api --metrics --admin-token-file --api-key-file --origins --hosts --trusted-proxies --proxy-header --cores --log --log-format --drain-ms-max --receive-buffers --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --centrifugo --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --presence --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --api-error-mode --deflate --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --keep --history-page-messages-max --history-page-bytes-max --lag-bytes-max --lag-policy --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-tls --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-storage --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --cluster-ready --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1283,6 +1529,252 @@ _fanfare() {
                     return 0
                     ;;
                 --store-read-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-nats)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-user)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-password-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-token-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-credentials-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-nkey-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-tls)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-ca-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-cert-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-key-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-stream)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-streams)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-prefix)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-replicas)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-storage)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-topic-messages-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-age-ms-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-duplicates-ms)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-tail-check-ms)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-answer-ms-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-propose-ms-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-proposed-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-node)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-secret-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-ready)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -1297,7 +1789,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__serve)
-            opts="-h --config --listen --admin-token-file --api-key-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --centrifugo --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --help"
+            opts="-h --config --listen --admin-token-file --api-key-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --centrifugo --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1748,6 +2240,231 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --cluster-nats)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-user)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-password-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-token-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-credentials-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-nkey-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-ca-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-cert-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-key-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-stream)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-streams)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-prefix)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-replicas)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-topic-messages-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-age-ms-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-duplicates-ms)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-tail-check-ms)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-answer-ms-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-propose-ms-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-proposed-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-node)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-secret-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
                 --admin)
                     COMPREPLY=($(compgen -W "off" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -1847,7 +2564,7 @@ _fanfare() {
                     return 0
                     ;;
                 --keep)
-                    COMPREPLY=($(compgen -W "memory disk" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "memory disk cluster" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi
@@ -1855,6 +2572,27 @@ _fanfare() {
                     ;;
                 --lag-policy)
                     COMPREPLY=($(compgen -W "close skip latest" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-tls)
+                    COMPREPLY=($(compgen -W "auto on" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-storage)
+                    COMPREPLY=($(compgen -W "file memory" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-ready)
+                    COMPREPLY=($(compgen -W "on off" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi
@@ -1868,7 +2606,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__upgrade)
-            opts="-h --config --listen --admin-token-file --api-key-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --centrifugo --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --help"
+            opts="-h --config --listen --admin-token-file --api-key-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --centrifugo --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2319,6 +3057,231 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --cluster-nats)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-user)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-password-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-token-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-credentials-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-nkey-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-ca-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-cert-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-key-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --cluster-stream)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-streams)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-prefix)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-replicas)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-topic-messages-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-age-ms-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-duplicates-ms)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-tail-check-ms)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-answer-ms-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-propose-ms-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-proposed-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-node)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-secret-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
                 --admin)
                     COMPREPLY=($(compgen -W "off" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -2418,7 +3381,7 @@ _fanfare() {
                     return 0
                     ;;
                 --keep)
-                    COMPREPLY=($(compgen -W "memory disk" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "memory disk cluster" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi
@@ -2426,6 +3389,27 @@ _fanfare() {
                     ;;
                 --lag-policy)
                     COMPREPLY=($(compgen -W "close skip latest" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-tls)
+                    COMPREPLY=($(compgen -W "auto on" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-storage)
+                    COMPREPLY=($(compgen -W "file memory" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --cluster-ready)
+                    COMPREPLY=($(compgen -W "on off" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi

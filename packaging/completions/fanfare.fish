@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fanfare_global_optspecs
-    string join \n config= listen= admin-token-file= api-key-file= origins= hosts= trusted-proxies= drain-ms-max= receive-buffers= zerocopy-bytes-min= connections-max= connections-per-address-max= handshakes-max= handshakes-per-address-max= handshake-ms-max= head-bytes-max= head-fields-max= idle-ms-max= ping-interval-ms= stall-ms-max= unsent-bytes-max= api-connections-max= retry-after-s= refresh-ms-max= topics-per-connection-max= commands-per-message-max= answers-bytes-max= token-checks-waiting-max= message-bytes-max= message-ms-max= inbound-messages-per-s-max= inbound-bytes-per-s-max= publish-wait-ms-max= batch-lines-max= batch-bytes-max= delivery-acks-max= idempotency-ms-max= idempotency-keys-max= api-items-max= deflate-level= deflate-bytes-min= topics= anonymous= token-keys= token-audience= token-issuer= token-cookie= topics-max= log-bytes-max= ahead-bytes-max= retain-messages-max= retain-bytes-max= retain-ms-max= history-page-messages-max= history-page-bytes-max= lag-bytes-max= store= store-sync-ms= store-read-bytes-max= admin= api= metrics= proxy-header= cores= log= log-format= zerocopy= centrifugo= presence= partial-bytes-max= api-error-mode= deflate= log-bytes-total-max= keep= lag-policy= h/help V/version
+    string join \n config= listen= admin-token-file= api-key-file= origins= hosts= trusted-proxies= drain-ms-max= receive-buffers= zerocopy-bytes-min= connections-max= connections-per-address-max= handshakes-max= handshakes-per-address-max= handshake-ms-max= head-bytes-max= head-fields-max= idle-ms-max= ping-interval-ms= stall-ms-max= unsent-bytes-max= api-connections-max= retry-after-s= refresh-ms-max= topics-per-connection-max= commands-per-message-max= answers-bytes-max= token-checks-waiting-max= message-bytes-max= message-ms-max= inbound-messages-per-s-max= inbound-bytes-per-s-max= publish-wait-ms-max= batch-lines-max= batch-bytes-max= delivery-acks-max= idempotency-ms-max= idempotency-keys-max= api-items-max= deflate-level= deflate-bytes-min= topics= anonymous= token-keys= token-audience= token-issuer= token-cookie= topics-max= log-bytes-max= ahead-bytes-max= retain-messages-max= retain-bytes-max= retain-ms-max= history-page-messages-max= history-page-bytes-max= lag-bytes-max= store= store-sync-ms= store-read-bytes-max= cluster-nats= cluster-user= cluster-password-file= cluster-token-file= cluster-credentials-file= cluster-nkey-file= cluster-ca-file= cluster-cert-file= cluster-key-file= cluster-stream= cluster-streams= cluster-prefix= cluster-replicas= cluster-topic-messages-max= cluster-bytes-max= cluster-age-ms-max= cluster-duplicates-ms= cluster-tail-check-ms= cluster-answer-ms-max= cluster-propose-ms-max= cluster-proposed-bytes-max= cluster-node= cluster-secret-file= admin= api= metrics= proxy-header= cores= log= log-format= zerocopy= centrifugo= presence= partial-bytes-max= api-error-mode= deflate= log-bytes-total-max= keep= lag-policy= cluster-tls= cluster-storage= cluster-ready= h/help V/version
 end
 
 function __fish_fanfare_needs_command
@@ -83,6 +83,29 @@ complete -c fanfare -n "__fish_fanfare_needs_command" -l lag-bytes-max -d 'How f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l store -d 'Folder in which the topics are kept that are to be kept on disk; made with mode 0700 if there is none [default: none] [allowed: a path]' -r -F
 complete -c fanfare -n "__fish_fanfare_needs_command" -l store-sync-ms -d 'How long what is written to the store may wait to be safe from a loss of power, unless a publisher waits for it (ack=stored) [default: 100] [allowed: 0 to 60000 milliseconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_needs_command" -l store-read-bytes-max -d 'Size of the history that is being read from the store for those who come back; beyond it they wait for one another [default: 64MiB] [allowed: 4 MiB to 64 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-nats -d 'NATS servers whose JetStream keeps topics for several machines; others of their cluster are learnt. None is no cluster [default: none] [allowed: nats://HOST:PORT or tls://HOST:PORT, without user and password; repeatable]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-user -d 'User that this node is to the NATS servers; its password is in password_file [default: none] [allowed: a word]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-password-file -d 'File whose trimmed content is the password of user [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-token-file -d 'File whose trimmed content is a token for the NATS servers, in place of user and password [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-credentials-file -d 'File of credentials for the NATS servers as nsc writes it, with a JWT and a seed, in place of user and password [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-nkey-file -d 'File with the seed of an NKey for the NATS servers, in place of user and password [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-ca-file -d 'File with the certificates of the authorities (PEM) that sign those of the NATS servers, in place of the system\'s [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-cert-file -d 'File with this node\'s certificate (PEM), for NATS servers that ask for one [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-key-file -d 'File with the private key (PEM) of that certificate [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-stream -d 'Name of the stream; with several, -0, -1 and so on follow [default: FANFARE] [allowed: letters, digits, - and _, 64 at most]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-streams -d 'Streams among which the topics are divided; never to be changed while the streams live [default: 1] [allowed: 1 to 64]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-prefix -d 'What the cluster\'s subjects begin with; several clusters may share NATS servers under several [default: fanfare] [allowed: words of letters, digits, - and _ with dots between them]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-replicas -d 'NATS servers that each keep every message: 1, 3 or 5; for a stream that is made [default: 1] [allowed: 1 to 5]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-topic-messages-max -d 'Messages of each topic in a stream that is made; no rule may retain more; 0 is no limit [default: 10000] [allowed: 0 to 100000000]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-bytes-max -d 'Size of a stream that is made, beyond which it takes no more messages; 0 is no limit [default: 10GiB] [allowed: 0 to 1024 TiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-age-ms-max -d 'How long a stream that is made keeps a message; no rule may retain for longer; 0 is no limit [default: 86400000] [allowed: 0 to 315360000000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-duplicates-ms -d 'How long a stream that is made knows a message that is sent again [default: 300000] [allowed: 300000 to 604800000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-tail-check-ms -d 'How often the stream is asked whether a topic\'s newest message has been heard [default: 5000] [allowed: 100 to 600000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-answer-ms-max -d 'How long an answer of the NATS servers is awaited before they are asked again [default: 2000] [allowed: 100 to 60000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-propose-ms-max -d 'How long a message may wait to be stored, with the NATS servers away or not; then its publisher gets an error [default: 10000] [allowed: 100 to 600000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-proposed-bytes-max -d 'Size of all messages that wait to be stored; beyond it publishers wait [default: 64MiB] [allowed: 64 KiB to 16 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-node -d 'Name of this node, for people; if none, that of the host [default: none] [allowed: a word]' -r -f
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-secret-file -d 'File whose trimmed content all nodes and nobody else know, by which they believe one another; without it whoever may read the stream\'s configuration can pass for a node [default: none] [allowed: a path]' -r -F
 complete -c fanfare -n "__fish_fanfare_needs_command" -l admin -d 'Addresses for everything else: health, metrics, topics, publishing, upgrades [default: 127.0.0.1:8001] [allowed: IP:PORT, unix:/PATH, or off; repeatable]' -r -f -a "off\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -l api -d 'Addresses for health, topics, publishing and the server API alone; may be among the others\', those of listen too [default: off] [allowed: IP:PORT, unix:/PATH, or off; repeatable]' -r -f -a "off\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -l metrics -d 'Addresses for health and metrics alone, read without a token; may be among the others\' [default: off] [allowed: IP:PORT, unix:/PATH, or off; repeatable]' -r -f -a "off\t''"
@@ -114,11 +137,18 @@ complete -c fanfare -n "__fish_fanfare_needs_command" -l deflate -d 'permessage-
 takeover\t''
 off\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -l log-bytes-total-max -d 'Size of the logs of all topics together [default: auto] [allowed: 64 KiB to 1 TiB, or auto for 1 GiB, but at most 1/4 of the memory that the process may use]' -r -f -a "auto\t''"
-complete -c fanfare -n "__fish_fanfare_needs_command" -l keep -d 'What keeps a topic\'s messages: memory, or the folder named by store as well, so that history outlives the process [default: memory] [allowed: memory, disk]' -r -f -a "memory\t''
-disk\t''"
+complete -c fanfare -n "__fish_fanfare_needs_command" -l keep -d 'What keeps a topic\'s messages: memory; the folder named by store as well, so that history outlives the process; or the cluster\'s NATS servers [default: memory] [allowed: memory, disk, cluster]' -r -f -a "memory\t''
+disk\t''
+cluster\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -l lag-policy -d 'A subscriber that lags is closed with 1013, or with a notice goes on behind the newest message (skip) or with it (latest) [default: close] [allowed: close, skip, latest]' -r -f -a "close\t''
 skip\t''
 latest\t''"
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-tls -d 'TLS to the NATS servers: where the address (tls://) or the server asks for it or a file below is named, or always [default: auto] [allowed: auto, on]' -r -f -a "auto\t''
+on\t''"
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-storage -d 'Where the NATS servers keep messages; for a stream that is made [default: file] [allowed: file, memory]' -r -f -a "file\t''
+memory\t''"
+complete -c fanfare -n "__fish_fanfare_needs_command" -l cluster-ready -d 'Whether /readyz answers 503 while the NATS servers are away [default: off] [allowed: on, off]' -r -f -a "on\t''
+off\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_needs_command" -s V -l version -d 'Print version'
 complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "check-config" -d 'Say whether a settings file is right, or what is wrong in which line'
@@ -195,7 +225,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l ahead-bytes-ma
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l retain-messages-max -d 'Messages that a topic keeps for those who come back [default: 1000] [allowed: 0 to 100000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l retain-bytes-max -d 'Bytes that a topic keeps for those who come back [default: 1MiB] [allowed: 0 to 1 TiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l retain-ms-max -d 'How long a topic keeps a message for those who come back, and is known to them when it keeps none [default: 300000] [allowed: 0 to 2592000000 milliseconds]' -r -f
-complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l keep -d 'What keeps a topic\'s messages: memory, or the folder named by store as well, so that history outlives the process [default: memory] [allowed: memory, disk]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l keep -d 'What keeps a topic\'s messages: memory; the folder named by store as well, so that history outlives the process; or the cluster\'s NATS servers [default: memory] [allowed: memory, disk, cluster]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l history-page-messages-max -d 'Messages in one page of history, as clients and the server API ask for it [default: 1000] [allowed: 1 to 1000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l history-page-bytes-max -d 'Size of one page of history, which ends with the message that reaches it [default: 1MiB] [allowed: 1 to 1 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l lag-bytes-max -d 'How far a subscriber may fall behind before the lag policy applies [default: 8MiB] [allowed: 1 KiB to 16 GiB]' -r -f
@@ -203,6 +233,32 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l lag-policy -d 
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l store -d 'Folder in which the topics are kept that are to be kept on disk; made with mode 0700 if there is none [default: none] [allowed: a path]' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l store-sync-ms -d 'How long what is written to the store may wait to be safe from a loss of power, unless a publisher waits for it (ack=stored) [default: 100] [allowed: 0 to 60000 milliseconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l store-read-bytes-max -d 'Size of the history that is being read from the store for those who come back; beyond it they wait for one another [default: 64MiB] [allowed: 4 MiB to 64 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-nats -d 'NATS servers whose JetStream keeps topics for several machines; others of their cluster are learnt. None is no cluster [default: none] [allowed: nats://HOST:PORT or tls://HOST:PORT, without user and password; repeatable]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-user -d 'User that this node is to the NATS servers; its password is in password_file [default: none] [allowed: a word]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-password-file -d 'File whose trimmed content is the password of user [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-token-file -d 'File whose trimmed content is a token for the NATS servers, in place of user and password [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-credentials-file -d 'File of credentials for the NATS servers as nsc writes it, with a JWT and a seed, in place of user and password [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-nkey-file -d 'File with the seed of an NKey for the NATS servers, in place of user and password [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-tls -d 'TLS to the NATS servers: where the address (tls://) or the server asks for it or a file below is named, or always [default: auto] [allowed: auto, on]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-ca-file -d 'File with the certificates of the authorities (PEM) that sign those of the NATS servers, in place of the system\'s [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-cert-file -d 'File with this node\'s certificate (PEM), for NATS servers that ask for one [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-key-file -d 'File with the private key (PEM) of that certificate [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-stream -d 'Name of the stream; with several, -0, -1 and so on follow [default: FANFARE] [allowed: letters, digits, - and _, 64 at most]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-streams -d 'Streams among which the topics are divided; never to be changed while the streams live [default: 1] [allowed: 1 to 64]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-prefix -d 'What the cluster\'s subjects begin with; several clusters may share NATS servers under several [default: fanfare] [allowed: words of letters, digits, - and _ with dots between them]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-replicas -d 'NATS servers that each keep every message: 1, 3 or 5; for a stream that is made [default: 1] [allowed: 1 to 5]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-storage -d 'Where the NATS servers keep messages; for a stream that is made [default: file] [allowed: file, memory]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-topic-messages-max -d 'Messages of each topic in a stream that is made; no rule may retain more; 0 is no limit [default: 10000] [allowed: 0 to 100000000]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-bytes-max -d 'Size of a stream that is made, beyond which it takes no more messages; 0 is no limit [default: 10GiB] [allowed: 0 to 1024 TiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-age-ms-max -d 'How long a stream that is made keeps a message; no rule may retain for longer; 0 is no limit [default: 86400000] [allowed: 0 to 315360000000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-duplicates-ms -d 'How long a stream that is made knows a message that is sent again [default: 300000] [allowed: 300000 to 604800000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-tail-check-ms -d 'How often the stream is asked whether a topic\'s newest message has been heard [default: 5000] [allowed: 100 to 600000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-answer-ms-max -d 'How long an answer of the NATS servers is awaited before they are asked again [default: 2000] [allowed: 100 to 60000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-propose-ms-max -d 'How long a message may wait to be stored, with the NATS servers away or not; then its publisher gets an error [default: 10000] [allowed: 100 to 600000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-proposed-bytes-max -d 'Size of all messages that wait to be stored; beyond it publishers wait [default: 64MiB] [allowed: 64 KiB to 16 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-node -d 'Name of this node, for people; if none, that of the host [default: none] [allowed: a word]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-secret-file -d 'File whose trimmed content all nodes and nobody else know, by which they believe one another; without it whoever may read the stream\'s configuration can pass for a node [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-ready -d 'Whether /readyz answers 503 while the NATS servers are away [default: off] [allowed: on, off]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l config -d 'TOML file with settings; options on the command line overrule it' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l listen -d 'Addresses that subscribers, publishers and browsers connect to [default: 127.0.0.1:8000] [allowed: IP:PORT, as 127.0.0.1:8000 or [::]:8000, or unix:/PATH; repeatable]' -r -f
@@ -263,6 +319,29 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l lag-bytes-max 
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l store -d 'Folder in which the topics are kept that are to be kept on disk; made with mode 0700 if there is none [default: none] [allowed: a path]' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l store-sync-ms -d 'How long what is written to the store may wait to be safe from a loss of power, unless a publisher waits for it (ack=stored) [default: 100] [allowed: 0 to 60000 milliseconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l store-read-bytes-max -d 'Size of the history that is being read from the store for those who come back; beyond it they wait for one another [default: 64MiB] [allowed: 4 MiB to 64 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-nats -d 'NATS servers whose JetStream keeps topics for several machines; others of their cluster are learnt. None is no cluster [default: none] [allowed: nats://HOST:PORT or tls://HOST:PORT, without user and password; repeatable]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-user -d 'User that this node is to the NATS servers; its password is in password_file [default: none] [allowed: a word]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-password-file -d 'File whose trimmed content is the password of user [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-token-file -d 'File whose trimmed content is a token for the NATS servers, in place of user and password [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-credentials-file -d 'File of credentials for the NATS servers as nsc writes it, with a JWT and a seed, in place of user and password [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-nkey-file -d 'File with the seed of an NKey for the NATS servers, in place of user and password [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-ca-file -d 'File with the certificates of the authorities (PEM) that sign those of the NATS servers, in place of the system\'s [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-cert-file -d 'File with this node\'s certificate (PEM), for NATS servers that ask for one [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-key-file -d 'File with the private key (PEM) of that certificate [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-stream -d 'Name of the stream; with several, -0, -1 and so on follow [default: FANFARE] [allowed: letters, digits, - and _, 64 at most]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-streams -d 'Streams among which the topics are divided; never to be changed while the streams live [default: 1] [allowed: 1 to 64]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-prefix -d 'What the cluster\'s subjects begin with; several clusters may share NATS servers under several [default: fanfare] [allowed: words of letters, digits, - and _ with dots between them]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-replicas -d 'NATS servers that each keep every message: 1, 3 or 5; for a stream that is made [default: 1] [allowed: 1 to 5]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-topic-messages-max -d 'Messages of each topic in a stream that is made; no rule may retain more; 0 is no limit [default: 10000] [allowed: 0 to 100000000]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-bytes-max -d 'Size of a stream that is made, beyond which it takes no more messages; 0 is no limit [default: 10GiB] [allowed: 0 to 1024 TiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-age-ms-max -d 'How long a stream that is made keeps a message; no rule may retain for longer; 0 is no limit [default: 86400000] [allowed: 0 to 315360000000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-duplicates-ms -d 'How long a stream that is made knows a message that is sent again [default: 300000] [allowed: 300000 to 604800000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-tail-check-ms -d 'How often the stream is asked whether a topic\'s newest message has been heard [default: 5000] [allowed: 100 to 600000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-answer-ms-max -d 'How long an answer of the NATS servers is awaited before they are asked again [default: 2000] [allowed: 100 to 60000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-propose-ms-max -d 'How long a message may wait to be stored, with the NATS servers away or not; then its publisher gets an error [default: 10000] [allowed: 100 to 600000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-proposed-bytes-max -d 'Size of all messages that wait to be stored; beyond it publishers wait [default: 64MiB] [allowed: 64 KiB to 16 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-node -d 'Name of this node, for people; if none, that of the host [default: none] [allowed: a word]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-secret-file -d 'File whose trimmed content all nodes and nobody else know, by which they believe one another; without it whoever may read the stream\'s configuration can pass for a node [default: none] [allowed: a path]' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l admin -d 'Addresses for everything else: health, metrics, topics, publishing, upgrades [default: 127.0.0.1:8001] [allowed: IP:PORT, unix:/PATH, or off; repeatable]' -r -f -a "off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l api -d 'Addresses for health, topics, publishing and the server API alone; may be among the others\', those of listen too [default: off] [allowed: IP:PORT, unix:/PATH, or off; repeatable]' -r -f -a "off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l metrics -d 'Addresses for health and metrics alone, read without a token; may be among the others\' [default: off] [allowed: IP:PORT, unix:/PATH, or off; repeatable]' -r -f -a "off\t''"
@@ -294,11 +373,18 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l deflate -d 'pe
 takeover\t''
 off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l log-bytes-total-max -d 'Size of the logs of all topics together [default: auto] [allowed: 64 KiB to 1 TiB, or auto for 1 GiB, but at most 1/4 of the memory that the process may use]' -r -f -a "auto\t''"
-complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l keep -d 'What keeps a topic\'s messages: memory, or the folder named by store as well, so that history outlives the process [default: memory] [allowed: memory, disk]' -r -f -a "memory\t''
-disk\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l keep -d 'What keeps a topic\'s messages: memory; the folder named by store as well, so that history outlives the process; or the cluster\'s NATS servers [default: memory] [allowed: memory, disk, cluster]' -r -f -a "memory\t''
+disk\t''
+cluster\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l lag-policy -d 'A subscriber that lags is closed with 1013, or with a notice goes on behind the newest message (skip) or with it (latest) [default: close] [allowed: close, skip, latest]' -r -f -a "close\t''
 skip\t''
 latest\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-tls -d 'TLS to the NATS servers: where the address (tls://) or the server asks for it or a file below is named, or always [default: auto] [allowed: auto, on]' -r -f -a "auto\t''
+on\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-storage -d 'Where the NATS servers keep messages; for a stream that is made [default: file] [allowed: file, memory]' -r -f -a "file\t''
+memory\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l cluster-ready -d 'Whether /readyz answers 503 while the NATS servers are away [default: off] [allowed: on, off]' -r -f -a "on\t''
+off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l config -d 'TOML file with settings; options on the command line overrule it' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l listen -d 'Addresses that subscribers, publishers and browsers connect to [default: 127.0.0.1:8000] [allowed: IP:PORT, as 127.0.0.1:8000 or [::]:8000, or unix:/PATH; repeatable]' -r -f
@@ -359,6 +445,29 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l lag-bytes-ma
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l store -d 'Folder in which the topics are kept that are to be kept on disk; made with mode 0700 if there is none [default: none] [allowed: a path]' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l store-sync-ms -d 'How long what is written to the store may wait to be safe from a loss of power, unless a publisher waits for it (ack=stored) [default: 100] [allowed: 0 to 60000 milliseconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l store-read-bytes-max -d 'Size of the history that is being read from the store for those who come back; beyond it they wait for one another [default: 64MiB] [allowed: 4 MiB to 64 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-nats -d 'NATS servers whose JetStream keeps topics for several machines; others of their cluster are learnt. None is no cluster [default: none] [allowed: nats://HOST:PORT or tls://HOST:PORT, without user and password; repeatable]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-user -d 'User that this node is to the NATS servers; its password is in password_file [default: none] [allowed: a word]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-password-file -d 'File whose trimmed content is the password of user [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-token-file -d 'File whose trimmed content is a token for the NATS servers, in place of user and password [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-credentials-file -d 'File of credentials for the NATS servers as nsc writes it, with a JWT and a seed, in place of user and password [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-nkey-file -d 'File with the seed of an NKey for the NATS servers, in place of user and password [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-ca-file -d 'File with the certificates of the authorities (PEM) that sign those of the NATS servers, in place of the system\'s [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-cert-file -d 'File with this node\'s certificate (PEM), for NATS servers that ask for one [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-key-file -d 'File with the private key (PEM) of that certificate [default: none] [allowed: a path]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-stream -d 'Name of the stream; with several, -0, -1 and so on follow [default: FANFARE] [allowed: letters, digits, - and _, 64 at most]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-streams -d 'Streams among which the topics are divided; never to be changed while the streams live [default: 1] [allowed: 1 to 64]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-prefix -d 'What the cluster\'s subjects begin with; several clusters may share NATS servers under several [default: fanfare] [allowed: words of letters, digits, - and _ with dots between them]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-replicas -d 'NATS servers that each keep every message: 1, 3 or 5; for a stream that is made [default: 1] [allowed: 1 to 5]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-topic-messages-max -d 'Messages of each topic in a stream that is made; no rule may retain more; 0 is no limit [default: 10000] [allowed: 0 to 100000000]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-bytes-max -d 'Size of a stream that is made, beyond which it takes no more messages; 0 is no limit [default: 10GiB] [allowed: 0 to 1024 TiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-age-ms-max -d 'How long a stream that is made keeps a message; no rule may retain for longer; 0 is no limit [default: 86400000] [allowed: 0 to 315360000000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-duplicates-ms -d 'How long a stream that is made knows a message that is sent again [default: 300000] [allowed: 300000 to 604800000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-tail-check-ms -d 'How often the stream is asked whether a topic\'s newest message has been heard [default: 5000] [allowed: 100 to 600000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-answer-ms-max -d 'How long an answer of the NATS servers is awaited before they are asked again [default: 2000] [allowed: 100 to 60000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-propose-ms-max -d 'How long a message may wait to be stored, with the NATS servers away or not; then its publisher gets an error [default: 10000] [allowed: 100 to 600000 milliseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-proposed-bytes-max -d 'Size of all messages that wait to be stored; beyond it publishers wait [default: 64MiB] [allowed: 64 KiB to 16 GiB]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-node -d 'Name of this node, for people; if none, that of the host [default: none] [allowed: a word]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-secret-file -d 'File whose trimmed content all nodes and nobody else know, by which they believe one another; without it whoever may read the stream\'s configuration can pass for a node [default: none] [allowed: a path]' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l admin -d 'Addresses for everything else: health, metrics, topics, publishing, upgrades [default: 127.0.0.1:8001] [allowed: IP:PORT, unix:/PATH, or off; repeatable]' -r -f -a "off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l api -d 'Addresses for health, topics, publishing and the server API alone; may be among the others\', those of listen too [default: off] [allowed: IP:PORT, unix:/PATH, or off; repeatable]' -r -f -a "off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l metrics -d 'Addresses for health and metrics alone, read without a token; may be among the others\' [default: off] [allowed: IP:PORT, unix:/PATH, or off; repeatable]' -r -f -a "off\t''"
@@ -390,11 +499,18 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l deflate -d '
 takeover\t''
 off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l log-bytes-total-max -d 'Size of the logs of all topics together [default: auto] [allowed: 64 KiB to 1 TiB, or auto for 1 GiB, but at most 1/4 of the memory that the process may use]' -r -f -a "auto\t''"
-complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l keep -d 'What keeps a topic\'s messages: memory, or the folder named by store as well, so that history outlives the process [default: memory] [allowed: memory, disk]' -r -f -a "memory\t''
-disk\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l keep -d 'What keeps a topic\'s messages: memory; the folder named by store as well, so that history outlives the process; or the cluster\'s NATS servers [default: memory] [allowed: memory, disk, cluster]' -r -f -a "memory\t''
+disk\t''
+cluster\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l lag-policy -d 'A subscriber that lags is closed with 1013, or with a notice goes on behind the newest message (skip) or with it (latest) [default: close] [allowed: close, skip, latest]' -r -f -a "close\t''
 skip\t''
 latest\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-tls -d 'TLS to the NATS servers: where the address (tls://) or the server asks for it or a file below is named, or always [default: auto] [allowed: auto, on]' -r -f -a "auto\t''
+on\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-storage -d 'Where the NATS servers keep messages; for a stream that is made [default: file] [allowed: file, memory]' -r -f -a "file\t''
+memory\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-ready -d 'Whether /readyz answers 503 while the NATS servers are away [default: off] [allowed: on, off]' -r -f -a "on\t''
+off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe serve upgrade help" -f -a "check-config" -d 'Say whether a settings file is right, or what is wrong in which line'
 complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe serve upgrade help" -f -a "probe" -d 'Say whether this kernel and its limits offer what fanfare needs, or what is missing'

@@ -74,7 +74,7 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
         },
     );
     require(
-        settings.store.is_some() || settings.keep == Keep::Memory,
+        settings.store.is_some() || settings.keep != Keep::Disk,
         &["keep", "store"],
         &|| "keep = \"disk\" needs store, the folder for it".into(),
     );
@@ -93,7 +93,7 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
     for (at, rule) in settings.topics.iter().enumerate() {
         let policy = settings.policy(Some(rule));
         require(
-            settings.store.is_some() || policy.keep == settings.keep,
+            settings.store.is_some() || policy.keep != Keep::Disk || settings.keep == Keep::Disk,
             &["topics", "store"],
             &|| {
                 format!(
@@ -163,6 +163,7 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
         },
     );
     found.extend(overlaps(settings));
+    found.extend(settings.cluster_conflicts());
     found.extend(settings.openness());
     found.extend(settings.api_openness());
     found

@@ -23,10 +23,14 @@ Bytes are plain numbers (`65536`, `65_536`) or carry a suffix (`\"64KiB\"`, `\"8
 stands in quotes. Lists are arrays in the file (`listen = [\"127.0.0.1:8000\", \"[::1]:8000\"]`);
 on the command line the option is repeated.
 
+Keys that begin with `cluster.` stand in a table of the file, `nats = [\"nats://10.0.0.1:4222\"]` below `[cluster]`, which
+comes behind all that stands at the top, or are written whole, `cluster.nats = [\"nats://10.0.0.1:4222\"]`. The option is `--cluster-nats`.
+
 These must fit together: `log_bytes_max` holds at least `lag_bytes_max` +
 `message_bytes_max`; `log_bytes_total_max` at least `log_bytes_max`;
 `retain_bytes_max`, also that of a rule, is at most `log_bytes_max` for topics that are kept in memory alone;
-`keep = \"disk\"` needs `store`; `partial_bytes_max` is at least
+`keep = \"disk\"` needs `store`; `keep = \"cluster\"` needs `cluster.nats`, and what is so kept may retain no more than
+`cluster.topic_messages_max` and `cluster.age_ms_max`, while its `retain_bytes_max` counts what memory holds; `partial_bytes_max` is at least
 `message_bytes_max`; `ping_interval_ms` is less than `idle_ms_max`; an `admin` address beyond loopback
 needs `admin_token_file`, one of `api` that or `api_key_file`; `proxy_header` needs `trusted_proxies`. Where others than
 programs of this machine get in (a `listen` address beyond loopback, `trusted_proxies`, names in `hosts` or `origins`
@@ -65,7 +69,7 @@ pub fn markdown() -> String {
         writeln!(
             page,
             "| `{}` | {} | {} | {} | {} |",
-            row.key,
+            row.file_key(),
             default(row),
             row.kind,
             row.effect.name(),
@@ -87,8 +91,8 @@ fn default(row: &Row) -> String {
 pub fn summary() -> String {
     let mut table = "| key | default | meaning |\n|---|---|---|\n".to_owned();
     for row in TABLE {
-        writeln!(table, "| `{}` | {} | {} |", row.key, default(row), row.help)
-            .expect("a string takes all");
+        let (key, default) = (row.file_key(), default(row));
+        writeln!(table, "| `{key}` | {default} | {} |", row.help).expect("a string takes all");
     }
     table
 }
@@ -136,7 +140,7 @@ pub fn sample() -> String {
         let packaged = PACKAGED.iter().find(|(packaged, ..)| packaged == key);
         let line = match packaged {
             Some((_, value, why)) => format!("{why}{key} = {value}"),
-            None => format!("#{key} = {}", sample_value(row)),
+            None => format!("#{} = {}", row.file_key(), sample_value(row)),
         };
         write!(file, "\n# {help}.{restart}\n# Allowed: {kind}\n{line}\n")
             .expect("a string takes all");

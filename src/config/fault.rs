@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::file_key;
 use crate::protocol::rights::KeyError;
 
 /// Everything that is wrong with the settings, one sentence a line.
@@ -30,7 +31,7 @@ pub(super) enum Fault {
         key: String,
         advice: String,
     },
-    #[error("{}, line {line}: {key}: {problem}", path.display())]
+    #[error("{}, line {line}: {}: {problem}", path.display(), file_key(key))]
     InFile {
         path: PathBuf,
         line: usize,
@@ -49,7 +50,7 @@ pub(super) enum Fault {
     Conflict { sentence: String },
     #[error("the key file {} {problem}", path.display())]
     Key { path: PathBuf, problem: KeyError },
-    #[error("the file {} is empty: it must hold the secret that requests bear", path.display())]
+    #[error("the file {} is empty: it must hold a secret", path.display())]
     EmptyToken { path: PathBuf },
 }
 

@@ -10,7 +10,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::fault::Fault;
 use super::nearest::nearest;
 use super::value::Given;
-use super::{Kind, Row, Settings, TABLE};
+use super::{Kind, Row, Settings, TABLE, file_key};
 
 /// One setting as the file gives it.
 #[derive(Debug)]
@@ -65,13 +65,21 @@ fn quote(path: &Path, text: &str, line: usize) -> Option<(String, Fault)> {
     let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
     let broken = lines.get(line - 1)?;
     let (key, value) = broken.split_once('=')?;
-    let row = TABLE.iter().find(|row| row.key == key.trim())?;
+    let key = key.trim();
+    // Below the heading of a table the key is that within it.
+    let mut before = lines[..line - 1].iter().rev();
+    let section = match before.find(|line| line.starts_with('[')) {
+        None => "",
+        Some(heading) if heading.trim() == "[cluster]" => "cluster.",
+        Some(_) => return None,
+    };
+    let row = row_of(&format!("{section}{key}"))?;
     let value = value.split('#').next()?.trim();
     let is_bare = |c: char| !c.is_whitespace() && !"\"'[]{}=\\".contains(c);
     if value.is_empty() || !value.chars().all(is_bare) {
         return None;
     }
-    let spelt = format!("{} = \"{value}\"", row.key);
+    let spelt = format!("{key} = \"{value}\"");
     let problem = match Settings::default().set(row.key, &Given(vec![value.to_owned()])) {
         Ok(()) => format!("put quotes around the value: {spelt}"),
         Err(problem) => problem,
@@ -87,19 +95,35 @@ fn quote(path: &Path, text: &str, line: usize) -> Option<(String, Fault)> {
     Some((lines.concat(), fault))
 }
 
+/// The setting with that key in the file.
+fn row_of(key: &str) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.file_key() == key)
+}
+
 fn entries(path: &Path, text: &str, table: &DeTable) -> (Vec<Entry>, Vec<Fault>) {
-    let mut pairs: Vec<_> = table.iter().collect();
-    pairs.sort_by_key(|(key, _)| key.span().start);
+    let mut pairs: Vec<_> = Vec::new();
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        match (name, value.get_ref()) {
+            ("cluster", DeValue::Table(cluster)) => pairs.extend(
+                cluster
+                    .iter()
+                    .map(|(key, value)| (format!("{name}.{}", key.get_ref()), key, value)),
+            ),
+            _ => pairs.push((name.to_owned(), key, value)),
+        }
+    }
+    pairs.sort_by_key(|(_, key, _)| key.span().start);
     let mut entries = Vec::new();
     let mut faults = Vec::new();
-    for (key, value) in pairs {
-        let Some(row) = TABLE.iter().find(|row| row.key == key.get_ref().as_ref()) else {
+    for (name, key, value) in pairs {
+        let Some(row) = row_of(&name) else {
             let is_section = matches!(value.get_ref(), DeValue::Table(_));
             faults.push(Fault::Unknown {
                 path: path.to_owned(),
                 line: line_of(text, key.span().start),
-                key: key.get_ref().to_string(),
-                advice: unknown(key.get_ref(), is_section),
+                advice: unknown(&name, is_section),
+                key: name,
             });
             continue;
         };
@@ -119,10 +143,19 @@ fn entries(path: &Path, text: &str, table: &DeTable) -> (Vec<Entry>, Vec<Fault>)
 
 /// What to do about a key that there is not.
 fn unknown(key: &str, is_section: bool) -> String {
-    match nearest(key, TABLE.iter().map(|row| row.key)) {
-        Some(meant) => format!("did you mean {meant}?"),
+    if key == "cluster" {
+        return "it is a table, [cluster], and its settings stand below it".into();
+    }
+    let above = key.strip_prefix("cluster.").and_then(row_of);
+    if let Some(row) = above {
+        let meant = row.file_key();
+        return format!("{meant} stands above [cluster], at the top of the file");
+    }
+    match nearest(&key.replace('.', "_"), TABLE.iter().map(|row| row.key)) {
+        Some(meant) => format!("did you mean {}?", file_key(meant)),
         None if is_section => {
-            "there are no sections, all settings stand at the top of the file".into()
+            "[cluster] and [[topics]] are the only sections, all other settings stand at the top of the file"
+                .into()
         }
         None => "`fanfare --help` lists them, with dashes for underscores".into(),
     }
@@ -235,7 +268,7 @@ mod tests {
                 "f.toml, line 4: there is no setting \"port\": \
                  `fanfare --help` lists them, with dashes for underscores",
                 "f.toml, line 6: there is no setting \"http\": \
-                 there are no sections, all settings stand at the top of the file",
+                 [cluster] and [[topics]] are the only sections, all other settings stand at the top of the file",
             ]
         );
     }

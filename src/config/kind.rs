@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::log_filter;
 use super::memory::Memory;
+use super::names::STREAM_NAME_BYTES_MAX;
 
 /// What a setting accepts.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +37,13 @@ pub enum Kind {
     Grants,
     Keys,
     Words,
+    /// One word, or none.
+    Word,
     CookieName,
+    /// Addresses of NATS servers.
+    Servers,
+    StreamName,
+    SubjectPrefix,
 }
 
 /// How much memory something may take.
@@ -69,7 +76,16 @@ impl Kind {
         use Kind::*;
         matches!(
             self,
-            Addresses | AddressesOrOff | Origins | Hosts | Networks | Rules | Grants | Keys | Words
+            Addresses
+                | AddressesOrOff
+                | Origins
+                | Hosts
+                | Networks
+                | Rules
+                | Grants
+                | Keys
+                | Words
+                | Servers
         )
     }
 
@@ -120,7 +136,10 @@ impl Kind {
             Kind::Networks => "NETWORK",
             Kind::Rules | Kind::Grants => "TABLE",
             Kind::Keys => "[ALG:]FILE",
-            Kind::Words => "WORD",
+            Kind::Words | Kind::Word => "WORD",
+            Kind::Servers => "URL",
+            Kind::StreamName => "NAME",
+            Kind::SubjectPrefix => "PREFIX",
             Kind::CookieName => "NAME",
         }
     }
@@ -189,6 +208,17 @@ impl fmt::Display for Kind {
                 "a path, as /etc/fanfare/issuer.pem, or behind an algorithm, as HS256:/etc/fanfare/secret",
             ),
             Kind::Words => out.write_str("words"),
+            Kind::Word => out.write_str("a word"),
+            Kind::Servers => out.write_str(
+                "nats://HOST:PORT or tls://HOST:PORT, without user and password",
+            ),
+            Kind::StreamName => write!(
+                out,
+                "letters, digits, - and _, {STREAM_NAME_BYTES_MAX} at most"
+            ),
+            Kind::SubjectPrefix => out.write_str(
+                "words of letters, digits, - and _ with dots between them",
+            ),
             Kind::CookieName => out.write_str("the name of a cookie"),
         }
     }

@@ -12,9 +12,9 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, ValueHint};
 
 use super::fault::{ConfigError, Fault};
-use super::secrets::token_in;
+use super::secrets::{check_readable, token_in};
 use super::value::Given;
-use super::{Kind, Settings, TABLE, check, file};
+use super::{Kind, Settings, TABLE, check, file, file_key};
 
 /// The id of the option that names the file.
 pub const CONFIG_OPTION: &str = "config";
@@ -122,6 +122,7 @@ impl Loaded {
     pub fn unused(&self) -> impl Iterator<Item = String> {
         self.overruled.iter().map(|key| {
             let option = key.replace('_', "-");
+            let key = file_key(key);
             format!("the file's {key} is not used: --{option} on the command line overrules it")
         })
     }
@@ -204,6 +205,8 @@ impl Loader {
             .secrets()
             .map(|(key, file)| (key, token_in(file).map(drop)))
             .collect();
+        let files = self.settings.files();
+        read.extend(files.map(|(key, file)| (key, check_readable(file))));
         read.push(("token_keys", self.settings.keys().map(drop)));
         for (key, read) in read {
             let Err(ConfigError(faults)) = read else {

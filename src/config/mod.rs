@@ -9,6 +9,7 @@
 //! `service` starts with them, and the hub keeps those in force.
 
 mod check;
+mod cluster;
 mod docs;
 mod fault;
 mod file;
@@ -17,10 +18,12 @@ mod kind;
 mod load;
 mod log_filter;
 mod memory;
+mod names;
 mod nearest;
 mod place;
 mod public;
 mod reload;
+mod roles;
 mod secrets;
 mod topics;
 mod units;
@@ -46,7 +49,10 @@ pub use public::StartError;
 pub use reload::{Changes, Reload};
 pub use secrets::token_in;
 pub use topics::{Joins, Policy, TopicRule};
-pub use value::{Deflate, ErrorMode, Keep, LagPolicy, LogFormat, ProxyHeader, Switch, Zerocopy};
+pub use value::{
+    ClusterStorage, ClusterTls, Deflate, ErrorMode, Keep, LagPolicy, LogFormat, ProxyHeader,
+    Switch, Zerocopy,
+};
 
 use kind::Kind::*;
 use value::{Given, Value};
@@ -54,7 +60,7 @@ use value::{Given, Value};
 /// What the table knows about one setting.
 #[derive(Debug)]
 pub struct Row {
-    /// The key in the file; the option is the same with dashes.
+    /// The name of the field; the option is the same with dashes.
     pub key: &'static str,
     pub heading: &'static str,
     pub kind: Kind,
@@ -88,7 +94,24 @@ impl Row {
     pub fn option(&self) -> String {
         self.key.replace('_', "-")
     }
+
+    /// The key in the file.
+    pub fn file_key(&self) -> String {
+        file_key(self.key)
+    }
 }
+
+/// The key in the file of the setting whose field has that name: those of the cluster stand in a
+/// table of their own.
+fn file_key(key: &str) -> String {
+    match key.strip_prefix(CLUSTER) {
+        Some(rest) => format!("cluster.{rest}"),
+        None => key.to_owned(),
+    }
+}
+
+/// What the names of the settings in the file's table `[cluster]` begin with.
+const CLUSTER: &str = "cluster_";
 
 macro_rules! settings {
     ($( $heading:literal { $( $name:ident: $type:ty = $default:literal, $kind:expr, $effect:ident, $help:literal; )* } )*) => {
@@ -314,8 +337,8 @@ settings! {
             "Bytes that a topic keeps for those who come back";
         retain_ms_max: u64 = "300000", Millis(0, 30 * DAY_MS), Reload,
             "How long a topic keeps a message for those who come back, and is known to them when it keeps none";
-        keep: Keep = "memory", Choice(&["memory", "disk"]), Reload,
-            "What keeps a topic's messages: memory, or the folder named by store as well, so that history outlives the process";
+        keep: Keep = "memory", Choice(&["memory", "disk", "cluster"]), Reload,
+            "What keeps a topic's messages: memory; the folder named by store as well, so that history outlives the process; or the cluster's NATS servers";
         history_page_messages_max: usize = "1000", Count(1, 1_000_000), Reload,
             "Messages in one page of history, as clients and the server API ask for it";
         history_page_bytes_max: usize = "1MiB", Bytes(1, GIB), Reload,
@@ -333,48 +356,66 @@ settings! {
         store_read_bytes_max: usize = "64MiB", Bytes(4 * MIB, 64 * GIB), Reload,
             "Size of the history that is being read from the store for those who come back; beyond it they wait for one another";
     }
+    "Cluster" {
+        cluster_nats: Vec<String> = "", Servers, Restart,
+            "NATS servers whose JetStream keeps topics for several machines; others of their cluster are learnt. None is no cluster";
+        cluster_user: Option<String> = "", Word, Restart,
+            "User that this node is to the NATS servers; its password is in password_file";
+        cluster_password_file: Option<PathBuf> = "", File, Restart,
+            "File whose trimmed content is the password of user";
+        cluster_token_file: Option<PathBuf> = "", File, Restart,
+            "File whose trimmed content is a token for the NATS servers, in place of user and password";
+        cluster_credentials_file: Option<PathBuf> = "", File, Restart,
+            "File of credentials for the NATS servers as nsc writes it, with a JWT and a seed, in place of user and password";
+        cluster_nkey_file: Option<PathBuf> = "", File, Restart,
+            "File with the seed of an NKey for the NATS servers, in place of user and password";
+        cluster_tls: ClusterTls = "auto", Choice(&["auto", "on"]), Restart,
+            "TLS to the NATS servers: where the address (tls://) or the server asks for it or a file below is named, or always";
+        cluster_ca_file: Option<PathBuf> = "", File, Restart,
+            "File with the certificates of the authorities (PEM) that sign those of the NATS servers, in place of the system's";
+        cluster_cert_file: Option<PathBuf> = "", File, Restart,
+            "File with this node's certificate (PEM), for NATS servers that ask for one";
+        cluster_key_file: Option<PathBuf> = "", File, Restart,
+            "File with the private key (PEM) of that certificate";
+        cluster_stream: String = "FANFARE", StreamName, Restart,
+            "Name of the stream; with several, -0, -1 and so on follow";
+        cluster_streams: u16 = "1", Count(1, 64), Restart,
+            "Streams among which the topics are divided; never to be changed while the streams live";
+        cluster_prefix: String = "fanfare", SubjectPrefix, Restart,
+            "What the cluster's subjects begin with; several clusters may share NATS servers under several";
+        cluster_replicas: u16 = "1", Count(1, 5), Restart,
+            "NATS servers that each keep every message: 1, 3 or 5; for a stream that is made";
+        cluster_storage: ClusterStorage = "file", Choice(&["file", "memory"]), Restart,
+            "Where the NATS servers keep messages; for a stream that is made";
+        cluster_topic_messages_max: u64 = "10000", Count(0, 100_000_000), Restart,
+            "Messages of each topic in a stream that is made; no rule may retain more; 0 is no limit";
+        cluster_bytes_max: u64 = "10GiB", Bytes(0, 1024 * TIB), Restart,
+            "Size of a stream that is made, beyond which it takes no more messages; 0 is no limit";
+        cluster_age_ms_max: u64 = "86400000", Millis(0, 3650 * DAY_MS), Restart,
+            "How long a stream that is made keeps a message; no rule may retain for longer; 0 is no limit";
+        cluster_duplicates_ms: u64 = "300000", Millis(300_000, 7 * DAY_MS), Restart,
+            "How long a stream that is made knows a message that is sent again";
+        cluster_tail_check_ms: u64 = "5000", Millis(100, 600_000), Restart,
+            "How often the stream is asked whether a topic's newest message has been heard";
+        cluster_answer_ms_max: u64 = "2000", Millis(100, 60_000), Restart,
+            "How long an answer of the NATS servers is awaited before they are asked again";
+        cluster_propose_ms_max: u64 = "10000", Millis(100, 600_000), Restart,
+            "How long a message may wait to be stored, with the NATS servers away or not; then its publisher gets an error";
+        cluster_proposed_bytes_max: usize = "64MiB", Bytes(64 * KIB, 16 * GIB), Restart,
+            "Size of all messages that wait to be stored; beyond it publishers wait";
+        cluster_node: Option<String> = "", Word, Restart,
+            "Name of this node, for people; if none, that of the host";
+        cluster_secret_file: Option<PathBuf> = "", File, Restart,
+            "File whose trimmed content all nodes and nobody else know, by which they believe one another; without it whoever may read the stream's configuration can pass for a node";
+        cluster_ready: Switch = "off", Choice(&["on", "off"]), Reload,
+            "Whether /readyz answers 503 while the NATS servers are away";
+    }
 }
 
 impl Settings {
     /// The longest silence before a ping: nobody is idle who was not asked in time.
     pub fn ping_ms(&self) -> u64 {
         self.ping_interval_ms.min(self.idle_ms_max / 2).max(1)
-    }
-
-    /// The server API is served on the public listener that is bound there.
-    pub fn serves_api_at(&self, bound: &Place) -> bool {
-        let is_meant = |place: &Place| match self.listen.contains(place) {
-            // A port 0 has become one that is not named.
-            true => place == bound || place.admits(bound) && !self.listen.contains(bound),
-            // The service manager has opened it in place of those of `listen`.
-            false => place == bound,
-        };
-        self.api.iter().any(is_meant)
-    }
-
-    /// The addresses beside the public ones, and what each is for; the public listeners are
-    /// bound at `public`.
-    pub fn back_places(&self, public: &[Place]) -> Vec<(Place, Roles)> {
-        let mut places: Vec<(Place, Roles)> = Vec::new();
-        let mut add = |role: &[Place], set: fn(&mut Roles)| {
-            for place in role {
-                let known = places.iter_mut().find(|(known, _)| known == place);
-                match known {
-                    Some((_, roles)) => set(roles),
-                    None => {
-                        let mut roles = Roles::default();
-                        set(&mut roles);
-                        places.push((place.clone(), roles));
-                    }
-                }
-            }
-        };
-        add(&self.admin, |roles| roles.admin = true);
-        let is_back = |place: &&Place| !self.listen.contains(place) && !public.contains(place);
-        let api: Vec<Place> = self.api.iter().filter(is_back).cloned().collect();
-        add(&api, |roles| roles.api = true);
-        add(&self.metrics, |roles| roles.metrics = true);
-        places
     }
 
     /// Who may do what.
@@ -412,49 +453,6 @@ mod tests {
         assert_eq!(settings.message_bytes_max, 1 << 20);
         assert!((1..=256).contains(&settings.cores));
         assert_eq!(check::conflicts(&settings), []);
-    }
-
-    #[test]
-    fn an_address_may_have_several_roles() {
-        let place = |word| Place::parse(word).unwrap();
-        let settings = Settings {
-            admin: vec![place("unix:/a")],
-            api: vec![place("127.0.0.1:1")],
-            metrics: vec![place("127.0.0.1:1"), place("127.0.0.1:2")],
-            ..Settings::default()
-        };
-        let places = settings.back_places(&[]).into_iter();
-        let shown: Vec<_> = places.map(|(at, roles)| format!("{at} {roles}")).collect();
-        assert_eq!(
-            shown,
-            [
-                "unix:/a admin",
-                "127.0.0.1:1 api+metrics",
-                "127.0.0.1:2 metrics"
-            ]
-        );
-    }
-
-    #[test]
-    fn the_server_api_may_be_on_public_addresses() {
-        let place = |word| Place::parse(word).unwrap();
-        let settings = Settings {
-            listen: vec![place("127.0.0.1:0"), place("127.0.0.1:7")],
-            admin: Vec::new(),
-            api: vec![place("127.0.0.1:0"), place("127.0.0.1:8"), place("[::1]:9")],
-            ..Settings::default()
-        };
-        for (bound, expected) in [
-            ("127.0.0.1:4000", true),
-            ("127.0.0.1:7", false),
-            ("127.0.0.2:4000", false),
-            ("[::1]:9", true),
-        ] {
-            assert_eq!(settings.serves_api_at(&place(bound)), expected, "{bound}");
-        }
-        let back = settings.back_places(&[place("[::1]:9")]);
-        let shown: Vec<_> = back.into_iter().map(|(at, _)| at.to_string()).collect();
-        assert_eq!(shown, ["127.0.0.1:8"]);
     }
 
     #[test]

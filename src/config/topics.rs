@@ -203,10 +203,18 @@ impl Settings {
 
     /// Some topics are to be kept on disk.
     pub fn keeps_on_disk(&self) -> bool {
+        self.policies().any(|policy| policy.keep == Keep::Disk)
+    }
+
+    /// Some topics are to be kept by the cluster.
+    pub fn keeps_in_cluster(&self) -> bool {
+        self.policies().any(|policy| policy.keep == Keep::Cluster)
+    }
+
+    /// What holds for the topics of each rule, and for those of none.
+    pub fn policies(&self) -> impl Iterator<Item = Policy> {
         let rules = self.topics.iter().map(Some).chain([None]);
-        rules
-            .map(|rule| self.policy(rule).keep)
-            .any(|keep| keep == Keep::Disk)
+        rules.map(|rule| self.policy(rule))
     }
 
     /// Which rule a topic gets, who may do what with it and what holds for it: lines for

@@ -3,7 +3,7 @@
 //!
 //! They are no errors: nothing is refused for them. Called by `cli`.
 
-use super::{Deflate, ProxyHeader, Settings, Zerocopy};
+use super::{CLUSTER, Deflate, ProxyHeader, Settings, TABLE, Zerocopy, file_key};
 
 impl Settings {
     /// A sentence for each setting that has been changed and means nothing beside
@@ -16,7 +16,7 @@ impl Settings {
             found.extend(
                 given
                     .filter(|_| is_off)
-                    .map(|key| format!("{key} is not used: {why}")),
+                    .map(|key| format!("{} is not used: {why}", file_key(key))),
             );
         };
         without(
@@ -58,6 +58,13 @@ impl Settings {
             "proxy_header is none, so that all clients of a proxy count as one address",
             &["trusted_proxies"],
         );
+        let cluster = TABLE.iter().map(|row| row.key);
+        let cluster: Vec<_> = cluster.filter(|key| key.starts_with(CLUSTER)).collect();
+        without(
+            self.cluster_nats.is_empty(),
+            "cluster.nats names no server",
+            &cluster,
+        );
         found
     }
 }
@@ -85,6 +92,7 @@ mod tests {
             api_key_file: Some("/key".into()),
             token_cookie: Some("session".into()),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            cluster_replicas: 3,
             ..Settings::default()
         };
         let found = settings.unused();
@@ -101,7 +109,8 @@ mod tests {
                 "admin_token_file",
                 "api_key_file",
                 "token_cookie",
-                "trusted_proxies"
+                "trusted_proxies",
+                "cluster.replicas"
             ]
         );
         assert_eq!(
@@ -112,6 +121,6 @@ mod tests {
             zerocopy: Zerocopy::Auto,
             ..settings
         };
-        assert_eq!(used.unused().len(), 6);
+        assert_eq!(used.unused().len(), 7);
     }
 }

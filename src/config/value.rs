@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::kind::{CORES_MAX, Kind, SUFFIXES};
 use super::memory::memory;
 use super::nearest::nearest;
-use super::{log_filter, units};
+use super::{log_filter, names, units};
 use crate::protocol::http::{Hosts, Origins};
 use crate::protocol::rights::Grant;
 
@@ -107,7 +107,18 @@ numbers!(u16 u64 usize);
 impl Value for String {
     fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
         let word = given.one(kind)?;
-        log_filter::read(word).map_err(|problem| format!("{problem}, allowed: {kind}"))
+        let fits = match kind {
+            Kind::StreamName => names::is_stream(word),
+            Kind::SubjectPrefix => names::is_subject_prefix(word),
+            _ => {
+                return log_filter::read(word)
+                    .map_err(|problem| format!("{problem}, allowed: {kind}"));
+            }
+        };
+        match fits {
+            true => Ok(word.to_owned()),
+            false => refuse(word, kind),
+        }
     }
 }
 
@@ -139,8 +150,12 @@ pub(super) fn tables<T: DeserializeOwned>(given: &Given, kind: &Kind) -> Result<
 }
 
 impl Value for Vec<String> {
-    fn read(given: &Given, _: &Kind) -> Result<Self, String> {
-        Ok(given.all().map(str::to_owned).collect())
+    fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
+        let read = |word: &str| match kind {
+            Kind::Servers => names::server(word).or_else(|shown| refuse(shown, kind)),
+            _ => Ok(word.to_owned()),
+        };
+        given.all().map(read).collect()
     }
 }
 
@@ -149,7 +164,11 @@ impl Value for Option<String> {
         let word = given.one(kind)?;
         // RFC 6265 section 4.1.1: a token of RFC 9110.
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if !word.bytes().all(allowed) {
+        let fits = match kind {
+            Kind::Word => !word.contains(|c: char| c.is_whitespace() || c.is_control()),
+            _ => word.bytes().all(allowed),
+        };
+        if !fits {
             return refuse(word, kind);
         }
         Ok((!word.is_empty()).then(|| word.to_owned()))
@@ -233,7 +252,11 @@ choices! {
     /// What happens to a subscriber further behind than `lag_bytes_max`.
     LagPolicy { "close" => Close, "skip" => Skip, "latest" => Latest }
     /// What keeps a topic's messages.
-    Keep { "memory" => Memory, "disk" => Disk }
+    Keep { "memory" => Memory, "disk" => Disk, "cluster" => Cluster }
+    /// When the link to the NATS servers is TLS.
+    ClusterTls { "auto" => Auto, "on" => On }
+    /// Where NATS servers keep messages.
+    ClusterStorage { "file" => File, "memory" => Memory }
     /// Whether something is done.
     Switch { "on" => On, "off" => Off }
     /// Where errors of Centrifugo's server API are told.

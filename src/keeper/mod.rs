@@ -5,8 +5,10 @@
 //! a cluster: it knows neither topics nor logs, and the daemon does not start it yet.
 
 pub mod disk;
+mod linked;
 pub mod nats;
 mod reading;
 mod scribe;
 
+pub use linked::link_settings;
 pub use scribe::Scribe;
