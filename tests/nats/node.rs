@@ -127,6 +127,7 @@ impl Node {
                 ticket,
                 offset,
                 duplicate,
+                ..
             } if *ticket == wanted => Some((*offset, *duplicate)),
             _ => None,
         })

@@ -141,10 +141,9 @@ impl State {
             Command::Unfollow { topic } => self.unfollow(&topic),
             Command::History {
                 topic,
-                since,
-                limit,
                 ticket,
-            } => self.look_back(topic, since, limit, ticket),
+                wish,
+            } => self.look_back(topic, ticket, wish),
             Command::Present { topic, key, value } => self.nodes.present(&topic, key, value),
             Command::Call {
                 kind,
@@ -232,6 +231,7 @@ impl State {
             self.doubt_all(None);
         }
         self.tick_delayed(now_ms);
+        self.tick_history(now_ms);
         self.tick_following(now_ms);
         self.tick_nodes(now_ms);
     }

@@ -8,6 +8,7 @@ use super::headers::Message;
 use super::nodes::{Answer, Call, News};
 use super::settings::SettingsError;
 use super::stream::StreamFault;
+use super::wish::Wish;
 
 /// A topic's name.
 pub type Topic = Arc<str>;
@@ -60,10 +61,12 @@ pub enum Event {
         from: u64,
         to: u64,
     },
-    /// A proposal is stored. Where it is a `duplicate` of an earlier one, `offset` is that one's.
+    /// A proposal is stored, in the history with this epoch. Where it is a `duplicate` of an
+    /// earlier one, `offset` is that one's.
     Stored {
         ticket: Ticket,
         offset: u64,
+        epoch: u64,
         duplicate: bool,
     },
     Failed {
@@ -73,6 +76,12 @@ pub enum Event {
     History {
         ticket: Ticket,
         page: Page,
+    },
+    /// The offset of the oldest of so many newest messages; 0 if there are none, `None` if no
+    /// answer came.
+    Oldest {
+        ticket: Ticket,
+        offset: Option<u64>,
     },
     Warned(Warning),
     /// Of the other nodes.
@@ -106,9 +115,13 @@ pub struct Committed {
 #[derive(Clone, Debug)]
 pub enum Page {
     Found {
+        /// In their order. What was before the first one of a page backward is not known: its
+        /// `previous` is 0.
         messages: Vec<Committed>,
-        /// There are further ones behind the last of these.
+        /// There are further ones, behind the last of these or before the first one, as was asked.
         more: bool,
+        /// How many messages of the topic were stored behind the last of these.
+        pending: u64,
     },
     /// No answer came.
     Failed,
@@ -197,9 +210,8 @@ pub(super) enum Command {
     },
     History {
         topic: Topic,
-        since: u64,
-        limit: usize,
         ticket: Ticket,
+        wish: Wish,
     },
     Present {
         topic: Topic,

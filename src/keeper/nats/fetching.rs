@@ -53,7 +53,7 @@ impl State {
         json!({
             "seq": from.max(1),
             "next_by_subj": subject,
-            "batch": count.min(self.settings.unread_messages_max / 4).max(2),
+            "batch": count.clamp(1, self.settings.unread_messages_max / 4),
             "max_bytes": PAGE_BYTES_MAX + 2 * self.settings.message_bytes_max,
         })
     }
@@ -128,6 +128,7 @@ impl Ask {
                 fetch.found.push((place, carried));
                 is_alone(message)
             }
+            Ask::History(past) if past.is_trying() => true,
             Ask::History(past) => {
                 let Some((place, carried)) = direct(&past.topic, message, signer, counters) else {
                     return true;
@@ -137,7 +138,7 @@ impl Ask {
                 past.found.push(Committed {
                     topic: past.topic.clone(),
                     offset: place.offset,
-                    previous: past.found.last().map_or(past.since, |it| it.offset),
+                    previous: past.found.last().map_or(past.wish.since(), |it| it.offset),
                     time_ms: place.time_ms,
                     message: carried.message,
                     ticket: None,
@@ -171,18 +172,25 @@ fn continues(message: &Message, last: Option<u64>) -> bool {
     before.is_none_or(|before| before == last.unwrap_or(0))
 }
 
+/// How many messages of the topic are behind the one in this answer, or behind the page that it
+/// ends.
+pub(super) fn pending_of(message: &Message) -> Option<u64> {
+    wire::number(message.headers.as_ref()?, "Nats-Num-Pending")
+}
+
 /// How a page ends, by the answer behind its messages, of which `last` was the last one;
 /// `None` if it cannot be told.
 pub(super) fn page_end(message: &Message, last: Option<u64>) -> Option<PageEnd> {
-    let pending = || wire::number(message.headers.as_ref()?, "Nats-Num-Pending");
     match message.status {
         Some(StatusCode::NOT_FOUND) => Some(PageEnd::End),
         // The end of a batch.
-        Some(status) if status.as_u16() == 204 => match (continues(message, last), pending()) {
-            (false, _) => None,
-            (true, Some(0)) => Some(PageEnd::End),
-            (true, _) => Some(PageEnd::More),
-        },
+        Some(status) if status.as_u16() == 204 => {
+            match (continues(message, last), pending_of(message)) {
+                (false, _) => None,
+                (true, Some(0)) => Some(PageEnd::End),
+                (true, _) => Some(PageEnd::More),
+            }
+        }
         Some(_) => None,
         // A server that knows no batches gives one message.
         None => Some(PageEnd::More),

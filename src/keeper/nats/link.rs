@@ -18,6 +18,7 @@ use super::session;
 use super::settings::Settings;
 use super::state::Shared;
 use super::wire;
+use super::wish::Wish;
 
 /// A link to the NATS servers. It stops when it is dropped.
 #[derive(Debug)]
@@ -111,13 +112,29 @@ impl Link {
         self.send(Command::Unfollow { topic });
     }
 
-    /// Asks for at most `limit` messages behind `since`.
+    /// Asks for at most `limit` messages behind `since`. The answer is an
+    /// [`Event::History`](Event::History).
     pub fn history(&self, topic: Topic, since: u64, limit: usize, ticket: Ticket) {
+        self.look_back(topic, ticket, Wish::After { since, limit });
+    }
+
+    /// Asks for the last `limit` messages before the offset `before`, in their order; for fewer
+    /// of them where they are long. The answer is an [`Event::History`](Event::History).
+    pub fn history_before(&self, topic: Topic, before: u64, limit: usize, ticket: Ticket) {
+        self.look_back(topic, ticket, Wish::Before { before, limit });
+    }
+
+    /// Asks which is the oldest of a topic's `count` newest messages. The answer is an
+    /// [`Event::Oldest`](Event::Oldest). Messages that are stored meanwhile may count or not.
+    pub fn oldest_of_newest(&self, topic: Topic, count: u64, ticket: Ticket) {
+        self.look_back(topic, ticket, Wish::OldestOf { count });
+    }
+
+    fn look_back(&self, topic: Topic, ticket: Ticket, wish: Wish) {
         self.send(Command::History {
             topic,
-            since,
-            limit,
             ticket,
+            wish,
         });
     }
 

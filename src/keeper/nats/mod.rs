@@ -21,10 +21,12 @@ mod following;
 mod headers;
 mod history;
 mod link;
+mod narrowing;
 mod nodes;
 mod proposing;
 mod publishing;
 mod requests;
+mod searching;
 mod session;
 mod settings;
 mod state;
@@ -33,6 +35,7 @@ mod streams;
 mod subject;
 mod tail;
 mod wire;
+mod wish;
 
 pub use counts::Counts;
 pub use event::{

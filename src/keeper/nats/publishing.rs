@@ -254,6 +254,7 @@ impl State {
         let number = usize::from(self.subjects.stream(topic));
         let stream = &mut self.streams[number];
         stream.last = stream.last.max(offset);
+        let epoch = stream.epoch.unwrap_or_default();
         // An acknowledgement proves the topic's end as far as this.
         if self
             .topics
@@ -266,6 +267,7 @@ impl State {
         self.tell(Event::Stored {
             ticket,
             offset,
+            epoch,
             duplicate,
         });
     }

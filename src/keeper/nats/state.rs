@@ -22,9 +22,11 @@ use super::headers::{Id, Message, Signer};
 use super::nodes::{Answer, Nodes};
 use super::proposing::Lane;
 use super::requests::Requests;
+use super::searching::Search;
 use super::settings::Settings;
 use super::subject::Subjects;
 use super::tail::Tails;
+use super::wish::Wish;
 
 /// What the link's thread has in common with its caller.
 pub(super) struct Shared {
@@ -103,9 +105,12 @@ pub(super) struct Fetch {
 /// A question for history.
 pub(super) struct Past {
     pub(super) topic: Topic,
-    pub(super) since: u64,
-    pub(super) limit: usize,
     pub(super) ticket: Ticket,
+    pub(super) wish: Wish,
+    /// What is to be found before the page is asked for.
+    pub(super) search: Option<Search>,
+    /// When it is given up, NATS being away or not.
+    pub(super) deadline_ms: u64,
     pub(super) found: Vec<Committed>,
     pub(super) is_broken: bool,
     pub(super) attempts: u32,
