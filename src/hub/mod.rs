@@ -4,6 +4,7 @@
 mod admission;
 mod checking;
 mod clock;
+mod cluster_figures;
 pub mod codec;
 mod companions;
 mod compressors;
@@ -56,6 +57,7 @@ use self::visitors::Visitors;
 pub use admission::{Admission, Refusal};
 pub use checking::{Checked, Verdict};
 pub use clock::Clock;
+pub use cluster_figures::{ClusterFigures, LinkFigures};
 pub use deliveries::{Awaited, Delivered, Delivery, DeliveryError};
 pub use helpers::Busy;
 pub use history::{HistoryError, Past};
@@ -100,6 +102,7 @@ pub struct Hub {
     complaints: Complaints,
     tokens: Tokens,
     helpers: Helpers,
+    cluster_figures: ClusterFigures,
     keeping: Keeping,
     older: Older,
     visitors: Visitors,
@@ -148,6 +151,7 @@ impl Hub {
             complaints: Complaints::default(),
             tokens: Tokens::default(),
             helpers: Helpers::new(settings.cores),
+            cluster_figures: ClusterFigures::default(),
             keeping: Keeping::default(),
             older: Older::default(),
             visitors: Visitors::default(),

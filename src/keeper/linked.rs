@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
-use super::nats::{Credentials, Limits, Secret, Settings, Storage, Tls};
+use super::nats::{Counts, Credentials, Limits, Secret, Settings, Storage, Tls};
 use crate::config::{self, ClusterStorage, ClusterTls, Keep, token_in};
+use crate::hub::LinkFigures;
 
 /// What a host without a name is called.
 const NAMELESS: &str = "node";
@@ -57,6 +59,51 @@ pub fn link_settings(settings: &config::Settings) -> Result<Option<Settings>, St
     };
     link.check().map_err(|error| error.to_string())?;
     Ok(Some(link))
+}
+
+/// Copies what the link has counted to where metrics are read from.
+pub fn copy_counts(counts: &Counts, figures: &LinkFigures) {
+    macro_rules! copy {
+        ($($name:ident),* $(,)?) => {{
+            // Each of them is to be named here.
+            let Counts { $($name),* } = counts;
+            $(figures.$name.store(*$name, Ordering::Relaxed);)*
+        }};
+    }
+    copy!(
+        committed,
+        unwanted,
+        repeated,
+        unreadable,
+        forged,
+        fetched,
+        gaps,
+        tail_checks,
+        tail_misses,
+        replica_lags,
+        sent,
+        stored,
+        duplicates,
+        retries,
+        failed_away,
+        failed_unknown,
+        failed_overtaken,
+        failed_full,
+        failed_too_large,
+        failed_refused,
+        connects,
+        disconnects,
+        slow_consumers,
+        leader_changes,
+        epochs,
+        refused_credentials,
+        silences,
+        nodes_lost,
+        history_questions,
+        topics,
+        nodes,
+        proposed_bytes,
+    );
 }
 
 fn credentials(settings: &config::Settings) -> Result<Credentials, String> {
@@ -150,6 +197,19 @@ mod tests {
             age_ms: 9,
         };
         assert_eq!(link.wanted, wanted);
+    }
+
+    #[test]
+    fn what_the_link_counts_is_copied() {
+        let counts = Counts {
+            stored: 7,
+            proposed_bytes: 8,
+            ..Counts::default()
+        };
+        let figures = LinkFigures::default();
+        copy_counts(&counts, &figures);
+        assert_eq!(figures.stored.load(Ordering::Relaxed), 7);
+        assert_eq!(figures.proposed_bytes.load(Ordering::Relaxed), 8);
     }
 
     #[test]

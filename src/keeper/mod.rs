@@ -10,5 +10,5 @@ pub mod nats;
 mod reading;
 mod scribe;
 
-pub use linked::link_settings;
+pub use linked::{copy_counts, link_settings};
 pub use scribe::Scribe;

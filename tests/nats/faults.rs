@@ -40,7 +40,7 @@ fn a_full_stream_refuses_what_is_proposed() {
     }
     node.stored(0);
     assert_eq!(node.failed(99), Failure::Full);
-    assert!(node.link.counts().full > 0);
+    assert!(node.link.counts().failed_full > 0);
 }
 
 #[test]

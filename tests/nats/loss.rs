@@ -123,7 +123,7 @@ fn a_proposal_waits_for_nats_up_to_a_bound() {
     node.wait_back();
     node.propose(3, "t", "in time");
     node.stored(3);
-    assert_eq!(node.link.counts().failed, 1);
+    assert_eq!(node.link.counts().failed_away, 1);
 }
 
 #[test]

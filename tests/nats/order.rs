@@ -62,7 +62,10 @@ fn in_order_on_all_nodes(settings: &Settings) {
     }
     assert_eq!(heard[0], heard[1]);
     let counts = nodes[0].link.counts();
-    assert_eq!((counts.gaps, counts.failed, counts.forged), (0, 0, 0));
+    assert_eq!(
+        (counts.gaps, counts.failed_unknown, counts.forged),
+        (0, 0, 0)
+    );
     assert_eq!(nodes[0].link.room(), settings.proposed_bytes_max);
 }
 

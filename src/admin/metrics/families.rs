@@ -12,6 +12,7 @@ use crate::protocol::http::Reject;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::Action;
 
+use super::clustering;
 use super::family::{Family, Sample, Unit, Values, family, plain};
 use super::process::Process;
 use super::storing;
@@ -25,6 +26,7 @@ pub(super) fn read(hub: &Hub, process: &Process) -> Vec<Family> {
     families.extend(work(hub));
     families.extend(limits(hub));
     families.extend(storing::read(hub));
+    families.extend(clustering::read(hub));
     families.extend(process.read());
     families
 }

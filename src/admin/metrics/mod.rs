@@ -3,6 +3,7 @@
 //!
 //! Which figures there are is in `families` and `process`. Called by `routes`.
 
+mod clustering;
 mod families;
 mod family;
 mod process;

@@ -45,7 +45,9 @@ impl State {
     pub(super) fn tick_nodes(&mut self, now_ms: u64) {
         let mut news = Vec::new();
         let lost = self.nodes.handle_timeout(now_ms, &mut news);
-        self.counters().nodes_lost.add(lost as u64);
+        let counters = self.counters();
+        counters.nodes_lost.add(lost as u64);
+        counters.nodes.set(self.nodes.present_nodes().len() as u64);
         news.into_iter()
             .for_each(|news| self.tell(Event::News(news)));
         // What is told while there is no connection would come late and all at once.

@@ -2,9 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::event::Failure;
+
 macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// How often each thing has happened since the link was started.
+        /// How often each thing has happened since the link was started, and how much of some
+        /// there is now.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counts {
             $($(#[$doc])* pub $name: u64,)*
@@ -53,10 +56,18 @@ counts! {
     duplicates,
     /// Messages sent again, or asked about.
     retries,
-    /// Proposals that failed.
-    failed,
+    /// Proposals that were not stored, as NATS was away until the time limit.
+    failed_away,
+    /// Proposals that no answer came to until the time limit.
+    failed_unknown,
+    /// Proposals that a later one of the same publisher was stored before.
+    failed_overtaken,
     /// Proposals refused as the stream is full.
-    full,
+    failed_full,
+    /// Proposals refused as they are too large.
+    failed_too_large,
+    /// Proposals refused for another reason.
+    failed_refused,
     /// Times that a connection was made.
     connects,
     /// Times that the connection was lost.
@@ -73,6 +84,28 @@ counts! {
     silences,
     /// Nodes that were forgotten as nothing was heard of them.
     nodes_lost,
+    /// Questions for history, each for a page or a step of a search.
+    history_questions,
+    /// Topics that are followed now.
+    topics,
+    /// Other nodes that are known now.
+    nodes,
+    /// Bytes of proposals that wait now.
+    proposed_bytes,
+}
+
+impl Counters {
+    pub(super) fn failure(&self, failure: &Failure) {
+        let counter = match failure {
+            Failure::Away => &self.failed_away,
+            Failure::Unknown => &self.failed_unknown,
+            Failure::Overtaken => &self.failed_overtaken,
+            Failure::Full => &self.failed_full,
+            Failure::TooLarge => &self.failed_too_large,
+            Failure::NoRoom | Failure::Refused(_) => &self.failed_refused,
+        };
+        counter.one();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -85,5 +118,9 @@ impl Counter {
 
     pub(super) fn one(&self) {
         self.add(1);
+    }
+
+    pub(super) fn set(&self, count: u64) {
+        self.0.store(count, Ordering::Relaxed);
     }
 }

@@ -233,6 +233,8 @@ impl State {
         self.tick_delayed(now_ms);
         self.tick_history(now_ms);
         self.tick_following(now_ms);
+        let topics = self.topics.len() as u64;
+        self.shared.counters.topics.set(topics);
         self.tick_nodes(now_ms);
     }
 

@@ -64,6 +64,7 @@ impl State {
         {
             self.pasts_under_way += 1;
             past.attempts += 1;
+            self.counters().history_questions.one();
             (past.found, past.is_broken) = (Vec::new(), false);
             let number = self.subjects.stream(&past.topic);
             let subject = self.subjects.stored(&past.topic);

@@ -164,7 +164,10 @@ impl Link {
     }
 
     pub fn counts(&self) -> Counts {
-        self.counters.read()
+        Counts {
+            proposed_bytes: self.proposed.load(Ordering::Relaxed) as u64,
+            ..self.counters.read()
+        }
     }
 
     fn send(&self, command: Command) {

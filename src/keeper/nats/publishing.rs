@@ -149,7 +149,6 @@ impl State {
                 _ => Verdict::Silence,
             },
             Err(error) if wire::FULL.contains(&error.err_code) => {
-                self.counters().full.one();
                 Verdict::Refused(FULL_WORDS.into())
             }
             Err(error) if error.err_code == wire::TOO_LARGE => {
@@ -232,9 +231,9 @@ impl State {
                     !is_duplicate
                 }
                 Outcome::Failed { ticket, why } => {
-                    self.counters().failed.one();
                     let may_come = why == Why::Unknown;
                     let why = failure(why);
+                    self.counters().failure(&why);
                     self.tell(Event::Failed { ticket, why });
                     may_come
                 }
