@@ -135,6 +135,7 @@ fn the_settings_that_pages_show_are_right() {
     for page in [
         "README.md",
         "docs/clients.md",
+        "docs/cluster.md",
         "docs/going-public.md",
         "docs/operating.md",
         "docs/topics.md",
