@@ -59,13 +59,13 @@ class Adopted:
 class Daemon:
     """A running daemon; a context manager that ends it."""
 
-    def __init__(self, *options, host="127.0.0.1", log="error", under=(), program=None, **popen):
+    def __init__(self, *options, host="127.0.0.1", port=0, log="error", under=(), program=None, **popen):
         """`under` is a command that the daemon's is given to, as strace."""
         self.folder = tempfile.mkdtemp(prefix="fanfare-")
         # The daemon may run as another user.
         os.chmod(self.folder, 0o777)
         self.admin = os.path.join(self.folder, "admin")
-        command = [program or binary(), "serve", "--listen", f"{host}:0", "--admin", f"unix:{self.admin}", "--log", log]
+        command = [program or binary(), "serve", "--listen", f"{host}:{port}", "--admin", f"unix:{self.admin}", "--log", log]
         if host != "127.0.0.1":
             # Where others get in, it must be said that they may do everything.
             command += ["--anonymous", 'match = "**", publish = true']
