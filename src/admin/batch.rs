@@ -15,12 +15,12 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::body::{closing, receive};
-use super::once::once;
-use super::patience::Patience;
+use super::once::{key_in, once};
+use super::patience::{Message, Patience};
+use super::posted::{self, Posted};
 use super::reply::{Refusal, not_now};
 use super::who::Who;
 use crate::hub::{Answer, Hub, PostRefusal, PublishError};
-use crate::log::Published;
 use crate::protocol::batch::{Line, LineFault, decode};
 use crate::protocol::encoding::Extras;
 use crate::protocol::topic::TopicName;
@@ -65,7 +65,9 @@ pub(super) async fn publish(
     if hub.is_stopping() {
         return Err(not_now(&hub, "the server is stopping".into()));
     }
-    let work = publish_lines(hub.clone(), who.clone(), body.clone(), lines, stored);
+    let key = key_in(head, &who)?;
+    let body_too = body.clone();
+    let work = publish_lines(hub.clone(), who.clone(), (body_too, lines), stored, key);
     once(
         &hub,
         &who,
@@ -80,9 +82,9 @@ pub(super) async fn publish(
 async fn publish_lines(
     hub: Arc<Hub>,
     who: Who,
-    body: Bytes,
-    count: usize,
+    (body, count): (Bytes, usize),
     stored: Option<Duration>,
+    key: Option<(String, String)>,
 ) -> Answer {
     let mut out = Vec::with_capacity(count * ANSWER_BYTES);
     let mut published = Vec::new();
@@ -97,23 +99,29 @@ async fn publish_lines(
             yield_now().await;
         }
         let outcome = match is_text || simdutf8::basic::from_utf8(line).is_ok() {
-            true => publish_line(&hub, &who, &mut patience, line).await,
+            true => {
+                let key = key
+                    .clone()
+                    .map(|(who, key)| (who, format!("{key}/{number}")));
+                publish_line(&hub, &who, &mut patience, line, key).await
+            }
             false => Err(refused(LineFault::Utf8)),
         };
-        match stored {
-            None => answer(outcome, None, &mut out),
-            Some(_) => published.push(outcome),
+        // Nothing is to be waited for, unless something before it has to be.
+        let is_there = matches!(outcome, Err(_) | Ok((_, Posted::Published(..))));
+        match stored.is_none() && is_there && published.is_empty() {
+            true => answer(landed(&hub, outcome).await, None, &mut out),
+            false => published.push(outcome),
         }
     }
-    if let Some(within) = stored {
-        let end = Instant::now() + within;
-        for outcome in published {
-            let is_stored = match &outcome {
-                Ok(line) => Some(is_stored(&hub, line, end).await),
-                Err(_) => None,
-            };
-            answer(outcome, is_stored, &mut out);
-        }
+    let end = Instant::now() + stored.unwrap_or_default();
+    for outcome in published {
+        let line = landed(&hub, outcome).await;
+        let is_stored = match (&line, stored) {
+            (Ok(line), Some(_)) => Some(is_stored(&hub, line, end).await),
+            _ => None,
+        };
+        answer(line, is_stored, &mut out);
     }
     Answer {
         status: 200,
@@ -128,18 +136,38 @@ type LineRefusal = (u16, String);
 /// A line that is published.
 struct PublishedLine {
     topic: TopicName,
-    /// Its keeper may still have to decide on it.
-    offset: Option<u64>,
+    offset: u64,
     epoch: u64,
+}
+
+/// Waits until a line is where it belongs.
+async fn landed(
+    hub: &Hub,
+    outcome: Result<(TopicName, Posted), LineRefusal>,
+) -> Result<PublishedLine, LineRefusal> {
+    let (topic, posted) = outcome?;
+    let landed = posted.landed().await.map_err(|failure| {
+        let refusal = posted::refuse(hub, &failure);
+        (refusal.status().as_u16(), refusal.sentence().to_owned())
+    })?;
+    Ok(PublishedLine {
+        topic,
+        offset: landed.offset,
+        epoch: landed.epoch,
+    })
 }
 
 /// Whether a line is in the store, at the latest at `end`.
 async fn is_stored(hub: &Hub, line: &PublishedLine, end: Instant) -> bool {
-    let (Some(topic), Some(offset)) = (hub.find_topic(line.topic.as_str()), line.offset) else {
+    if hub.is_to_be_shared(line.topic.as_str()) {
+        // It was stored before it was published.
+        return true;
+    }
+    let Some(topic) = hub.find_topic(line.topic.as_str()) else {
         return false;
     };
     let left = end.saturating_duration_since(Instant::now());
-    hub.stored(&topic, offset, left).await.is_ok()
+    hub.stored(&topic, line.offset, left).await.is_ok()
 }
 
 async fn publish_line(
@@ -147,7 +175,8 @@ async fn publish_line(
     who: &Who,
     patience: &mut Patience,
     line: &[u8],
-) -> Result<PublishedLine, LineRefusal> {
+    key: Option<(String, String)>,
+) -> Result<(TopicName, Posted), LineRefusal> {
     let Line { topic, data, tags } = decode(line).map_err(refused)?;
     let topic = TopicName::new(&topic).map_err(|error| (400, error.to_string()))?;
     who.may_publish(hub, &topic)
@@ -160,21 +189,20 @@ async fn publish_line(
         tags: &tags,
         ..Extras::default()
     });
-    let published = patience.publish(&topic, opcode, &data.bytes, extras).await;
-    let (published, epoch) = published.map_err(|error| match error {
+    let message = Message {
+        topic: &topic,
+        opcode,
+        payload: &data.bytes,
+        extras,
+        key,
+        hear: false,
+    };
+    let posted = patience.publish(message).await;
+    let posted = posted.map_err(|error| match error {
         PublishError::TooBig => (413, error.to_string()),
         error => (503, error.to_string()),
     })?;
-    let offset = match published {
-        Published::Committed(committed) => Some(committed.offset),
-        // Its keeper decides on its offset.
-        Published::Pending(_) => None,
-    };
-    Ok(PublishedLine {
-        topic,
-        offset,
-        epoch,
-    })
+    Ok((topic, posted))
 }
 
 fn refused(fault: LineFault) -> LineRefusal {
@@ -185,13 +213,10 @@ fn answer(outcome: Result<PublishedLine, LineRefusal>, stored: Option<bool>, out
     let written = match outcome {
         Ok(PublishedLine { offset, epoch, .. }) => {
             let stored = stored.map_or(String::new(), |stored| format!(",\"stored\":{stored}"));
-            match offset {
-                Some(offset) => writeln!(
-                    out,
-                    "{{\"offset\":{offset},\"epoch\":\"{epoch:016x}\"{stored}}}"
-                ),
-                None => writeln!(out, "{{\"epoch\":\"{epoch:016x}\"{stored}}}"),
-            }
+            writeln!(
+                out,
+                "{{\"offset\":{offset},\"epoch\":\"{epoch:016x}\"{stored}}}"
+            )
         }
         Err((status, sentence)) => {
             let sentence = simd_json::to_string(&sentence).expect("a text can be told");

@@ -17,6 +17,7 @@ mod health;
 mod metrics;
 mod once;
 mod patience;
+mod posted;
 mod publish;
 mod reply;
 mod routes;

@@ -150,6 +150,16 @@ impl FirstMessage {
     }
 }
 
+/// By what a cluster knows a message again that bears a key, through whichever node it comes.
+///
+/// # Errors
+/// There is no such key.
+pub(super) fn key_in(head: &Parts, who: &Who) -> Result<Option<(String, String)>, Refusal> {
+    let name = who.name().unwrap_or_default().to_owned();
+    let hex = |key: &[u8]| key.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(key(head)?.map(|key| (name, hex(key))))
+}
+
 fn key(head: &Parts) -> Result<Option<&[u8]>, Refusal> {
     let mut keys = head.headers.get_all(KEY).iter();
     let key = match (keys.next(), keys.next()) {

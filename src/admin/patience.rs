@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::hub::{Hub, PostRefusal, PublishError};
-use crate::log::Published;
+use super::posted::Posted;
+use crate::hub::{Draft, Hub, PostRefusal, PublishError, Waits};
 use crate::protocol::encoding::Extras;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
@@ -26,30 +26,40 @@ pub(super) struct Patience {
     stored: watch::Receiver<u64>,
     /// Set with the first wait.
     end: Option<Instant>,
+    /// By which number its messages keep their order in a cluster.
+    publisher: u64,
+}
+
+/// A message that is to be published.
+pub(super) struct Message<'a> {
+    pub(super) topic: &'a TopicName,
+    pub(super) opcode: Opcode,
+    pub(super) payload: &'a [u8],
+    pub(super) extras: Option<Extras<'a>>,
+    /// Whose it is, and how they have named it, for a cluster to know it again.
+    pub(super) key: Option<(String, String)>,
+    /// It is awaited where it lies in the log.
+    pub(super) hear: bool,
 }
 
 impl Patience {
     pub(super) fn new(hub: Arc<Hub>) -> Self {
         let stored = hub.keeping().watch_synced();
+        let publisher = hub.cluster().number();
         Patience {
             hub,
             stored,
             end: None,
+            publisher,
         }
     }
 
-    /// Publishes a message, once it can be. Returns what has become of it, and its epoch.
+    /// Publishes a message, once it can be.
     ///
     /// # Errors
     /// See [`PublishError`].
-    pub(super) async fn publish(
-        &mut self,
-        topic: &TopicName,
-        opcode: Opcode,
-        payload: &[u8],
-        extras: Option<Extras<'_>>,
-    ) -> Result<(Published, u64), PublishError> {
-        let first = self.hub.publish(topic, opcode, payload, extras);
+    pub(super) async fn publish(&mut self, message: Message<'_>) -> Result<Posted, PublishError> {
+        let first = self.post(&message);
         let Err(mut error) = first else {
             return first;
         };
@@ -64,14 +74,46 @@ impl Patience {
                 return Err(error);
             }
             // As a socket that was paused, it goes on when they are well behind no more.
-            if error != PublishError::LogFull && self.hub.is_ahead(topic, 2) {
+            if error != PublishError::LogFull && self.hub.is_ahead(message.topic, 2) {
                 continue;
             }
-            match self.hub.publish(topic, opcode, payload, extras) {
+            match self.post(&message) {
                 Err(another) if another.passes() => error = another,
                 outcome => return outcome,
             }
         }
+    }
+
+    fn post(&self, message: &Message<'_>) -> Result<Posted, PublishError> {
+        let topic = self.hub.topic(message.topic)?;
+        if !topic.is_shared() {
+            let Message {
+                opcode,
+                payload,
+                extras,
+                ..
+            } = *message;
+            let published = self.hub.publish(message.topic, opcode, payload, extras);
+            return published.map(|(committed, epoch)| Posted::Published(committed, epoch));
+        }
+        let mut extras = Vec::new();
+        message.extras.inspect(|of| of.encode(&mut extras));
+        let draft = Draft {
+            text: message.opcode == Opcode::Text,
+            payload: message.payload.to_vec().into(),
+            extras,
+            publisher: self.publisher,
+            key: message.key.clone(),
+        };
+        let (told, outcome) = oneshot::channel();
+        let hears = message.hear && topic.is_known();
+        let (hear, heard) = match hears.then(oneshot::channel) {
+            Some((hear, heard)) => (Some(hear), Some(heard)),
+            None => (None, None),
+        };
+        self.hub
+            .post_shared(&topic, draft, Waits::Outside(told, hear))?;
+        Ok(Posted::Proposed { outcome, heard })
     }
 
     /// Waits until another look, which comes later the next time; false once the request has

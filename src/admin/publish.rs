@@ -15,14 +15,14 @@ use serde::Serialize;
 
 use super::batch;
 use super::body::{closing, receive};
-use super::once::{Outcome, once};
-use super::patience::Patience;
+use super::once::{Outcome, key_in, once};
+use super::patience::{Message, Patience};
+use super::posted;
 use super::reply::{Refusal, json, not_now};
 use super::topics::{epoch, name_in};
 use super::who::Who;
 use super::wish::{Ack, Wish};
 use crate::hub::{Answer, Delivered, DeliveryError, Hub, NotStored, PublishError};
-use crate::log::Published;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
 
@@ -33,9 +33,7 @@ const MESSAGES: &str = "/messages";
 #[derive(Serialize)]
 struct Receipt<'a> {
     topic: &'a str,
-    /// Its keeper may still have to decide on it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    offset: Option<u64>,
+    offset: u64,
     epoch: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     delivered: Option<Delivery>,
@@ -110,7 +108,8 @@ pub(super) async fn publish(
     if hub.is_stopping() {
         return Err(not_now(&hub, "the server is stopping".into()));
     }
-    let work = publish_one(hub.clone(), topic, opcode, payload.clone(), wish.ack);
+    let key = key_in(&head, &who)?;
+    let work = publish_one(hub.clone(), topic, (opcode, payload.clone()), wish.ack, key);
     once(&hub, &who, &head, &payload, work).await
 }
 
@@ -134,13 +133,16 @@ fn topic(uri: &Uri, wished: Option<TopicName>) -> Result<TopicName, Refusal> {
 async fn publish_one(
     hub: Arc<Hub>,
     topic: TopicName,
-    opcode: Opcode,
-    payload: Bytes,
+    (opcode, payload): (Opcode, Bytes),
     ack: Option<(Ack, Duration)>,
+    key: Option<(String, String)>,
 ) -> Outcome {
+    let is_shared = hub.is_to_be_shared(topic.as_str());
     let mut stored = None;
     let awaited = match ack {
         None => None,
+        // It is stored before it is published.
+        Some((Ack::Stored, _)) if is_shared => None,
         Some((Ack::Stored, within)) => {
             let storable = hub.storable(&topic).map_err(|error| match error {
                 NotStored::NotKept => Refusal::new(StatusCode::BAD_REQUEST, error.to_string()),
@@ -160,31 +162,43 @@ async fn publish_one(
         }
     };
     let mut patience = Patience::new(hub.clone());
-    let published = patience.publish(&topic, opcode, &payload, None).await;
-    let (published, its_epoch) = published.map_err(|error| match error {
+    let message = Message {
+        topic: &topic,
+        opcode,
+        payload: &payload,
+        extras: None,
+        key,
+        hear: awaited.is_some(),
+    };
+    let posted = patience.publish(message).await;
+    let posted = posted.map_err(|error| match error {
         PublishError::TooBig => too_big(hub.settings().message_bytes_max),
         error => not_now(&hub, error.to_string()),
     })?;
+    let landed = posted.landed().await;
+    let landed = landed.map_err(|failure| posted::refuse(&hub, &failure))?;
     let mut receipt = Receipt {
         topic: topic.as_str(),
-        offset: None,
-        epoch: epoch(its_epoch),
+        offset: landed.offset,
+        epoch: epoch(landed.epoch),
         delivered: None,
-        stored: None,
+        stored: (is_shared && matches!(ack, Some((Ack::Stored, _)))).then_some(true),
     };
-    let mut status = StatusCode::ACCEPTED;
-    if let Published::Committed(committed) = published {
-        status = StatusCode::OK;
-        receipt.offset = Some(committed.offset);
-        if let Some((topic, within)) = stored {
-            let is_stored = hub.stored(&topic, committed.offset, within).await.is_ok();
-            receipt.stored = Some(is_stored);
-            if !is_stored {
-                status = StatusCode::ACCEPTED;
-            }
+    let mut status = StatusCode::OK;
+    if let Some((topic, within)) = stored {
+        let is_stored = hub.stored(&topic, landed.offset, within).await.is_ok();
+        receipt.stored = Some(is_stored);
+        if !is_stored {
+            status = StatusCode::ACCEPTED;
         }
-        if let Some((awaited, within)) = awaited {
-            receipt.delivered = Some(awaited.delivered(committed, within).await.into());
+    }
+    if let Some((awaited, within)) = awaited {
+        match landed.heard(within).await {
+            Some(committed) => {
+                receipt.delivered = Some(awaited.delivered(committed, within).await.into());
+            }
+            // It has not come here in time.
+            None => status = StatusCode::ACCEPTED,
         }
     }
     let answer = Answer {

@@ -209,7 +209,7 @@ impl Acceptor {
                 self.answer(stream, answer).await;
             }
             Ok(Some((Opening::WebSocket(upgrade), rest))) => {
-                match self.adopt(&stream, peer, upgrade, rest) {
+                match self.adopt(&stream, peer, upgrade, rest).await {
                     Ok(()) => {
                         guest.adopted = true;
                         admission.shake(peer.ip());
@@ -230,7 +230,7 @@ impl Acceptor {
         }
     }
 
-    fn adopt(
+    async fn adopt(
         &self,
         stream: &TcpStream,
         peer: SocketAddr,
@@ -241,9 +241,20 @@ impl Acceptor {
             return Err(Reject::Draining);
         }
         let topic = upgrade.topic.as_ref().map(|name| self.hub.topic(name));
+        let topic = topic.transpose().map_err(|_| Reject::TopicsMax)?;
+        if let Some(topic) = topic.as_ref().filter(|topic| topic.is_shared()) {
+            let time = Duration::from_millis(self.hub.settings().handshake_ms_max);
+            if !self.hub.known(topic, time).await {
+                return Err(Reject::TopicUnknown);
+            }
+            // Another node may be a moment ahead of this one.
+            if let Some(since) = upgrade.since(topic.epoch()) {
+                self.hub.reached(topic, since.saturating_sub(1)).await;
+            }
+        }
         let arrival = Arrival {
             peer,
-            topic: topic.transpose().map_err(|_| Reject::TopicsMax)?,
+            topic,
             upgrade,
             rest,
         };

@@ -262,7 +262,14 @@ impl State {
     fn miss(&mut self, id: SubId, from: u64, next: u64) -> bool {
         let slot = self.subs.owner(id);
         let feed = self.feeds.look_at(self.look_at_sub(id).feed);
-        if let Some(kept) = feed.topic.kept() {
+        let mut next = next;
+        if let Some(kept) = feed.topic.kept().filter(|kept| kept.is_shared()) {
+            // In a cluster offsets have gaps: only what is given up is missing.
+            next = next.min(kept.oldest());
+            if next <= from {
+                return true;
+            }
+        } else if let Some(kept) = feed.topic.kept() {
             // Who comes back for it is to know so at once.
             kept.note_hole(next);
         }

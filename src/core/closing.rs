@@ -125,12 +125,15 @@ impl State {
     /// Up to where each subscription has messages by now.
     fn owed(&mut self, slot: u32) -> Vec<(SubId, u64)> {
         let ids = self.subscriptions(slot);
-        ids.into_iter()
+        let owed = ids
+            .into_iter()
             .map(|id| {
                 let feed = self.look_at_sub(id).feed;
                 (id, self.feeds.at(feed).window.advance())
             })
-            .collect()
+            .collect();
+        self.look_at_marks();
+        owed
     }
 
     /// From draining to closing: all that was owed is sent, the close frame goes
@@ -169,10 +172,13 @@ impl State {
         let conn = self.conns.at(slot);
         conn.phase = Phase::ShutDown;
         let unread = conn.pause().map_or(0, |pause| pause.held_bytes());
-        conn.extra = None;
+        let extra = conn.extra.take();
         conn.flags.clear(Flags::ATTENTION | Flags::MANY);
         let held = std::mem::take(&mut conn.reader).buffered_bytes();
         self.hub.account_partial(held + unread, 0);
+        if let Some(proposed) = extra.and_then(|extra| extra.proposed) {
+            self.forget_tickets(&proposed);
+        }
     }
 
     /// The slot is empty.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::lane::Lane;
 use super::subs::{List, SubId, Subs, Subscription};
-use crate::hub::{HistoryError, Past, Verdict};
-use crate::log::{Lack, Reach, Start};
+use crate::hub::{HistoryError, Past, SavedProposal, Verdict};
+use crate::log::{Lack, Reach, Start, Topic};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::Rights;
@@ -231,6 +231,8 @@ pub(super) enum Wait {
     Check(u64),
     /// Nothing: its token has been checked.
     Checked(Verdict),
+    /// The cluster to say which history a topic has, and to come to an offset of it.
+    Known(Arc<Topic>, u64),
     /// The page of stored history that has this number.
     Read(u64),
     /// Nothing: the page has been read.
@@ -308,6 +310,27 @@ pub(super) struct Extra {
     pub(super) many: Option<Box<Many>>,
     /// What its token gives it, if it came with one.
     pub(super) rights: Option<Arc<Rights>>,
+    /// What it has proposed to the cluster.
+    pub(super) proposed: Option<Box<Proposed>>,
+    /// What another process had proposed, until it is proposed again.
+    pub(super) carried: Vec<SavedProposal>,
+}
+
+/// Who has proposed something to the cluster.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker {
+    pub(super) slot: u32,
+    /// The command that is to be answered.
+    pub(super) reply: Option<u32>,
+}
+
+/// A publisher to topics on whose messages a cluster decides.
+#[derive(Debug)]
+pub(super) struct Proposed {
+    /// By it its messages keep their order.
+    pub(super) publisher: u64,
+    /// What has not been decided on, in this order.
+    pub(super) tickets: VecDeque<u64>,
 }
 
 impl Extra {
@@ -317,6 +340,8 @@ impl Extra {
             && self.inflater.is_none()
             && self.pause.is_none()
             && self.rights.is_none()
+            && self.proposed.is_none()
+            && self.carried.is_empty()
     }
 
     /// Something in it bears on what the peer is sent next.

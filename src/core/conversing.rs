@@ -10,7 +10,7 @@ use super::conn::{Unpublished, Wait};
 use super::publishing::plain;
 use super::reactor::State;
 use super::subs::SubId;
-use crate::hub::{Busy, HistoryError, Numbers, Past, Verdict};
+use crate::hub::{Busy, HistoryError, Numbers, Past, Unproposed, Verdict};
 use crate::log::{AppendError, Lack, Range, Topic};
 use crate::protocol::centrifugo::{Coding, Data, Requests, encode_info, publication};
 use crate::protocol::dialect::centrifugo::{
@@ -56,11 +56,18 @@ enum Done {
     Waits(Wait),
 }
 
+/// When a publisher is told that its message is published.
+enum Told {
+    Now,
+    /// Once the cluster has it.
+    Later,
+}
+
 /// Why a message is not published.
 enum Unsaid {
     Fails(Failure),
     /// There is no room for it yet.
-    Lacks(Lack),
+    Lacks(Option<Lack>),
 }
 
 /// Why there is no page of history yet.
@@ -106,8 +113,10 @@ impl State {
         let waited = match std::mem::replace(&mut message.wait, Wait::Room(None)) {
             Wait::Checked(verdict) => Waited::Verdict(verdict),
             Wait::HasRead(past) => Waited::Past(past),
-            Wait::Room(_) if !waits_on => Waited::RoomInVain,
-            Wait::Room(_) | Wait::Turn | Wait::Check(_) | Wait::Read(_) => Waited::Nothing,
+            Wait::Room(_) | Wait::Known(..) if !waits_on => Waited::RoomInVain,
+            Wait::Room(_) | Wait::Known(..) | Wait::Turn | Wait::Check(_) | Wait::Read(_) => {
+                Waited::Nothing
+            }
         };
         match self.converse_until(slot, &message.payload, waited)? {
             None => Ok(false),
@@ -190,6 +199,8 @@ impl State {
         deed: Deed,
         mut waited: Waited,
     ) -> Result<Done, CloseReason> {
+        let in_vain = matches!(waited, Waited::RoomInVain);
+        self.in_vain = in_vain;
         let verdict = match deed.token() {
             None => None,
             Some((purpose, token)) => match self.check(slot, purpose, token, &mut waited) {
@@ -216,13 +227,12 @@ impl State {
                 (id, Ok(words::unsubscribed(coding, id)))
             }
             Deed::Publish { id, topic, data } => {
-                let published = match self.publish_to(slot, &topic, &data) {
-                    Ok(()) => Ok(words::published(coding, id)),
-                    Err(Unsaid::Lacks(_)) if matches!(waited, Waited::RoomInVain) => {
-                        Err(Failure::Full)
-                    }
+                let published = match self.publish_to(slot, id, &topic, &data) {
+                    Ok(Told::Now) => Ok(words::published(coding, id)),
+                    Ok(Told::Later) => Ok(Vec::new()),
+                    Err(Unsaid::Lacks(_)) if in_vain => Err(Failure::Full),
                     Err(Unsaid::Lacks(lack)) => {
-                        return Ok(Done::Waits(Wait::Room(Some(lack))));
+                        return Ok(Done::Waits(Wait::Room(lack)));
                     }
                     Err(Unsaid::Fails(failure)) => Err(failure),
                 };
@@ -252,6 +262,11 @@ impl State {
                 (id, said.map_err(Refusal::from))
             }
         };
+        if let Some((topic, offset)) = self.unknown.take()
+            && !in_vain
+        {
+            return Ok(Done::Waits(Wait::Known(topic, offset)));
+        }
         match done {
             Ok(answer) => Ok(Done::Said(answer)),
             Err(Refusal::Fails(failure)) => Ok(Done::Said(words::failed(coding, id, failure))),
@@ -290,6 +305,9 @@ impl State {
         }
         let recoverable = self.may_recover(slot, name.as_str(), source);
         let topic = self.hub.topic(name).map_err(|_| Failure::Full)?;
+        if self.is_to_wait_for(&topic, start.since.filter(|_| recoverable)) {
+            return Err(Failure::Full);
+        }
         if self.follows(slot, &topic) {
             return Err(Failure::AlreadySubscribed);
         }
@@ -325,6 +343,27 @@ impl State {
         Ok(begun)
     }
 
+    /// It is not known yet what a topic holds, or the cluster has come to a place in it that
+    /// this node has not: noted for the command that is under way.
+    pub(super) fn is_to_wait_for(&mut self, topic: &Arc<Topic>, since: Option<&Place>) -> bool {
+        if !topic.is_shared() {
+            return false;
+        }
+        let is_unknown = !topic.is_known();
+        let place = since.filter(|place| is_unknown || place.is_in(topic.epoch()));
+        let offset = place.map_or(0, |place| place.offset);
+        // One that never was is of no history.
+        let is_ahead = offset > topic.newest() && !self.in_vain;
+        if is_unknown || is_ahead {
+            self.hub.want(topic);
+            // Which epoch a place is of can be seen once the topic is known.
+            let offset = if is_unknown { 0 } else { offset };
+            self.unknown = Some((topic.clone(), offset));
+            return true;
+        }
+        false
+    }
+
     /// How many topics it follows. One that only waits for the end of a frame to leave it
     /// follows no more.
     fn topics_of(&self, slot: u32) -> usize {
@@ -350,6 +389,9 @@ impl State {
         }
         let from = since.offset.saturating_add(1);
         let kept = topic.kept();
+        if topic.is_shared() && from < topic.floor(self.hub.retention(topic)) {
+            return None;
+        }
         if kept.is_some_and(|kept| from < kept.whole_from()) {
             return None;
         }
@@ -368,7 +410,8 @@ impl State {
             });
         }
         let wanted = match &first {
-            Some(first) if first.offset != missed.from => return None,
+            // In a cluster offsets have gaps.
+            Some(first) if first.offset != missed.from && !topic.is_shared() => return None,
             Some(first) => first.offset + 1,
             None => missed.from,
         };
@@ -389,7 +432,13 @@ impl State {
     }
 
     /// Publishes to a topic, whether the publisher follows it or not.
-    fn publish_to(&mut self, slot: u32, topic: &TopicName, data: &Data) -> Result<(), Unsaid> {
+    fn publish_to(
+        &mut self,
+        slot: u32,
+        id: u32,
+        topic: &TopicName,
+        data: &Data,
+    ) -> Result<Told, Unsaid> {
         self.allow(slot, Action::Publish, topic)?;
         if data.bytes.len() > self.hub.settings().message_bytes_max {
             return Err(Failure::TooBig.into());
@@ -401,20 +450,32 @@ impl State {
             info: &info,
             ..Extras::default()
         };
+        if topic.is_shared() {
+            let message = (data.text, &data.bytes[..]);
+            let proposed = self.propose(slot, &topic, message, Some(extras), Some(id));
+            proposed.map_err(|error| match error {
+                Unproposed::NoRoom => Unsaid::Lacks(None),
+                Unproposed::TooBig => Failure::TooBig.into(),
+                Unproposed::NoLink => Failure::Full.into(),
+            })?;
+            let talk = self.talks.get_mut(&slot).expect("it has a session");
+            talk.published_to = Some(topic);
+            return Ok(Told::Later);
+        }
         let published = self.seek_room(&topic, |state| {
             state.append(&topic, data.text, Payload::Whole(&data.bytes), Some(extras))
         });
         published.map_err(|error| match error {
             AppendError::LogFull(lack)
             | AppendError::TotalFull(lack)
-            | AppendError::NoMemory(lack) => Unsaid::Lacks(lack),
+            | AppendError::NoMemory(lack) => Unsaid::Lacks(Some(lack)),
             AppendError::Payload(_) | AppendError::ExtrasTooBig => Failure::TooBig.into(),
         })?;
         self.published_bytes += data.bytes.len() as u64;
         self.hub.announce(&topic, None);
         let talk = self.talks.get_mut(&slot).expect("it has a session");
         talk.published_to = Some(topic);
-        Ok(())
+        Ok(Told::Now)
     }
 
     /// A page of history. What the store has of it is read elsewhere.
@@ -427,6 +488,7 @@ impl State {
     ) -> Result<Past, Delayed> {
         self.allow(slot, Action::History, topic)
             .map_err(Delayed::Fails)?;
+        let in_vain = matches!(waited, Waited::RoomInVain);
         let past = match waited {
             Waited::Past(past) => *past,
             _ => self.hub.history(topic, page),
@@ -435,6 +497,10 @@ impl State {
             HistoryError::Topics(_) => Delayed::Fails(Failure::Full),
             HistoryError::OtherEpoch => Delayed::Fails(Failure::Unrecoverable),
             HistoryError::Unreadable => Delayed::Fails(Failure::Full),
+            HistoryError::Unknown => match self.hub.find_topic(topic.as_str()) {
+                Some(topic) if !in_vain => Delayed::Waits(Wait::Known(topic, 0)),
+                _ => Delayed::Fails(Failure::Full),
+            },
             HistoryError::Stored => {
                 self.checks += 1;
                 let asker = (self.core, slot, self.checks);

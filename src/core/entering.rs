@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::conn::{Conn, Extra, Flags, Phase, Rate};
 use super::feeds::Since;
 use super::reactor::{Reactor, State};
-use super::subs::Subscription;
+use super::subs::{SubId, Subscription};
 use crate::log::Topic;
 use crate::protocol::http::{Begins, Reject, Upgrade, answer};
 use crate::protocol::ws::Reader;
@@ -103,11 +103,16 @@ impl State {
 
     /// Subscribes a seated connection and greets it.
     fn enter(&mut self, slot: u32, topic: Option<Arc<Topic>>, upgrade: &Upgrade) {
+        let mut shared = None;
         let begins = topic.map(|topic| {
             let epoch = topic.epoch();
             // Told in a hello alone.
             let newest = if upgrade.hello { topic.newest() } else { 0 };
-            let since = upgrade.since(epoch).map_or(Since::Now, Since::Offset);
+            let since = upgrade.since(epoch);
+            shared = since
+                .filter(|_| topic.is_shared())
+                .map(|since| (topic.clone(), since));
+            let since = since.map_or(Since::Now, Since::Offset);
             Begins {
                 epoch,
                 next: self.subscribe_first(slot, topic, since),
@@ -121,6 +126,9 @@ impl State {
             answer.extend_from_slice(&upgrade.dialect.frame(hello.as_bytes()));
         }
         self.conns.at(slot).attend().lane.push_last(answer);
+        if let Some((topic, since)) = shared {
+            self.tell_known_gaps(SubId::first(slot), &topic, since);
+        }
         let metrics = self.metrics();
         metrics.handshakes.add(1);
         metrics.connections.set(self.conns.len() as u64);

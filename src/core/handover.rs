@@ -15,6 +15,7 @@ use super::conn::{Conn, Drain, Extra, Flags, Pause, Phase, Rate, Unpublished, Wa
 use super::lane::After;
 use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
+use crate::hub::SavedProposal;
 use crate::log::Topic;
 use crate::protocol::centrifugo::ClientInfo;
 use crate::protocol::dialect::Dialect;
@@ -64,12 +65,14 @@ pub struct SavedConn {
     session: Option<Session>,
     /// What its token gives it.
     rights: Option<Rights>,
+    /// What it has proposed to the cluster, which has not decided.
+    proposed: Vec<SavedProposal>,
 }
 
 /// One subscription, written down.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct SavedSub {
-    /// The topic's epoch.
+    /// See [`Topic::id`].
     topic: u64,
     /// What it reads, see [`Format::index`].
     format: u8,
@@ -95,7 +98,7 @@ struct SavedSub {
 type SavedEntry = (Vec<u8>, Option<(u32, u64)>);
 
 impl SavedConn {
-    /// The epochs of the topics that it follows.
+    /// The topics that it follows, see [`Topic::id`].
     pub fn topics(&self) -> impl Iterator<Item = u64> {
         self.subs.iter().map(|sub| sub.topic)
     }
@@ -151,6 +154,7 @@ impl SavedConn {
                 }],
                 ..Rights::default()
             }),
+            proposed: vec![SavedProposal::sample()],
         }
     }
 }
@@ -174,6 +178,8 @@ pub struct SavedCore {
 impl<R: Ring> Reactor<R> {
     /// Stops asking for anything. Turns still take what comes.
     pub fn freeze(&mut self) {
+        self.state.look_at_marks();
+        self.state.carry_out_orders();
         self.state.frozen = true;
         // What has been taken from a socket is this process's to publish.
         self.state.resume_if_room(true);
@@ -202,6 +208,7 @@ impl<R: Ring> Reactor<R> {
         self.state.frozen = false;
         let slots: Vec<u32> = self.state.conns.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
+            self.state.propose_carried(slot);
             self.state.mark(slot);
         }
         let numbers: Vec<u32> = self.state.feeds.numbers().collect();
@@ -304,6 +311,7 @@ impl State {
             window: extra.and_then(|extra| Some(extra.inflater.as_ref()?.window().to_vec())),
             session: self.talks.get(&slot).map(|talk| talk.session.clone()),
             rights: conn.rights().map(|rights| Rights::clone(rights)),
+            proposed: self.save_proposed(slot),
         }
     }
 
@@ -314,7 +322,7 @@ impl State {
         let own = extra.into_iter().flat_map(|extra| &extra.own);
         let own = own.filter(|(owner, _)| *owner == id);
         SavedSub {
-            topic: feed.topic.epoch(),
+            topic: feed.topic.id(),
             format: feed.format.index(),
             first: id.slot().is_some(),
             cursor: sub.cursor,
@@ -380,6 +388,7 @@ impl State {
                 .window
                 .map(|window| Box::new(Inflater::resume(&window))),
             pause: pause.map(Box::new),
+            carried: saved.proposed,
             ..Extra::default()
         };
         let conn = Conn {

@@ -206,14 +206,14 @@ impl State {
     }
 
     /// The connection that keeps most bytes of logs in memory which nobody
-    /// further ahead needs, of the topic with the epoch `scope` or of all. One
+    /// further ahead needs, of the topic `scope` or of all. One
     /// that is just being sent to is not stuck, and cannot be cut either.
     fn worst_pinner(&self, scope: Option<u64>) -> Option<(u32, u64)> {
         let pinned = |slot: u32| -> u64 {
             let of = |id: SubId| {
                 let sub = self.look_at_sub(id);
                 let feed = self.feeds.look_at(sub.feed);
-                let counts = scope.is_none_or(|epoch| feed.topic.epoch() == epoch);
+                let counts = scope.is_none_or(|topic| feed.topic.id() == topic);
                 if counts {
                     feed.window.pinned_bytes(sub.cursor)
                 } else {
@@ -239,7 +239,7 @@ impl State {
                 continue;
             }
             let feed = self.feeds.look_at(sub.feed);
-            let counts = scope.is_none_or(|epoch| feed.topic.epoch() == epoch);
+            let counts = scope.is_none_or(|topic| feed.topic.id() == topic);
             if counts && feed.window.pinned_bytes(sub.cursor) > 0 {
                 feeds.push(sub.feed);
                 self.cut(id, CloseReason::Lag, Room::Sought);

@@ -132,6 +132,13 @@ impl Lane {
         last.notice_of = Some(sub);
     }
 
+    /// The same, behind what it is sent up to a position.
+    pub(super) fn push_notice_after(&mut self, sub: SubId, bytes: Vec<u8>, after: After) {
+        self.add(bytes, Some(after));
+        let last = self.entries.back_mut().expect("just added");
+        last.notice_of = Some(sub);
+    }
+
     /// Adds bytes that other lanes may hold as well.
     pub(super) fn push_shared(&mut self, bytes: Bytes, after: Option<After>) {
         if !bytes.is_empty() {

@@ -50,6 +50,9 @@ impl State {
     /// A session's subscription that has a gap ends, with its companion; or the other way round.
     pub(super) fn end_at_gap(&mut self, slot: u32, id: SubId) {
         let name = self.topic_of(id).name().clone();
+        // There may be another one of that name by now.
+        let mut followed = self.followed(slot).into_iter();
+        let topic = followed.find(|topic| *topic.name() == name);
         self.leave(slot, id);
         for other in self.subscriptions(slot) {
             let ends = self.topic_of(other).name() == &name;
@@ -57,7 +60,7 @@ impl State {
                 self.quit(slot, other);
             }
         }
-        if let Some(topic) = self.hub.find_topic(&name) {
+        if let Some(topic) = topic {
             self.disappear(slot, &topic);
             self.tell_membership(slot, &topic, false);
             self.forget(slot, &topic);

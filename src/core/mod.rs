@@ -25,6 +25,7 @@ mod orders;
 mod outbound;
 mod pausing;
 mod pinning;
+mod proposing;
 mod publishing;
 mod reaching;
 mod reactor;

@@ -36,6 +36,18 @@ impl State {
                     self.take_older(answer);
                     continue;
                 }
+                Task::Settled(ticket, outcome) => {
+                    self.take_outcome(ticket, outcome);
+                    continue;
+                }
+                Task::Forget(ticket) => {
+                    self.forget_ticket(ticket);
+                    continue;
+                }
+                Task::End(topic) => {
+                    self.part_with(&topic);
+                    continue;
+                }
                 Task::Follow(delivery) => {
                     self.follow_delivery(delivery);
                     continue;
@@ -145,6 +157,7 @@ impl State {
             Ok(begun) => begun,
             // It hears the topic, which is what was wanted.
             Err(Failure::AlreadySubscribed) => return Ok(()),
+            Err(failure) if self.unknown.take().is_some() => return Err(failure),
             Err(failure) => return Err(failure),
         };
         let now_s = self.hub.unix_s();

@@ -36,6 +36,14 @@ impl<R: Ring> Reactor<R> {
 
     /// Goes on with one feed. True when there is more to do for it.
     fn fan_out_feed(&mut self, number: u32, budget: &mut usize) -> bool {
+        let Some(feed) = self.state.feeds.get_mut(number) else {
+            return false;
+        };
+        // Each is sent all there is by now, though more may have come than when
+        // the round began: what is published meanwhile need not wait for the
+        // next one, and goes out together with what is on its way.
+        let end = feed.window.advance();
+        self.state.look_at_marks();
         let State {
             feeds,
             conns,
@@ -50,10 +58,6 @@ impl<R: Ring> Reactor<R> {
         let Some(feed) = feeds.get_mut(number) else {
             return false;
         };
-        // Each is sent all there is by now, though more may have come than when
-        // the round began: what is published meanwhile need not wait for the
-        // next one, and goes out together with what is on its way.
-        let end = feed.window.advance();
         if feed.next == 0 {
             feed.release(|id| match id.slot() {
                 Some(slot) => conns.look_at(slot).sub.cursor,

@@ -76,7 +76,7 @@ impl State {
                     self.hold(slot);
                 }
             }
-            Wait::Turn => {
+            Wait::Turn | Wait::Known(..) => {
                 self.awaits_room = true;
                 if !is_paused {
                     self.paused.push(slot);
@@ -225,7 +225,11 @@ impl State {
             false => settings.stall_ms_max.saturating_mul(2),
         };
         let waits_on = waited_ms <= wait_ms_max;
-        let is_answered = matches!(message.wait, Wait::Checked(_) | Wait::HasRead(_));
+        let is_answered = match &message.wait {
+            Wait::Checked(_) | Wait::HasRead(_) => true,
+            Wait::Known(topic, offset) => topic.is_known() && topic.newest() >= *offset,
+            _ => false,
+        };
         let due = due || !waits_on || is_answered;
         let outcome = match (converses, due) {
             (true, true) => self.converse_again(slot, &mut message, waits_on),

@@ -5,7 +5,7 @@ use super::closing::How;
 use super::conn::{Flags, Unpublished, Wait};
 use super::reactor::State;
 use super::subs::SubId;
-use crate::log::{AppendError, Draft, Lack, Published, Topic};
+use crate::log::{AppendError, Committed, Draft, Lack, Topic};
 use crate::mask;
 use crate::protocol::dialect::{Context, Dialect};
 use crate::protocol::encoding::Extras;
@@ -21,6 +21,9 @@ impl State {
         text: bool,
         payload: Payload<'_>,
     ) -> Result<(), CloseReason> {
+        if let Some(topic) = self.shared_topic_of(slot) {
+            return self.publish_shared(slot, &topic, text, payload);
+        }
         match self.try_publish(slot, text, payload) {
             Ok(published) => {
                 self.skip_own(slot, &published);
@@ -45,6 +48,9 @@ impl State {
         slot: u32,
         message: &mut Unpublished,
     ) -> Result<bool, CloseReason> {
+        if let Some(topic) = self.shared_topic_of(slot) {
+            return self.publish_shared_again(slot, &topic, message);
+        }
         let number = self.conns.at(slot).sub.feed;
         if let Wait::Room(Some(lack)) = &message.wait {
             // As long as this fails, nothing is encoded.
@@ -75,13 +81,12 @@ impl State {
         slot: u32,
         text: bool,
         payload: Payload<'_>,
-    ) -> Result<Published, AppendError<Fault>> {
+    ) -> Result<Committed, AppendError<Fault>> {
         let conn = self.conns.at(slot);
         let (number, extras) = (conn.sub.feed, conn.dialect.extras());
         let topic = self.feeds.at(number).topic.clone();
         let published = self.seek_room(&topic, |state| state.append(&topic, text, payload, extras));
-        // What is pending comes with what its keeper has.
-        if let Ok(Published::Committed(committed)) = &published {
+        if let Ok(committed) = &published {
             self.published_bytes += committed.raw.end - committed.raw.start;
             self.grow_topic(number);
         }
@@ -101,7 +106,7 @@ impl State {
         };
         match &outcome {
             Err(AppendError::LogFull(_)) => {
-                self.hub.relief().ask(Some(topic.epoch()), &self.hub);
+                self.hub.relief().ask(Some(topic.id()), &self.hub);
             }
             Err(AppendError::TotalFull(_)) => self.hub.relief().ask(None, &self.hub),
             _ => {}
@@ -115,7 +120,7 @@ impl State {
         text: bool,
         payload: Payload<'_>,
         extras: Option<Extras<'_>>,
-    ) -> Result<Published, AppendError<Fault>> {
+    ) -> Result<Committed, AppendError<Fault>> {
         let draft = |len| Draft {
             text,
             len,
@@ -169,16 +174,20 @@ impl State {
     }
 
     /// The publisher does not hear itself: its cursor steps over the message.
-    fn skip_own(&mut self, slot: u32, published: &Published) {
-        let conn = self.conns.at(slot);
-        let Published::Committed(committed) = published else {
+    fn skip_own(&mut self, slot: u32, committed: &Committed) {
+        if !self.conns.at(slot).flags.any(Flags::ECHO) {
+            self.step_over(slot, committed);
+        }
+    }
+
+    /// A connection's cursor is to step over a message of its own.
+    pub(super) fn step_over(&mut self, slot: u32, committed: &Committed) {
+        let feed = self.conns.at(slot).sub.feed;
+        let format = self.feeds.at(feed).format;
+        let Some(range) = committed.range(format) else {
+            // Its view is younger than the message.
             return;
         };
-        if conn.flags.any(Flags::ECHO) {
-            return;
-        }
-        let format = self.feeds.at(conn.sub.feed).format;
-        let range = committed.range(format).expect("it reads this view");
         let id = SubId::first(slot);
         self.note_own(id, committed.offset);
         let conn = self.conns.at(slot);
@@ -247,9 +256,15 @@ impl State {
     /// Publishes a line of somebody who leaves, and returns where it ends in
     /// their log; 0 where there was no room for it, as they do not wait.
     pub(super) fn say(&mut self, slot: u32, line: &str) -> u64 {
+        if let Some(topic) = self.shared_topic_of(slot) {
+            // Nobody waits for what becomes of it either.
+            let extras = self.conns.at(slot).dialect.extras();
+            let _ = self.propose(slot, &topic, (true, line.as_bytes()), extras, None);
+            return 0;
+        }
         let format = self.feeds.at(self.conns.at(slot).sub.feed).format;
         match self.try_publish(slot, true, Payload::Whole(line.as_bytes())) {
-            Ok(Published::Committed(committed)) => {
+            Ok(committed) => {
                 let range = committed.range(format);
                 range.expect("it reads this view").end
             }

@@ -89,7 +89,7 @@ impl State {
         // There may have been no room to write it once more.
         let missed = start.offset > raw.offset;
         let topic = &self.feeds.at(feed).topic;
-        let works = self.hub.keeping().state() == StoreState::Working;
+        let works = self.hub.keeping().state() == StoreState::Working || topic.is_shared();
         if missed && topic.kept().is_some() && works {
             return self.catch_up_from_store(id, raw.offset);
         }

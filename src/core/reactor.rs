@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::catching::Catching;
-use super::conn::{Flags, Phase, Reaching};
+use super::conn::{Asker, Flags, Phase, Reaching};
 use super::feeds::Feeds;
 use super::followed::Followed;
 use super::slots::Slots;
@@ -96,6 +96,12 @@ pub(super) struct State {
     mail: Vec<u32>,
     /// How far changes of rules have been seen.
     pub(super) rights_seen: u64,
+    /// Who has proposed what to the cluster.
+    pub(super) proposals: HashMap<u64, Asker>,
+    /// The topic that the command under way has to wait for, and up to which offset.
+    pub(super) unknown: Option<(Arc<Topic>, u64)>,
+    /// It has waited for as long as it may.
+    pub(super) in_vain: bool,
 }
 
 impl<R: Ring> Reactor<R> {
@@ -133,6 +139,9 @@ impl<R: Ring> Reactor<R> {
                 checks_left: 0,
                 checks: 0,
                 followed: Followed::default(),
+                proposals: HashMap::new(),
+                unknown: None,
+                in_vain: false,
                 frozen: false,
                 mail: Vec::new(),
                 rights_seen: 0,

@@ -164,5 +164,6 @@ impl State {
                 });
             }
         }
+        self.look_at_marks();
     }
 }

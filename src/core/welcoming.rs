@@ -70,6 +70,9 @@ impl State {
         hello: &Hello,
         verdict: Option<Verdict>,
     ) -> Result<Vec<u8>, Refusal> {
+        if self.is_to_wait_for_some(slot, hello, verdict.as_ref()) {
+            return Err(Failure::Full.into());
+        }
         if let Some(verdict) = verdict {
             // It may have come with another one already.
             let rights = verdict.rights().map_err(refuse_connect)?;
@@ -103,6 +106,28 @@ impl State {
             &self.terms(),
             &subs,
         ))
+    }
+
+    /// It is not known yet what one of the topics holds that a connection token asks for.
+    fn is_to_wait_for_some(&mut self, slot: u32, hello: &Hello, verdict: Option<&Verdict>) -> bool {
+        if !self.hub.cluster().is_linked() {
+            return false;
+        }
+        let rights = match verdict {
+            Some(Verdict::Connection(rights)) => rights.as_ref().ok().cloned(),
+            Some(Verdict::Subscription(_)) => None,
+            None => self.conns.at(slot).rights().cloned(),
+        };
+        let channels = rights.iter().flat_map(|rights| &rights.channels);
+        let names: Vec<_> = channels
+            .filter_map(|of| TopicName::new(&of.name).ok())
+            .collect();
+        names.into_iter().any(|name| {
+            let may = self.may_follow(slot, name.as_str(), Some(Source::ConnectionToken));
+            let topic = self.hub.topic(&name).ok().filter(|_| may);
+            let since = hello.place(name.as_str());
+            topic.is_some_and(|topic| self.is_to_wait_for(&topic, since.as_ref()))
+        })
     }
 
     /// Begins a subscription that a connection token asks for, unless a rule is against it.

@@ -18,6 +18,9 @@ use crate::hub::Hub;
 const HANDSHAKES_TIME: Duration = Duration::from_millis(250);
 /// How long connections may take to come to rest.
 const FREEZE_TIME: Duration = Duration::from_secs(2);
+/// How long a cluster may take to decide on what is proposed. Then the next process proposes
+/// it again.
+const PROPOSALS_TIME: Duration = Duration::from_secs(1);
 /// How long the store may take to be closed.
 const STORE_TIME: Duration = Duration::from_secs(5);
 
@@ -80,7 +83,9 @@ fn shed(hub: &Hub, cores: &[Remote], room: usize) -> Result<(), String> {
 }
 
 fn freeze(hub: &Hub, cores: &[Remote]) -> Result<Vec<SavedCore>, String> {
+    hub.hold_proposals(PROPOSALS_TIME);
     hub.set_frozen(true);
+    hub.rest_cluster();
     let replies = ask(cores, Command::Freeze);
     let still = replies.iter().map(|reply| reply.recv_timeout(FREEZE_TIME));
     let still: Result<Vec<_>, _> = still.collect();
@@ -106,6 +111,7 @@ fn ask<T>(cores: &[Remote], command: fn(mpsc::Sender<T>) -> Command) -> Vec<mpsc
 pub(super) fn carry_on(hub: &Hub, cores: &[Remote]) {
     hub.arenas().own();
     hub.set_frozen(false);
+    hub.resume_cluster();
     hub.keeping().resume();
     for core in cores {
         core.send(Command::Thaw);

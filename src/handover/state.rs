@@ -31,19 +31,19 @@ pub struct State {
     pub conns: Vec<SavedConn>,
 }
 
-/// The topics of a hub by their epochs, as connections name them on their way.
+/// The topics of a hub by what distinguishes them, as connections name them on their way.
 pub struct Topics(HashMap<u64, Arc<Topic>>);
 
 impl Topics {
     pub fn of_all(hub: &Hub) -> Self {
         let topics = hub.all_topics().into_iter().chain(hub.all_companions());
-        Topics(topics.map(|topic| (topic.epoch(), topic)).collect())
+        Topics(topics.map(|topic| (topic.id(), topic)).collect())
     }
 
     /// Those that a connection follows, as far as they are known.
     pub fn of(&self, conn: &SavedConn) -> Vec<Option<Arc<Topic>>> {
-        let epochs = conn.topics();
-        epochs.map(|epoch| self.0.get(&epoch).cloned()).collect()
+        let ids = conn.topics();
+        ids.map(|id| self.0.get(&id).cloned()).collect()
     }
 }
 

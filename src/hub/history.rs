@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::Hub;
 use super::keeping::{At, Unreadable};
+use super::older::note_too_old;
 use super::topics::TopicsFull;
 use crate::log::{Range, Topic};
 use crate::protocol::centrifugo::{Publication, publication};
@@ -35,6 +36,9 @@ pub enum HistoryError {
     Stored,
     #[error("the store cannot be read at present")]
     Unreadable,
+    /// It will be soon.
+    #[error("it is not known yet what the cluster has of it")]
+    Unknown,
 }
 
 impl Hub {
@@ -61,6 +65,10 @@ impl Hub {
         may_read: bool,
     ) -> Result<Past, HistoryError> {
         let topic = self.topic(name)?;
+        if !topic.is_known() {
+            self.want(&topic);
+            return Err(HistoryError::Unknown);
+        }
         let epoch = topic.epoch();
         if let Some(since) = &page.since
             && !since.is_in(epoch)
@@ -154,22 +162,28 @@ impl Hub {
         held: u64,
         take: &mut Take<'_>,
     ) -> Result<ControlFlow<()>, HistoryError> {
-        let archive = self.keeping().archive().ok_or(HistoryError::Unreadable)?;
+        let archive = self.archive_of(topic).ok_or(HistoryError::Unreadable)?;
         let (mut from, mut until) = (range.from, range.until.min(held));
+        let oldest_ms = self.oldest_ms(topic);
         while from < until {
             let at = match range.reverse {
                 true => At::Before(until),
                 false => At::Holding(from),
             };
-            let mut found = Vec::new();
+            let (mut found, mut too_old) = (Vec::new(), 0);
             let page = archive.page(topic.name(), topic.epoch(), at, &mut |message| {
-                if (from..until).contains(&message.offset) {
+                if message.time_ms < oldest_ms {
+                    too_old = message.offset;
+                } else if (from..until).contains(&message.offset) {
                     found.push(publication(message));
                 }
             });
+            note_too_old(topic, too_old);
             match page {
                 Ok(None) => break,
                 Ok(Some((first, next))) => match range.reverse {
+                    // There is nothing wanted before what is too old.
+                    true if too_old > 0 => until = from,
                     true => until = first,
                     false => from = next,
                 },

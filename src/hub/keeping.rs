@@ -307,7 +307,9 @@ impl Hub {
     pub fn open_store(&self, archive: Arc<dyn Archive>) {
         self.keeping.set_state(StoreState::Working, Some(archive));
         for topic in self.all_topics() {
-            self.look_at_keep(&topic);
+            if !topic.is_shared() {
+                self.look_at_keep(&topic);
+            }
         }
     }
 
@@ -316,7 +318,7 @@ impl Hub {
     pub fn restore_stored(&self, stored: StoredTopic) {
         let mut topics = self.topics.lock().expect("nothing panics inside the lock");
         if let Some(topic) = topics.get(&stored.name) {
-            if topic.epoch() == stored.epoch {
+            if topic.epoch() == stored.epoch && !topic.is_shared() {
                 topic.keep(Some(stored.standing));
             }
             return;

@@ -24,6 +24,10 @@ pub enum UpgradeError {
 }
 
 impl Hub {
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::Acquire)
+    }
+
     /// While frozen nothing is published from outside the cores.
     pub fn set_frozen(&self, frozen: bool) {
         self.frozen.store(frozen, Ordering::Release);

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::checking::Checked;
+use super::cluster::Outcome;
 use super::deliveries::Delivery;
 use super::metrics::Metrics;
 use super::older::{OlderAnswer, PastAnswer};
 use super::orders::Ordered;
 use crate::log::head::Told;
+use crate::log::{Committed, Topic};
 
 /// What a core is given to do by those who are no core.
 #[derive(Debug)]
@@ -27,6 +29,26 @@ pub enum Task {
     Older(OlderAnswer),
     /// And a page of history.
     Past(PastAnswer),
+    /// The cluster has decided on what the core has proposed under this number.
+    Settled(u64, Outcome),
+    /// Nothing comes of that number any more.
+    Forget(u64),
+    /// A topic's history ends.
+    End(Arc<Topic>),
+}
+
+/// What a core is to know before it reads a log any further.
+#[derive(Debug)]
+pub enum Mark {
+    /// A message that it has proposed under this number lies there.
+    Own { ticket: u64, committed: Committed },
+    /// Messages are missing at a position of the raw view.
+    Gap {
+        topic: Arc<Topic>,
+        at: u64,
+        from: u64,
+        to: u64,
+    },
 }
 
 /// One core's mailbox, and what it lets others know of itself.
@@ -41,6 +63,8 @@ pub struct Mailbox {
     orders: Mutex<Vec<Task>>,
     /// There are some: cores ask often.
     is_ordered: AtomicBool,
+    marks: Mutex<Vec<Mark>>,
+    is_marked: AtomicBool,
     beat_ms: AtomicU64,
     pub metrics: Metrics,
 }
@@ -56,6 +80,8 @@ impl Mailbox {
             grown: Mutex::new(Vec::new()),
             orders: Mutex::default(),
             is_ordered: AtomicBool::new(false),
+            marks: Mutex::default(),
+            is_marked: AtomicBool::new(false),
             beat_ms: AtomicU64::new(now_ms),
             metrics: Metrics::default(),
         })
@@ -109,6 +135,41 @@ impl Mailbox {
     /// Gives the core a page of history that it has asked for.
     pub(super) fn past(&self, answer: PastAnswer) {
         self.give(Task::Past(answer));
+    }
+
+    /// Tells the core what has become of a proposal.
+    pub(super) fn settled(&self, ticket: u64, outcome: Outcome) {
+        self.give(Task::Settled(ticket, outcome));
+    }
+
+    /// Tells it that nothing will come of one any more.
+    pub(super) fn forget_ticket(&self, ticket: u64) {
+        self.give(Task::Forget(ticket));
+    }
+
+    /// Has the core part with a topic.
+    pub(super) fn end_topic(&self, topic: Arc<Topic>) {
+        self.give(Task::End(topic));
+    }
+
+    /// Called before what it is about can be found in the log.
+    pub(super) fn mark(&self, mark: Mark) {
+        let mut marks = self.marks.lock().expect("nothing panics inside the lock");
+        marks.push(mark);
+        self.is_marked.store(true, Ordering::Release);
+    }
+
+    /// There are marks for what the core has just found in a log.
+    #[inline]
+    pub fn is_marked(&self) -> bool {
+        self.is_marked.load(Ordering::Acquire)
+    }
+
+    /// The core takes its marks, in their order.
+    pub fn take_marks(&self) -> Vec<Mark> {
+        let mut marks = self.marks.lock().expect("nothing panics inside the lock");
+        self.is_marked.store(false, Ordering::Release);
+        std::mem::take(&mut *marks)
     }
 
     fn give(&self, order: Task) {

@@ -4,6 +4,7 @@
 mod admission;
 mod checking;
 mod clock;
+mod cluster;
 mod cluster_figures;
 pub mod codec;
 mod companions;
@@ -44,6 +45,7 @@ use crate::config::{Changes, Settings};
 use crate::log::{Arenas, Topic};
 use crate::protocol::http::{Hosts, Origins};
 
+use self::cluster::Cluster;
 use self::companions::Companions;
 use self::helpers::Helpers;
 use self::keeping::Keeping;
@@ -57,6 +59,9 @@ use self::visitors::Visitors;
 pub use admission::{Admission, Refusal};
 pub use checking::{Checked, Verdict};
 pub use clock::Clock;
+pub use cluster::{
+    Accepted, Draft, Failure, Heard, Link, Outcome, Proposal, SavedProposal, Unproposed, Waits,
+};
 pub use cluster_figures::{ClusterFigures, LinkFigures};
 pub use deliveries::{Awaited, Delivered, Delivery, DeliveryError};
 pub use helpers::Busy;
@@ -64,7 +69,7 @@ pub use history::{HistoryError, Past};
 pub use keeping::{Archive, At, NotStored, PageEnds, StoreState, StoredTopic, Todo, Unreadable};
 pub use life::{BEAT_MS_MAX, Upgrade, UpgradeError};
 pub use losses::{Losses, Lost};
-pub use mailbox::{Mailbox, Task};
+pub use mailbox::{Mailbox, Mark, Task};
 pub use older::{Found, OlderAnswer, Part, PastAnswer, Postponed};
 pub use orders::{Act, Order, OrderError, Ordered, Whom};
 pub use policies::TopicPolicy;
@@ -105,6 +110,7 @@ pub struct Hub {
     cluster_figures: ClusterFigures,
     keeping: Keeping,
     older: Older,
+    cluster: Cluster,
     visitors: Visitors,
     ready: AtomicBool,
     stopping: AtomicBool,
@@ -154,6 +160,7 @@ impl Hub {
             cluster_figures: ClusterFigures::default(),
             keeping: Keeping::default(),
             older: Older::default(),
+            cluster: Cluster::default(),
             visitors: Visitors::default(),
             live: Live::new(settings),
             topics: Mutex::new(HashMap::new()),

@@ -144,7 +144,7 @@ pub struct PastAnswer {
     pub past: Result<Past, HistoryError>,
 }
 
-/// By epoch, format and first offset.
+/// By topic, format and first offset.
 type Key = (u64, u8, u64);
 
 /// Parts that are kept for the next who wants them.
@@ -157,15 +157,15 @@ struct Cache {
 }
 
 impl Cache {
-    fn find(&self, epoch: u64, format: Format, since: u64) -> Option<Arc<Part>> {
-        let key = (epoch, format.index(), since);
+    fn find(&self, topic: u64, format: Format, since: u64) -> Option<Arc<Part>> {
+        let key = (topic, format.index(), since);
         let ((of, in_format, _), part) = self.parts.range(..=key).next_back()?;
-        let fits = (*of, *in_format) == (epoch, format.index()) && since < part.next;
+        let fits = (*of, *in_format) == (topic, format.index()) && since < part.next;
         fits.then(|| part.clone())
     }
 
-    fn add(&mut self, epoch: u64, format: Format, part: &Arc<Part>, bytes_max: u64) {
-        let key = (epoch, format.index(), part.first());
+    fn add(&mut self, topic: u64, format: Format, part: &Arc<Part>, bytes_max: u64) {
+        let key = (topic, format.index(), part.first());
         if self.parts.insert(key, part.clone()).is_none() {
             self.order.push_back(key);
             self.bytes += part.counted.bytes;
@@ -268,11 +268,11 @@ impl Hub {
     }
 
     fn find_part(&self, topic: &Topic, format: Format, since: u64) -> Found {
-        let epoch = topic.epoch();
-        if let Some(part) = self.older.lock().find(epoch, format, since) {
+        let id = topic.id();
+        if let Some(part) = self.older.lock().find(id, format, since) {
             return Found::Part(part);
         }
-        let Some(archive) = self.keeping().archive() else {
+        let Some(archive) = self.archive_of(topic) else {
             return Found::Later;
         };
         // Before the look: what memory gives up is stored by then.
@@ -282,7 +282,7 @@ impl Hub {
             Ok(Some(part)) => {
                 let part = Arc::new(part);
                 let bytes_max = self.settings().store_read_bytes_max as u64 / 2;
-                self.older.lock().add(epoch, format, &part, bytes_max);
+                self.older.lock().add(id, format, &part, bytes_max);
                 Found::Part(part)
             }
             Err(Unreadable::Damaged(from, until)) => {
@@ -308,18 +308,25 @@ impl Hub {
     ) -> Result<Option<Part>, Unreadable> {
         let (mut codec, mut bytes, mut marks) = (Codec::default(), Vec::new(), Vec::new());
         let mut encoder = codec.plain();
-        let read = archive.page(
-            topic.name(),
-            topic.epoch(),
-            At::Holding(since),
-            &mut |message| {
+        let oldest_ms = self.oldest_ms(topic);
+        let mut next = since;
+        while marks.is_empty() {
+            let at = At::Holding(next);
+            let mut too_old = 0;
+            let read = archive.page(topic.name(), topic.epoch(), at, &mut |message| {
+                if message.time_ms < oldest_ms {
+                    too_old = message.offset;
+                    return;
+                }
                 marks.push((message.offset, bytes.len() as u32));
                 write(&mut encoder, format, message, &mut bytes);
-            },
-        )?;
-        let Some((_, next)) = read else {
-            return Ok(None);
-        };
+            })?;
+            let Some((_, behind)) = read else {
+                return Ok(None);
+            };
+            next = behind;
+            note_too_old(topic, too_old);
+        }
         self.keeping()
             .figures
             .pages_read
@@ -338,6 +345,15 @@ impl Hub {
         }))
     }
 
+    /// What is older than this is not to be had of a topic of a cluster, though that has it.
+    pub(super) fn oldest_ms(&self, topic: &Topic) -> u64 {
+        let age_ms_max = self.retention(topic).age_ms_max;
+        match topic.is_shared() {
+            true => self.unix_ms(self.now_ms()).saturating_sub(age_ms_max),
+            false => 0,
+        }
+    }
+
     /// Messages of a topic are damaged in the store. Told and counted once.
     pub(super) fn note_damage(&self, topic: &Topic, from: u64, until: u64) {
         let Some(kept) = topic.kept() else { return };
@@ -347,6 +363,15 @@ impl Hub {
             let (topic, last) = (topic.name(), until - 1);
             tracing::error!(%topic, from, last, "messages of a topic are damaged in the store");
         }
+    }
+}
+
+/// All up to this offset has been found to be too old.
+pub(super) fn note_too_old(topic: &Topic, offset: u64) {
+    if let Some(kept) = topic.kept()
+        && offset > 0
+    {
+        kept.note_oldest(offset + 1);
     }
 }
 

@@ -86,7 +86,9 @@ impl Hub {
     /// Tells a topic what holds for it.
     pub(super) fn give_policy(&self, topic: &Topic) {
         topic.set_policy(self.live.get().policy_of(topic.name()));
-        self.look_at_keep(topic);
+        if !topic.is_shared() {
+            self.look_at_keep(topic);
+        }
     }
 
     /// The same for a companion.
@@ -99,6 +101,7 @@ impl Hub {
     pub(super) fn give_policies(&self) {
         for topic in self.all_topics() {
             self.give_policy(&topic);
+            self.look_at_sharing(&topic);
         }
         for companion in self.all_companions() {
             self.give_companions_policy(&companion);

@@ -1,13 +1,15 @@
 //! Publishing from outside the cores, and telling cores of what is new.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Hub;
+use super::cluster::{self, Unproposed, Waits};
 use super::compressors::Effort;
 use super::keeping::StoreState;
 use super::topics::TopicsFull;
-use crate::log::{AppendError, Draft, Published, Topic};
+use crate::log::{AppendError, Committed, Draft, Topic};
 use crate::protocol::encoding::Extras;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
@@ -27,6 +29,8 @@ pub enum PublishError {
     Store,
     #[error("a newer fanfare is taking over: try again at once")]
     HandingOver,
+    #[error("{0}")]
+    Unproposed(#[from] Unproposed),
 }
 
 impl PublishError {
@@ -34,7 +38,10 @@ impl PublishError {
     pub fn passes(self) -> bool {
         matches!(
             self,
-            PublishError::LogFull | PublishError::Ahead | PublishError::Store
+            PublishError::LogFull
+                | PublishError::Ahead
+                | PublishError::Store
+                | PublishError::Unproposed(Unproposed::NoRoom)
         )
     }
 }
@@ -60,7 +67,7 @@ impl Hub {
         opcode: Opcode,
         payload: &[u8],
         extras: Option<Extras<'_>>,
-    ) -> Result<(Published, u64), PublishError> {
+    ) -> Result<(Committed, u64), PublishError> {
         if payload.len() > self.settings().message_bytes_max {
             return Err(PublishError::TooBig);
         }
@@ -68,6 +75,7 @@ impl Hub {
             return Err(PublishError::HandingOver);
         }
         let topic = self.topic(name)?;
+        assert!(!topic.is_shared(), "that is proposed");
         if self.is_far_ahead(&topic, 1) {
             return Err(self.no_room(&topic, PublishError::Ahead));
         }
@@ -102,7 +110,7 @@ impl Hub {
             AppendError::Payload(never) => match never {},
             AppendError::ExtrasTooBig => PublishError::TooBig,
             AppendError::LogFull(_) => {
-                self.relief.ask(Some(topic.epoch()), self);
+                self.relief.ask(Some(topic.id()), self);
                 self.no_room(&topic, PublishError::LogFull)
             }
             AppendError::TotalFull(_) => {
@@ -114,6 +122,33 @@ impl Hub {
         self.announce(&topic, None);
         self.posts.note_message();
         Ok((published, topic.epoch()))
+    }
+
+    /// Proposes a message to the cluster from outside the cores.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub fn post_shared(
+        &self,
+        topic: &Arc<Topic>,
+        draft: cluster::Draft,
+        waits: Waits,
+    ) -> Result<(), PublishError> {
+        if draft.payload.len() > self.settings().message_bytes_max {
+            return Err(PublishError::TooBig);
+        }
+        if self.is_frozen() {
+            return Err(PublishError::HandingOver);
+        }
+        if self.is_far_ahead(topic, 1) {
+            return Err(PublishError::Ahead);
+        }
+        match self.propose(topic, draft, waits) {
+            Ok(_) => self.posts.note_message(),
+            Err(Unproposed::TooBig) => return Err(PublishError::TooBig),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     /// Why there is no room: it may be for a store that cannot be written to.

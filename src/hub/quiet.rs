@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::log::Topic;
+use crate::log::{Kept, Topic};
 
 /// One look finds this share of the topics, so that a flood of names does not take a look for
 /// each. What has become quiet since waits for the next one.
@@ -26,25 +26,25 @@ pub(super) struct Quiet {
 }
 
 impl Quiet {
-    /// Removes one of `topics`. False if all are in use.
+    /// Removes one of `topics` and returns it. `None` if all are in use.
     pub(super) fn evict(
         &mut self,
         topics: &mut HashMap<Arc<str>, Arc<Topic>>,
         now_ms: u64,
-    ) -> bool {
-        self.take_found(topics) || (self.look(topics, now_ms) && self.take_found(topics))
+    ) -> Option<Arc<Topic>> {
+        self.take_found(topics)
+            .or_else(|| self.look(topics, now_ms).then(|| self.take_found(topics))?)
     }
 
-    fn take_found(&mut self, topics: &mut HashMap<Arc<str>, Arc<Topic>>) -> bool {
+    fn take_found(&mut self, topics: &mut HashMap<Arc<str>, Arc<Topic>>) -> Option<Arc<Topic>> {
         while let Some((newest_ms, name)) = self.found.pop() {
             let still = |topic: &Arc<Topic>| may_go(topic) && topic.newest_ms() == newest_ms;
             if topics.get(&name).is_some_and(still) {
-                topics.remove(&name);
                 self.evicted += 1;
-                return true;
+                return topics.remove(&name);
             }
         }
-        false
+        None
     }
 
     fn look(&mut self, topics: &HashMap<Arc<str>, Arc<Topic>>, now_ms: u64) -> bool {
@@ -73,9 +73,9 @@ impl Quiet {
     }
 }
 
-/// Nobody uses it, and its history is nowhere but here.
+/// Nobody uses it, and no store has to be told.
 fn may_go(topic: &Arc<Topic>) -> bool {
-    is_unused(topic) && topic.kept().is_none()
+    is_unused(topic) && topic.kept().is_none_or(Kept::is_shared)
 }
 
 /// Nobody reads it, nor is about to. Handles are only ever made from the map, so while that is

@@ -27,6 +27,8 @@ pub struct Complaints {
     pub host: Seldom,
     /// Who comes back wants what cannot be read.
     pub store_reading: Seldom,
+    /// The cluster has not taken what somebody has published.
+    pub cluster: Seldom,
 }
 
 impl Seldom {

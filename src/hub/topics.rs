@@ -30,19 +30,20 @@ impl Hub {
             return Ok(known.clone());
         }
         while topics.len() >= self.settings().topics_max {
-            if !self.lock_quiet().evict(&mut topics, self.now_ms()) {
+            let Some(evicted) = self.lock_quiet().evict(&mut topics, self.now_ms()) else {
                 return Err(TopicsFull);
-            }
+            };
+            self.unfollow(&evicted);
         }
-        let topic = Arc::new(Topic::new(
-            name.as_arc().clone(),
-            fastrand::u64(1..),
-            self.cores.len(),
-            self.arenas.clone(),
-        ));
+        let (name, cores, arenas) = (name.as_arc(), self.cores.len(), self.arenas.clone());
+        let topic = match self.is_to_be_shared(name) {
+            true => Topic::shared(name.clone(), cores, arenas),
+            false => Topic::new(name.clone(), fastrand::u64(1..), cores, arenas),
+        };
+        let topic = Arc::new(topic);
         self.give_policy(&topic);
         topic.note_use(self.now_ms());
-        topics.insert(name.as_arc().clone(), topic.clone());
+        topics.insert(name.clone(), topic.clone());
         Ok(topic)
     }
 
@@ -126,6 +127,16 @@ impl Hub {
         topics.retain(|_, topic| {
             let retention = self.retention(topic);
             let empty = topic.expire(unix_ms, retention);
+            if quiet::is_unused(topic) && self.is_to_be_let_go(topic) {
+                self.unfollow(topic);
+                return false;
+            }
+            if topic.is_shared() {
+                if !quiet::is_unused(topic) {
+                    topic.note_use(now_ms);
+                }
+                return true;
+            }
             if !empty || !quiet::is_unused(topic) {
                 topic.note_use(now_ms);
                 return true;
@@ -198,7 +209,7 @@ impl Hub {
         self.quiet.lock().expect("nothing panics inside the lock")
     }
 
-    fn lock_topics(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Topic>>> {
+    pub(super) fn lock_topics(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Topic>>> {
         self.topics.lock().expect("nothing panics inside the lock")
     }
 }

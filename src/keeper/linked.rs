@@ -62,7 +62,7 @@ pub fn link_settings(settings: &config::Settings) -> Result<Option<Settings>, St
 }
 
 /// Copies what the link has counted to where metrics are read from.
-pub fn copy_counts(counts: &Counts, figures: &LinkFigures) {
+pub(super) fn copy_counts(counts: &Counts, figures: &LinkFigures) {
     macro_rules! copy {
         ($($name:ident),* $(,)?) => {{
             // Each of them is to be named here.

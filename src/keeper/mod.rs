@@ -2,13 +2,16 @@
 //! cores and publishers through the hub.
 //!
 //! [`disk`] is a store, which the [`Scribe`] writes. [`nats`] is the link to the NATS servers of
-//! a cluster: it knows neither topics nor logs, and the daemon does not start it yet.
+//! a cluster, which knows neither topics nor logs: the [`Cluster`] joins it with the hub.
 
+mod cluster;
 pub mod disk;
 mod linked;
 pub mod nats;
 mod reading;
+mod said;
 mod scribe;
 
-pub use linked::{copy_counts, link_settings};
+pub use cluster::Cluster;
+pub use linked::link_settings;
 pub use scribe::Scribe;

@@ -272,7 +272,7 @@ impl Work {
             let all = self.hub.all_topics();
             let differ = |topic: &&Arc<Topic>| {
                 self.hub.is_to_be_kept(topic)
-                    || topic.kept().is_some()
+                    || topic.kept().is_some_and(|kept| !kept.is_shared())
                     || self.topics.contains_key(topic.name())
             };
             let names: Vec<_> = all
@@ -347,6 +347,11 @@ impl Work {
             self.forget(name);
             return Ok(false);
         };
+        if topic.is_shared() {
+            // It begins a history of its own.
+            self.forget(name);
+            return Ok(false);
+        }
         if !self.hub.is_to_be_kept(&topic) {
             topic.keep_no_more();
             self.forget(name);

@@ -25,7 +25,11 @@ impl Topic {
 
     /// What is published is to be stored from now on, and what memory holds. A topic that
     /// has been in a store stands there as it says.
+    ///
+    /// # Panics
+    /// If others decide on its messages.
     pub fn keep(&self, standing: Option<Standing>) {
+        assert!(!self.is_shared());
         let mut sequencer = self.lock();
         let held = sequencer.raw_first_offset();
         let standing = standing.unwrap_or(Standing {
@@ -46,6 +50,7 @@ impl Topic {
 
     /// Nothing of it is stored any more.
     pub fn keep_no_more(&self) {
+        assert!(!self.is_shared());
         let mut sequencer = self.lock();
         if let Some(kept) = sequencer.kept.take() {
             kept.on.store(false, Ordering::Release);
@@ -121,8 +126,13 @@ impl Topic {
     pub fn backlog(&self) -> Backlog {
         let sequencer = self.lock();
         let unstored = |kept: &Arc<Kept>| sequencer.raw.head().saturating_sub(kept.stored_at());
+        let proposed = sequencer
+            .kept
+            .as_ref()
+            .map_or(0, |kept| kept.proposed_bytes());
+        let unread = sequencer.views().map(View::behind).max().unwrap_or(0);
         Backlog {
-            unread_bytes: sequencer.views().map(View::behind).max().unwrap_or(0),
+            unread_bytes: unread + proposed,
             unstored_bytes: sequencer.kept.as_ref().map_or(0, unstored),
         }
     }

@@ -5,9 +5,10 @@
 //! publishers wait where the store is slow. What is stored may go, and is had from the
 //! store again, by whoever asks for it ([`super::OutOfReach::Stored`]).
 
+use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::head::Told;
 use super::segment::Segment;
@@ -26,12 +27,26 @@ pub struct Kept {
     pub(super) oldest: AtomicU64,
     /// From this offset on none is missing.
     pub(super) whole_from: AtomicU64,
+    /// Others decide on its messages, and store them before they are published here.
+    pub(super) is_shared: bool,
+    /// Somebody has asked for what they have.
+    pub(super) is_followed: AtomicBool,
+    /// How far back it is to be had is known.
+    pub(super) is_open: AtomicBool,
+    /// Bytes that are proposed to them.
+    pub(super) proposed_bytes: AtomicU64,
+    /// Ranges of offsets in which messages are missing from what memory may hold, the last ones.
+    gaps: Mutex<VecDeque<(u64, u64)>>,
 }
+
+/// Gaps of one topic that are told to who comes back; older ones become one.
+const GAPS_MAX: usize = 32;
 
 /// How far others are behind what is published to a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backlog {
-    /// Bytes that the latest core has not offered to its subscribers yet, in the view it reads.
+    /// Bytes that the latest core has not offered to its subscribers yet, in the view it reads,
+    /// and those that are proposed and not decided on.
     pub unread_bytes: u64,
     /// Bytes that wait to be stored.
     pub unstored_bytes: u64,
@@ -57,7 +72,49 @@ impl Kept {
             stored_at: AtomicU64::new(0),
             oldest: AtomicU64::new(0),
             whole_from: AtomicU64::new(0),
+            is_shared: false,
+            is_followed: AtomicBool::new(false),
+            is_open: AtomicBool::new(false),
+            proposed_bytes: AtomicU64::new(0),
+            gaps: Mutex::default(),
         }
+    }
+
+    /// What others store before it is published needs no storing.
+    pub(super) fn shared() -> Self {
+        let kept = Kept::new();
+        kept.on.store(true, Ordering::Relaxed);
+        kept.stored.store(u64::MAX, Ordering::Relaxed);
+        kept.stored_at.store(u64::MAX, Ordering::Relaxed);
+        // Nobody here is to be told of it.
+        kept.told.tell();
+        Kept {
+            is_shared: true,
+            ..kept
+        }
+    }
+
+    /// Others decide on its messages, and store them before they are published here.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Bytes that are proposed to them, and not decided on.
+    pub fn proposed_bytes(&self) -> u64 {
+        self.proposed_bytes.load(Ordering::Relaxed)
+    }
+
+    pub fn note_proposed(&self, bytes: u64) {
+        self.proposed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn note_decided(&self, bytes: u64) {
+        self.proposed_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// What they have is to be followed from now on, or no more. True if that is a change.
+    pub fn set_followed(&self, follows: bool) -> bool {
+        self.is_followed.swap(follows, Ordering::AcqRel) != follows
     }
 
     /// True for the first publisher since [`Kept::heard`]: it is to tell who stores the
@@ -95,6 +152,28 @@ impl Kept {
     /// From this offset on no message is missing.
     pub fn whole_from(&self) -> u64 {
         self.whole_from.load(Ordering::Acquire)
+    }
+
+    /// Messages with these offsets are missing.
+    pub fn note_gap(&self, from: u64, to: u64) {
+        self.note_hole(to + 1);
+        let mut gaps = self.lock_gaps();
+        gaps.push_back((from, to));
+        if gaps.len() > GAPS_MAX {
+            let (first, _) = gaps.pop_front().expect("it is not empty");
+            gaps[0].0 = first;
+        }
+    }
+
+    /// What is missing from `since` on.
+    pub fn gaps_from(&self, since: u64) -> Vec<(u64, u64)> {
+        let gaps = self.lock_gaps();
+        let behind = gaps.iter().filter(|(_, to)| *to >= since);
+        behind.map(|(from, to)| ((*from).max(since), *to)).collect()
+    }
+
+    fn lock_gaps(&self) -> MutexGuard<'_, VecDeque<(u64, u64)>> {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Messages before this offset are missing.

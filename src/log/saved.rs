@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::arena::{Arenas, Place};
 use super::budget::Budget;
 use super::head::Extent;
+use super::kept::Kept;
 use super::segment::Segment;
 use super::sequencer::Sequencer;
 use super::slots::Base;
@@ -19,7 +20,11 @@ use crate::protocol::encoding::Format;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedTopic {
     pub name: String,
+    /// See [`Topic::id`].
+    pub id: u64,
     epoch: u64,
+    /// Others decide on its messages; none before this offset is to be had.
+    shared_from: Option<u64>,
     next_offset: u64,
     time_ms: u64,
     floor: u64,
@@ -197,7 +202,12 @@ impl Topic {
         let (next, time_ms) = (sequencer.next_offset, sequencer.time_ms);
         SavedTopic {
             name: self.name().to_string(),
+            id: self.id(),
             epoch: self.epoch(),
+            shared_from: self
+                .kept()
+                .filter(|kept| kept.is_shared())
+                .map(Kept::oldest),
             next_offset: next,
             time_ms,
             floor: sequencer.floor,
@@ -211,7 +221,12 @@ impl Topic {
     /// The topic that was saved, whose segments lie in `arenas`; `None` if there
     /// can be none like it. Its views wait for the readers that are to follow.
     pub fn restore(saved: &SavedTopic, cores: usize, arenas: Arc<Arenas>) -> Option<Topic> {
-        let topic = Topic::new(saved.name.as_str().into(), saved.epoch, cores, arenas);
+        let mut topic = Topic::new(saved.name.as_str().into(), saved.epoch, cores, arenas);
+        topic.set_identity(saved.id);
+        if let Some(oldest) = saved.shared_from {
+            topic.share();
+            topic.open(oldest);
+        }
         let mut sequencer = topic.lock();
         sequencer.restore(saved)?;
         topic.note_formats(&sequencer);

@@ -27,15 +27,6 @@ pub struct Draft<'a> {
     pub extras: Option<Extras<'a>>,
 }
 
-/// What has become of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Published {
-    /// It is in the log.
-    Committed(Committed),
-    /// It will be in the log once the topic's keeper has it.
-    Pending(Ticket),
-}
-
 /// A message in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
@@ -59,10 +50,6 @@ impl Committed {
         others.find_map(|(of, range)| (*of == format).then(|| range.clone()))
     }
 }
-
-/// Names a message that a keeper has been given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ticket(pub u64);
 
 /// What a topic's lock protects.
 #[derive(Debug)]
@@ -135,15 +122,16 @@ impl Sequencer {
         self.views_mut().find(|view| view.format == format)
     }
 
-    /// Appends one message to all views. `topic` and `epoch` are for encodings.
+    /// Appends one message to all views. `topic` and `epoch` are for encodings. `seen` is
+    /// shown where the message lies before any reader can find it there.
     pub(super) fn publish<E>(
         &mut self,
-        topic: &str,
-        epoch: u64,
+        (topic, epoch): (&str, u64),
         draft: &Draft<'_>,
         retention: &Retention,
         encoder: &mut impl Encoding,
         write: impl FnOnce(&mut [u8]) -> Result<(), E>,
+        seen: impl FnOnce(&Committed),
     ) -> Result<Committed, AppendError<E>> {
         let bounds = &retention.bounds;
         let offset = draft.offset.unwrap_or(self.next_offset);
@@ -170,17 +158,22 @@ impl Sequencer {
             self.write_others(topic, epoch, draft.extras, &entry, bounds, encoder)?
         };
         // Nothing can fail from here on.
-        let others = self.publish_others(&entry, others);
-        let start = self.raw.publish(&entry);
-        self.next_offset = offset + 1;
-        self.time_ms = entry.time_ms;
-        self.trim(retention);
-        Ok(Committed {
+        let start = self.raw.head();
+        let committed = Committed {
             offset,
             time_ms: entry.time_ms,
             raw: start..start + entry.len as u64,
-            others,
-        })
+            others: self.ranges(&others),
+        };
+        seen(&committed);
+        for (view, len) in self.others.iter_mut().zip(others) {
+            view.publish(&plain(&entry, len));
+        }
+        self.raw.publish(&entry);
+        self.next_offset = offset + 1;
+        self.time_ms = entry.time_ms;
+        self.trim(retention);
+        Ok(committed)
     }
 
     /// Has a message that is filled in but not published in the raw view
@@ -220,13 +213,12 @@ impl Sequencer {
         Ok(lens)
     }
 
-    fn publish_others(&mut self, entry: &Entry<'_>, lens: Vec<usize>) -> Vec<(Format, Range<u64>)> {
-        let views = self.others.iter_mut().zip(lens);
+    /// Where what comes next lies in the other views.
+    fn ranges(&self, lens: &[usize]) -> Vec<(Format, Range<u64>)> {
+        let views = self.others.iter().zip(lens);
+        let range = |view: &View, len: usize| view.head()..view.head() + len as u64;
         views
-            .map(|(view, len)| {
-                let start = view.publish(&plain(entry, len));
-                (view.format, start..start + len as u64)
-            })
+            .map(|(view, len)| (view.format, range(view, *len)))
             .collect()
     }
 

@@ -9,7 +9,7 @@ use super::interest::Waiting;
 use super::kept::Kept;
 use super::retention::{AppendError, Bounds, Lack, Retention};
 use super::segment::Segment;
-use super::sequencer::{Draft, Published, Sequencer};
+use super::sequencer::{Committed, Draft, Sequencer};
 use super::view::{Interest, View};
 use crate::protocol::encoding::{Encoding, Format, Formats};
 
@@ -66,7 +66,9 @@ impl OutOfReach {
 #[derive(Debug)]
 pub struct Topic {
     name: Arc<str>,
-    epoch: u64,
+    /// Random, and no other topic's, not of any name.
+    id: u64,
+    epoch: AtomicU64,
     /// Names what holds for the topic; given and understood by who keeps the topics.
     policy: AtomicU32,
     cores: u16,
@@ -88,7 +90,8 @@ impl Topic {
     pub fn new(name: Arc<str>, epoch: u64, cores: usize, arenas: Arc<Arenas>) -> Self {
         Topic {
             name,
-            epoch,
+            id: epoch,
+            epoch: AtomicU64::new(epoch),
             policy: AtomicU32::new(0),
             cores: u16::try_from(cores).expect("there are not that many cores"),
             waiting: Waiting::new(),
@@ -103,9 +106,24 @@ impl Topic {
         &self.name
     }
 
-    /// Changes when the history is lost.
+    /// Distinguishes it from all other topics there are or have been.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Changes when the history is lost. 0 where others decide on the history, and have not
+    /// said yet which one it is.
+    #[inline]
     pub fn epoch(&self) -> u64 {
-        self.epoch
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_identity(&mut self, id: u64) {
+        self.id = id;
+    }
+
+    pub(super) fn set_epoch(&self, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Release);
     }
 
     /// Names what holds for the topic: what [`Topic::set_policy`] was given last.
@@ -176,11 +194,10 @@ impl Topic {
         retention: &Retention,
         encoder: &mut impl Encoding,
         write: impl FnOnce(&mut [u8]) -> Result<(), E>,
-    ) -> Result<Published, AppendError<E>> {
+    ) -> Result<Committed, AppendError<E>> {
         let mut sequencer = self.lock();
-        sequencer
-            .publish(&self.name, self.epoch, draft, retention, encoder, write)
-            .map(Published::Committed)
+        let named = (&*self.name, self.epoch());
+        sequencer.publish(named, draft, retention, encoder, write, |_| ())
     }
 
     /// Makes room for what a message lacked, as the message itself would, but has

@@ -59,13 +59,15 @@ pub enum CloseReason {
     TooManyTopics,
     /// There is no room for a topic that its token subscribes it to.
     TopicsFull,
+    /// The cluster has not taken a message that it published.
+    NotStored,
     /// Its token has expired, or one that it has sent since is not accepted.
     Token(TokenFault),
     /// The peer broke the protocol.
     Fault(Fault),
 }
 
-const OWN: [CloseReason; 24] = [
+const OWN: [CloseReason; 25] = [
     CloseReason::Peer,
     CloseReason::Gone,
     CloseReason::Reset,
@@ -90,6 +92,7 @@ const OWN: [CloseReason; 24] = [
     CloseReason::SubscriptionExpired,
     CloseReason::TooManyTopics,
     CloseReason::TopicsFull,
+    CloseReason::NotStored,
 ];
 
 impl CloseReason {
@@ -133,6 +136,7 @@ impl CloseReason {
             CloseReason::SubscriptionExpired => "subscription_expired",
             CloseReason::TooManyTopics => "too_many_topics",
             CloseReason::TopicsFull => "topics_full",
+            CloseReason::NotStored => "not_stored",
             CloseReason::Token(fault) => fault.name(),
             CloseReason::Fault(fault) => fault.name(),
         }
@@ -164,6 +168,7 @@ impl CloseReason {
             | CloseReason::PartialBytes
             | CloseReason::InsufficientState
             | CloseReason::TopicsFull
+            | CloseReason::NotStored
             | CloseReason::LogFull => code::TRY_AGAIN_LATER,
             CloseReason::ChatBinary => UNSUPPORTED_DATA,
             CloseReason::Fault(fault) => fault.code(),
@@ -208,6 +213,9 @@ impl CloseReason {
                 "the token names more topics than a connection may follow".into()
             }
             CloseReason::TopicsFull => "the server keeps no more topics".into(),
+            CloseReason::NotStored => {
+                "not stored: the cluster has not taken a message, publish it again".into()
+            }
             CloseReason::Fault(fault) => fault.to_string(),
         }
     }

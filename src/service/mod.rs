@@ -40,7 +40,7 @@ use crate::core::{Core, Go, Inheritance, Plan, Remote, slots};
 use crate::handover::store::{Passed, Stored};
 use crate::handover::{self, Predecessor, Seats, Successor};
 use crate::hub::{Hub, Lost};
-use crate::keeper::Scribe;
+use crate::keeper::{Cluster, Scribe};
 use crate::ring::{Abilities, LockedMemory, Probe};
 
 /// Where topics and connections come from that another process had.
@@ -112,7 +112,7 @@ fn run(
         admin: admin.sockets().map_err(|error| error.to_string())?,
         program: program::program(),
     };
-    let (started, scribe) = start_cores(
+    let (started, scribe, cluster) = start_cores(
         &hub,
         remotes,
         &mut bound,
@@ -149,6 +149,9 @@ fn run(
         admin.stop();
     }
     housekeeping.stop();
+    if let Some(cluster) = cluster {
+        cluster.stop();
+    }
     if let Some(scribe) = scribe {
         scribe.stop();
     }
@@ -169,9 +172,13 @@ fn start_cores(
     activated: bool,
     abilities: Abilities,
     origin: Option<Origin>,
-) -> Result<(Vec<Core>, Option<Scribe>), String> {
+) -> Result<(Vec<Core>, Option<Scribe>, Option<Cluster>), String> {
     let mut scribe = match origin {
         None => Scribe::start(hub, true)?,
+        Some(_) => None,
+    };
+    let mut cluster = match origin {
+        None => Cluster::start(hub)?,
         Some(_) => None,
     };
     let (seated, all_seated) = mpsc::channel();
@@ -217,6 +224,7 @@ fn start_cores(
         let seats = Seats::new(arrivals, all_seated, slots());
         let connections = origin.take_over(hub, seats)?;
         scribe = Scribe::start(hub, false)?;
+        cluster = Cluster::start(hub)?;
         tracing::info!(connections, "taken over");
     }
     bound.take();
@@ -224,7 +232,7 @@ fn start_cores(
     for gate in gates {
         gate.send(Go).map_err(|_| "a core has ended")?;
     }
-    Ok((started, scribe))
+    Ok((started, scribe, cluster))
 }
 
 impl Origin {

@@ -2,6 +2,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code, reason = "the tests of the link alone use all of it")]
+#[path = "../nats/server.rs"]
+mod nats_server;
 #[path = "../common/tokens.rs"]
 mod tokens;
 
@@ -19,6 +22,7 @@ mod centrifugo_subscriptions;
 mod centrifugo_tokens;
 mod centrifugo_waiting;
 mod chat;
+mod clustered;
 mod command;
 mod deadlines;
 mod deflated;

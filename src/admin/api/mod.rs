@@ -8,6 +8,7 @@ mod node;
 mod sessions;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -17,12 +18,11 @@ use tokio::task::{spawn_blocking, yield_now};
 use self::glob::Glob;
 use super::body::{closing, receive};
 use super::once::{Keyed, Outcome as Answered, message_once, once};
-use super::patience::Patience;
+use super::patience::{Message, Patience};
 use super::reply::{Refusal, not_found, not_now, response};
 use super::who::Who;
 use crate::config::ErrorMode;
-use crate::hub::{self, HistoryError, Hub, PostRefusal, PublishError};
-use crate::log::Published;
+use crate::hub::{self, Failure, HistoryError, Hub, PostRefusal, PublishError};
 use crate::protocol::centrifugo::Error;
 use crate::protocol::centrifugo::api::{
     self, Answer, Call, Method, Outcome, Post, Receipt, Replies, Unreadable, decode, write_error,
@@ -131,13 +131,20 @@ async fn perform(hub: &Arc<Hub>, patience: &mut Patience, call: Result<Call, Err
             history(hub, &channel, page).await
         }
         Call::HistoryRemove { channel } => {
-            hub.remove_history(&topic(&channel)?);
+            let topic = topic(&channel)?;
+            if hub.is_to_be_shared(topic.as_str()) {
+                // The cluster's history is not one node's to give up.
+                return Err(Error::NOT_AVAILABLE);
+            }
+            hub.remove_history(&topic);
             Ok(Answer::HistoryRemoved)
         }
         Call::Info => Ok(Answer::Info(node::node(hub))),
         Call::Channels { pattern } => channels(hub, &pattern),
         Call::Subscribe { of, channel, terms } => {
-            sessions::subscribe(hub, &of, &topic(&channel)?, terms).await
+            let topic = topic(&channel)?;
+            wait_for(hub, &topic).await;
+            sessions::subscribe(hub, &of, &topic, terms).await
         }
         Call::Unsubscribe { of, channel } => {
             sessions::unsubscribe(hub, &of, &topic(&channel)?).await
@@ -194,23 +201,33 @@ async fn publish(
         ..Extras::default()
     };
     let extras = (!post.tags.is_empty()).then_some(extras);
-    let published = patience.publish(&topic, opcode, &post.data.bytes, extras);
-    let (published, epoch) = published.await.map_err(|error| match error {
+    let key = Some(&*post.idempotency_key).filter(|key| !key.is_empty());
+    let message = Message {
+        topic: &topic,
+        opcode,
+        payload: &post.data.bytes,
+        extras,
+        // Not to be mistaken for that of a request.
+        key: key.map(|key| (String::new(), format!("message {key}"))),
+        hear: false,
+    };
+    let posted = patience.publish(message);
+    let posted = posted.await.map_err(|error| match error {
         PublishError::TooBig => Error::BAD_REQUEST,
         PublishError::Topics(_)
         | PublishError::LogFull
         | PublishError::Ahead
         | PublishError::Store
+        | PublishError::Unproposed(_)
         | PublishError::HandingOver => Error::INTERNAL,
     })?;
-    let offset = match published {
-        Published::Committed(committed) => committed.offset,
-        // Its keeper decides on its offset.
-        Published::Pending(_) => 0,
-    };
+    let landed = posted.landed().await.map_err(|failure| match failure {
+        Failure::TooBig(_) => Error::BAD_REQUEST,
+        Failure::NotStored(_) | Failure::Unknown(_) => Error::INTERNAL,
+    })?;
     let receipt = Receipt {
-        offset,
-        epoch: epoch_text(epoch),
+        offset: landed.offset,
+        epoch: epoch_text(landed.epoch),
     };
     if let Some(first) = first {
         first.keep(&receipt);
@@ -220,6 +237,7 @@ async fn publish(
 
 async fn history(hub: &Arc<Hub>, channel: &str, page: Page) -> Outcome {
     let topic = topic(channel)?;
+    wait_for(hub, &topic).await;
     let past = match hub.history(&topic, &page) {
         Err(HistoryError::Stored) => {
             let hub = hub.clone();
@@ -229,9 +247,10 @@ async fn history(hub: &Arc<Hub>, channel: &str, page: Page) -> Outcome {
         past => past,
     };
     let past = past.map_err(|error| match error {
-        HistoryError::Topics(_) | HistoryError::Stored | HistoryError::Unreadable => {
-            Error::INTERNAL
-        }
+        HistoryError::Topics(_)
+        | HistoryError::Stored
+        | HistoryError::Unreadable
+        | HistoryError::Unknown => Error::INTERNAL,
         HistoryError::OtherEpoch => Error::UNRECOVERABLE_POSITION,
     })?;
     Ok(Answer::History {
@@ -239,6 +258,16 @@ async fn history(hub: &Arc<Hub>, channel: &str, page: Page) -> Outcome {
         epoch: epoch_text(past.epoch),
         offset: past.offset,
     })
+}
+
+/// Waits until it is known what a topic holds, if a cluster keeps it.
+async fn wait_for(hub: &Hub, topic: &TopicName) {
+    let time = Duration::from_millis(hub.settings().publish_wait_ms_max);
+    if let Ok(topic) = hub.topic(topic)
+        && topic.is_shared()
+    {
+        hub.known(&topic, time).await;
+    }
 }
 
 fn channels(hub: &Hub, pattern: &str) -> Outcome {

@@ -99,13 +99,9 @@ fn publish_as(
         len: payload.len(),
         ..draft
     };
-    let published = topic.publish(&draft, retention, &mut Plain, |room| {
+    topic.publish(&draft, retention, &mut Plain, |room| {
         room.copy_from_slice(payload);
         Ok(())
-    });
-    published.map(|published| match published {
-        Published::Committed(committed) => committed,
-        Published::Pending(_) => panic!("memory keeps at once"),
     })
 }
 

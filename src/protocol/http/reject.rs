@@ -147,6 +147,9 @@ pub enum Reject {
     /// The topic does not exist and there is no room for another.
     #[error("there are too many topics, try again later")]
     TopicsMax,
+    /// A cluster keeps the topic, and does not say what it holds.
+    #[error("the cluster does not answer, try again later")]
+    TopicUnknown,
     /// Nothing lives at this path.
     #[error("there is nothing at this path")]
     NotFound,
@@ -172,7 +175,7 @@ impl Reject {
     };
 
     /// The causes without those of [`TokenFault`].
-    pub(in crate::protocol) const OWN: [Self; 37] = [
+    pub(in crate::protocol) const OWN: [Self; 38] = [
         Self::ProxyHeader,
         Self::NotHttp,
         Self::HttpVersion,
@@ -215,6 +218,7 @@ impl Reject {
         Self::AddressHandshakesMax,
         Self::ApiConnectionsMax,
         Self::TopicsMax,
+        Self::TopicUnknown,
         Self::NotFound,
         Self::Draining,
     ];
@@ -250,6 +254,7 @@ impl Reject {
             | Self::AddressHandshakesMax
             | Self::ApiConnectionsMax
             | Self::TopicsMax
+            | Self::TopicUnknown
             | Self::Draining => 503,
             Self::HttpVersion => 505,
         }
@@ -294,6 +299,7 @@ impl Reject {
             Self::AddressHandshakesMax => "address_handshakes_max",
             Self::ApiConnectionsMax => "api_connections_max",
             Self::TopicsMax => "topics_max",
+            Self::TopicUnknown => "topic_unknown",
             Self::NotFound => "not_found",
             Self::Draining => "draining",
         }

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fanfare::config::Settings;
 use fanfare::core::Reactor;
 use fanfare::hub::{Clock, Hub, PublishError};
-use fanfare::log::Published;
 use fanfare::protocol::topic::TopicName;
 use fanfare::protocol::ws::Opcode;
 use fastrand::Rng;
@@ -439,9 +438,6 @@ impl World {
         let next = self.truths[truth].next();
         self.look();
         assert_eq!(epoch, self.truths[truth].epoch);
-        let Published::Committed(published) = published else {
-            panic!("memory keeps at once");
-        };
         assert_eq!(published.offset, next);
         let message = self.truths[truth].message(next).expect("published");
         assert_eq!((message.opcode, &message.payload), (2, &payload));

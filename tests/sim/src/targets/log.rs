@@ -5,8 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use fanfare::log::{
-    AppendError, Arenas, Bounds, Draft, Interest, OutOfReach, Published, Reached, Retention, Topic,
-    Window,
+    AppendError, Arenas, Bounds, Draft, Interest, OutOfReach, Reached, Retention, Topic, Window,
 };
 use fanfare::protocol::encoding::{Encoding, Format, HEADER_BYTES_MAX, Message as Said, Plain};
 
@@ -152,8 +151,7 @@ impl Play {
             },
         );
         let published = match published {
-            Ok(Published::Committed(committed)) => committed,
-            Ok(Published::Pending(_)) => panic!("memory keeps at once"),
+            Ok(committed) => committed,
             Err(AppendError::Payload(never)) => match never {},
             Err(full) => return self.check_full(full, len),
         };

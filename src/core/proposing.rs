@@ -1,0 +1,312 @@
+//! What connections publish to topics on whose messages a cluster decides, what becomes of
+//! it, and what else comes from there.
+
+use std::sync::Arc;
+
+use super::closing::How;
+use super::conn::{Asker, Flags, Phase, Proposed, Unpublished, Wait};
+use super::lane::After;
+use super::publishing::{check_text, plain};
+use super::reactor::State;
+use super::subs::SubId;
+use crate::hub::{Draft, Failure, Mark, Outcome, SavedProposal, Unproposed, Waits};
+use crate::log::Topic;
+use crate::protocol::centrifugo::Coding;
+use crate::protocol::dialect::Gap;
+use crate::protocol::dialect::centrifugo::{self, words};
+use crate::protocol::encoding::{Extras, Format};
+use crate::protocol::reason::CloseReason;
+use crate::protocol::ws::{Fault, Payload};
+
+impl State {
+    /// The topic that a connection publishes to, if a cluster decides on its messages.
+    pub(super) fn shared_topic_of(&self, slot: u32) -> Option<Arc<Topic>> {
+        let feed = self.conns.look_at(slot).sub.feed;
+        let topic = &self.feeds.look_at(feed).topic;
+        topic.is_shared().then(|| topic.clone())
+    }
+
+    /// Proposes a connection's message. Where no more may be proposed, the message waits,
+    /// and its publisher with it.
+    pub(super) fn publish_shared(
+        &mut self,
+        slot: u32,
+        topic: &Arc<Topic>,
+        text: bool,
+        payload: Payload<'_>,
+    ) -> Result<(), CloseReason> {
+        let payload = plain(payload);
+        check_text(text, &payload).map_err(CloseReason::Fault)?;
+        let extras = self.conns.at(slot).dialect.extras();
+        match self.propose(slot, topic, (text, &payload), extras, None) {
+            Ok(()) => Ok(()),
+            Err(Unproposed::NoRoom) => self.put_aside(slot, text, payload, Wait::Room(None)),
+            Err(Unproposed::TooBig) => Err(CloseReason::Fault(Fault::TooBig)),
+            Err(Unproposed::NoLink) => Err(CloseReason::NotStored),
+        }
+    }
+
+    /// The same of a message that has waited. True if it still has to.
+    pub(super) fn publish_shared_again(
+        &mut self,
+        slot: u32,
+        topic: &Arc<Topic>,
+        message: &Unpublished,
+    ) -> Result<bool, CloseReason> {
+        let extras = self.conns.at(slot).dialect.extras();
+        match self.propose(slot, topic, (message.text, &message.payload), extras, None) {
+            Ok(()) => Ok(false),
+            Err(Unproposed::NoRoom) => Ok(true),
+            Err(Unproposed::TooBig) => Err(CloseReason::Fault(Fault::TooBig)),
+            Err(Unproposed::NoLink) => Err(CloseReason::NotStored),
+        }
+    }
+
+    /// Proposes a message. `reply` is the command that is to be answered when it is stored.
+    pub(super) fn propose(
+        &mut self,
+        slot: u32,
+        topic: &Arc<Topic>,
+        (text, payload): (bool, &[u8]),
+        extras: Option<Extras<'_>>,
+        reply: Option<u32>,
+    ) -> Result<(), Unproposed> {
+        let mut encoded = Vec::new();
+        if let Some(extras) = extras {
+            extras.encode(&mut encoded);
+        }
+        let publisher = self.publisher_of(slot);
+        let draft = Draft {
+            text,
+            payload: payload.to_vec().into(),
+            extras: encoded,
+            publisher,
+            key: None,
+        };
+        let waits = self.waits(slot, reply);
+        let ticket = self.hub.propose(topic, draft, waits)?;
+        self.published_bytes += payload.len() as u64;
+        self.note_ticket(slot, ticket, reply);
+        Ok(())
+    }
+
+    fn waits(&mut self, slot: u32, reply: Option<u32>) -> Waits {
+        let hears_itself = self.conns.at(slot).flags.any(Flags::ECHO);
+        match reply.is_some() || hears_itself {
+            true => Waits::Reply(self.core),
+            false => Waits::Own(self.core),
+        }
+    }
+
+    fn note_ticket(&mut self, slot: u32, ticket: u64, reply: Option<u32>) {
+        self.proposals.insert(ticket, Asker { slot, reply });
+        let extra = self.conns.at(slot).extra();
+        let proposed = extra.proposed.as_mut().expect("it is a publisher");
+        proposed.tickets.push_back(ticket);
+    }
+
+    /// By which number a connection's messages keep their order.
+    fn publisher_of(&mut self, slot: u32) -> u64 {
+        let number = || self.hub.cluster().number();
+        let proposed = &mut self.conns.at(slot).extra().proposed;
+        let proposed = proposed.get_or_insert_with(|| {
+            Box::new(Proposed {
+                publisher: number(),
+                tickets: Default::default(),
+            })
+        });
+        proposed.publisher
+    }
+
+    /// The cluster has decided on something that was proposed here.
+    pub(super) fn take_outcome(&mut self, ticket: u64, outcome: Outcome) {
+        let Some(Asker { slot, reply }) = self.forget_ticket(ticket) else {
+            return;
+        };
+        let conn = self.conns.at(slot);
+        if conn.phase != Phase::Open {
+            return;
+        }
+        match (reply, outcome) {
+            (Some(id), outcome) => {
+                if let Some(coding) = conn.dialect.coding() {
+                    self.push(slot, &said(coding, id, &outcome));
+                }
+            }
+            (None, Ok(_)) => {}
+            (None, Err(failure)) => {
+                let line = &self.hub.complaints().cluster;
+                if let Some(held_back) = line.admit(self.now_ms) {
+                    tracing::warn!(%failure, held_back, "a publisher's message is not stored");
+                }
+                self.close(slot, CloseReason::NotStored, How::NextBoundary);
+            }
+        }
+    }
+
+    /// Nothing more comes of a proposal.
+    pub(super) fn forget_ticket(&mut self, ticket: u64) -> Option<Asker> {
+        // Where it lies has been told before, if at all.
+        self.look_at_marks();
+        let asker = self.proposals.remove(&ticket)?;
+        let extra = self.conns.at(asker.slot).extra();
+        if let Some(proposed) = &mut extra.proposed {
+            proposed.tickets.retain(|known| *known != ticket);
+        }
+        Some(asker)
+    }
+
+    /// A connection has gone: whatever becomes of what it has proposed.
+    pub(super) fn forget_tickets(&mut self, proposed: &Proposed) {
+        for ticket in &proposed.tickets {
+            self.proposals.remove(ticket);
+        }
+    }
+
+    /// Looks at what is to be known of what has just been found in a log.
+    #[inline]
+    pub(super) fn look_at_marks(&mut self) {
+        if self.hub.mailbox(self.core).is_marked() {
+            self.take_marks();
+        }
+    }
+
+    #[cold]
+    fn take_marks(&mut self) {
+        for mark in self.hub.mailbox(self.core).take_marks() {
+            match mark {
+                Mark::Own { ticket, committed } => {
+                    let Some(Asker { slot, .. }) = self.proposals.get(&ticket).copied() else {
+                        continue;
+                    };
+                    if self.conns.at(slot).sub.is_seated() {
+                        self.step_over(slot, &committed);
+                    }
+                }
+                Mark::Gap {
+                    topic,
+                    at,
+                    from,
+                    to,
+                } => self.tell_missing(&topic, at, from, to),
+            }
+        }
+    }
+
+    /// All who read a topic here are told that messages are missing at a position.
+    fn tell_missing(&mut self, topic: &Arc<Topic>, at: u64, from: u64, to: u64) {
+        let gap = Gap {
+            epoch: topic.epoch(),
+            from,
+            to,
+            missed: None,
+        };
+        for (id, format) in self.readers_of(topic) {
+            let position = topic.translate(Format::Raw, at, format);
+            let slot = self.subs.owner(id);
+            let conn = self.conns.at(slot);
+            if conn.phase != Phase::Open || !self.look_at_sub(id).is_seated() {
+                continue;
+            }
+            if self.conns.at(slot).dialect.ends_at_gap() {
+                self.tell_gap(id, topic.name(), &gap);
+                self.mark(slot);
+                continue;
+            }
+            self.metrics().lag_skips.add(1);
+            let conn = self.conns.at(slot);
+            let notice = conn.dialect.gap(topic.name(), &gap);
+            let after = After { sub: id, position };
+            conn.attend().lane.push_notice_after(id, notice, after);
+            self.mark(slot);
+        }
+    }
+
+    /// Who has come for history is told of what is missing in it.
+    pub(super) fn tell_known_gaps(&mut self, id: SubId, topic: &Topic, since: u64) {
+        let Some(kept) = topic.kept().filter(|kept| kept.is_shared()) else {
+            return;
+        };
+        let slot = self.subs.owner(id);
+        for (from, to) in kept.gaps_from(since) {
+            if self.look_at_sub(id).is_seated() {
+                self.tell_hole(slot, id, from, to + 1);
+            }
+        }
+    }
+
+    /// A topic's history is another one from now on: who reads it is to come back.
+    pub(super) fn part_with(&mut self, topic: &Arc<Topic>) {
+        for (id, _) in self.readers_of(topic) {
+            let slot = self.subs.owner(id);
+            if !self.look_at_sub(id).is_seated() || self.conns.at(slot).phase != Phase::Open {
+                continue;
+            }
+            let conn = self.conns.at(slot);
+            if !conn.dialect.ends_at_gap() {
+                self.close(slot, CloseReason::InsufficientState, How::NextBoundary);
+                continue;
+            }
+            let gap = Gap {
+                epoch: topic.epoch(),
+                from: 0,
+                to: 0,
+                missed: None,
+            };
+            self.tell_gap(id, topic.name(), &gap);
+            self.mark(slot);
+        }
+    }
+
+    /// The subscriptions to a topic, in whatever form, without its companion's.
+    fn readers_of(&self, topic: &Arc<Topic>) -> Vec<(SubId, Format)> {
+        let mut readers = Vec::new();
+        for number in self.feeds.numbers() {
+            let feed = self.feeds.look_at(number);
+            if Arc::ptr_eq(&feed.topic, topic) {
+                let ids = feed.subscribers.iter();
+                readers.extend(ids.map(|id| (*id, feed.format)));
+            }
+        }
+        readers
+    }
+
+    /// Writes down what a connection has proposed and is not decided on.
+    pub(super) fn save_proposed(&self, slot: u32) -> Vec<SavedProposal> {
+        let Some(extra) = self.conns.look_at(slot).extra.as_ref() else {
+            return Vec::new();
+        };
+        let Some(proposed) = &extra.proposed else {
+            return extra.carried.clone();
+        };
+        let named = |ticket: &u64| (*ticket, self.proposals.get(ticket).and_then(|it| it.reply));
+        let tickets: Vec<_> = proposed.tickets.iter().map(named).collect();
+        self.hub.save_proposals(&tickets)
+    }
+
+    /// Proposes again what a connection has brought along from another process.
+    pub(super) fn propose_carried(&mut self, slot: u32) {
+        let extra = self.conns.at(slot).extra.as_mut();
+        let carried = extra.map(|extra| std::mem::take(&mut extra.carried));
+        for proposal in carried.unwrap_or_default() {
+            let publisher = self.publisher_of(slot);
+            let waits = self.waits(slot, proposal.reply);
+            match self.hub.propose_again(&proposal, publisher, waits) {
+                Ok(ticket) => self.note_ticket(slot, ticket, proposal.reply),
+                Err(error) => {
+                    tracing::warn!(%error, "a message that was handed over is not stored");
+                    return self.close(slot, CloseReason::NotStored, How::NextBoundary);
+                }
+            }
+        }
+    }
+}
+
+/// How a command is answered that has published something.
+fn said(coding: Coding, id: u32, outcome: &Outcome) -> Vec<u8> {
+    match outcome {
+        Ok(_) => words::published(coding, id),
+        Err(Failure::TooBig(_)) => words::failed(coding, id, centrifugo::Failure::TooBig),
+        Err(_) => words::failed(coding, id, centrifugo::Failure::Full),
+    }
+}

@@ -1,0 +1,332 @@
+//! Messages that are proposed to the cluster, and who waits for what becomes of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::{Hub, Proposal, lock};
+use crate::log::{Committed, Topic};
+
+/// How long a message that is stored is awaited from the cluster.
+const HEARD_TIME: Duration = Duration::from_secs(15);
+
+/// Why a proposal was not stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// It was larger than the cluster takes.
+    #[error("{0}")]
+    TooBig(String),
+    /// It was not stored, and another try may do.
+    #[error("{0}")]
+    NotStored(String),
+    /// Nobody knows whether it was stored.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// Why a message cannot be proposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unproposed {
+    #[error("as much is proposed to the cluster as may be (cluster_proposed_bytes_max)")]
+    NoRoom,
+    #[error("the message is larger than the cluster takes")]
+    TooBig,
+    #[error("there is no way to the cluster: the daemon was started without one")]
+    NoLink,
+}
+
+/// Where the cluster has put a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    pub offset: u64,
+    pub epoch: u64,
+    /// It is there since an earlier try.
+    pub duplicate: bool,
+}
+
+pub type Outcome = Result<Accepted, Failure>;
+
+/// Who waits for what becomes of a proposal.
+#[derive(Debug)]
+pub enum Waits {
+    /// A core, for a connection that is not to hear it.
+    Own(usize),
+    /// A core, for a connection that is to be told.
+    Reply(usize),
+    /// Somebody outside of the cores, and whether for where it lies in the log as well.
+    Outside(oneshot::Sender<Outcome>, Option<oneshot::Sender<Committed>>),
+}
+
+/// What is proposed.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub text: bool,
+    pub payload: Bytes,
+    /// See [`Proposal::extras`].
+    pub extras: Vec<u8>,
+    /// See [`Proposal::publisher`].
+    pub publisher: u64,
+    pub key: Option<(String, String)>,
+}
+
+/// A connection's proposal on its way to another process, which proposes it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedProposal {
+    topic: String,
+    id: u128,
+    text: bool,
+    payload: Vec<u8>,
+    extras: Vec<u8>,
+    /// The command that is to be answered.
+    pub reply: Option<u32>,
+}
+
+impl SavedProposal {
+    /// One with something in every field.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        SavedProposal {
+            topic: "t".into(),
+            id: 31,
+            text: true,
+            payload: vec![32],
+            extras: vec![33],
+            reply: Some(34),
+        }
+    }
+}
+
+/// A proposal that is under way.
+#[derive(Debug)]
+struct UnderWay {
+    topic: Arc<Topic>,
+    proposal: Proposal,
+    waits: Waits,
+    /// Since when it is stored, but not heard.
+    stored: Option<Instant>,
+    heard: bool,
+}
+
+/// All that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Tickets(HashMap<u64, UnderWay>);
+
+/// What a proposal counts beside its bytes.
+const COST: u64 = 512;
+
+fn cost(proposal: &Proposal) -> u64 {
+    proposal.payload.len() as u64 + proposal.extras.len() as u64 + COST
+}
+
+impl Hub {
+    /// Proposes a message to the cluster. Returns the ticket that names it.
+    ///
+    /// # Errors
+    /// See [`Unproposed`].
+    pub fn propose(
+        &self,
+        topic: &Arc<Topic>,
+        draft: Draft,
+        waits: Waits,
+    ) -> Result<u64, Unproposed> {
+        // Random, as another process may have to propose it again.
+        self.propose_as(topic, draft, fastrand::u128(..), waits)
+    }
+
+    fn propose_as(
+        &self,
+        topic: &Arc<Topic>,
+        draft: Draft,
+        id: u128,
+        waits: Waits,
+    ) -> Result<u64, Unproposed> {
+        let link = self.cluster.link().ok_or(Unproposed::NoLink)?;
+        if self.cluster.holds.load(Ordering::Acquire) {
+            return Err(Unproposed::NoRoom);
+        }
+        let ticket = self.cluster.number();
+        let proposal = Proposal {
+            ticket,
+            topic: topic.name().clone(),
+            publisher: draft.publisher,
+            id: draft.key.is_none().then_some(id),
+            key: draft.key,
+            text: draft.text,
+            payload: draft.payload,
+            extras: draft.extras,
+        };
+        let kept = topic.kept().expect("it is shared");
+        kept.note_proposed(cost(&proposal));
+        // Before it is proposed: the answer may come at once.
+        let under_way = UnderWay {
+            topic: topic.clone(),
+            proposal: proposal.clone(),
+            waits,
+            stored: None,
+            heard: false,
+        };
+        lock(&self.cluster.tickets).0.insert(ticket, under_way);
+        let proposed = link.propose(proposal);
+        if proposed.is_err() {
+            let under_way = lock(&self.cluster.tickets).0.remove(&ticket);
+            let under_way = under_way.expect("nobody else takes it");
+            kept.note_decided(cost(&under_way.proposal));
+        }
+        proposed.map(|()| ticket)
+    }
+
+    /// The cluster has decided on a proposal.
+    pub fn settle(&self, ticket: u64, outcome: Outcome) {
+        let mut tickets = lock(&self.cluster.tickets);
+        let Some(under_way) = tickets.0.get_mut(&ticket) else {
+            return;
+        };
+        if under_way.stored.is_some() {
+            return;
+        }
+        let figures = &self.cluster_figures;
+        match &outcome {
+            Ok(_) => figures.stored.fetch_add(1, Ordering::Relaxed),
+            Err(_) => figures.failed.fetch_add(1, Ordering::Relaxed),
+        };
+        let topic = under_way.topic.clone();
+        let kept = topic.kept().expect("it is shared");
+        kept.note_decided(cost(&under_way.proposal));
+        let will_be_heard = outcome.as_ref().is_ok_and(|accepted| !accepted.duplicate)
+            && !under_way.heard
+            && matches!(under_way.waits, Waits::Own(_) | Waits::Outside(_, Some(_)));
+        if will_be_heard {
+            under_way.stored = Some(Instant::now());
+            if let Waits::Outside(told, _) = &mut under_way.waits {
+                // The sender can be used once; what is heard comes by the other.
+                let (unused, _) = oneshot::channel();
+                let _ = std::mem::replace(told, unused).send(outcome);
+            }
+        } else {
+            let under_way = tickets.0.remove(&ticket).expect("it is there");
+            match under_way.waits {
+                Waits::Own(core) | Waits::Reply(core) => self.cores[core].settled(ticket, outcome),
+                // Who asked may have gone.
+                Waits::Outside(told, _) => _ = told.send(outcome),
+            }
+        }
+        drop(tickets);
+        if topic.waiting.is_set() {
+            self.wake_publishers(&topic);
+        }
+    }
+
+    /// A message of ours is about to be written into its log. Returns the core that is to step
+    /// over it.
+    pub(super) fn note_heard(&self, ticket: u64) -> Option<(usize, u64)> {
+        let mut tickets = lock(&self.cluster.tickets);
+        let under_way = tickets.0.get_mut(&ticket)?;
+        under_way.heard = true;
+        match under_way.waits {
+            Waits::Own(core) => Some((core, ticket)),
+            _ => None,
+        }
+    }
+
+    /// It could not be written.
+    pub(super) fn unnote_heard(&self, ticket: u64) {
+        if let Some(under_way) = lock(&self.cluster.tickets).0.get_mut(&ticket) {
+            under_way.heard = false;
+        }
+    }
+
+    /// It has been written.
+    pub(super) fn finish_heard(&self, ticket: u64, committed: Committed) {
+        let mut tickets = lock(&self.cluster.tickets);
+        let Some(under_way) = tickets.0.get_mut(&ticket) else {
+            return;
+        };
+        if let Waits::Outside(_, heard) = &mut under_way.waits
+            && let Some(heard) = heard.take()
+        {
+            let _ = heard.send(committed);
+        }
+        if under_way.stored.is_some() {
+            let under_way = tickets.0.remove(&ticket).expect("it is there");
+            if let Waits::Own(core) = under_way.waits {
+                self.cores[core].forget_ticket(ticket);
+            }
+        }
+    }
+
+    /// Forgets what was stored and is not heard: its topic may be followed no more.
+    pub fn forget_unheard(&self) {
+        let mut tickets = lock(&self.cluster.tickets);
+        let is_late = |under_way: &UnderWay| {
+            under_way
+                .stored
+                .is_some_and(|since| since.elapsed() > HEARD_TIME)
+        };
+        let late = tickets.0.extract_if(|_, under_way| is_late(under_way));
+        for (ticket, under_way) in late {
+            if let Waits::Own(core) = under_way.waits {
+                self.cores[core].forget_ticket(ticket);
+            }
+        }
+    }
+
+    /// Proposals that are not decided on.
+    pub fn undecided(&self) -> usize {
+        let tickets = lock(&self.cluster.tickets);
+        tickets.0.values().filter(|it| it.stored.is_none()).count()
+    }
+
+    /// Waits until nothing is under way, as long as `time` at most.
+    pub fn wait_for_proposals(&self, time: Duration) {
+        let end = Instant::now() + time;
+        let is_under_way = || !lock(&self.cluster.tickets).0.is_empty();
+        while is_under_way() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Writes proposals down, for another process to propose them again. Those that are stored
+    /// are left out.
+    pub fn save_proposals(&self, tickets: &[(u64, Option<u32>)]) -> Vec<SavedProposal> {
+        let all = lock(&self.cluster.tickets);
+        let save = |(ticket, reply): &(u64, Option<u32>)| {
+            let under_way = all.0.get(ticket).filter(|it| it.stored.is_none())?;
+            let proposal = &under_way.proposal;
+            Some(SavedProposal {
+                topic: proposal.topic.to_string(),
+                id: proposal.id.unwrap_or_default(),
+                text: proposal.text,
+                payload: proposal.payload.to_vec(),
+                extras: proposal.extras.clone(),
+                reply: *reply,
+            })
+        };
+        tickets.iter().filter_map(save).collect()
+    }
+
+    /// Proposes again what another process has proposed.
+    ///
+    /// # Errors
+    /// See [`Unproposed`].
+    pub fn propose_again(
+        &self,
+        saved: &SavedProposal,
+        publisher: u64,
+        waits: Waits,
+    ) -> Result<u64, Unproposed> {
+        let topic = self.shared_topic(&saved.topic).ok_or(Unproposed::NoLink)?;
+        let draft = Draft {
+            text: saved.text,
+            payload: saved.payload.clone().into(),
+            extras: saved.extras.clone(),
+            publisher,
+            key: None,
+        };
+        self.propose_as(&topic, draft, saved.id, waits)
+    }
+}

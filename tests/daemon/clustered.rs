@@ -1,0 +1,342 @@
+//! Topics that a cluster keeps: several daemons on one log, through real NATS servers.
+
+use async_nats::HeaderMap;
+use serde_json::json;
+use tungstenite::Message;
+
+use crate::common::{Client, Daemon, eventually, hear, hear_close};
+use crate::nats_server::{Program, Server};
+use crate::speaking;
+
+/// A daemon on a cluster.
+fn node(server: &Server, options: &[&str]) -> Daemon {
+    let url = server.url();
+    let mut all = vec!["--keep", "cluster", "--cluster-nats", &url];
+    if !options.contains(&"--message-bytes-max") {
+        // What the servers take as they are.
+        all.extend(["--message-bytes-max", "512KiB"]);
+    }
+    let daemon = Daemon::start(&[&all, options].concat());
+    daemon.await_log("the cluster is there", 1);
+    daemon
+}
+
+const TEXT: &str = "Content-Type: text/plain\r\n";
+
+#[track_caller]
+fn publish(daemon: &Daemon, topic: &str, text: &str) -> String {
+    let request = format!("POST /topics/{}/messages", topic.replace('/', "%2F"));
+    let (head, answer) = daemon.ask_as(&request, TEXT, text.as_bytes());
+    assert!(head.starts_with("HTTP/1.1 200"), "{head} {answer}");
+    answer
+}
+
+#[track_caller]
+fn field(answer: &str, name: &str) -> String {
+    let (_, rest) = answer.split_once(&format!("\"{name}\":")).expect(answer);
+    let end = rest.find([',', '}']).unwrap();
+    rest[..end].trim_matches('"').to_owned()
+}
+
+#[track_caller]
+fn say(client: &mut Client, text: &str) {
+    client.send(Message::text(text)).unwrap();
+}
+
+/// The next message of a client that is told offsets, or what it is told else.
+fn told(client: &mut Client) -> String {
+    loop {
+        let told = hear(client);
+        if !told.contains("\"hello\"") {
+            return told;
+        }
+    }
+}
+
+fn numbered(daemon: &Daemon, topic: &str, since: u64) -> Client {
+    daemon.connect(&format!("/{topic}?offsets=true&since={since}"))
+}
+
+#[test]
+fn what_one_node_publishes_all_hear_in_one_order_and_the_publisher_not() {
+    let server = Server::start();
+    let (one, two) = (node(&server, &[]), node(&server, &[]));
+    let mut clients = [
+        one.connect("/a"),
+        one.connect("/a"),
+        two.connect("/a"),
+        two.connect("/a"),
+    ];
+    for round in 0..20 {
+        let speaker = round % clients.len();
+        say(&mut clients[speaker], &format!("m{round}"));
+        for (number, client) in clients.iter_mut().enumerate() {
+            if number != speaker {
+                assert_eq!(hear(client), format!("m{round}"));
+            }
+        }
+    }
+    let by_http = publish(&one, "a", "by http");
+    let by_the_other = publish(&two, "a", "by the other");
+    assert_eq!(field(&by_http, "epoch"), field(&by_the_other, "epoch"));
+    let offsets = [&by_http, &by_the_other].map(|answer| field(answer, "offset"));
+    assert_eq!(offsets, ["21", "22"]);
+    for client in &mut clients {
+        assert_eq!(hear(client), "by http");
+        assert_eq!(hear(client), "by the other");
+    }
+    let shown = [&one, &two].map(|daemon| daemon.ask("GET /topics/a").1);
+    for name in ["offset", "epoch"] {
+        assert_eq!(field(&shown[0], name), field(&shown[1], name));
+    }
+}
+
+#[test]
+fn a_client_goes_on_at_another_node_in_every_dialect() {
+    let server = Server::start();
+    let (one, two) = (node(&server, &[]), node(&server, &[]));
+    let mut first = numbered(&one, "a", 1);
+    let mut session = speaking::connect(&one);
+    let epoch = speaking::subscribe(&mut session, 2, "a");
+    for number in 1..=5 {
+        publish(&one, "a", &format!("\"{number}\""));
+        publish(&one, "other", "between");
+        assert!(told(&mut first).contains(&format!("{number}")));
+        assert!(speaking::hear(&mut session).contains(&format!("\"data\":\"{number}\"")));
+    }
+    drop((first, session));
+    for number in 6..=8 {
+        publish(&one, "a", &format!("\"{number}\""));
+    }
+    // The last one it heard had offset 9.
+    let mut second = numbered(&two, "a", 10);
+    for number in 6..=8 {
+        let heard = told(&mut second);
+        assert!(heard.contains(&format!("\"{number}")), "{heard}");
+    }
+    let mut session = speaking::connect(&two);
+    let answer = speaking::ask(&mut session, &speaking::recover(2, "a", 9, &epoch));
+    assert!(answer.contains("\"recovered\":true"), "{answer}");
+    // The first one it missed may come with the answer.
+    let next = if answer.contains("\"data\":\"6\"") {
+        7
+    } else {
+        6
+    };
+    for number in next..=8 {
+        assert!(speaking::hear(&mut session).contains(&format!("\"data\":\"{number}\"")));
+    }
+    let (_, answer) = two.ask_as(
+        "POST /api/history",
+        "Content-Type: application/json\r\n",
+        br#"{"channel":"a","limit":3,"reverse":true}"#,
+    );
+    let at = |text: &str| answer.find(text).expect(&answer);
+    assert!(at("\"data\":\"8\"") < at("\"data\":\"7\""), "{answer}");
+}
+
+#[test]
+fn history_beyond_memory_is_read_from_the_cluster() {
+    const LEN: usize = 2_000;
+    let server = Server::start();
+    let options = [
+        "--log-bytes-max",
+        "256KiB",
+        "--lag-bytes-max",
+        "128KiB",
+        "--message-bytes-max",
+        "16KiB",
+        "--retain-messages-max",
+        "5000",
+        "--retain-bytes-max",
+        "200KiB",
+    ];
+    let one = node(&server, &options);
+    let text = |number: u64| format!("\"{number:0LEN$}\"");
+    let lines: String = (1..=1000)
+        .map(|number| format!(r#"{{"topic":"a","data":{}}}"#, text(number)) + "\n")
+        .collect();
+    let (head, answer) = one.ask_as(
+        "POST /messages",
+        "Content-Type: application/x-ndjson\r\n",
+        lines.as_bytes(),
+    );
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(!answer.contains("error"), "{answer}");
+    let two = node(&server, &options);
+    for daemon in [&one, &two] {
+        let mut raw = daemon.connect("/a?since=1");
+        let mut late = numbered(daemon, "a", 700);
+        for number in 1..=1000 {
+            let heard = hear(&mut raw);
+            assert!(heard == text(number), "{number}: {heard}");
+        }
+        for number in 700..=1000 {
+            assert!(told(&mut late).contains(&text(number)), "{number}");
+        }
+    }
+}
+
+#[test]
+fn while_the_cluster_is_away_publishers_wait_and_are_told_and_nothing_is_lost() {
+    let mut server = Server::start();
+    let options = ["--cluster-propose-ms-max", "3000"];
+    let (one, two) = (node(&server, &options), node(&server, &options));
+    let mut raw = one.connect("/a");
+    let mut listener = numbered(&two, "a", 1);
+    let mut session = speaking::connect(&one);
+    publish(&one, "a", "before");
+    assert!(told(&mut listener).contains("before"));
+    assert_eq!(hear(&mut raw), "before");
+    server.kill();
+    one.await_log("the cluster is away", 1);
+    let (head, answer) = one.ask_as("POST /topics/a/messages", TEXT, b"refused");
+    assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+    assert!(answer.contains("NATS"), "{answer}");
+    let answer = speaking::ask(
+        &mut session,
+        r#"{"id":9,"publish":{"channel":"a","data":"refused"}}"#,
+    );
+    assert!(answer.contains("\"id\":9,\"error\""), "{answer}");
+    say(&mut raw, "refused");
+    let (code, words) = hear_close(&mut raw);
+    assert_eq!(code, 1013, "{words}");
+    assert!(words.starts_with("not stored"), "{words}");
+    // What waits is stored when it is back in time.
+    let mut waiting = one.connect("/a");
+    say(&mut waiting, "waited");
+    server.run();
+    assert!(told(&mut listener).contains("waited"));
+    publish(&two, "a", "after");
+    assert!(told(&mut listener).contains("after"));
+    assert_eq!(hear(&mut waiting), "after");
+}
+
+#[test]
+fn a_message_with_a_key_is_stored_once_through_whichever_node_it_comes() {
+    let server = Server::start();
+    let (one, two) = (node(&server, &[]), node(&server, &[]));
+    let lines = format!("{TEXT}Idempotency-Key: k\r\n");
+    let post = |daemon: &Daemon| daemon.ask_as("POST /topics/a/messages", &lines, b"x").1;
+    let answers = [post(&one), post(&two), post(&one)];
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0], answers[2]);
+    let mut listener = numbered(&two, "a", 1);
+    publish(&two, "a", "y");
+    assert!(told(&mut listener).contains("\"x\""));
+    assert!(told(&mut listener).contains("\"y\""));
+}
+
+#[test]
+fn programs_publish_straight_into_nats_and_a_purge_is_told() {
+    let server = Server::start();
+    let daemon = node(&server, &[]);
+    let program = Program::new(&server);
+    let mut listener = numbered(&daemon, "a/b", 1);
+    let mut session = speaking::connect(&daemon);
+    let epoch = speaking::subscribe(&mut session, 2, "a/b");
+    let answer = program.publish("fanfare.in.a/b", HeaderMap::new(), b"\"straight\"");
+    assert_eq!(answer["seq"], 1);
+    assert!(told(&mut listener).contains("straight"));
+    assert!(speaking::hear(&mut session).contains("straight"));
+    drop((listener, session));
+    for _ in 0..3 {
+        publish(&daemon, "a/b", "\"gone\"");
+    }
+    program.api("STREAM.PURGE.FANFARE", json!({"filter": "fanfare.in.a/b"}));
+    publish(&daemon, "a/b", "\"after\"");
+    // A node that knows nothing of it but what the cluster has.
+    let other = node(&server, &[]);
+    let mut back = speaking::connect(&other);
+    let answer = speaking::ask(&mut back, &speaking::recover(2, "a/b", 1, &epoch));
+    assert!(!answer.contains("\"recovered\":true"), "{answer}");
+    let mut back = numbered(&other, "a/b", 2);
+    let gap = told(&mut back);
+    assert!(gap.contains("\"gap\""), "{gap}");
+    assert_eq!(
+        (field(&gap, "from"), field(&gap, "to")),
+        ("2".into(), "4".into())
+    );
+    assert!(told(&mut back).contains("after"));
+}
+
+#[test]
+fn a_stream_that_is_made_anew_has_another_epoch_and_clients_are_told() {
+    let server = Server::start();
+    let daemon = node(&server, &[]);
+    let program = Program::new(&server);
+    let mut raw = daemon.connect("/a");
+    let mut session = speaking::connect(&daemon);
+    let epoch = speaking::subscribe(&mut session, 2, "a");
+    publish(&daemon, "a", "\"one\"");
+    assert_eq!(hear(&mut raw), "\"one\"");
+    assert!(speaking::hear(&mut session).contains("one"));
+    program.api("STREAM.DELETE.FANFARE", serde_json::Value::Null);
+    let (code, words) = hear_close(&mut raw);
+    assert_eq!(code, 1013, "{words}");
+    let ended = speaking::hear(&mut session);
+    assert!(
+        ended.contains("\"unsubscribe\"") && ended.contains("2500"),
+        "{ended}"
+    );
+    let answer = speaking::ask(&mut session, &speaking::recover(3, "a", 1, &epoch));
+    assert!(!answer.contains("\"recovered\":true"), "{answer}");
+    assert_ne!(speaking::epoch(&answer), epoch);
+    publish(&daemon, "a", "\"two\"");
+    assert!(speaking::hear(&mut session).contains("two"));
+}
+
+#[test]
+fn a_handover_loses_and_doubles_nothing_though_the_cluster_is_away() {
+    let mut server = Server::start();
+    let mut one = node(&server, &["--cluster-propose-ms-max", "30000"]);
+    let two = node(&server, &[]);
+    let mut speaker = one.connect("/a");
+    let mut near = numbered(&one, "a", 1);
+    let mut far = numbered(&two, "a", 1);
+    for number in 0..100 {
+        say(&mut speaker, &format!("m{number}."));
+    }
+    one.hand_over(1);
+    one.await_log("the cluster is there", 2);
+    for number in 100..200 {
+        say(&mut speaker, &format!("m{number}."));
+    }
+    for number in 0..200 {
+        for client in [&mut near, &mut far] {
+            let heard = told(client);
+            assert!(
+                heard.contains(&format!("m{number}.")),
+                "{heard} for {number}"
+            );
+        }
+    }
+    server.kill();
+    one.await_log("the cluster is away", 1);
+    let mut session = speaking::connect(&one);
+    for number in 200..230 {
+        say(&mut speaker, &format!("m{number}."));
+    }
+    say(&mut speaker, "m230.");
+    speaking::say(
+        &mut session,
+        r#"{"id":7,"publish":{"channel":"b","data":"carried"}}"#,
+    );
+    eventually("all of it is proposed", || {
+        one.metric("fanfare_cluster_proposed_bytes") >= 32 * 512
+    });
+    one.hand_over(2);
+    server.run();
+    assert_eq!(speaking::hear(&mut session), r#"{"id":7,"publish":{}}"#);
+    for number in 200..=230 {
+        for client in [&mut near, &mut far] {
+            let heard = told(client);
+            assert!(
+                heard.contains(&format!("m{number}.")),
+                "{heard} for {number}"
+            );
+        }
+    }
+    publish(&two, "a", "last");
+    assert_eq!(hear(&mut speaker), "last");
+}
