@@ -112,7 +112,11 @@ fn run(
         admin: admin.sockets().map_err(|error| error.to_string())?,
         program: program::program(),
     };
-    let (started, scribe, cluster) = start_cores(
+    let Started {
+        cores: started,
+        scribe,
+        cluster,
+    } = start_cores(
         &hub,
         remotes,
         &mut bound,
@@ -163,6 +167,13 @@ fn run(
     Ok(())
 }
 
+/// What runs.
+struct Started {
+    cores: Vec<Core>,
+    scribe: Option<Scribe>,
+    cluster: Option<Cluster>,
+}
+
 /// Starts all cores and, where there is a predecessor, takes over from it. The store comes
 /// before the first client, and behind what a predecessor knows.
 fn start_cores(
@@ -172,7 +183,7 @@ fn start_cores(
     activated: bool,
     abilities: Abilities,
     origin: Option<Origin>,
-) -> Result<(Vec<Core>, Option<Scribe>, Option<Cluster>), String> {
+) -> Result<Started, String> {
     let mut scribe = match origin {
         None => Scribe::start(hub, true)?,
         Some(_) => None,
@@ -232,7 +243,11 @@ fn start_cores(
     for gate in gates {
         gate.send(Go).map_err(|_| "a core has ended")?;
     }
-    Ok((started, scribe, cluster))
+    Ok(Started {
+        cores: started,
+        scribe,
+        cluster,
+    })
 }
 
 impl Origin {

@@ -160,8 +160,8 @@ pub enum Reject {
 
 impl Reject {
     /// Every cause once, for the registration of metrics; details are left out.
-    pub const ALL: [Self; 36 + TokenFault::ALL.len()] = {
-        let mut all = [Self::Draining; 36 + TokenFault::ALL.len()];
+    pub const ALL: [Self; 37 + TokenFault::ALL.len()] = {
+        let mut all = [Self::Draining; 37 + TokenFault::ALL.len()];
         let mut at = 0;
         while at < Self::OWN.len() {
             all[at] = Self::OWN[at];
