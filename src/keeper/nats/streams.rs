@@ -142,9 +142,13 @@ impl State {
         // The one replica of a stream may have another name after each start of its server.
         let replicas = info.config["num_replicas"].as_u64().unwrap_or(1);
         self.replicas = self.replicas.max(replicas);
+        // Between two leaders there is none.
+        let is_led = replicas > 1 && !info.cluster.leader.is_empty();
         let had_another =
-            replicas > 1 && !stream.leader.is_empty() && stream.leader != info.cluster.leader;
-        stream.leader.clone_from(&info.cluster.leader);
+            is_led && !stream.leader.is_empty() && stream.leader != info.cluster.leader;
+        if is_led {
+            stream.leader.clone_from(&info.cluster.leader);
+        }
         stream.created.clone_from(&info.created);
         stream.first = info.state.first_seq;
         stream.suspicion = Suspicion::None;

@@ -14,6 +14,7 @@ import select
 import socket
 import struct
 import time
+import traceback
 from collections import Counter
 
 from peer import frame, request
@@ -108,7 +109,8 @@ class Client:
 
     def send(self, opcode, payload):
         try:
-            self.sock.send(frame(opcode, payload))
+            if self.sock:
+                self.sock.send(frame(opcode, payload))
         except OSError:
             self.lost()
 
@@ -382,6 +384,13 @@ class Crowd:
 
 def run(number, ports, plan, wander_per_s, pipe, seed):
     """A process of clients; `pipe` says when to end, and with what truth."""
+    try:
+        attend(number, ports, plan, wander_per_s, pipe, seed)
+    except Exception:
+        pipe.send(traceback.format_exc())
+
+
+def attend(number, ports, plan, wander_per_s, pipe, seed):
     random.seed(seed * 100 + number)
     crowd = Crowd(ports, plan)
     for client in crowd.clients:

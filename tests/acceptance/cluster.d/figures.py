@@ -103,7 +103,7 @@ def through_nats(servers, count):
         threading.Thread(target=counting, args=[talker, b'"seq":', acked]),
         threading.Thread(target=counting, args=[hearer, b"\r\nNats-Sequence:", heard]),
     ]
-    line = f"PUB fanfare.in.plain _I.a {SIZE}\r\n".encode() + bytes(SIZE) + b"\r\n"
+    line = f"PUB fanfare.in.plain {talker.inbox}.a {SIZE}\r\n".encode() + bytes(SIZE) + b"\r\n"
     began, sent = time.monotonic(), 0
     for thread in threads:
         thread.start()

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -101,6 +102,8 @@ class Plain:
     def __init__(self, servers):
         self.ports = [server.port for server in servers]
         self.sock = None
+        # Others hear nothing of its answers.
+        self.inbox = f"_I{random.getrandbits(64):x}"
         self.connect()
 
     def connect(self):
@@ -110,7 +113,8 @@ class Plain:
                 try:
                     sock = socket.create_connection(("127.0.0.1", port), timeout=2)
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    sock.sendall(b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\nSUB _I.> 1\r\nPING\r\n')
+                    hello = 'CONNECT {"verbose":false,"headers":true,"no_responders":true}'
+                    sock.sendall(f"{hello}\r\nSUB {self.inbox}.> 1\r\nPING\r\n".encode())
                     self.buffer = b""
                     self.sock = sock
                     while b"PONG\r\n" not in self.buffer:
@@ -168,7 +172,7 @@ class Plain:
         while True:
             try:
                 self.sock.settimeout(3)
-                self.publish(f"$JS.API.{subject}", json.dumps(body).encode() if body else b"", "_I.ask")
+                self.publish(f"$JS.API.{subject}", json.dumps(body).encode() if body else b"", f"{self.inbox}.ask")
                 answer = json.loads(self.messages()[0][2] or b"{}")
                 if "error" not in answer:
                     return answer
@@ -191,7 +195,7 @@ class Plain:
         since, found = 0, []
         while True:
             body = {"seq": since + 1, "next_by_subj": prefix + "*", "batch": 2000}
-            self.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(body).encode(), "_I.page")
+            self.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(body).encode(), f"{self.inbox}.page")
             is_over = False
             while not is_over:
                 for _, head, payload in self.messages():

@@ -187,7 +187,7 @@ class Straight(Publisher):
 
     def send(self, nats, topic, name, text):
         identity = f"straight-{self.world.seed}-{name}".encode()
-        nats.publish(f"fanfare.in.{topic}", text, f"_I.{name}", [(b"Nats-Msg-Id", identity)])
+        nats.publish(f"fanfare.in.{topic}", text, f"{nats.inbox}.{name}", [(b"Nats-Msg-Id", identity)])
 
 
 def publishers(world, count, rate):
