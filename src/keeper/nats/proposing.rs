@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 
 /// Proposals of one lane that may be under way.
-pub(super) const LANE_WINDOW: usize = 256;
+pub(super) const LANE_WINDOW: usize = 1024;
 
 /// One message's way to the stream.
 #[derive(Debug)]
@@ -96,6 +96,8 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub(super) struct Lane<T> {
     entries: VecDeque<Entry<T>>,
+    /// None before this place waits to be sent, so that a full window is not searched each time.
+    next: usize,
     /// Something is unanswered: nothing new is sent until it is settled.
     is_settling: bool,
 }
@@ -104,6 +106,7 @@ impl<T> Lane<T> {
     pub(super) fn new() -> Self {
         Lane {
             entries: VecDeque::new(),
+            next: 0,
             is_settling: false,
         }
     }
@@ -139,8 +142,11 @@ impl<T> Lane<T> {
             });
         }
         // Those that are under way stand before those that wait.
-        let mut window = self.entries.iter_mut().take(LANE_WINDOW);
-        let entry = window.find(|entry| entry.state == State::Waiting)?;
+        let end = self.entries.len().min(LANE_WINDOW);
+        let mut window = self.next.min(end)..end;
+        let at = window.find(|at| self.entries[*at].state == State::Waiting);
+        self.next = at.map_or(end, |at| at + 1);
+        let entry = &mut self.entries[at?];
         entry.state = State::Sent;
         entry.attempts += 1;
         Some(Sending::Message {
@@ -171,7 +177,7 @@ impl<T> Lane<T> {
                 for earlier in self.entries.range_mut(..at) {
                     earlier.is_overtaken = true;
                 }
-                let entry = self.entries.remove(at).expect("it was found there");
+                let entry = self.remove(at);
                 // Sent twice by us, it may well be our own first copy.
                 let is_duplicate = is_duplicate && was == State::Sent && entry.attempts == 1;
                 outcomes.push(Outcome::Stored {
@@ -182,7 +188,7 @@ impl<T> Lane<T> {
                 ended.push(entry.message);
             }
             Verdict::Refused(words) => {
-                let entry = self.entries.remove(at).expect("it was found there");
+                let entry = self.remove(at);
                 ended.push(entry.message);
                 let why = Why::Refused(words);
                 outcomes.push(Outcome::Failed { ticket, why });
@@ -191,9 +197,17 @@ impl<T> Lane<T> {
                 self.entries[at].state = State::Unknown;
                 self.is_settling = true;
             }
-            Verdict::Absent => self.entries[at].state = State::Waiting,
+            Verdict::Absent => {
+                self.entries[at].state = State::Waiting;
+                self.next = self.next.min(at);
+            }
         }
         self.settle(outcomes, ended);
+    }
+
+    fn remove(&mut self, at: usize) -> Entry<T> {
+        self.next -= usize::from(at < self.next);
+        self.entries.remove(at).expect("it was found there")
     }
 
     /// The connection is gone: no answer will come to what was under way.
@@ -246,6 +260,7 @@ impl<T> Lane<T> {
         outcomes: &mut Vec<Outcome>,
         ended: &mut Vec<T>,
     ) {
+        self.next = 0;
         for entry in std::mem::take(&mut self.entries) {
             match why(&entry) {
                 None => self.entries.push_back(entry),

@@ -13,7 +13,7 @@ use super::state::{Ask, LaneState, Outgoing, Own, State};
 use super::wire::{self, Ack};
 
 /// Messages that may be under way to the stream at once, of all lanes.
-const UNDER_WAY_MAX: usize = 1024;
+const UNDER_WAY_MAX: usize = 4096;
 /// How long after its acknowledgement a message is awaited from the stream.
 const OWN_MS_MAX: u64 = 10_000;
 /// A message is heard sooner than this after it was stored; later it is fetched.
