@@ -29,5 +29,6 @@ mod upgrade;
 mod who;
 mod wish;
 
+pub use api::answer_node;
 pub use server::Listeners;
 pub use serving::Server;

@@ -87,18 +87,19 @@ impl State {
 
     /// A session's client stands in a topic's list from now on, if that has one.
     pub(super) fn appear(&self, slot: u32, topic: &Topic) {
-        if let Some(talk) = self.talks.get(&slot)
-            && self.hub.policy(topic).presence_list
-        {
-            let (client, info) = (talk.session.client(), talk.info_in(topic.name()));
-            self.hub.presence().join(topic.name(), client, info);
+        if let Some(talk) = self.talks.get(&slot) {
+            let policy = self.hub.policy(topic);
+            if policy.presence_list || topic.is_shared() {
+                let (client, info) = (talk.session.client(), talk.info_in(topic.name()));
+                self.hub.appear(topic, client, info);
+            }
         }
     }
 
     fn disappear(&self, slot: u32, topic: &Topic) {
         if let Some(talk) = self.talks.get(&slot) {
             let client = talk.session.client();
-            self.hub.presence().leave(topic.name(), client);
+            self.hub.disappear(topic, client);
         }
     }
 
@@ -111,6 +112,7 @@ impl State {
         for topic in self.followed(slot) {
             match self.hub.policy(&topic).presence_list {
                 true => self.appear(slot, &topic),
+                false if topic.is_shared() => self.appear(slot, &topic),
                 false => self.disappear(slot, &topic),
             }
             let heard = self.find_companion(slot, topic.name());

@@ -8,6 +8,7 @@
 
 mod committing;
 mod ending;
+mod guests;
 mod proposing;
 
 use std::collections::HashMap;
@@ -16,8 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
+use self::guests::Gone;
 use self::proposing::Tickets;
 use super::Hub;
 use super::codec::Codec;
@@ -26,6 +28,7 @@ use crate::config::Keep;
 use crate::log::{Lack, Topic};
 
 pub use committing::Heard;
+pub use guests::Answers;
 pub use proposing::{Accepted, Draft, Failure, Outcome, SavedProposal, Unproposed, Waits};
 
 /// How long a node may be behind another one.
@@ -63,6 +66,13 @@ pub trait Link: Send + Sync {
     fn follow(&self, topic: &Arc<str>, since: Option<u64>);
 
     fn unfollow(&self, topic: &Arc<str>);
+
+    /// Tells the other nodes that a client follows a topic here, or does so no more. They
+    /// hear it by [`Hub::note_guest`].
+    fn present(&self, topic: &Arc<str>, client: u128, info: Option<Vec<u8>>);
+
+    /// Asks all other nodes, and tells what they answer.
+    fn ask(&self, question: Vec<u8>, told: oneshot::Sender<Answers>);
 }
 
 /// All that the hub knows of the cluster.
@@ -81,6 +91,7 @@ pub struct Cluster {
     codec: Mutex<Codec>,
     /// Nothing more is proposed for now.
     holds: AtomicBool,
+    gone: Mutex<Vec<Gone>>,
 }
 
 impl Default for Cluster {
@@ -95,6 +106,7 @@ impl Default for Cluster {
             set_aside_len: AtomicUsize::new(0),
             codec: Mutex::default(),
             holds: AtomicBool::new(false),
+            gone: Mutex::default(),
         }
     }
 }
@@ -161,6 +173,7 @@ impl Hub {
                 self.follow_anew(&topic);
             }
         }
+        self.present_all();
     }
 
     /// Where older messages of a topic are read.

@@ -65,13 +65,18 @@ impl Hub {
     /// Tells those who hear of it, from outside the cores, that a client has gone that
     /// followed a topic.
     pub fn tell_gone(&self, topic: &Topic, info: &ClientInfo) {
-        let Some(companion) = self.find_companion(topic.name()) else {
+        self.tell_membership(topic.name(), false, info);
+    }
+
+    /// The same, or that one has come.
+    pub(super) fn tell_membership(&self, topic: &str, has_come: bool, info: &ClientInfo) {
+        let Some(companion) = self.find_companion(topic) else {
             return;
         };
-        if self.policy(topic).joins == Joins::Nobody {
+        if self.policy_named(topic).joins == Joins::Nobody {
             return;
         }
-        let payload = membership(false, info);
+        let payload = membership(has_come, info);
         let draft = Draft {
             text: false,
             len: payload.len(),
@@ -88,7 +93,7 @@ impl Hub {
         match told {
             Ok(_) => self.announce(&companion, None),
             Err(AppendError::Payload(never)) => match never {},
-            Err(error) => tracing::warn!(%error, "nobody is told who has gone"),
+            Err(error) => tracing::warn!(%error, "nobody is told who has come or gone"),
         }
     }
 

@@ -17,11 +17,18 @@ pub struct Presence(Mutex<HashMap<Arc<str>, Members>>);
 /// The members of one topic, by the numbers of their connections.
 #[derive(Debug, Default)]
 struct Members {
-    list: BTreeMap<u128, Arc<ClientInfo>>,
+    list: BTreeMap<u128, Member>,
     /// How many connections each user has.
     users: HashMap<String, u32>,
     /// The list as it is given out, until somebody comes or goes.
     snapshot: Option<Arc<[ClientInfo]>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Member {
+    info: Arc<ClientInfo>,
+    /// The node of the cluster that it is at; `None` is this one.
+    node: Option<u64>,
 }
 
 /// How many there are.
@@ -36,25 +43,79 @@ impl Presence {
     pub fn join(&self, topic: &Arc<str>, client: u128, info: Arc<ClientInfo>) {
         let mut topics = self.lock();
         let members = topics.entry(topic.clone()).or_default();
-        if members.list.get(&client) == Some(&info) {
-            return;
-        }
-        members.remove(client);
-        *members.users.entry(info.user.clone()).or_default() += 1;
-        members.list.insert(client, info);
-        members.snapshot = None;
+        members.add(client, Member { info, node: None });
     }
 
-    /// A client follows a topic no more, if it did.
-    pub fn leave(&self, topic: &str, client: u128) {
+    /// A client follows a topic no more, if it did: returns whether it did.
+    pub fn leave(&self, topic: &str, client: u128) -> bool {
+        self.take(topic, client, None).is_some()
+    }
+
+    /// A client follows a topic at another node. Returns whether it is new.
+    pub(super) fn join_guest(
+        &self,
+        topic: &Arc<str>,
+        client: u128,
+        info: Arc<ClientInfo>,
+        node: u64,
+    ) -> bool {
         let mut topics = self.lock();
-        let Some(members) = topics.get_mut(topic) else {
-            return;
-        };
-        members.remove(client);
+        let members = topics.entry(topic.clone()).or_default();
+        let known = members.list.get(&client);
+        let is_new = known.is_none();
+        // One that is here is here, whatever others have known before.
+        if known.is_none_or(|member| member.node.is_some()) {
+            let node = Some(node);
+            members.add(client, Member { info, node });
+        }
+        is_new
+    }
+
+    /// A client follows a topic no more at another node. Returns who it was, if it did.
+    pub(super) fn leave_guest(
+        &self,
+        topic: &str,
+        client: u128,
+        node: u64,
+    ) -> Option<Arc<ClientInfo>> {
+        self.take(topic, client, Some(node))
+    }
+
+    /// Forgets who is at a node, and returns them with their topics.
+    pub(super) fn take_guests(&self, node: u64) -> Vec<(Arc<str>, Arc<ClientInfo>)> {
+        let mut taken = Vec::new();
+        let mut topics = self.lock();
+        topics.retain(|topic, members| {
+            let guests = members.list.iter();
+            let guests = guests.filter(|(_, member)| member.node == Some(node));
+            let guests: Vec<u128> = guests.map(|(client, _)| *client).collect();
+            for client in guests {
+                let member = members.remove(client).expect("it is listed");
+                taken.push((topic.clone(), member.info));
+            }
+            !members.list.is_empty()
+        });
+        taken
+    }
+
+    /// Those who follow a topic here.
+    pub(super) fn own(&self, topic: &str) -> Vec<(u128, Arc<ClientInfo>)> {
+        let topics = self.lock();
+        let list = topics.get(topic).into_iter().flat_map(|of| &of.list);
+        list.filter(|(_, member)| member.node.is_none())
+            .map(|(client, member)| (*client, member.info.clone()))
+            .collect()
+    }
+
+    fn take(&self, topic: &str, client: u128, node: Option<u64>) -> Option<Arc<ClientInfo>> {
+        let mut topics = self.lock();
+        let members = topics.get_mut(topic)?;
+        members.list.get(&client).filter(|of| of.node == node)?;
+        let member = members.remove(client);
         if members.list.is_empty() {
             topics.remove(topic);
         }
+        member.map(|member| member.info)
     }
 
     /// All who follow a topic.
@@ -63,7 +124,8 @@ impl Presence {
         let Some(members) = topics.get_mut(topic) else {
             return Arc::default();
         };
-        let all = || members.list.values().map(|info| (**info).clone()).collect();
+        let members_of = members.list.values();
+        let all = || members_of.map(|of| (*of.info).clone()).collect();
         members.snapshot.get_or_insert_with(all).clone()
     }
 
@@ -107,17 +169,26 @@ impl Hub {
 }
 
 impl Members {
-    fn remove(&mut self, client: u128) {
-        let Some(info) = self.list.remove(&client) else {
+    fn add(&mut self, client: u128, member: Member) {
+        if self.list.get(&client) == Some(&member) {
             return;
-        };
+        }
+        self.remove(client);
+        *self.users.entry(member.info.user.clone()).or_default() += 1;
+        self.list.insert(client, member);
         self.snapshot = None;
-        if let Some(count) = self.users.get_mut(&info.user) {
+    }
+
+    fn remove(&mut self, client: u128) -> Option<Member> {
+        let member = self.list.remove(&client)?;
+        self.snapshot = None;
+        if let Some(count) = self.users.get_mut(&member.info.user) {
             *count -= 1;
             if *count == 0 {
-                self.users.remove(&info.user);
+                self.users.remove(&member.info.user);
             }
         }
+        Some(member)
     }
 }
 

@@ -5,16 +5,22 @@
 //! too long.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
 use super::linked::{copy_counts, link_settings};
-use super::nats::{self, Event, Kind, Link, Page};
+use super::nats::{self, Call, Event, Kind, Link, News, Page};
 use super::said;
-use crate::hub::{self, Accepted, At, Heard, Hub, PageEnds, Proposal, Unproposed, Unreadable};
+use crate::hub::{
+    self, Accepted, Answers, At, Heard, Hub, PageEnds, Proposal, Unproposed, Unreadable,
+};
 use crate::protocol::encoding::{Extras, Message};
 
 /// How often it is looked for room while some topic waits for it,
@@ -26,19 +32,31 @@ const PAGE_TIME: Duration = Duration::from_secs(10);
 /// Messages of a page.
 const PAGE_MESSAGES: usize = 256;
 
+/// Answers what another node asks.
+pub(super) type Answerer =
+    fn(Arc<Hub>, Vec<u8>) -> Pin<Box<dyn Future<Output = Vec<u8>> + Send + 'static>>;
+
+/// The only kind of calls that there is: what other nodes ask is the answerer's matter.
+const QUESTION: u16 = 1;
+/// Questions that may wait; who asks hears from this node no more.
+const QUESTIONS_MAX: usize = 1024;
+
 /// The way to a cluster, while the daemon runs.
 pub struct Cluster {
     common: Arc<Common>,
-    thread: JoinHandle<()>,
+    threads: [JoinHandle<()>; 2],
 }
 
 /// What the threads have in common.
 struct Common {
     hub: Arc<Hub>,
-    link: OnceLock<Link>,
+    link: RwLock<Option<Arc<Link>>>,
     asked: Mutex<HashMap<u64, Sender<Page>>>,
     /// Topics of which it is asked how far back they are to be had.
     looking_back: Mutex<HashMap<u64, Arc<str>>>,
+    /// Who waits for the answers of other nodes.
+    asking: Mutex<HashMap<u64, oneshot::Sender<Answers>>>,
+    questions: Mutex<Option<tokio::sync::mpsc::Sender<Call>>>,
     tickets: AtomicU64,
     doze: Mutex<bool>,
     wake: Condvar,
@@ -50,15 +68,18 @@ impl Cluster {
     ///
     /// # Errors
     /// A sentence on what is wrong with the settings.
-    pub fn start(hub: &Arc<Hub>) -> Result<Option<Cluster>, String> {
+    pub fn start(hub: &Arc<Hub>, answerer: Answerer) -> Result<Option<Cluster>, String> {
         let Some(settings) = link_settings(hub.settings())? else {
             return Ok(None);
         };
+        let (questions, asked) = tokio::sync::mpsc::channel(QUESTIONS_MAX);
         let common = Arc::new(Common {
             hub: hub.clone(),
-            link: OnceLock::new(),
+            link: RwLock::default(),
             asked: Mutex::default(),
             looking_back: Mutex::default(),
+            asking: Mutex::default(),
+            questions: Mutex::new(Some(questions)),
             tickets: AtomicU64::new(1),
             doze: Mutex::new(false),
             wake: Condvar::new(),
@@ -67,23 +88,35 @@ impl Cluster {
         let told = common.clone();
         let link = Link::start(settings, move |event| told.handle(event));
         let link = link.map_err(|error| error.to_string())?;
-        common.link.get_or_init(|| link);
+        *common.link.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(link));
         hub.link(Arc::new(Way(common.clone())), Arc::new(Way(common.clone())));
-        let works = common.clone();
-        let thread = thread::Builder::new().name("cluster".into());
-        let thread = thread
-            .spawn(move || works.work())
-            .map_err(|error| format!("cannot start a thread: {error}"))?;
-        Ok(Some(Cluster { common, thread }))
+        let (works, answers) = (common.clone(), common.clone());
+        let threads = [
+            spawn("cluster", move || works.work())?,
+            spawn("cluster-asked", move || answers.answer(asked, answerer))?,
+        ];
+        Ok(Some(Cluster { common, threads }))
     }
 
+    /// Tells the other nodes that this one goes.
     pub fn stop(self) {
         *lock(&self.common.doze) = true;
         self.common.wake.notify_all();
-        if self.thread.join().is_err() {
-            tracing::error!("the cluster's thread has panicked");
+        drop(lock(&self.common.questions).take());
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the cluster's has panicked");
+            }
         }
+        let link = self.common.link.write();
+        drop(link.unwrap_or_else(PoisonError::into_inner).take());
     }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, String> {
+    let thread = thread::Builder::new().name(name.into());
+    let spawned = thread.spawn(run);
+    spawned.map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -91,8 +124,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Common {
-    fn link(&self) -> Option<&Link> {
-        self.link.get()
+    fn link(&self) -> Option<Arc<Link>> {
+        let link = self.link.read().unwrap_or_else(PoisonError::into_inner);
+        link.clone()
     }
 
     fn ticket(&self) -> u64 {
@@ -161,7 +195,28 @@ impl Common {
                 }
             }
             Event::Warned(warning) => tracing::warn!("{warning}"),
-            Event::News(_) | Event::Called(_) | Event::Answered { .. } => {}
+            Event::News(news) => self.hear(news),
+            Event::Called(call) => {
+                if let Some(questions) = &*lock(&self.questions)
+                    && questions.try_send(call).is_err()
+                {
+                    tracing::warn!("other nodes ask faster than this one answers");
+                }
+            }
+            Event::Answered {
+                ticket,
+                answers,
+                missing,
+            } => {
+                if let Some(asking) = lock(&self.asking).remove(&ticket) {
+                    let answers = answers.into_iter();
+                    // Who has asked may have stopped waiting.
+                    let _ = asking.send(Answers {
+                        answers: answers.map(|answer| answer.bytes.to_vec()).collect(),
+                        missing: missing.len(),
+                    });
+                }
+            }
         }
     }
 
@@ -192,12 +247,55 @@ impl Common {
         self.hub.commit(&heard);
     }
 
+    fn hear(&self, news: News) {
+        match news {
+            News::Joined { name, .. } => tracing::info!(name, "another node is there"),
+            News::Left { node, name } => {
+                tracing::info!(name, "another node is gone");
+                self.hub.note_node_gone(node);
+            }
+            News::Entry {
+                node,
+                topic,
+                key,
+                value,
+            } => match u128::from_str_radix(&key, 16) {
+                Ok(client) => self.hub.note_guest(node, &topic, client, value.as_deref()),
+                Err(_) => tracing::warn!(key, "another node names a client as none is named"),
+            },
+        }
+    }
+
+    /// Answers what other nodes ask, until the daemon stops.
+    fn answer(&self, mut asked: tokio::sync::mpsc::Receiver<Call>, answerer: Answerer) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::error!(%error, "no other node will be answered"),
+        };
+        runtime.block_on(async {
+            while let Some(call) = asked.recv().await {
+                let (hub, Some(link)) = (self.hub.clone(), self.link()) else {
+                    continue;
+                };
+                // One may take a while: an order waits for the cores.
+                tokio::spawn(async move {
+                    let bytes = answerer(hub, call.bytes.to_vec()).await;
+                    link.reply(call, bytes.into());
+                });
+            }
+        });
+    }
+
     fn work(&self) {
         let mut stop = lock(&self.doze);
         while !*stop {
             drop(stop);
             self.hub.look_for_room();
             self.hub.forget_unheard();
+            self.hub.forget_guests();
             if let Some(link) = self.link() {
                 copy_counts(&link.counts(), &self.hub.cluster_figures().link);
             }
@@ -222,7 +320,7 @@ impl Common {
         let ticket = self.ticket();
         let (asked, answer): (_, Receiver<Page>) = mpsc::channel();
         lock(&self.asked).insert(ticket, asked);
-        ask(link, ticket);
+        ask(&link, ticket);
         let answer = answer.recv_timeout(PAGE_TIME);
         lock(&self.asked).remove(&ticket);
         match answer {
@@ -264,6 +362,21 @@ impl hub::Link for Way {
     fn unfollow(&self, topic: &Arc<str>) {
         if let Some(link) = self.0.link() {
             link.unfollow(topic.clone());
+        }
+    }
+
+    fn present(&self, topic: &Arc<str>, client: u128, info: Option<Vec<u8>>) {
+        if let Some(link) = self.0.link() {
+            let key = format!("{client:032x}");
+            link.present(topic.clone(), key, info.map(Bytes::from));
+        }
+    }
+
+    fn ask(&self, question: Vec<u8>, told: oneshot::Sender<Answers>) {
+        if let Some(link) = self.0.link() {
+            let ticket = self.0.ticket();
+            lock(&self.0.asking).insert(ticket, told);
+            link.call(QUESTION, question.into(), ticket);
         }
     }
 }

@@ -21,6 +21,7 @@ mod watchdog;
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -167,6 +168,14 @@ fn run(
     Ok(())
 }
 
+/// Answers another node of the cluster.
+fn answer_node(
+    hub: Arc<Hub>,
+    question: Vec<u8>,
+) -> Pin<Box<dyn Future<Output = Vec<u8>> + Send + 'static>> {
+    Box::pin(admin::answer_node(hub, question))
+}
+
 /// What runs.
 struct Started {
     cores: Vec<Core>,
@@ -189,7 +198,7 @@ fn start_cores(
         Some(_) => None,
     };
     let mut cluster = match origin {
-        None => Cluster::start(hub)?,
+        None => Cluster::start(hub, answer_node)?,
         Some(_) => None,
     };
     let (seated, all_seated) = mpsc::channel();
@@ -235,7 +244,7 @@ fn start_cores(
         let seats = Seats::new(arrivals, all_seated, slots());
         let connections = origin.take_over(hub, seats)?;
         scribe = Scribe::start(hub, false)?;
-        cluster = Cluster::start(hub)?;
+        cluster = Cluster::start(hub, answer_node)?;
         tracing::info!(connections, "taken over");
     }
     bound.take();

@@ -336,3 +336,95 @@ fn a_handover_loses_and_doubles_nothing_though_the_cluster_is_away() {
     publish(&two, "a", "last");
     assert_eq!(hear(&mut speaker), "last");
 }
+
+/// Asks the server API.
+#[track_caller]
+fn order(daemon: &Daemon, method: &str, body: &str) -> String {
+    let request = format!("POST /api/{method}");
+    let (head, answer) = daemon.ask_as(
+        &request,
+        "Content-Type: application/json\r\n",
+        body.as_bytes(),
+    );
+    assert!(head.starts_with("HTTP/1.1 200"), "{head} {answer}");
+    answer
+}
+
+#[test]
+fn who_is_there_is_known_on_every_node_and_a_lost_one_is_forgotten() {
+    let server = Server::start();
+    let options = ["--presence", "on"];
+    let (one, two) = (node(&server, &options), node(&server, &options));
+    let count = |daemon: &Daemon, topic: &str| {
+        let answer = order(
+            daemon,
+            "presence_stats",
+            &format!(r#"{{"channel":"{topic}"}}"#),
+        );
+        answer.contains(r#""num_clients":2"#)
+    };
+    let mut here = speaking::connect(&one);
+    let joined = r#"{"id":2,"subscribe":{"channel":"a","join_leave":true}}"#;
+    assert!(speaking::ask(&mut here, joined).contains("\"epoch\""));
+    // It hears of itself.
+    assert!(hear(&mut here).contains("\"join\""));
+    let mut there = speaking::connect(&two);
+    speaking::subscribe(&mut there, 2, "a");
+    assert!(hear(&mut here).contains("\"join\""));
+    for daemon in [&one, &two] {
+        eventually("both are known everywhere", || count(daemon, "a"));
+    }
+    let channels = order(&two, "channels", "{}");
+    assert!(channels.contains(r#""a":{"num_clients":2}"#), "{channels}");
+    let nodes = order(&one, "info", "{}");
+    assert_eq!(nodes.matches("\"uid\"").count(), 2, "{nodes}");
+    drop(there);
+    assert!(hear(&mut here).contains("\"leave\""));
+    let mut lost = speaking::connect(&two);
+    speaking::subscribe(&mut lost, 2, "a");
+    assert!(hear(&mut here).contains("\"join\""));
+    two.signal(nix::sys::signal::Signal::SIGKILL);
+    assert!(hear(&mut here).contains("\"leave\""));
+}
+
+#[test]
+fn who_goes_on_in_another_process_neither_leaves_nor_joins() {
+    let server = Server::start();
+    let options = ["--presence", "on"];
+    let (one, mut two) = (node(&server, &options), node(&server, &options));
+    let mut here = speaking::connect(&one);
+    let joined = r#"{"id":2,"subscribe":{"channel":"a","join_leave":true}}"#;
+    assert!(speaking::ask(&mut here, joined).contains("\"epoch\""));
+    assert!(hear(&mut here).contains("\"join\""));
+    let mut there = speaking::connect(&two);
+    speaking::subscribe(&mut there, 2, "a");
+    assert!(hear(&mut here).contains("\"join\""));
+    two.hand_over(1);
+    one.await_log("another node is gone", 1);
+    // Longer than those of a node that has gone are kept.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    eventually("time passes", || std::time::Instant::now() >= until);
+    publish(&one, "a", "\"next\"");
+    assert!(speaking::hear(&mut here).contains("next"));
+    assert!(speaking::hear(&mut there).contains("next"));
+}
+
+#[test]
+fn orders_reach_every_node() {
+    let server = Server::start();
+    let (one, two) = (node(&server, &[]), node(&server, &[]));
+    for daemon in [&one, &two] {
+        daemon.await_log("another node is there", 1);
+    }
+    let mut far = speaking::connect(&two);
+    let subscribed = order(&one, "subscribe", r#"{"user":"","channel":"a"}"#);
+    assert!(!subscribed.contains("error"), "{subscribed}");
+    assert!(speaking::hear(&mut far).contains("\"subscribe\""));
+    publish(&one, "a", "\"x\"");
+    assert!(speaking::hear(&mut far).contains("\"x\""));
+    order(&one, "unsubscribe", r#"{"user":"","channel":"a"}"#);
+    assert!(speaking::hear(&mut far).contains("\"unsubscribe\""));
+    order(&one, "disconnect", r#"{"user":""}"#);
+    let (code, words) = hear_close(&mut far);
+    assert_eq!((code, &*words), (3503, "force disconnect"));
+}

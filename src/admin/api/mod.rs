@@ -3,6 +3,7 @@
 //! The codec is `protocol::centrifugo::api`; what is asked for the hub does. Called by
 //! `routes`.
 
+mod everywhere;
 mod glob;
 mod node;
 mod sessions;
@@ -15,6 +16,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use tokio::task::{spawn_blocking, yield_now};
 
+use self::everywhere::Question;
 use self::glob::Glob;
 use super::body::{closing, receive};
 use super::once::{Keyed, Outcome as Answered, message_once, once};
@@ -78,6 +80,11 @@ pub(super) async fn call(
     once(&hub, &Who::Backend, &head, &body, work).await
 }
 
+/// Answers another node of the cluster.
+pub async fn answer_node(hub: Arc<Hub>, question: Vec<u8>) -> Vec<u8> {
+    everywhere::answer(&hub, &question).await
+}
+
 async fn carry_out(hub: Arc<Hub>, request: api::Request, by_status: bool) -> Answered {
     let mut patience = Patience::new(hub.clone());
     let calls = match request {
@@ -139,15 +146,16 @@ async fn perform(hub: &Arc<Hub>, patience: &mut Patience, call: Result<Call, Err
             hub.remove_history(&topic);
             Ok(Answer::HistoryRemoved)
         }
-        Call::Info => Ok(Answer::Info(node::node(hub))),
-        Call::Channels { pattern } => channels(hub, &pattern),
+        Call::Info => everywhere::perform(hub, Question::Info).await,
+        Call::Channels { pattern } => {
+            everywhere::perform(hub, Question::Channels { pattern }).await
+        }
         Call::Subscribe { of, channel, terms } => {
-            let topic = topic(&channel)?;
-            wait_for(hub, &topic).await;
-            sessions::subscribe(hub, &of, &topic, terms).await
+            let question = Question::Subscribe { of, channel, terms };
+            everywhere::perform(hub, question).await
         }
         Call::Unsubscribe { of, channel } => {
-            sessions::unsubscribe(hub, &of, &topic(&channel)?).await
+            everywhere::perform(hub, Question::Unsubscribe { of, channel }).await
         }
         Call::Disconnect {
             of,
@@ -156,15 +164,29 @@ async fn perform(hub: &Arc<Hub>, patience: &mut Patience, call: Result<Call, Err
             whitelist,
             revoke,
         } => {
-            let farewell = sessions::farewell(code, reason)?;
-            sessions::disconnect(hub, &of, farewell, &whitelist, revoke).await
+            let question = Question::Disconnect {
+                of,
+                code,
+                reason,
+                whitelist,
+                revoke,
+            };
+            everywhere::perform(hub, question).await
         }
         Call::Refresh {
             of,
             expired,
             expire_at,
             info,
-        } => sessions::refresh(hub, &of, expired, expire_at, &info).await,
+        } => {
+            let question = Question::Refresh {
+                of,
+                expired,
+                expire_at,
+                info,
+            };
+            everywhere::perform(hub, question).await
+        }
         Call::Presence { channel } => sessions::presence(hub, &topic(&channel)?),
         Call::PresenceStats { channel } => sessions::presence_stats(hub, &topic(&channel)?),
     }

@@ -1,4 +1,5 @@
 //! What clients send.
+use serde::{Deserialize, Serialize};
 
 /// How a connection's messages are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,7 +93,7 @@ pub struct Subscribe {
 
 /// A payload as the client wrote it: JSON text (newlines outside strings taken
 /// out), or bytes. Without bytes there is none.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Data {
     pub text: bool,
     pub bytes: Vec<u8>,

@@ -24,7 +24,8 @@ pub enum Answer {
         offset: u64,
     },
     HistoryRemoved,
-    Info(Node),
+    /// All servers, this one first.
+    Info(Vec<Node>),
     /// Those that somebody follows, and how many do.
     Channels(Vec<(Arc<str>, u64)>),
     Subscribed,
@@ -47,7 +48,7 @@ pub struct Receipt {
 }
 
 /// One server.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Node {
     pub uid: String,
     pub name: String,
@@ -99,7 +100,7 @@ impl Answer {
                 result.number_or_0("num_clients", *num_clients);
                 result.number_or_0("num_users", *num_users);
             }
-            Answer::Info(node) => result.objects("nodes", [node].into_iter(), |object, node| {
+            Answer::Info(nodes) => result.objects("nodes", nodes.iter(), |object, node| {
                 object.text_or_empty("uid", &node.uid);
                 object.text_or_empty("name", &node.name);
                 object.text_or_empty("version", &node.version);

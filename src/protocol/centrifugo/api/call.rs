@@ -1,5 +1,7 @@
 //! What backends may ask for.
 
+use serde::{Deserialize, Serialize};
+
 use super::super::request::Data;
 
 /// What a path names.
@@ -123,7 +125,7 @@ pub enum Call {
 }
 
 /// The sessions of a user that a call is about.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sessions {
     /// Empty is who has no name.
     pub user: String,
@@ -134,7 +136,7 @@ pub struct Sessions {
 }
 
 /// How a subscription is to be that the server begins.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Terms {
     /// To be shown to others: JSON; empty is none.
     pub info: String,
@@ -147,7 +149,7 @@ pub struct Terms {
 }
 
 /// Tokens that are not to be accepted any more.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Revoke {
     /// The one with this `jti`; empty: none.
     pub jti: String,

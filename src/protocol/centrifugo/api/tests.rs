@@ -366,7 +366,7 @@ fn answers_are_written_as_the_official_server_writes_them() {
             r#"{"result":{"channels":{"a\"":{"num_clients":2},"b":{"num_clients":1}}}}"#,
         ),
         (
-            Ok(Answer::Info(Node {
+            Ok(Answer::Info(vec![Node {
                 uid: "u".to_owned(),
                 name: "n".to_owned(),
                 version: "v".to_owned(),
@@ -375,7 +375,7 @@ fn answers_are_written_as_the_official_server_writes_them() {
                 num_channels: 2,
                 num_subs: 3,
                 uptime_s: 4,
-            })),
+            }])),
             r#"{"result":{"nodes":[{"uid":"u","name":"n","version":"v","num_clients":1,"num_users":0,"num_channels":2,"uptime":4,"num_subs":3}]}}"#,
         ),
         (

@@ -1,0 +1,157 @@
+//! Calls of the server API that are about all nodes of a cluster: the others are asked to do
+//! the same, and what they answer is added up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Answer, Error, Hub, Outcome, node, sessions, topic, wait_for};
+use crate::protocol::centrifugo::api::{Node, Revoke, Sessions, Terms};
+
+/// What another node is asked. It may be of another version: what it does not know it answers
+/// with an error.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Question {
+    Subscribe {
+        of: Sessions,
+        channel: String,
+        terms: Terms,
+    },
+    Unsubscribe {
+        of: Sessions,
+        channel: String,
+    },
+    Disconnect {
+        of: Sessions,
+        code: u32,
+        reason: String,
+        whitelist: Vec<String>,
+        revoke: Revoke,
+    },
+    Refresh {
+        of: Sessions,
+        expired: bool,
+        expire_at: u64,
+        info: String,
+    },
+    Channels {
+        pattern: String,
+    },
+    Info,
+}
+
+/// What it answers.
+#[derive(Debug, Serialize, Deserialize)]
+enum Reply {
+    Done,
+    /// With the number of the error.
+    Failed(u32),
+    Channels(Vec<(String, u64)>),
+    Info(Node),
+}
+
+/// Does it here, and has all other nodes do it.
+pub(super) async fn perform(hub: &Arc<Hub>, question: Question) -> Outcome {
+    if !hub.cluster().is_linked() {
+        return perform_here(hub, question).await;
+    }
+    let bytes = serde_json::to_vec(&question).expect("text and numbers are JSON");
+    let (here, others) = tokio::join!(perform_here(hub, question), hub.ask_nodes(bytes));
+    if others.missing > 0 {
+        let missing = others.missing;
+        tracing::warn!(missing, "a call of the server API did not reach all nodes");
+    }
+    let replies = others.answers.iter().map(|bytes| {
+        let reply = serde_json::from_slice(bytes);
+        reply.unwrap_or(Reply::Failed(Error::INTERNAL.code))
+    });
+    let sum = replies.fold(here, add);
+    match sum {
+        // What is only told is told as far as it is known.
+        Ok(sum @ (Answer::Channels(_) | Answer::Info(_))) => Ok(sum),
+        Ok(_) if others.missing > 0 => Err(Error::INTERNAL),
+        sum => sum,
+    }
+}
+
+/// Answers another node.
+pub(super) async fn answer(hub: &Arc<Hub>, question: &[u8]) -> Vec<u8> {
+    let reply = match serde_json::from_slice(question) {
+        Ok(question) => reply(perform_here(hub, question).await),
+        Err(error) => {
+            tracing::warn!(%error, "another node asks what makes no sense");
+            Reply::Failed(Error::INTERNAL.code)
+        }
+    };
+    serde_json::to_vec(&reply).expect("text and numbers are JSON")
+}
+
+fn reply(outcome: Outcome) -> Reply {
+    match outcome {
+        Ok(Answer::Channels(channels)) => {
+            let channels = channels.into_iter();
+            Reply::Channels(channels.map(|(name, n)| (name.to_string(), n)).collect())
+        }
+        Ok(Answer::Info(mut nodes)) => match nodes.pop() {
+            Some(node) => Reply::Info(node),
+            None => Reply::Failed(Error::INTERNAL.code),
+        },
+        Ok(_) => Reply::Done,
+        Err(error) => Reply::Failed(error.code),
+    }
+}
+
+async fn perform_here(hub: &Arc<Hub>, question: Question) -> Outcome {
+    match question {
+        Question::Subscribe { of, channel, terms } => {
+            let topic = topic(&channel)?;
+            wait_for(hub, &topic).await;
+            sessions::subscribe(hub, &of, &topic, terms).await
+        }
+        Question::Unsubscribe { of, channel } => {
+            sessions::unsubscribe(hub, &of, &topic(&channel)?).await
+        }
+        Question::Disconnect {
+            of,
+            code,
+            reason,
+            whitelist,
+            revoke,
+        } => {
+            let farewell = sessions::farewell(code, reason)?;
+            sessions::disconnect(hub, &of, farewell, &whitelist, revoke).await
+        }
+        Question::Refresh {
+            of,
+            expired,
+            expire_at,
+            info,
+        } => sessions::refresh(hub, &of, expired, expire_at, &info).await,
+        Question::Channels { pattern } => super::channels(hub, &pattern),
+        Question::Info => Ok(Answer::Info(vec![node::node(hub)])),
+    }
+}
+
+/// Adds what another node says.
+fn add(sum: Outcome, reply: Reply) -> Outcome {
+    match (sum?, reply) {
+        (Answer::Channels(channels), Reply::Channels(more)) => {
+            let mut all: BTreeMap<Arc<str>, u64> = channels.into_iter().collect();
+            for (name, count) in more {
+                *all.entry(name.into()).or_default() += count;
+            }
+            Ok(Answer::Channels(all.into_iter().collect()))
+        }
+        (Answer::Info(mut nodes), Reply::Info(node)) => {
+            nodes.push(node);
+            Ok(Answer::Info(nodes))
+        }
+        (_, Reply::Failed(code)) => Err(match code {
+            code if code == Error::LIMIT_EXCEEDED.code => Error::LIMIT_EXCEEDED,
+            code if code == Error::PERMISSION_DENIED.code => Error::PERMISSION_DENIED,
+            _ => Error::INTERNAL,
+        }),
+        (sum, _) => Ok(sum),
+    }
+}
