@@ -87,9 +87,40 @@ pub struct Todo {
 
 impl Todo {
     fn is_empty(&self) -> bool {
-        self.topics.is_empty()
-            && self.unwanted.is_empty()
-            && !(self.look_at_all || self.sync || self.rest || self.resume || self.stop)
+        self.topics.is_empty() && self.unwanted.is_empty() && !self.is_urgent()
+    }
+
+    /// Somebody waits for it to be done.
+    fn is_urgent(&self) -> bool {
+        self.look_at_all || self.sync || self.rest || self.resume || self.stop
+    }
+}
+
+/// What the scribe is at, as far as those who ask it for something have to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attention {
+    /// It looks at what was asked before it sleeps, so that nobody has to wake it.
+    Busy,
+    /// It sleeps until it is asked for something.
+    Waiting,
+    /// It has been asked for something, and sleeps a little for more of it to come.
+    Gathering,
+}
+
+#[derive(Debug)]
+struct Desk {
+    todo: Todo,
+    attention: Attention,
+}
+
+impl Desk {
+    /// Whether the scribe is to be woken for what it has been asked.
+    fn is_to_wake(&self) -> bool {
+        match self.attention {
+            Attention::Busy => false,
+            Attention::Waiting => true,
+            Attention::Gathering => self.todo.is_urgent(),
+        }
     }
 }
 
@@ -120,8 +151,11 @@ impl StoreFigures {
 
 /// What is shared with the scribe.
 pub struct Keeping {
-    todo: Mutex<Todo>,
-    more: Condvar,
+    desk: Mutex<Desk>,
+    /// The scribe is woken.
+    asked: Condvar,
+    /// The state has changed.
+    changed: Condvar,
     state: AtomicU8,
     archive: RwLock<Option<Arc<dyn Archive>>>,
     /// How often something has become safe, or the store has failed.
@@ -132,8 +166,12 @@ pub struct Keeping {
 impl Default for Keeping {
     fn default() -> Self {
         Keeping {
-            todo: Mutex::default(),
-            more: Condvar::new(),
+            desk: Mutex::new(Desk {
+                todo: Todo::default(),
+                attention: Attention::Busy,
+            }),
+            asked: Condvar::new(),
+            changed: Condvar::new(),
             state: AtomicU8::new(StoreState::Off as u8),
             archive: RwLock::default(),
             synced: watch::Sender::new(0),
@@ -158,10 +196,10 @@ impl Keeping {
         *held = archive;
         drop(held);
         // Who waits for it is either told, or has not looked yet.
-        let _todo = self.lock();
+        let _desk = self.lock();
         self.state.store(state as u8, Ordering::Release);
         self.synced.send_modify(|count| *count += 1);
-        self.more.notify_all();
+        self.changed.notify_all();
     }
 
     /// What reads the store, while it works.
@@ -175,23 +213,42 @@ impl Keeping {
         self.ask(|todo| todo.topics.push(topic.clone()));
     }
 
-    /// Takes what is to be done, and waits for it until `end`.
-    pub fn wait(&self, end: Option<Instant>) -> Todo {
-        let mut todo = self.lock();
-        while todo.is_empty() {
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                break;
+    /// Takes what is to be done, and waits for it until `end`. Growth that nobody waits for is
+    /// left for the time `gather`, for more of it to come: a scribe that woke for each message
+    /// would take the processor from those who publish.
+    pub fn wait(&self, end: Instant, gather: Duration) -> Todo {
+        let mut desk = self.lock();
+        while desk.todo.is_empty() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                return Todo::default();
             }
-            todo = match left {
-                None => self.more.wait(todo).unwrap_or_else(PoisonError::into_inner),
-                Some(left) => {
-                    let woken = self.more.wait_timeout(todo, left);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            desk = self.sleep(desk, Attention::Waiting, left);
         }
-        std::mem::take(&mut *todo)
+        if gather > Duration::ZERO {
+            let end = Instant::now() + gather;
+            while !desk.todo.is_urgent() {
+                let left = end.saturating_duration_since(Instant::now());
+                if left == Duration::ZERO {
+                    break;
+                }
+                desk = self.sleep(desk, Attention::Gathering, left);
+            }
+        }
+        std::mem::take(&mut desk.todo)
+    }
+
+    fn sleep<'a>(
+        &self,
+        mut desk: MutexGuard<'a, Desk>,
+        attention: Attention,
+        time: Duration,
+    ) -> MutexGuard<'a, Desk> {
+        desk.attention = attention;
+        let woken = self.asked.wait_timeout(desk, time);
+        let mut desk = woken.unwrap_or_else(PoisonError::into_inner).0;
+        desk.attention = Attention::Busy;
+        desk
     }
 
     /// What is published is to be safe soon.
@@ -221,16 +278,15 @@ impl Keeping {
             return true;
         }
         let end = Instant::now() + within;
-        let mut todo = self.lock();
-        todo.rest = true;
-        self.more.notify_all();
+        self.ask(|todo| todo.rest = true);
+        let mut desk = self.lock();
         while self.state() != StoreState::AtRest {
             let left = end.saturating_duration_since(Instant::now());
             if left == Duration::ZERO {
                 return false;
             }
-            let woken = self.more.wait_timeout(todo, left);
-            todo = woken.unwrap_or_else(PoisonError::into_inner).0;
+            let woken = self.changed.wait_timeout(desk, left);
+            desk = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
@@ -246,12 +302,18 @@ impl Keeping {
     }
 
     fn ask(&self, what: impl FnOnce(&mut Todo)) {
-        what(&mut self.lock());
-        self.more.notify_all();
+        let mut desk = self.lock();
+        what(&mut desk.todo);
+        if desk.is_to_wake() {
+            // Others need not do so as well.
+            desk.attention = Attention::Busy;
+            drop(desk);
+            self.asked.notify_one();
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Todo> {
-        self.todo.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

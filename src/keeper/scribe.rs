@@ -22,6 +22,8 @@ const PAGE_BYTES: usize = 128 << 10;
 const ROUND_PAGES: usize = 64;
 /// More than this does not wait to be synced, whatever the settings say.
 const UNSYNCED_BYTES_MAX: usize = 8 << 20;
+/// How long growth that nobody waits for is left for more to come.
+const GATHER: Duration = Duration::from_millis(1);
 /// How often it is looked at what is not kept any more, and the store tidied up.
 const TIDY: Duration = Duration::from_secs(1);
 /// After a failure of the store.
@@ -121,7 +123,7 @@ impl Work {
 
     fn run(mut self) {
         loop {
-            let todo = self.hub.keeping().wait(Some(self.wakes_at()));
+            let todo = self.hub.keeping().wait(self.wakes_at(), self.gather_time());
             if self.at_rest {
                 if todo.stop {
                     return;
@@ -160,6 +162,14 @@ impl Work {
         }
         let sync_at = self.unsynced_since.map(|since| since + self.sync_time());
         sync_at.map_or(self.tidy_at, |sync_at| sync_at.min(self.tidy_at))
+    }
+
+    /// Where there is more to be written already, nothing is gained by waiting for more.
+    fn gather_time(&self) -> Duration {
+        match self.pending.is_empty() {
+            true => GATHER,
+            false => Duration::ZERO,
+        }
     }
 
     fn sync_time(&self) -> Duration {
@@ -362,7 +372,9 @@ impl Work {
             topic.keep(None);
             return Ok(true);
         };
+        // What comes from here on is told again.
         kept.heard();
+        let next_offset = topic.newest() + 1;
         // Another history may have begun under the name.
         let is_same = |written: &&Written| Weak::as_ptr(&written.topic) == Arc::as_ptr(&topic);
         let next = match self.topics.get(name).filter(is_same) {
@@ -381,7 +393,7 @@ impl Work {
         }
         let entry = Written::new(&topic, written);
         self.topics.insert(name.clone(), entry);
-        Ok(!runs.is_empty())
+        Ok(written < next_offset && !runs.is_empty())
     }
 
     fn append(&mut self, name: &Arc<str>, epoch: u64, run: &Run) -> Result<(), StoreError> {

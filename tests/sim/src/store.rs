@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fanfare::hub::{Archive, At, Hub, PageEnds, StoredTopic, Unreadable};
 use fanfare::log::{Run, Standing, Topic};
@@ -160,7 +160,7 @@ impl World {
             return;
         }
         let store = store.clone();
-        let todo = self.hub.keeping().wait(Some(Instant::now()));
+        let todo = self.hub.keeping().wait(Instant::now(), Duration::ZERO);
         let mut topics = self.hub.all_topics();
         topics.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         for topic in topics {
@@ -184,7 +184,7 @@ impl World {
             return;
         };
         store.failing.lock().unwrap().1 = 0;
-        self.hub.keeping().wait(Some(Instant::now()));
+        self.hub.keeping().wait(Instant::now(), Duration::ZERO);
         for topic in self.hub.all_topics() {
             store.write(&topic, usize::MAX, PAGE_BYTES_MAX);
             if topic.waiting.is_set() {
