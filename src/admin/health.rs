@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
 
+use crate::config::Switch;
 use crate::hub::Hub;
 
 /// `GET /healthz`: 200 while every core's loop turns.
@@ -26,7 +27,9 @@ pub(super) async fn healthz(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
 
 /// `GET /readyz`: 200 while new connections are welcome.
 pub(super) async fn readyz(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
-    uncached(readiness(hub.is_ready(), hub.is_stopping()))
+    let lacks_cluster = hub.settings().cluster_ready == Switch::On
+        && hub.cluster_figures().is_connected() == Some(false);
+    uncached(readiness(hub.is_ready(), hub.is_stopping(), lacks_cluster))
 }
 
 fn uncached(answer: impl IntoResponse) -> impl IntoResponse {
@@ -45,8 +48,11 @@ fn health(stuck: &[usize]) -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, sentence)
 }
 
-fn readiness(ready: bool, stopping: bool) -> (StatusCode, &'static str) {
+fn readiness(ready: bool, stopping: bool, lacks_cluster: bool) -> (StatusCode, &'static str) {
     match (ready, stopping) {
+        (true, false) if lacks_cluster => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the cluster is away\n")
+        }
         (true, false) => (StatusCode::OK, "ready\n"),
         (_, true) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
         (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
@@ -67,11 +73,15 @@ mod tests {
 
     #[test]
     fn only_a_daemon_between_start_and_stop_is_ready() {
-        assert_eq!(readiness(true, false).0, StatusCode::OK);
-        assert_eq!(readiness(false, false).1, "starting\n");
+        assert_eq!(readiness(true, false, false).0, StatusCode::OK);
+        assert_eq!(readiness(true, false, true).1, "the cluster is away\n");
+        assert_eq!(readiness(false, false, false).1, "starting\n");
         for ready in [true, false] {
-            assert_eq!(readiness(ready, true).1, "stopping\n");
-            assert_eq!(readiness(ready, true).0, StatusCode::SERVICE_UNAVAILABLE);
+            let (status, word) = readiness(ready, true, ready);
+            assert_eq!(
+                (status, word),
+                (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+            );
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::lane::Lane;
 use super::subs::{List, SubId, Subs, Subscription};
-use crate::hub::{HistoryError, Past, SavedProposal, Verdict};
+use crate::hub::{HistoryError, Past, Verdict};
 use crate::log::{Lack, Reach, Start, Topic};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::reason::CloseReason;
@@ -312,8 +312,6 @@ pub(super) struct Extra {
     pub(super) rights: Option<Arc<Rights>>,
     /// What it has proposed to the cluster.
     pub(super) proposed: Option<Box<Proposed>>,
-    /// What another process had proposed, until it is proposed again.
-    pub(super) carried: Vec<SavedProposal>,
 }
 
 /// Who has proposed something to the cluster.
@@ -331,6 +329,8 @@ pub(super) struct Proposed {
     pub(super) publisher: u64,
     /// What has not been decided on, in this order.
     pub(super) tickets: VecDeque<u64>,
+    /// The newest one that is known to be stored.
+    pub(super) newest_stored: u64,
 }
 
 impl Extra {
@@ -341,7 +341,6 @@ impl Extra {
             && self.pause.is_none()
             && self.rights.is_none()
             && self.proposed.is_none()
-            && self.carried.is_empty()
     }
 
     /// Something in it bears on what the peer is sent next.

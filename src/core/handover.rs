@@ -208,7 +208,6 @@ impl<R: Ring> Reactor<R> {
         self.state.frozen = false;
         let slots: Vec<u32> = self.state.conns.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
-            self.state.propose_carried(slot);
             self.state.mark(slot);
         }
         let numbers: Vec<u32> = self.state.feeds.numbers().collect();
@@ -388,7 +387,6 @@ impl State {
                 .window
                 .map(|window| Box::new(Inflater::resume(&window))),
             pause: pause.map(Box::new),
-            carried: saved.proposed,
             ..Extra::default()
         };
         let conn = Conn {
@@ -439,6 +437,7 @@ impl State {
             }
             ids.push(self.restore_sub(slot, sub, topic)?);
         }
+        self.carry(slot, saved.proposed)?;
         let conn = self.conns.at(slot);
         for (bytes, after) in saved.lane {
             let after = after.and_then(|(at, position)| {

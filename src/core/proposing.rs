@@ -113,6 +113,7 @@ impl State {
             Box::new(Proposed {
                 publisher: number(),
                 tickets: Default::default(),
+                newest_stored: 0,
             })
         });
         proposed.publisher
@@ -123,6 +124,9 @@ impl State {
         let Some(Asker { slot, reply }) = self.forget_ticket(ticket) else {
             return;
         };
+        if outcome.is_ok() {
+            self.note_stored(slot, ticket);
+        }
         let conn = self.conns.at(slot);
         if conn.phase != Phase::Open {
             return;
@@ -156,6 +160,12 @@ impl State {
         Some(asker)
     }
 
+    fn note_stored(&mut self, slot: u32, ticket: u64) {
+        if let Some(proposed) = &mut self.conns.at(slot).extra().proposed {
+            proposed.newest_stored = proposed.newest_stored.max(ticket);
+        }
+    }
+
     /// A connection has gone: whatever becomes of what it has proposed.
     pub(super) fn forget_tickets(&mut self, proposed: &Proposed) {
         for ticket in &proposed.tickets {
@@ -179,6 +189,7 @@ impl State {
                     let Some(Asker { slot, .. }) = self.proposals.get(&ticket).copied() else {
                         continue;
                     };
+                    self.note_stored(slot, ticket);
                     if self.conns.at(slot).sub.is_seated() {
                         self.step_over(slot, &committed);
                     }
@@ -273,32 +284,24 @@ impl State {
 
     /// Writes down what a connection has proposed and is not decided on.
     pub(super) fn save_proposed(&self, slot: u32) -> Vec<SavedProposal> {
-        let Some(extra) = self.conns.look_at(slot).extra.as_ref() else {
+        let extra = self.conns.look_at(slot).extra.as_ref();
+        let Some(proposed) = extra.and_then(|extra| extra.proposed.as_ref()) else {
             return Vec::new();
-        };
-        let Some(proposed) = &extra.proposed else {
-            return extra.carried.clone();
         };
         let named = |ticket: &u64| (*ticket, self.proposals.get(ticket).and_then(|it| it.reply));
         let tickets: Vec<_> = proposed.tickets.iter().map(named).collect();
-        self.hub.save_proposals(&tickets)
+        self.hub.save_proposals(&tickets, proposed.newest_stored)
     }
 
-    /// Proposes again what a connection has brought along from another process.
-    pub(super) fn propose_carried(&mut self, slot: u32) {
-        let extra = self.conns.at(slot).extra.as_mut();
-        let carried = extra.map(|extra| std::mem::take(&mut extra.carried));
-        for proposal in carried.unwrap_or_default() {
-            let publisher = self.publisher_of(slot);
-            let waits = self.waits(slot, proposal.reply);
-            match self.hub.propose_again(&proposal, publisher, waits) {
-                Ok(ticket) => self.note_ticket(slot, ticket, proposal.reply),
-                Err(error) => {
-                    tracing::warn!(%error, "a message that was handed over is not stored");
-                    return self.close(slot, CloseReason::NotStored, How::NextBoundary);
-                }
-            }
+    /// Takes up what a connection has proposed in another process.
+    pub(super) fn carry(&mut self, slot: u32, saved: Vec<SavedProposal>) -> Result<(), String> {
+        for proposal in saved {
+            let (publisher, reply) = (self.publisher_of(slot), proposal.reply);
+            let waits = self.waits(slot, reply);
+            let ticket = self.hub.carry(proposal, publisher, waits)?;
+            self.note_ticket(slot, ticket, reply);
         }
+        Ok(())
     }
 }
 

@@ -92,6 +92,8 @@ pub struct Cluster {
     /// Nothing more is proposed for now.
     holds: AtomicBool,
     gone: Mutex<Vec<Gone>>,
+    /// What another process has proposed, and whether it comes too late.
+    carried: Mutex<Vec<(Proposal, bool)>>,
 }
 
 impl Default for Cluster {
@@ -107,6 +109,7 @@ impl Default for Cluster {
             codec: Mutex::default(),
             holds: AtomicBool::new(false),
             gone: Mutex::default(),
+            carried: Mutex::default(),
         }
     }
 }
@@ -165,6 +168,8 @@ impl Hub {
     /// There is a way to the cluster from now on. Topics that another process has followed
     /// go on behind what it has heard.
     pub fn link(&self, link: Arc<dyn Link>, archive: Arc<dyn Archive>) {
+        // Before anything is heard, so that it is known when it comes.
+        self.propose_carried(&*link);
         let is_first = self.cluster.link.set(link).is_ok();
         assert!(is_first && self.cluster.archive.set(archive).is_ok());
         for topic in self.all_topics() {

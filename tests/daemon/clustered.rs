@@ -181,7 +181,9 @@ fn history_beyond_memory_is_read_from_the_cluster() {
 fn while_the_cluster_is_away_publishers_wait_and_are_told_and_nothing_is_lost() {
     let mut server = Server::start();
     let options = ["--cluster-propose-ms-max", "3000"];
-    let (one, two) = (node(&server, &options), node(&server, &options));
+    let readiness = ["--cluster-ready", "on"];
+    let one = node(&server, &[options, readiness].concat());
+    let two = node(&server, &options);
     let mut raw = one.connect("/a");
     let mut listener = numbered(&two, "a", 1);
     let mut session = speaking::connect(&one);
@@ -190,6 +192,8 @@ fn while_the_cluster_is_away_publishers_wait_and_are_told_and_nothing_is_lost() 
     assert_eq!(hear(&mut raw), "before");
     server.kill();
     one.await_log("the cluster is away", 1);
+    assert!(one.ask("GET /readyz").0.starts_with("HTTP/1.1 503"));
+    assert!(two.ask("GET /readyz").0.starts_with("HTTP/1.1 200"));
     let (head, answer) = one.ask_as("POST /topics/a/messages", TEXT, b"refused");
     assert!(head.starts_with("HTTP/1.1 503"), "{head}");
     assert!(answer.contains("NATS"), "{answer}");

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{Hub, Proposal, lock};
+use super::{Hub, Link, Proposal, lock};
 use crate::log::{Committed, Topic};
+use crate::protocol::topic::TopicName;
 
 /// How long a message that is stored is awaited from the cluster.
 const HEARD_TIME: Duration = Duration::from_secs(15);
@@ -84,6 +85,8 @@ pub struct SavedProposal {
     extras: Vec<u8>,
     /// The command that is to be answered.
     pub reply: Option<u32>,
+    /// A later message of the same publisher is stored: this one would come too late.
+    overtaken: bool,
 }
 
 impl SavedProposal {
@@ -97,6 +100,7 @@ impl SavedProposal {
             payload: vec![32],
             extras: vec![33],
             reply: Some(34),
+            overtaken: true,
         }
     }
 }
@@ -134,17 +138,6 @@ impl Hub {
         draft: Draft,
         waits: Waits,
     ) -> Result<u64, Unproposed> {
-        // Random, as another process may have to propose it again.
-        self.propose_as(topic, draft, fastrand::u128(..), waits)
-    }
-
-    fn propose_as(
-        &self,
-        topic: &Arc<Topic>,
-        draft: Draft,
-        id: u128,
-        waits: Waits,
-    ) -> Result<u64, Unproposed> {
         let link = self.cluster.link().ok_or(Unproposed::NoLink)?;
         if self.cluster.holds.load(Ordering::Acquire) {
             return Err(Unproposed::NoRoom);
@@ -154,27 +147,20 @@ impl Hub {
             ticket,
             topic: topic.name().clone(),
             publisher: draft.publisher,
-            id: draft.key.is_none().then_some(id),
+            // Random, as another process may have to propose it again.
+            id: draft.key.is_none().then(|| fastrand::u128(..)),
             key: draft.key,
             text: draft.text,
             payload: draft.payload,
             extras: draft.extras,
         };
-        let kept = topic.kept().expect("it is shared");
-        kept.note_proposed(cost(&proposal));
         // Before it is proposed: the answer may come at once.
-        let under_way = UnderWay {
-            topic: topic.clone(),
-            proposal: proposal.clone(),
-            waits,
-            stored: None,
-            heard: false,
-        };
-        lock(&self.cluster.tickets).0.insert(ticket, under_way);
+        self.enter(topic, &proposal, waits);
         let proposed = link.propose(proposal);
         if proposed.is_err() {
             let under_way = lock(&self.cluster.tickets).0.remove(&ticket);
             let under_way = under_way.expect("nobody else takes it");
+            let kept = topic.kept().expect("it is shared");
             kept.note_decided(cost(&under_way.proposal));
         }
         proposed.map(|()| ticket)
@@ -197,7 +183,9 @@ impl Hub {
         let topic = under_way.topic.clone();
         let kept = topic.kept().expect("it is shared");
         kept.note_decided(cost(&under_way.proposal));
-        let will_be_heard = outcome.as_ref().is_ok_and(|accepted| !accepted.duplicate)
+        // What is there since an earlier try may have been heard before this one.
+        let comes = |accepted: &Accepted| !accepted.duplicate || accepted.offset > topic.newest();
+        let will_be_heard = outcome.as_ref().is_ok_and(comes)
             && !under_way.heard
             && matches!(under_way.waits, Waits::Own(_) | Waits::Outside(_, Some(_)));
         if will_be_heard {
@@ -290,12 +278,20 @@ impl Hub {
         }
     }
 
-    /// Writes proposals down, for another process to propose them again. Those that are stored
-    /// are left out.
-    pub fn save_proposals(&self, tickets: &[(u64, Option<u32>)]) -> Vec<SavedProposal> {
+    /// Writes proposals down, for another process to propose them again. Those that are heard
+    /// and need no answer are left out. Of the same publisher the one with the ticket `newest_stored` is.
+    pub fn save_proposals(
+        &self,
+        tickets: &[(u64, Option<u32>)],
+        newest_stored: u64,
+    ) -> Vec<SavedProposal> {
         let all = lock(&self.cluster.tickets);
         let save = |(ticket, reply): &(u64, Option<u32>)| {
-            let under_way = all.0.get(ticket).filter(|it| it.stored.is_none())?;
+            let under_way = all.0.get(ticket)?;
+            let (is_stored, heard) = (under_way.stored.is_some(), under_way.heard);
+            if heard && (is_stored || reply.is_none()) {
+                return None;
+            }
             let proposal = &under_way.proposal;
             Some(SavedProposal {
                 topic: proposal.topic.to_string(),
@@ -304,29 +300,66 @@ impl Hub {
                 payload: proposal.payload.to_vec(),
                 extras: proposal.extras.clone(),
                 reply: *reply,
+                overtaken: *ticket < newest_stored && !heard && !is_stored,
             })
         };
         tickets.iter().filter_map(save).collect()
     }
 
-    /// Proposes again what another process has proposed.
+    /// Takes up what another process has proposed, to be proposed again as soon as there is a
+    /// way to the cluster. Returns its ticket.
     ///
     /// # Errors
-    /// See [`Unproposed`].
-    pub fn propose_again(
-        &self,
-        saved: &SavedProposal,
-        publisher: u64,
-        waits: Waits,
-    ) -> Result<u64, Unproposed> {
-        let topic = self.shared_topic(&saved.topic).ok_or(Unproposed::NoLink)?;
-        let draft = Draft {
-            text: saved.text,
-            payload: saved.payload.clone().into(),
-            extras: saved.extras.clone(),
+    /// When it makes no sense.
+    pub fn carry(&self, saved: SavedProposal, publisher: u64, waits: Waits) -> Result<u64, String> {
+        let topic = TopicName::new(&saved.topic).map_err(|error| error.to_string())?;
+        let topic = self.topic(&topic).map_err(|error| error.to_string())?;
+        if !topic.is_shared() {
+            return Err(format!("nothing is proposed to topic {}", topic.name()));
+        }
+        let proposal = Proposal {
+            ticket: self.cluster.number(),
+            topic: topic.name().clone(),
             publisher,
+            id: Some(saved.id),
             key: None,
+            text: saved.text,
+            payload: saved.payload.into(),
+            extras: saved.extras,
         };
-        self.propose_as(&topic, draft, saved.id, waits)
+        let ticket = proposal.ticket;
+        self.enter(&topic, &proposal, waits);
+        lock(&self.cluster.carried).push((proposal, saved.overtaken));
+        Ok(ticket)
+    }
+
+    /// Proposes again what was carried, in its order.
+    pub(super) fn propose_carried(&self, link: &dyn Link) {
+        for (proposal, overtaken) in std::mem::take(&mut *lock(&self.cluster.carried)) {
+            let ticket = proposal.ticket;
+            let proposed = match overtaken {
+                false => link.propose(proposal).map_err(|error| error.to_string()),
+                true => Err("a later message of the same publisher is stored".into()),
+            };
+            if let Err(sentence) = proposed {
+                self.settle(ticket, Err(Failure::NotStored(sentence)));
+            }
+        }
+    }
+
+    /// A proposal is under way from now on.
+    fn enter(&self, topic: &Arc<Topic>, proposal: &Proposal, waits: Waits) {
+        let kept = topic.kept().expect("it is shared");
+        kept.note_proposed(cost(proposal));
+        let under_way = UnderWay {
+            topic: topic.clone(),
+            proposal: proposal.clone(),
+            waits,
+            stored: None,
+            heard: false,
+        };
+        lock(&self.cluster.tickets)
+            .0
+            .insert(proposal.ticket, under_way);
     }
 }

@@ -96,6 +96,9 @@ pub(crate) struct View<'a> {
     pub(crate) uncompressed: bool,
     /// History may come from a store.
     pub(crate) stored: bool,
+    /// A cluster decides on what is published, later; it may refuse it.
+    pub(crate) shared: bool,
+    pub(crate) refusing: bool,
     /// For each truth, its newest offset when the client's core began to drain.
     pub(crate) drained: Option<&'a [u64]>,
 }

@@ -243,7 +243,8 @@ impl Client {
         self.closed_with = code;
         let reason = std::str::from_utf8(payload.get(2..).unwrap_or_default());
         let reason = reason.expect("a reason is text");
-        let all_published = self.published == self.said.len();
+        // What is on its way to a cluster is not taken back when its publisher goes.
+        let all_published = self.published == self.said.len() || view.shared;
         let silent_ms = socket.silent_ms_max.max(view.now_ms - socket.delivered_ms);
         let explained = match (code, reason) {
             (code, "") => self.fate == Fate::SentClose(code) && all_published,
@@ -282,6 +283,7 @@ impl Client {
                 };
                 pongs + rest > 60_000
             }
+            (Some(1013), r) if r.starts_with("not stored:") => view.refusing,
             (Some(1013), "lag: too far behind the topic") => self.is_behind(socket, view),
             // A message that waits for room is one that has come in part.
             (Some(1013), r) if r.contains("partial messages") || r.contains("log is used up") => {

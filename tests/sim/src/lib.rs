@@ -6,6 +6,7 @@
 //! [`world::run`] plays one seed and panics as soon as a promise is broken.
 
 mod client;
+mod cluster;
 mod codec;
 mod deeds;
 mod end;

@@ -31,6 +31,7 @@ impl World {
             self.say(|| format!("the old daemon goes on: {why}"));
             self.hub.arenas().own();
             self.hub.set_frozen(false);
+            self.hub.resume_cluster();
             for core in &mut self.cores {
                 core.reactor.thaw();
                 core.awake = true;
@@ -41,6 +42,8 @@ impl World {
     /// Freezes all cores, one after the other, and writes each down as soon as
     /// it is still. The others go on meanwhile, and so do the clients.
     fn come_to_rest(&mut self) -> Option<Vec<SavedCore>> {
+        // Some of it is carried, where the cluster takes its time.
+        self.hub.hold_proposals(std::time::Duration::ZERO);
         self.hub.set_frozen(true);
         let count = self.cores.len();
         let mut to_freeze: Vec<usize> = (0..count).collect();
@@ -135,6 +138,10 @@ impl World {
         let old: Range<usize> = sides.clone().min().expect("a core")..first;
         self.cores = cores;
         (self.hub, self.hub_ms) = (hub, hub_ms);
+        if let Some((cluster, _)) = &self.cluster {
+            cluster.open(&self.hub);
+            self.begin_asked(cluster);
+        }
         self.hub.arenas().own();
         self.kernel.borrow_mut().end_process(old, &sockets);
         for client in &mut self.clients {

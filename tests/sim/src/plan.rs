@@ -21,6 +21,9 @@ pub struct Plan {
     pub sessions: bool,
     /// There is hardly more memory for logs than they must have.
     pub tight: bool,
+    /// A cluster decides on the messages; it may refuse some.
+    pub shared: bool,
+    pub refusing: bool,
     /// Slots of each core.
     pub slots: u32,
     /// Clients that are connected at a time, and all in all.
@@ -71,6 +74,23 @@ impl Plan {
             settings.store_read_bytes_max = 1 << 30;
         }
         is_stored
+    }
+
+    /// A cluster may decide on all messages: then nothing that was published is ever missing
+    /// either. Those of sessions wait for their answers in another way, and are left out.
+    pub(crate) fn draw_cluster(&mut self, rng: &mut Rng) -> bool {
+        self.shared = rng.u8(..) < 60 && !self.tight && !self.sessions;
+        if self.shared {
+            self.refusing = rng.bool();
+            let settings = &mut self.settings;
+            settings.cluster_nats = vec!["nats://played".into()];
+            settings.keep = Keep::Cluster;
+            settings.retain_messages_max = 1 << 40;
+            settings.retain_bytes_max = 1 << 40;
+            settings.retain_ms_max = 1 << 40;
+            settings.store_read_bytes_max = 1 << 30;
+        }
+        self.shared
     }
 
     fn draw_without_sessions(rng: &mut Rng) -> Plan {
@@ -151,6 +171,8 @@ impl Plan {
             many,
             sessions: false,
             tight,
+            shared: false,
+            refusing: false,
             slots: pick(rng, &[2, 6, 20]),
             clients_max,
             connects_max: clients_max * 3,

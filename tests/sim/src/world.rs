@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fanfare::config::Settings;
 use fanfare::core::Reactor;
-use fanfare::hub::{Clock, Hub, PublishError};
+use fanfare::hub::{Clock, Draft, Hub, PublishError, Waits};
 use fanfare::protocol::topic::TopicName;
 use fanfare::protocol::ws::Opcode;
 use fastrand::Rng;
 
 use crate::client::{Client, FIRST_PORT, View};
+use crate::cluster::Cluster;
 use crate::kernel::{Kernel, SharedKernel};
 use crate::plan::{LATE_MS_MAX, Plan};
 use crate::ring::FakeRing;
@@ -70,6 +71,8 @@ pub(crate) struct World {
     posted: u64,
     /// Where topics are kept beyond memory, and the chance of who writes it.
     pub(crate) store: Option<(Arc<Store>, Rng)>,
+    /// What decides on messages in place of the log, and its chance.
+    pub(crate) cluster: Option<(Arc<Cluster>, Rng)>,
     trace: bool,
 }
 
@@ -95,6 +98,8 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
     let mut plan = Plan::draw(&mut rng, &mut sessions_rng);
     let mut store_rng = Rng::with_seed(seed.rotate_left(32));
     let is_stored = plan.draw_store(&mut store_rng);
+    let mut cluster_rng = Rng::with_seed(seed.rotate_left(16));
+    let is_shared = !is_stored && plan.draw_cluster(&mut cluster_rng);
     if trace {
         eprintln!("seed {seed}: {plan:#?}");
     }
@@ -104,6 +109,11 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
         let store = Store::new(store_rng.fork());
         store.open(&world.hub);
         world.store = Some((store, store_rng));
+    }
+    if is_shared {
+        let cluster = Arc::new(Cluster::default());
+        cluster.open(&world.hub);
+        world.cluster = Some((cluster, cluster_rng));
     }
     while world.step < world.plan.steps {
         world.take_step();
@@ -137,6 +147,7 @@ impl World {
             closes: 0,
             posted: 0,
             store: None,
+            cluster: None,
             trace,
         }
     }
@@ -182,6 +193,7 @@ impl World {
         }
         self.step_sessions();
         self.step_scribe();
+        self.step_cluster();
     }
 
     pub(crate) fn step_client(&mut self) {
@@ -229,8 +241,10 @@ impl World {
             now_ms: self.now_ms.load(Ordering::Relaxed),
             tight: self.plan.tight,
             // What the store has comes as it is.
-            uncompressed: self.uncompressed || self.store.is_some(),
-            stored: self.store.is_some(),
+            uncompressed: self.uncompressed || self.store.is_some() || self.plan.shared,
+            stored: self.store.is_some() || self.plan.shared,
+            shared: self.plan.shared,
+            refusing: self.plan.refusing,
             drained: drained.map(Vec::as_slice),
         };
         let mut kernel = self.kernel.borrow_mut();
@@ -327,7 +341,9 @@ impl World {
             By::Client { id, n } | By::Said { id, n } => {
                 let client = &mut clients[id as usize - 1];
                 let said = &client.said[n as usize];
-                assert_eq!(client.published, n as usize, "{}: order", client.name());
+                let (next, is_refused) = (client.published, self.plan.refusing);
+                let in_order = n as usize == next || is_refused && n as usize > next;
+                assert!(in_order, "{}: order: {n} for {next}", client.name());
                 assert_eq!(client.home(), truth, "{}: topic", client.name());
                 let delivered = self.kernel.borrow().sockets[client.socket].delivered;
                 assert!(said.end <= delivered, "published before it was whole");
@@ -341,7 +357,7 @@ impl World {
                     assert!(client.chat && line.len() == 8 + wanted.len());
                     assert!(line.ends_with(&wanted), "{line}");
                 }
-                client.published += 1;
+                client.published = n as usize + 1;
             }
             By::Session { id, n } => {
                 let session = &mut self.sessions.list[id as usize - 1];
@@ -392,6 +408,12 @@ impl World {
     pub(crate) fn truth(&mut self, name: &str) -> Option<usize> {
         let topic_name = TopicName::new(name).expect("a good name");
         let topic = self.hub.topic(&topic_name).ok()?;
+        if let Some((cluster, _)) = &self.cluster
+            && !topic.is_known()
+        {
+            self.hub.want(&topic);
+            self.begin_asked(cluster);
+        }
         let known = |truth: &Truth| truth.epoch == topic.epoch();
         if let Some(index) = self.truths.iter().position(known) {
             if self.truths[index].watch.is_none() {
@@ -423,6 +445,9 @@ impl World {
             payload.clear();
         }
         let topic_name = TopicName::new(&name).expect("a good name");
+        if self.plan.shared {
+            return self.propose(&topic_name, payload);
+        }
         let published = self
             .hub
             .publish(&topic_name, Opcode::Binary, &payload, None);
@@ -444,9 +469,39 @@ impl World {
         self.say(|| format!("the admin publishes {next} on {name}"));
     }
 
+    /// The admin publishes, and does not wait for what becomes of it.
+    fn propose(&mut self, name: &TopicName, payload: Vec<u8>) {
+        let topic = self.hub.topic(name).expect("it is known");
+        let draft = Draft {
+            text: false,
+            payload: payload.into(),
+            extras: Vec::new(),
+            publisher: self.hub.cluster().number(),
+            key: None,
+        };
+        let (told, _) = tokio::sync::oneshot::channel();
+        match self
+            .hub
+            .post_shared(&topic, draft, Waits::Outside(told, None))
+        {
+            Ok(()) => self.say(|| format!("the admin proposes something to {name}")),
+            // It would wait.
+            Err(error) => assert!(
+                error.passes() || error == PublishError::HandingOver,
+                "{error}"
+            ),
+        }
+    }
+
     /// Old history goes, and topics that nobody needs.
     fn expire(&mut self) {
-        for index in 0..self.truths.len() {
+        // Where a cluster's topic is taken up again its log begins elsewhere.
+        let watched = if self.plan.shared {
+            0
+        } else {
+            self.truths.len()
+        };
+        for index in 0..watched {
             let in_use = |client: &Client| {
                 !client.over && client.follows.iter().any(|follow| follow.truth == index)
             };

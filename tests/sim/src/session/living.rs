@@ -201,6 +201,8 @@ impl World {
                 tight: self.plan.tight,
                 uncompressed: false,
                 stored: self.store.is_some(),
+                shared: false,
+                refusing: false,
                 drained: drained.map(Vec::as_slice),
             },
             hub: &self.hub,
