@@ -89,8 +89,8 @@ impl State {
             return self.shared.counters.unreadable.one();
         };
         let headers = message.headers.as_ref();
-        let previous = headers.and_then(|map| wire::number(map, "Nats-Last-Sequence"));
-        let (Some(place), Some(previous)) = (headers.and_then(wire::place), previous) else {
+        let said = headers.map(wire::place_and_previous).unwrap_or_default();
+        let (Some(place), Some(previous)) = said else {
             return self.shared.counters.unreadable.one();
         };
         let number = usize::from(self.subjects.stream(&topic));

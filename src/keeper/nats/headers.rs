@@ -14,7 +14,7 @@
 //! info and payload, with a key that all nodes know. All subjects of a topic form one
 //! chain, so what nodes publish cannot have a subject prefix of its own.
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -54,6 +54,7 @@ pub(super) type Id = u128;
 
 pub(super) const MSG_ID: &str = "Nats-Msg-Id";
 const KIND: &str = "Fanfare-Kind";
+const BINARY: &str = "binary";
 const EVENT: &str = "Fanfare-Event";
 const TAG: &str = "Fanfare-Tag";
 const ORIGIN: &str = "Fanfare-Origin";
@@ -116,11 +117,10 @@ pub(super) fn spell_id(id: Id) -> String {
 pub(super) fn write(message: &Message, topic: &str, id: Id, signer: &Signer) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let id = spell_id(id);
-    let kind = match message.kind {
-        Kind::Text => "text",
-        Kind::Binary => "binary",
-    };
-    headers.insert(KIND, kind);
+    // What a payload is need not be said where it is seen.
+    if message.kind == Kind::Binary && is_text(&message.payload) {
+        headers.insert(KIND, BINARY);
+    }
     if let Some(event) = &message.event {
         headers.insert(EVENT, escape(event));
     }
@@ -149,26 +149,37 @@ pub(super) fn read(
     topic: &str,
     signer: &Signer,
 ) -> (Message, Option<Id>, bool) {
-    let text = |name: &str| headers.and_then(|map| map.get(name)).map(|v| v.as_str());
-    let kind = match text(KIND) {
-        Some("binary") => Kind::Binary,
-        // Whoever says text and sends something else would break every subscriber.
-        _ if simdutf8::basic::from_utf8(&payload).is_ok() => Kind::Text,
-        _ => Kind::Binary,
-    };
-    let tags = headers.map(|map| map.get_all(TAG).filter_map(|tag| split(tag.as_str())));
+    // One pass: to look for a header costs more than to see it.
+    let (mut spelt, mut sign, mut is_binary) = ("", None, false);
     let mut message = Message {
-        kind,
         payload,
-        event: text(EVENT).and_then(unescape),
-        tags: tags.into_iter().flatten().collect(),
-        origin: text(ORIGIN).and_then(Origin::parse),
-        info: text(INFO).and_then(|info| STANDARD.decode(info).ok().map(Bytes::from)),
+        ..Message::default()
     };
-    let spelt = text(MSG_ID).unwrap_or_default();
+    for (name, values) in headers.into_iter().flat_map(HeaderMap::iter) {
+        let name: &str = name.as_ref();
+        let Some(value) = values.first().map(HeaderValue::as_str) else {
+            continue;
+        };
+        match name {
+            MSG_ID => spelt = value,
+            KIND => is_binary = value == BINARY,
+            EVENT => message.event = unescape(value),
+            ORIGIN => message.origin = Origin::parse(value),
+            INFO => message.info = STANDARD.decode(value).ok().map(Bytes::from),
+            SIGN => sign = STANDARD.decode(value).ok(),
+            TAG => {
+                let tags = values.iter().filter_map(|tag| split(tag.as_str()));
+                message.tags = tags.collect();
+            }
+            _ => {}
+        }
+    }
+    // Whoever says text and sends something else would break every subscriber.
+    if is_binary || !is_text(&message.payload) {
+        message.kind = Kind::Binary;
+    }
     let mut is_forged = false;
     if message.origin.is_some() || message.info.is_some() {
-        let sign = text(SIGN).and_then(|sign| STANDARD.decode(sign).ok());
         let context = || signer.context(topic, spelt, &message);
         let is_right = sign.is_some_and(|sign| context().verify(&sign));
         if !is_right {
@@ -192,6 +203,10 @@ impl Verify for hmac::Context {
         let differs = right.iter().zip(sign).fold(0, |all, (a, b)| all | (a ^ b));
         right.len() == sign.len() && differs == 0
     }
+}
+
+fn is_text(payload: &[u8]) -> bool {
+    simdutf8::basic::from_utf8(payload).is_ok()
 }
 
 fn escape(text: &str) -> String {

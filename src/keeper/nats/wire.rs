@@ -173,6 +173,28 @@ impl Got {
     }
 }
 
+/// Where a message stands, and the one before it on its topic, as the server says that hands on
+/// what the stream has stored. One pass: to look for a header costs more than to see it.
+pub(super) fn place_and_previous(headers: &HeaderMap) -> (Option<Place>, Option<u64>) {
+    let (mut offset, mut time, mut previous) = (None, None, None);
+    for (name, values) in headers.iter() {
+        // The server puts its headers behind those of the publisher.
+        let Some(value) = values.last() else {
+            continue;
+        };
+        let name: &str = name.as_ref();
+        match name {
+            "Nats-Sequence" => offset = value.as_str().parse().ok(),
+            "Nats-Time-Stamp" => time = time_ms(value.as_str()),
+            "Nats-Last-Sequence" => previous = value.as_str().parse().ok(),
+            _ => {}
+        }
+    }
+    let place = offset.zip(time);
+    let place = place.map(|(offset, time_ms)| Place { offset, time_ms });
+    (place, previous)
+}
+
 /// Where a message stands that the server published again or gave by a direct get.
 pub(super) fn place(headers: &HeaderMap) -> Option<Place> {
     let offset = number(headers, "Nats-Sequence")?;
@@ -190,7 +212,60 @@ fn said_by_server<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     Some(headers.get_last(name)?.as_str())
 }
 
+/// Unix milliseconds of a time as servers write it.
 fn time_ms(text: &str) -> Option<u64> {
+    utc_ms(text.as_bytes()).or_else(|| any_time_ms(text))
+}
+
+/// The same of the form that they all write, as `2026-11-29T06:24:06.037696564Z`, which comes with
+/// each message.
+fn utc_ms(text: &[u8]) -> Option<u64> {
+    let number = |digits: &[u8]| {
+        let digit = |sum: u64, byte: &u8| {
+            let value = byte.wrapping_sub(b'0');
+            (value < 10).then_some(sum * 10 + u64::from(value))
+        };
+        digits.iter().try_fold(0, digit)
+    };
+    let (whole, rest) = text.split_at_checked(19)?;
+    let fraction = match rest.strip_suffix(b"Z")? {
+        [] => &[],
+        [b'.', digits @ ..] if (1..=9).contains(&digits.len()) => digits,
+        _ => return None,
+    };
+    let is_spelt = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    if is_spelt.iter().any(|(at, byte)| whole[*at] != *byte) {
+        return None;
+    }
+    let (year, month, day) = (
+        number(&whole[..4])?,
+        number(&whole[5..7])?,
+        number(&whole[8..10])?,
+    );
+    let (hour, minute, second) = (
+        number(&whole[11..13])?,
+        number(&whole[14..16])?,
+        number(&whole[17..])?,
+    );
+    // What is out of these is left to those who know all of the calendar.
+    let fits =
+        (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=28).contains(&day);
+    if !fits || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // Days since 1970, of years that begin with March so that the odd day is the last one.
+    let (year, month) = match month {
+        ..3 => (year - 1, month + 9),
+        _ => (year, month - 3),
+    };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    let seconds = (days.checked_sub(719_468)? * 24 + hour) * 3600 + minute * 60 + second;
+    let fraction_digits = &fraction[..fraction.len().min(3)];
+    let ms = number(fraction_digits)? * [1, 100, 10, 1][fraction_digits.len()];
+    Some(seconds * 1000 + ms)
+}
+
+fn any_time_ms(text: &str) -> Option<u64> {
     let time: jiff::Timestamp = text.parse().ok()?;
     u64::try_from(time.as_millisecond()).ok()
 }
@@ -244,6 +319,34 @@ mod tests {
         assert_eq!(response::<Ack>(&message(nobody, "")).unwrap_err().code, 503);
         assert_eq!(response::<Ack>(&message(None, "[]")).unwrap_err().code, 500);
         assert_eq!(response::<Ack>(&message(None, "")).unwrap_err().code, 500);
+    }
+
+    #[test]
+    fn times_are_read_as_the_calendar_has_them() {
+        for _ in 0..20_000 {
+            let ns = fastrand::i128(0..253_402_207_200 * 1_000_000_000);
+            let time = jiff::Timestamp::from_nanosecond(ns).unwrap();
+            for digits in [0, 1, 3, 6, 9] {
+                let text = format!("{time:.digits$}");
+                assert_eq!(time_ms(&text), any_time_ms(&text), "{text}");
+                if !["29T", "30T", "31T"].iter().any(|end| text.contains(end)) {
+                    assert_eq!(utc_ms(text.as_bytes()), any_time_ms(&text), "{text}");
+                }
+            }
+        }
+        for text in [
+            "",
+            "Z",
+            "2026-11-29T06:24:06",
+            "2026-11-29T06:24:06.Z",
+            "2026-11-29T06:24:06.0376965641Z",
+            "2026-11-28 06:24:06Z",
+            "2026-11-28T24:24:06Z",
+            "2026-1a-28T04:24:06Z",
+            "2026-11-28T06:24:06+00:00Z",
+        ] {
+            assert_eq!(utc_ms(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

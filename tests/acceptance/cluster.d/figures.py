@@ -85,23 +85,28 @@ def through_nodes(ports, count):
 
 
 def through_nats(servers, count):
-    """Plain clients of NATS, that publish, await acknowledgements, and hear on two connections."""
+    """Plain clients of NATS on two connections: both hear, as two nodes do, and one publishes and awaits
+    acknowledgements."""
     talker, hearer = Plain(servers), Plain(servers)
-    hearer.sock.sendall(b"SUB fanfare.out.*.plain 2\r\nPING\r\n")
-    while b"PONG" not in hearer.buffer:
-        hearer.fill()
-    acked, heard = [0], [0]
+    for plain in (talker, hearer):
+        plain.sock.sendall(b"SUB fanfare.out.*.plain 2\r\nPING\r\n")
+        while b"PONG" not in plain.buffer:
+            plain.fill()
 
-    def counting(plain, word, counter):
-        tail = b""
-        while counter[0] < count:
+    def counting(plain, words, counts):
+        tail, longest = b"", max(map(len, words))
+        while min(counts) < count:
             data = tail + plain.sock.recv(1 << 20)
-            counter[0] += data.count(word)
-            tail = data[-len(word) + 1 :]
+            for at, word in enumerate(words):
+                # What was counted with the last piece is not counted again.
+                counts[at] += data.count(word) - tail.count(word)
+            tail = data[-longest + 1 :]
 
+    # Acknowledged and heard.
+    acked = [0, 0]
     threads = [
-        threading.Thread(target=counting, args=[talker, b'"seq":', acked]),
-        threading.Thread(target=counting, args=[hearer, b"\r\nNats-Sequence:", heard]),
+        threading.Thread(target=counting, args=[talker, [b'"seq":', b"\r\nNats-Sequence:"], acked]),
+        threading.Thread(target=counting, args=[hearer, [b"\r\nNats-Sequence:"], [0]]),
     ]
     line = f"PUB fanfare.in.plain {talker.inbox}.a {SIZE}\r\n".encode() + bytes(SIZE) + b"\r\n"
     began, sent = time.monotonic(), 0
