@@ -155,7 +155,7 @@ class Client:
                 self.send(PONG, payload)
             elif opcode == CLOSE:
                 code = int.from_bytes(payload[:2], "big")
-                self.crowd.closes[f"{code} {payload[2:].decode()}"] += 1
+                self.crowd.closes[f"node {self.node}: {code} {payload[2:].decode()}"] += 1
                 return self.lost()
         if self.sock:
             self.data = data[at:]
