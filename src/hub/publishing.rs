@@ -172,8 +172,11 @@ impl Hub {
     pub fn is_far_ahead(&self, topic: &Topic, parts: usize) -> bool {
         let settings = self.settings();
         let backlog = topic.backlog();
+        // The scribe goes on meanwhile: who has waited for it goes on with it as soon as a sync
+        // has made some room, or it would soon have nothing to write.
+        let unstored_sixteenths = if parts == 1 { 6 } else { 5 };
         backlog.unread_bytes > (settings.ahead_bytes_max / parts) as u64
-            || backlog.unstored_bytes > (settings.log_bytes_max / 8 * 3 / parts) as u64
+            || backlog.unstored_bytes > (settings.log_bytes_max / 16 * unstored_sixteenths) as u64
     }
 
     /// Messages that others than subscribers have published, written for views.
