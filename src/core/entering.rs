@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use super::conn::{Conn, Extra, Flags, Phase, Rate};
+use super::conn::{Conn, Extra, Flags, Phase};
 use super::feeds::Since;
+use super::peer::Rate;
 use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
 use crate::log::Topic;

@@ -1,8 +1,8 @@
 //! What backends have ordered to be done with the connections of a user: this core's part.
 
+use super::beginning::Start;
 use super::closing::How;
 use super::conn::Phase;
-use super::conversing::Start;
 use super::reactor::State;
 use super::talk::Talk;
 use super::users::Underway;

@@ -1,8 +1,9 @@
 //! What sessions come with: the token that says who they are, the subscriptions that the
 //! server begins by it, tokens for single topics, and others in their place later on.
 
+use super::beginning::Start;
 use super::conn::Wait;
-use super::conversing::{Start, Waited};
+use super::conversing::Waited;
 use super::reactor::State;
 use crate::hub::{Busy, Verdict};
 use crate::protocol::centrifugo::{Coding, Data, SubscribeResult};
