@@ -168,8 +168,8 @@ pub(super) struct Stream {
 pub(super) enum Suspicion {
     #[default]
     None,
-    /// Its last offset is below one that was seen.
-    Short,
+    /// Its last offset is below one that was seen, since this time.
+    Short(u64),
     /// A message came later than one with a greater offset.
     Certain,
 }

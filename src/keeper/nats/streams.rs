@@ -18,6 +18,8 @@ const SILENCES_MAX: u32 = 2;
 /// A second look at a stream that seems to have lost its end. Nodes look at different
 /// moments, so that mostly one of them names the new history.
 const SECOND_LOOK_MS: std::ops::Range<u64> = 200..700;
+/// How long a stream with several replicas must have lacked its end before that counts as lost.
+const SHORT_MS: u64 = 10_000;
 
 impl State {
     /// Asks for the state of all streams.
@@ -177,7 +179,12 @@ impl State {
         let stream = &mut self.streams[usize::from(number)];
         let was_made_anew = stream.created != info.created;
         let is_short = info.state.last_seq < seen;
-        let is_confirmed = stream.suspicion == Suspicion::Short && is_short;
+        // A leader of several may still be catching up with what it has agreed to store.
+        let short_ms = if self.replicas > 1 { SHORT_MS } else { 0 };
+        let is_confirmed = match stream.suspicion {
+            Suspicion::Short(since_ms) => is_short && now_ms >= since_ms + short_ms,
+            _ => false,
+        };
         if was_made_anew || is_confirmed || stream.suspicion == Suspicion::Certain {
             stream.suspicion = Suspicion::None;
             // Not taken for known again before the answer.
@@ -190,7 +197,9 @@ impl State {
             return true;
         }
         if is_short {
-            stream.suspicion = Suspicion::Short;
+            if !matches!(stream.suspicion, Suspicion::Short(_)) {
+                stream.suspicion = Suspicion::Short(now_ms);
+            }
             stream.check_ms = now_ms + fastrand::u64(SECOND_LOOK_MS);
         }
         is_short
