@@ -16,6 +16,7 @@ mod judging;
 pub mod kernel;
 mod moving;
 pub mod plan;
+mod posting;
 pub mod ring;
 mod session;
 mod side;

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fanfare::config::Settings;
 use fanfare::core::Reactor;
-use fanfare::hub::{Clock, Draft, Hub, PublishError, Waits};
+use fanfare::hub::{Clock, Hub};
 use fanfare::protocol::topic::TopicName;
-use fanfare::protocol::ws::Opcode;
 use fastrand::Rng;
 
 use crate::client::{Client, FIRST_PORT, View};
@@ -19,7 +18,7 @@ use crate::plan::{LATE_MS_MAX, Plan};
 use crate::ring::FakeRing;
 use crate::session::Sessions;
 use crate::store::Store;
-use crate::truth::{ADMIN, By, Truth, as_shown};
+use crate::truth::{By, Truth, as_shown};
 
 /// What a run amounted to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,7 +67,7 @@ pub(crate) struct World {
     /// Connections whose end has been counted.
     pub(crate) closes: u64,
     /// Messages of the admin.
-    posted: u64,
+    pub(crate) posted: u64,
     /// Where topics are kept beyond memory, and the chance of who writes it.
     pub(crate) store: Option<(Arc<Store>, Rng)>,
     /// What decides on messages in place of the log, and its chance.
@@ -423,102 +422,6 @@ impl World {
         }
         self.truths.push(Truth::new(name, &topic));
         Some(self.truths.len() - 1)
-    }
-
-    fn publish(&mut self) {
-        let times = if self.plan.many { 8 } else { 1 };
-        for _ in 0..self.rng.usize(1..=times) {
-            self.publish_one();
-        }
-    }
-
-    fn publish_one(&mut self) {
-        let name = format!("topic-{}", self.rng.usize(..self.plan.topics));
-        let Some(truth) = self.truth(&name) else {
-            return;
-        };
-        self.posted += 1;
-        let mut payload = format!("{ADMIN}{};", self.posted).into_bytes();
-        payload.resize(payload.len() + self.rng.usize(..180), b'a');
-        // What says nothing of itself is told from others by its topic alone.
-        if self.rng.u8(..) < 30 && !self.plan.many {
-            payload.clear();
-        }
-        let topic_name = TopicName::new(&name).expect("a good name");
-        if self.plan.shared {
-            return self.propose(&topic_name, payload);
-        }
-        let published = self
-            .hub
-            .publish(&topic_name, Opcode::Binary, &payload, None);
-        // Over HTTP it would wait.
-        if matches!(published, Err(PublishError::Ahead)) {
-            return;
-        }
-        if matches!(published, Err(PublishError::LogFull)) && self.plan.tight {
-            // It cannot wait, and is told so.
-            return;
-        }
-        let (published, epoch) = published.expect("the log has room for the admin");
-        let next = self.truths[truth].next();
-        self.look();
-        assert_eq!(epoch, self.truths[truth].epoch);
-        assert_eq!(published.offset, next);
-        let message = self.truths[truth].message(next).expect("published");
-        assert_eq!((message.opcode, &message.payload), (2, &payload));
-        self.say(|| format!("the admin publishes {next} on {name}"));
-    }
-
-    /// The admin publishes, and does not wait for what becomes of it.
-    fn propose(&mut self, name: &TopicName, payload: Vec<u8>) {
-        let topic = self.hub.topic(name).expect("it is known");
-        let draft = Draft {
-            text: false,
-            payload: payload.into(),
-            extras: Vec::new(),
-            publisher: self.hub.cluster().number(),
-            key: None,
-        };
-        let (told, _) = tokio::sync::oneshot::channel();
-        match self
-            .hub
-            .post_shared(&topic, draft, Waits::Outside(told, None))
-        {
-            Ok(()) => self.say(|| format!("the admin proposes something to {name}")),
-            // It would wait.
-            Err(error) => assert!(
-                error.passes() || error == PublishError::HandingOver,
-                "{error}"
-            ),
-        }
-    }
-
-    /// Old history goes, and topics that nobody needs.
-    fn expire(&mut self) {
-        // Where a cluster's topic is taken up again its log begins elsewhere.
-        let watched = if self.plan.shared {
-            0
-        } else {
-            self.truths.len()
-        };
-        for index in 0..watched {
-            let in_use = |client: &Client| {
-                !client.over && client.follows.iter().any(|follow| follow.truth == index)
-            };
-            if !self.clients.iter().any(in_use) && !self.is_named(index) {
-                self.truths[index].watch = None;
-            }
-        }
-        self.hub.expire();
-        for topic in self.hub.all_topics() {
-            let mut truths = self.truths.iter_mut();
-            if let Some(truth) = truths.find(|truth| truth.epoch == topic.epoch())
-                && truth.watch.is_none()
-            {
-                truth.watch(topic);
-            }
-        }
-        self.say(|| format!("expiry leaves {} topics", self.hub.topics_len()));
     }
 }
 
