@@ -60,8 +60,9 @@ class Subscription:
         if self.offsets == offsets[begin:] and self.ids == ids[begin:]:
             return self.faults
         faults = list(self.faults)
-        if any(a >= b for a, b in zip(self.offsets, self.offsets[1:])):
-            faults.append("its offsets do not increase: a message was doubled or out of order")
+        backward = [(a, b) for a, b in zip(self.offsets, self.offsets[1:]) if a >= b]
+        if backward:
+            faults.append(f"a message was doubled or out of order: after {backward[0][0]} came {backward[0][1]}, {len(backward)} times such")
         known = dict(zip(offsets, ids))
         wrong = [o for o, i in zip(self.offsets, self.ids) if known.get(o) != i]
         if wrong:
