@@ -248,8 +248,10 @@ impl Acceptor {
                 return Err(Reject::TopicUnknown);
             }
             // Another node may be a moment ahead of this one.
-            if let Some(since) = upgrade.since(topic.epoch()) {
-                self.hub.reached(topic, since.saturating_sub(1)).await;
+            if let Some(since) = upgrade.since(topic.epoch())
+                && !self.hub.reached(topic, since.saturating_sub(1)).await
+            {
+                return Err(Reject::TopicUnknown);
             }
         }
         let arrival = Arrival {

@@ -155,7 +155,11 @@ impl State {
         let asker = self.proposals.remove(&ticket)?;
         let extra = self.conns.at(asker.slot).extra();
         if let Some(proposed) = &mut extra.proposed {
-            proposed.tickets.retain(|known| *known != ticket);
+            // They are decided on in their order, nearly always.
+            let mut tickets = proposed.tickets.iter();
+            if let Some(at) = tickets.position(|known| *known == ticket) {
+                proposed.tickets.remove(at);
+            }
         }
         Some(asker)
     }

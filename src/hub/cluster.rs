@@ -23,7 +23,7 @@ use self::guests::Gone;
 use self::proposing::Tickets;
 use super::Hub;
 use super::codec::Codec;
-use super::keeping::Archive;
+use super::keeping::{Archive, At};
 use crate::config::Keep;
 use crate::log::{Lack, Topic};
 
@@ -213,13 +213,33 @@ impl Hub {
         tokio::time::timeout(within, wait).await.is_ok()
     }
 
-    /// Waits until a topic has come to an offset, as another node may have before. Not for
-    /// long: it may be one that never was.
-    pub async fn reached(&self, topic: &Topic, offset: u64) {
+    /// Waits until a topic has come to an offset, as another node may have before. False if it
+    /// does not for long, though the cluster may have it; one that never was is no reason.
+    pub async fn reached(self: &Arc<Self>, topic: &Arc<Topic>, offset: u64) -> bool {
         let end = tokio::time::Instant::now() + REACHED_TIME;
-        while topic.newest() < offset && tokio::time::Instant::now() < end {
+        while topic.newest() < offset {
+            if tokio::time::Instant::now() >= end {
+                return self.is_beyond(topic, offset).await || topic.newest() >= offset;
+            }
             tokio::time::sleep(REACHED_LOOK).await;
         }
+        true
+    }
+
+    /// The cluster says that it has nothing at an offset nor behind it.
+    async fn is_beyond(self: &Arc<Self>, topic: &Arc<Topic>, offset: u64) -> bool {
+        let (told, answer) = oneshot::channel();
+        let (hub, topic) = (self.clone(), topic.clone());
+        let asked = self.read(move || {
+            let archive = hub.archive_of(&topic);
+            let page = archive.map(|archive| {
+                let at = At::Holding(offset);
+                archive.page(topic.name(), topic.epoch(), at, &mut |_| ())
+            });
+            // Who has asked may have gone.
+            let _ = told.send(matches!(page, Some(Ok(None))));
+        });
+        asked.is_ok() && answer.await.unwrap_or(false)
     }
 
     /// Goes on with a topic behind what its log has.

@@ -252,7 +252,7 @@ impl Hub {
         self.older.at_once.store(true, Ordering::Relaxed);
     }
 
-    fn read(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
+    pub(super) fn read(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
         if self.older.at_once.load(Ordering::Relaxed) {
             job();
             return Ok(());
