@@ -88,9 +88,9 @@ impl State {
         let is_unknown = !topic.is_known();
         let place = since.filter(|place| is_unknown || place.is_in(topic.epoch()));
         let offset = place.map_or(0, |place| place.offset);
-        // One that never was is of no history.
-        let is_ahead = offset > topic.newest() && !self.in_vain;
-        if is_unknown || is_ahead {
+        // Where it has waited in vain it is told to come again: to begin anew would be to hear
+        // the same messages twice.
+        if is_unknown || offset > topic.newest() {
             self.hub.want(topic);
             // Which epoch a place is of can be seen once the topic is known.
             let offset = if is_unknown { 0 } else { offset };

@@ -209,6 +209,12 @@ impl State {
         let feed = self.feeds.look_at(number);
         let (topic, format) = (feed.topic.clone(), feed.format);
         let retention = &self.hub.retention(&topic).clone();
+        if topic.is_shared() && since > topic.newest() + 1 {
+            // It has been sent what this node has not heard of yet.
+            self.catching.due.push_back(id);
+            self.catching.waits = true;
+            return;
+        }
         let stored = topic.kept().map_or(0, Kept::stored);
         let own = self.own_stored(id).last().map_or(0, |own| own.end);
         match topic.start(format, Some(since.max(held)), retention) {

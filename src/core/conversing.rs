@@ -181,7 +181,6 @@ impl State {
         mut waited: Waited,
     ) -> Result<Done, CloseReason> {
         let in_vain = matches!(waited, Waited::RoomInVain);
-        self.in_vain = in_vain;
         let verdict = match deed.token() {
             None => None,
             Some((purpose, token)) => match self.check(slot, purpose, token, &mut waited) {

@@ -100,8 +100,6 @@ pub(super) struct State {
     pub(super) proposals: HashMap<u64, Asker>,
     /// The topic that the command under way has to wait for, and up to which offset.
     pub(super) unknown: Option<(Arc<Topic>, u64)>,
-    /// It has waited for as long as it may.
-    pub(super) in_vain: bool,
 }
 
 impl<R: Ring> Reactor<R> {
@@ -141,7 +139,6 @@ impl<R: Ring> Reactor<R> {
                 followed: Followed::default(),
                 proposals: HashMap::new(),
                 unknown: None,
-                in_vain: false,
                 frozen: false,
                 mail: Vec::new(),
                 rights_seen: 0,
