@@ -167,8 +167,8 @@ impl Hub {
         topic.is_some_and(|topic| self.is_far_ahead(&topic, parts))
     }
 
-    /// Publishers are further ahead of some core, or of the store, than one part in `parts` of
-    /// what they may be. What waits for the store takes memory that readers may need as well.
+    /// Publishers are further ahead of some core than one part in `parts` of what they may be,
+    /// or than they may be of the store: what waits for it takes memory that readers may need.
     pub fn is_far_ahead(&self, topic: &Topic, parts: usize) -> bool {
         let settings = self.settings();
         let backlog = topic.backlog();

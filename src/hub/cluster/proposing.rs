@@ -263,12 +263,6 @@ impl Hub {
         }
     }
 
-    /// Proposals that are not decided on.
-    pub fn undecided(&self) -> usize {
-        let tickets = lock(&self.cluster.tickets);
-        tickets.0.values().filter(|it| it.stored.is_none()).count()
-    }
-
     /// Waits until nothing is under way, as long as `time` at most.
     pub fn wait_for_proposals(&self, time: Duration) {
         let end = Instant::now() + time;
@@ -279,7 +273,8 @@ impl Hub {
     }
 
     /// Writes proposals down, for another process to propose them again. Those that are heard
-    /// and need no answer are left out. Of the same publisher the one with the ticket `newest_stored` is.
+    /// and need no answer are left out. Of the same publisher the one with the ticket
+    /// `newest_stored` is stored.
     pub fn save_proposals(
         &self,
         tickets: &[(u64, Option<u32>)],
