@@ -28,6 +28,22 @@ pub struct Target {
     headers: Vec<(String, String)>,
 }
 
+/// The server, and the one that publishers connect to where that is another.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    pub server: Target,
+    pub of_publishers: Option<Target>,
+}
+
+impl Targets {
+    pub fn of(&self, publishes: bool) -> &Target {
+        self.of_publishers
+            .as_ref()
+            .filter(|_| publishes)
+            .unwrap_or(&self.server)
+    }
+}
+
 /// Why an URL or a header cannot be used.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum TargetError {

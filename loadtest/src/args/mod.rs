@@ -127,6 +127,9 @@ pub struct Load {
     /// publish, instead of connections of their own
     #[arg(long)]
     pub echo: bool,
+    /// Publishers connect here and not to --url, as to another node of a cluster
+    #[arg(long, value_name = "URL", conflicts_with = "echo")]
+    pub publish_url: Option<String>,
     /// Compare every byte that comes back, not only the head and the length
     #[arg(long)]
     pub verify: bool,
