@@ -97,7 +97,7 @@ pub(super) struct State {
     /// How far changes of rules have been seen.
     pub(super) rights_seen: u64,
     /// Who has proposed what to the cluster.
-    pub(super) proposals: HashMap<u64, Asker>,
+    pub(super) proposals: foldhash::HashMap<u64, Asker>,
     /// The topic that the command under way has to wait for, and up to which offset.
     pub(super) unknown: Option<(Arc<Topic>, u64)>,
 }
@@ -137,7 +137,7 @@ impl<R: Ring> Reactor<R> {
                 checks_left: 0,
                 checks: 0,
                 followed: Followed::default(),
-                proposals: HashMap::new(),
+                proposals: foldhash::HashMap::default(),
                 unknown: None,
                 frozen: false,
                 mail: Vec::new(),

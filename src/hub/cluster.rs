@@ -10,6 +10,7 @@ mod committing;
 mod ending;
 mod guests;
 mod proposing;
+mod turn;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -30,6 +31,7 @@ use crate::log::{Lack, Topic};
 pub use committing::Heard;
 pub use guests::Answers;
 pub use proposing::{Accepted, Draft, Failure, Outcome, SavedProposal, Unproposed, Waits};
+pub use turn::Turn;
 
 /// How long a node may be behind another one.
 const REACHED_TIME: Duration = Duration::from_secs(1);

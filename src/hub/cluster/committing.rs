@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Hub, lock};
+use super::proposing::Own;
+use super::{Hub, Turn, lock};
 use crate::hub::codec::Codec;
 use crate::hub::mailbox::Mark;
 use crate::log::{AppendError, Draft, Lack, Topic};
@@ -60,7 +61,7 @@ impl Hub {
 
     /// Writes a message into its topic's log. What it comes too early or too late for is let
     /// go of: the topic is not followed, or has it.
-    pub fn commit(&self, heard: &Heard<'_>) {
+    pub fn commit(&self, turn: &mut Turn<'_>, heard: &Heard<'_>) {
         let Some(topic) = self.shared_topic(heard.topic) else {
             return;
         };
@@ -80,12 +81,12 @@ impl Hub {
             );
             return self.missing(heard.topic, offset, offset);
         }
-        match self.append(&topic, heard, &mut codec) {
+        match self.append(turn, &topic, heard, &mut codec) {
             Ok(()) => {
                 self.cluster_figures
                     .committed
                     .fetch_add(1, Ordering::Relaxed);
-                self.announce(&topic, None);
+                turn.announce(&topic);
             }
             Err(AppendError::Payload(never)) => match never {},
             Err(AppendError::ExtrasTooBig) => {
@@ -111,6 +112,7 @@ impl Hub {
 
     fn append(
         &self,
+        turn: &mut Turn<'_>,
         topic: &Topic,
         heard: &Heard<'_>,
         codec: &mut Codec,
@@ -135,7 +137,12 @@ impl Hub {
                     Ok(())
                 },
                 |committed| {
-                    if let Some((core, ticket)) = own {
+                    if let Some(Own {
+                        core: Some(core),
+                        ticket,
+                        ..
+                    }) = own
+                    {
                         let committed = committed.clone();
                         self.cores[core].mark(Mark::Own { ticket, committed });
                     }
@@ -148,11 +155,13 @@ impl Hub {
         };
         self.encoded
             .fetch_add(codec.take_encoded(), Ordering::Relaxed);
-        match (committed, heard.ticket) {
-            (Ok(committed), Some(ticket)) => self.finish_heard(ticket, committed),
-            (Ok(_), None) => {}
-            (Err(error), ticket) => {
-                ticket.inspect(|ticket| self.unnote_heard(*ticket));
+        match (committed, own) {
+            (Ok(committed), Some(own)) if own.is_awaited => {
+                self.finish_heard(turn, own.ticket, committed);
+            }
+            (Ok(_), _) => {}
+            (Err(error), own) => {
+                own.inspect(|own| self.unnote_heard(own.ticket));
                 return Err(error);
             }
         }
