@@ -84,7 +84,7 @@ def through_nodes(ports, count):
     return count / (time.monotonic() - began)
 
 
-def through_nats(servers, count):
+def through_nats(servers, count, size=SIZE):
     """Plain clients of NATS on two connections: both hear, as two nodes do, and one publishes and awaits
     acknowledgements."""
     talker, hearer = Plain(servers), Plain(servers)
@@ -108,7 +108,7 @@ def through_nats(servers, count):
         threading.Thread(target=counting, args=[talker, [b'"seq":', b"\r\nNats-Sequence:"], acked]),
         threading.Thread(target=counting, args=[hearer, [b"\r\nNats-Sequence:"], [0]]),
     ]
-    line = f"PUB fanfare.in.plain {talker.inbox}.a {SIZE}\r\n".encode() + bytes(SIZE) + b"\r\n"
+    line = f"PUB fanfare.in.plain {talker.inbox}.a {size}\r\n".encode() + bytes(size) + b"\r\n"
     began, sent = time.monotonic(), 0
     for thread in threads:
         thread.start()
