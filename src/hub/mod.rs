@@ -60,8 +60,8 @@ pub use admission::{Admission, Refusal};
 pub use checking::{Checked, Verdict};
 pub use clock::Clock;
 pub use cluster::{
-    Accepted, Answers, Draft, Failure, Heard, Link, Outcome, Proposal, SavedProposal, Unproposed,
-    Waits,
+    Accepted, Answers, Draft, Failure, Heard, Link, Origin, Outcome, Proposal, SavedProposal,
+    Unproposed, Waits,
 };
 pub use cluster_figures::{ClusterFigures, LinkFigures};
 pub use deliveries::{Awaited, Delivered, Delivery, DeliveryError};

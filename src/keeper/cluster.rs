@@ -29,6 +29,8 @@ const LOOK: Duration = Duration::from_millis(5);
 const REST: Duration = Duration::from_millis(500);
 /// How long a page of history is awaited. The link asks several times.
 const PAGE_TIME: Duration = Duration::from_secs(10);
+/// How long a message that is stored is awaited. Then its publisher is known by its origin alone.
+const HEARD_TIME: Duration = Duration::from_secs(15);
 /// Messages of a page.
 const PAGE_MESSAGES: usize = 256;
 
@@ -69,9 +71,10 @@ impl Cluster {
     /// # Errors
     /// A sentence on what is wrong with the settings.
     pub fn start(hub: &Arc<Hub>, answerer: Answerer) -> Result<Option<Cluster>, String> {
-        let Some(settings) = link_settings(hub.settings())? else {
+        let Some(mut settings) = link_settings(hub.settings())? else {
             return Ok(None);
         };
+        settings.homes = hub.cluster().homes();
         let (questions, asked) = tokio::sync::mpsc::channel(QUESTIONS_MAX);
         let common = Arc::new(Common {
             hub: hub.clone(),
@@ -243,6 +246,7 @@ impl Common {
             payload: &committed.message.payload,
             extras: said::extras(&committed.message, &tags),
             ticket: committed.ticket,
+            origin: said::origin(&committed.message),
         };
         self.hub.commit(&heard);
     }
@@ -294,7 +298,7 @@ impl Common {
         while !*stop {
             drop(stop);
             self.hub.look_for_room();
-            self.hub.forget_unheard();
+            self.hub.forget_unheard(HEARD_TIME);
             self.hub.forget_guests();
             if let Some(link) = self.link() {
                 copy_counts(&link.counts(), &self.hub.cluster_figures().link);
@@ -338,7 +342,7 @@ impl hub::Link for Way {
     fn propose(&self, proposal: Proposal) -> Result<(), Unproposed> {
         let link = self.0.link().ok_or(Unproposed::NoLink)?;
         let extras = Extras::decode(&proposal.extras).unwrap_or_default();
-        let message = said::message(proposal.text, proposal.payload, &extras);
+        let message = said::message(proposal.text, proposal.payload, &extras, proposal.origin);
         let proposed = link.propose(nats::Proposal {
             ticket: proposal.ticket,
             topic: proposal.topic,

@@ -9,12 +9,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{Hub, Link, Proposal, lock};
+use super::{Hub, Link, Origin, Proposal, lock};
 use crate::log::{Committed, Topic};
 use crate::protocol::topic::TopicName;
-
-/// How long a message that is stored is awaited from the cluster.
-const HEARD_TIME: Duration = Duration::from_secs(15);
 
 /// Why a proposal was not stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +70,8 @@ pub struct Draft {
     /// See [`Proposal::publisher`].
     pub publisher: u64,
     pub key: Option<(String, String)>,
+    /// See [`Proposal::origin`].
+    pub origin: Option<Origin>,
 }
 
 /// A connection's proposal on its way to another process, which proposes it again.
@@ -153,6 +152,7 @@ impl Hub {
             text: draft.text,
             payload: draft.payload,
             extras: draft.extras,
+            origin: draft.origin,
         };
         // Before it is proposed: the answer may come at once.
         self.enter(topic, &proposal, waits);
@@ -247,14 +247,12 @@ impl Hub {
         }
     }
 
-    /// Forgets what was stored and is not heard: its topic may be followed no more.
-    pub fn forget_unheard(&self) {
+    /// Forgets what was stored longer ago than `time` and is not heard: its topic may be followed
+    /// no more.
+    pub fn forget_unheard(&self, time: Duration) {
         let mut tickets = lock(&self.cluster.tickets);
-        let is_late = |under_way: &UnderWay| {
-            under_way
-                .stored
-                .is_some_and(|since| since.elapsed() > HEARD_TIME)
-        };
+        let is_late =
+            |under_way: &UnderWay| under_way.stored.is_some_and(|since| since.elapsed() > time);
         let late = tickets.0.extract_if(|_, under_way| is_late(under_way));
         for (ticket, under_way) in late {
             if let Waits::Own(core) = under_way.waits {
@@ -302,11 +300,16 @@ impl Hub {
     }
 
     /// Takes up what another process has proposed, to be proposed again as soon as there is a
-    /// way to the cluster. Returns its ticket.
+    /// way to the cluster, by a publisher and an origin. Returns its ticket.
     ///
     /// # Errors
     /// When it makes no sense.
-    pub fn carry(&self, saved: SavedProposal, publisher: u64, waits: Waits) -> Result<u64, String> {
+    pub fn carry(
+        &self,
+        saved: SavedProposal,
+        (publisher, origin): (u64, Option<Origin>),
+        waits: Waits,
+    ) -> Result<u64, String> {
         let topic = TopicName::new(&saved.topic).map_err(|error| error.to_string())?;
         let topic = self.topic(&topic).map_err(|error| error.to_string())?;
         if !topic.is_shared() {
@@ -321,6 +324,7 @@ impl Hub {
             text: saved.text,
             payload: saved.payload.into(),
             extras: saved.extras,
+            origin,
         };
         let ticket = proposal.ticket;
         self.enter(&topic, &proposal, waits);

@@ -280,7 +280,7 @@ impl State {
             replicas: 1,
             has_dropped: false,
             doubt_ms: 0,
-            signer: Signer::new(&secret),
+            signer: Signer::new(&secret, &settings.homes),
             forbidden: None,
             topics: HashMap::new(),
             buckets: HashMap::new(),

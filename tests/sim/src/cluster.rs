@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use fanfare::hub::{
     Accepted, Answers, Archive, At, Failure, Heard, Hub, Link, Outcome, PageEnds, Proposal,
@@ -228,6 +229,8 @@ impl World {
             81..=159 => _ = self.hear_one(&cluster, &mut rng),
             160..=200 => _ = self.answer_one(&cluster, &mut rng),
             201..=203 => self.hub.look_for_room(),
+            // What is heard later is known by its origin alone.
+            204..=206 => self.hub.forget_unheard(Duration::ZERO),
             _ => {}
         }
         self.begin_asked(&cluster);
@@ -297,6 +300,7 @@ impl World {
             payload: &proposal.payload,
             extras: Extras::decode(&proposal.extras),
             ticket,
+            origin: proposal.origin,
         });
         true
     }
