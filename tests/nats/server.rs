@@ -204,8 +204,8 @@ impl Program {
 
     /// The next message.
     pub(crate) fn next(&self, subscriber: &mut Subscriber) -> async_nats::Message {
-        let next = tokio::time::timeout(PATIENCE, subscriber.next());
-        let next = self.runtime.block_on(async { next.await });
+        let next = async { tokio::time::timeout(PATIENCE, subscriber.next()).await };
+        let next = self.runtime.block_on(next);
         next.expect("it comes").expect("the server is there")
     }
 

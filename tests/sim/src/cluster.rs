@@ -37,6 +37,8 @@ struct Inner {
     followed: BTreeMap<Arc<str>, usize>,
     /// Topics of which it has asked anew, and has not been told where they stand.
     asked: Vec<(Arc<str>, Option<u64>)>,
+    /// There was no room for a proposal.
+    was_full: bool,
 }
 
 #[derive(Default)]
@@ -142,6 +144,7 @@ impl Link for Cluster {
     fn propose(&self, proposal: Proposal) -> Result<(), Unproposed> {
         let mut inner = self.lock();
         if inner.waiting.len() >= WAITING_MAX {
+            inner.was_full = true;
             return Err(Unproposed::NoRoom);
         }
         if let Some(id) = proposal.id {
@@ -215,6 +218,19 @@ impl Archive for Cluster {
 }
 
 impl World {
+    /// Nothing may be proposed for a while.
+    pub(crate) fn note_cluster_full(&self) {
+        if let Some((cluster, _)) = &self.cluster {
+            cluster.lock().was_full = true;
+        }
+    }
+
+    /// There was no room for something that was proposed.
+    pub(crate) fn was_cluster_full(&self) -> bool {
+        let cluster = self.cluster.as_ref();
+        cluster.is_some_and(|(cluster, _)| cluster.lock().was_full)
+    }
+
     /// The servers do something, perhaps.
     pub(crate) fn step_cluster(&mut self) {
         let Some((cluster, rng)) = &mut self.cluster else {
