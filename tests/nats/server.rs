@@ -192,6 +192,7 @@ impl Program {
     }
 
     /// Hears what comes on a subject from now on.
+    #[allow(dead_code, reason = "the daemon's tests listen")]
     pub(crate) fn listen(&self, subject: &str) -> Subscriber {
         let listens = async {
             let subscriber = self.client.subscribe(subject.to_owned()).await;
@@ -203,6 +204,7 @@ impl Program {
     }
 
     /// The next message.
+    #[allow(dead_code, reason = "the daemon's tests listen")]
     pub(crate) fn next(&self, subscriber: &mut Subscriber) -> async_nats::Message {
         let next = async { tokio::time::timeout(PATIENCE, subscriber.next()).await };
         let next = self.runtime.block_on(next);
