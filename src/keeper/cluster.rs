@@ -315,8 +315,12 @@ impl Common {
         }
     }
 
-    /// Has the link answer with a page of history, and waits for it.
-    fn page(&self, ask: impl FnOnce(&Link, u64)) -> Result<Vec<nats::Committed>, Unreadable> {
+    /// Has the link answer with a page of the history with this epoch, and waits for it.
+    fn page(
+        &self,
+        of: u64,
+        ask: impl FnOnce(&Link, u64),
+    ) -> Result<Vec<nats::Committed>, Unreadable> {
         let failed = |sentence: &str| Err(Unreadable::Failed(sentence.into()));
         let Some(link) = self.link() else {
             return failed("there is no way to the cluster yet");
@@ -328,7 +332,10 @@ impl Common {
         let answer = answer.recv_timeout(PAGE_TIME);
         lock(&self.asked).remove(&ticket);
         match answer {
-            Ok(Page::Found { messages, .. }) => Ok(messages),
+            Ok(Page::Found {
+                messages, epoch, ..
+            }) if epoch == of => Ok(messages),
+            Ok(Page::Found { .. }) => failed("the cluster has another history by now"),
             Ok(Page::Failed) => failed("the cluster does not hand out history at present"),
             Err(_) => failed("the cluster does not answer"),
         }
@@ -394,11 +401,11 @@ impl hub::Archive for Way {
         show: &mut dyn FnMut(&Message<'_>),
     ) -> Result<Option<PageEnds>, Unreadable> {
         let messages = match at {
-            At::Holding(offset) => self.0.page(|link, ticket| {
+            At::Holding(offset) => self.0.page(epoch, |link, ticket| {
                 let since = offset.saturating_sub(1);
                 link.history(topic.into(), since, PAGE_MESSAGES, ticket);
             })?,
-            At::Before(offset) => self.0.page(|link, ticket| {
+            At::Before(offset) => self.0.page(epoch, |link, ticket| {
                 link.history_before(topic.into(), offset, PAGE_MESSAGES, ticket);
             })?,
         };

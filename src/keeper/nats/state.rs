@@ -106,6 +106,8 @@ pub(super) struct Fetch {
 pub(super) struct Past {
     pub(super) topic: Topic,
     pub(super) ticket: Ticket,
+    /// Of the history that it asks of, once it has been asked.
+    pub(super) epoch: Option<u64>,
     pub(super) wish: Wish,
     /// What is to be found before the page is asked for.
     pub(super) search: Option<Search>,

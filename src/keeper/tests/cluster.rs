@@ -106,7 +106,7 @@ impl Archive for Way {
     ) -> Result<Option<PageEnds>, Unreadable> {
         let stream = lock(&self.stream);
         if stream.epoch != epoch {
-            return Ok(None);
+            return Err(Unreadable::Failed("it has ended".into()));
         }
         let mut page: Vec<(u64, &Stored)> = match at {
             At::Holding(offset) => {
@@ -367,7 +367,7 @@ impl Keeper for Cluster {
 
 #[test]
 fn each_reader_has_a_part_of_one_order_from_whichever_node() {
-    play_all(400, |time, rng| {
+    play_all(2000, |time, rng| {
         let settings = Settings {
             cluster_nats: vec!["nats://played".into()],
             ..settings(Keep::Cluster, rng)

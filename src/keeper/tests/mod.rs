@@ -161,7 +161,8 @@ impl Reader {
                 self.last = 0;
                 return true;
             }
-            Err(HistoryError::Unknown) => return false,
+            // It is asked again.
+            Err(HistoryError::Unknown | HistoryError::Unreadable) => return false,
             Err(error) => panic!("{error}"),
         };
         assert!(!self.left.contains(&past.epoch), "a history comes back");
