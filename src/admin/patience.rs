@@ -104,6 +104,7 @@ impl Patience {
             extras,
             publisher: self.publisher,
             key: message.key.clone(),
+            origin: None,
         };
         let (told, outcome) = oneshot::channel();
         let hears = message.hear && topic.is_known();

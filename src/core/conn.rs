@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::lane::Lane;
 use super::peer::{Peer, Rate};
 use super::subs::{List, SubId, Subs, Subscription};
-use crate::hub::{HistoryError, Past, Verdict};
+use crate::hub::{HistoryError, Origin, Past, Verdict};
 use crate::log::{Lack, Reach, Start, Topic};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::reason::CloseReason;
@@ -252,6 +252,8 @@ pub(super) struct Asker {
 pub(super) struct Proposed {
     /// By it its messages keep their order.
     pub(super) publisher: u64,
+    /// By it its messages are known, if it is not to hear them.
+    pub(super) origin: Option<Origin>,
     /// What has not been decided on, in this order.
     pub(super) tickets: VecDeque<u64>,
     /// The newest one that is known to be stored.

@@ -17,7 +17,7 @@ use super::conn::{Conn, Flags, Phase};
 use super::lane::After;
 use super::reactor::{Reactor, State};
 use super::subs::SubId;
-use crate::hub::SavedProposal;
+use crate::hub::{Origin, SavedProposal};
 use crate::log::Topic;
 use crate::protocol::centrifugo::ClientInfo;
 use crate::protocol::dialect::centrifugo::Session;
@@ -67,6 +67,8 @@ pub struct SavedConn {
     rights: Option<Rights>,
     /// What it has proposed to the cluster, which has not decided.
     proposed: Vec<SavedProposal>,
+    /// By what its messages are known there, if it is not to hear them.
+    origin: Option<Origin>,
 }
 
 /// One subscription, written down.
@@ -155,6 +157,10 @@ impl SavedConn {
                 ..Rights::default()
             }),
             proposed: vec![SavedProposal::sample()],
+            origin: Some(Origin {
+                node: 35,
+                connection: 36,
+            }),
         }
     }
 }
@@ -311,6 +317,7 @@ impl State {
             session: self.talks.get(&slot).map(|talk| talk.session.clone()),
             rights: conn.rights().map(|rights| Rights::clone(rights)),
             proposed: self.save_proposed(slot),
+            origin: self.save_origin(slot),
         }
     }
 

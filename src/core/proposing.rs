@@ -9,7 +9,7 @@ use super::lane::After;
 use super::publishing::{check_text, plain};
 use super::reactor::State;
 use super::subs::SubId;
-use crate::hub::{Draft, Failure, Mark, Outcome, SavedProposal, Unproposed, Waits};
+use crate::hub::{Draft, Failure, Mark, Origin, Outcome, SavedProposal, Unproposed, Waits};
 use crate::log::Topic;
 use crate::protocol::centrifugo::Coding;
 use crate::protocol::dialect::Gap;
@@ -76,14 +76,15 @@ impl State {
             extras.encode(&mut encoded);
         }
         let publisher = self.publisher_of(slot);
+        let waits = self.waits(slot, reply);
         let draft = Draft {
             text,
             payload: payload.to_vec().into(),
             extras: encoded,
             publisher,
             key: None,
+            origin: self.origin_of(slot, &waits),
         };
-        let waits = self.waits(slot, reply);
         let ticket = self.hub.propose(topic, draft, waits)?;
         self.published_bytes += payload.len() as u64;
         self.note_ticket(slot, ticket, reply);
@@ -112,11 +113,28 @@ impl State {
         let proposed = proposed.get_or_insert_with(|| {
             Box::new(Proposed {
                 publisher: number(),
+                origin: None,
                 tickets: Default::default(),
                 newest_stored: 0,
             })
         });
         proposed.publisher
+    }
+
+    /// By what a connection's messages are known that it is not to hear.
+    fn origin_of(&mut self, slot: u32, waits: &Waits) -> Option<Origin> {
+        let Waits::Own(_) = waits else {
+            return None;
+        };
+        let proposed = self.conns.at(slot).extra().proposed.as_mut();
+        let proposed = proposed.expect("it is a publisher");
+        let origin = proposed.origin.unwrap_or_else(|| {
+            let origin = self.hub.cluster().origin(proposed.publisher);
+            self.origins.insert(origin, slot);
+            origin
+        });
+        proposed.origin = Some(origin);
+        Some(origin)
     }
 
     /// The cluster has decided on something that was proposed here.
@@ -175,6 +193,9 @@ impl State {
         for ticket in &proposed.tickets {
             self.proposals.remove(ticket);
         }
+        if let Some(origin) = &proposed.origin {
+            self.origins.remove(origin);
+        }
     }
 
     /// Looks at what is to be known of what has just been found in a log.
@@ -195,6 +216,21 @@ impl State {
                     };
                     self.note_stored(slot, ticket);
                     if self.conns.at(slot).sub.is_seated() {
+                        self.step_over(slot, &committed);
+                    }
+                }
+                Mark::From {
+                    origin,
+                    topic,
+                    committed,
+                } => {
+                    let Some(slot) = self.origins.get(&origin).copied() else {
+                        continue;
+                    };
+                    let is_on = |of: &Arc<Topic>| Arc::ptr_eq(of, &topic);
+                    if self.conns.at(slot).sub.is_seated()
+                        && self.shared_topic_of(slot).as_ref().is_some_and(is_on)
+                    {
                         self.step_over(slot, &committed);
                     }
                 }
@@ -297,12 +333,31 @@ impl State {
         self.hub.save_proposals(&tickets, proposed.newest_stored)
     }
 
+    /// By what its messages are known, for another process.
+    pub(super) fn save_origin(&self, slot: u32) -> Option<Origin> {
+        let extra = self.conns.look_at(slot).extra.as_ref()?;
+        extra.proposed.as_ref()?.origin
+    }
+
     /// Takes up what a connection has proposed in another process.
-    pub(super) fn carry(&mut self, slot: u32, saved: Vec<SavedProposal>) -> Result<(), String> {
+    pub(super) fn carry(
+        &mut self,
+        slot: u32,
+        saved: Vec<SavedProposal>,
+        origin: Option<Origin>,
+    ) -> Result<(), String> {
+        if let Some(origin) = origin {
+            self.publisher_of(slot);
+            let proposed = self.conns.at(slot).extra().proposed.as_mut();
+            proposed.expect("it is a publisher").origin = Some(origin);
+            self.origins.insert(origin, slot);
+            self.hub.cluster().take_up_origin(origin);
+        }
         for proposal in saved {
             let (publisher, reply) = (self.publisher_of(slot), proposal.reply);
             let waits = self.waits(slot, reply);
-            let ticket = self.hub.carry(proposal, publisher, waits)?;
+            let by = (publisher, self.origin_of(slot, &waits));
+            let ticket = self.hub.carry(proposal, by, waits)?;
             self.note_ticket(slot, ticket, reply);
         }
         Ok(())

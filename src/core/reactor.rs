@@ -16,9 +16,9 @@ use super::slots::Slots;
 use super::subs::{SubId, Subs};
 use super::talk::Talk;
 use super::users::{Underway, Users};
-use crate::hub::Hub;
 use crate::hub::codec::Codec;
 use crate::hub::metrics::Metrics;
+use crate::hub::{Hub, Origin};
 use crate::log::Topic;
 use crate::ring::{Completion, Event, Ring};
 
@@ -98,6 +98,8 @@ pub(super) struct State {
     pub(super) rights_seen: u64,
     /// Who has proposed what to the cluster.
     pub(super) proposals: foldhash::HashMap<u64, Asker>,
+    /// Who is not to hear what the cluster has of it.
+    pub(super) origins: foldhash::HashMap<Origin, u32>,
     /// The topic that the command under way has to wait for, and up to which offset.
     pub(super) unknown: Option<(Arc<Topic>, u64)>,
 }
@@ -138,6 +140,7 @@ impl<R: Ring> Reactor<R> {
                 checks: 0,
                 followed: Followed::default(),
                 proposals: foldhash::HashMap::default(),
+                origins: foldhash::HashMap::default(),
                 unknown: None,
                 frozen: false,
                 mail: Vec::new(),

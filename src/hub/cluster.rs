@@ -9,6 +9,7 @@
 mod committing;
 mod ending;
 mod guests;
+mod origins;
 mod proposing;
 mod turn;
 
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 
 use self::guests::Gone;
+use self::origins::Homes;
 use self::proposing::Tickets;
 use super::Hub;
 use super::codec::Codec;
@@ -30,6 +32,7 @@ use crate::log::{Lack, Topic};
 
 pub use committing::Heard;
 pub use guests::Answers;
+pub use origins::Origin;
 pub use proposing::{Accepted, Draft, Failure, Outcome, SavedProposal, Unproposed, Waits};
 pub use turn::Turn;
 
@@ -53,6 +56,8 @@ pub struct Proposal {
     pub payload: Bytes,
     /// See [`crate::protocol::encoding::Extras::encode`].
     pub extras: Vec<u8>,
+    /// The connection that is not to hear it.
+    pub origin: Option<Origin>,
 }
 
 /// The way to the cluster. None of it blocks.
@@ -83,6 +88,7 @@ pub struct Cluster {
     archive: OnceLock<Arc<dyn Archive>>,
     tickets: Mutex<Tickets>,
     next: AtomicU64,
+    homes: Homes,
     /// Changes when a topic's history becomes known.
     known: watch::Sender<u64>,
     /// Topics of which nothing is taken before they are followed anew, and what they had no
@@ -105,6 +111,7 @@ impl Default for Cluster {
             archive: OnceLock::new(),
             tickets: Mutex::default(),
             next: AtomicU64::new(1),
+            homes: Homes::default(),
             known: watch::Sender::new(0),
             set_aside: Mutex::default(),
             set_aside_len: AtomicUsize::new(0),

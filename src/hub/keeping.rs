@@ -458,3 +458,6 @@ impl Hub {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::checking::Checked;
-use super::cluster::Outcome;
+use super::cluster::{Origin, Outcome};
 use super::deliveries::Delivery;
 use super::metrics::Metrics;
 use super::older::{OlderAnswer, PastAnswer};
@@ -42,6 +42,12 @@ pub enum Task {
 pub enum Mark {
     /// A message that it has proposed under this number lies there.
     Own { ticket: u64, committed: Committed },
+    /// A message lies there that a connection with this origin has published, if the core has it.
+    From {
+        origin: Origin,
+        topic: Arc<Topic>,
+        committed: Committed,
+    },
     /// Messages are missing at a position of the raw view.
     Gap {
         topic: Arc<Topic>,

@@ -29,6 +29,8 @@ const LOOK: Duration = Duration::from_millis(5);
 const REST: Duration = Duration::from_millis(500);
 /// How long a page of history is awaited. The link asks several times.
 const PAGE_TIME: Duration = Duration::from_secs(10);
+/// How long a message that is stored is awaited. Then its publisher is known by its origin alone.
+const HEARD_TIME: Duration = Duration::from_secs(15);
 /// Messages of a page.
 const PAGE_MESSAGES: usize = 256;
 
@@ -69,9 +71,10 @@ impl Cluster {
     /// # Errors
     /// A sentence on what is wrong with the settings.
     pub fn start(hub: &Arc<Hub>, answerer: Answerer) -> Result<Option<Cluster>, String> {
-        let Some(settings) = link_settings(hub.settings())? else {
+        let Some(mut settings) = link_settings(hub.settings())? else {
             return Ok(None);
         };
+        settings.homes = hub.cluster().homes();
         let (questions, asked) = tokio::sync::mpsc::channel(QUESTIONS_MAX);
         let common = Arc::new(Common {
             hub: hub.clone(),
@@ -248,6 +251,7 @@ impl Common {
             payload: &committed.message.payload,
             extras: said::extras(&committed.message, &tags),
             ticket: committed.ticket,
+            origin: said::origin(&committed.message),
         };
         self.hub.commit(turn, &heard);
     }
@@ -299,7 +303,7 @@ impl Common {
         while !*stop {
             drop(stop);
             self.hub.look_for_room();
-            self.hub.forget_unheard();
+            self.hub.forget_unheard(HEARD_TIME);
             self.hub.forget_guests();
             if let Some(link) = self.link() {
                 copy_counts(&link.counts(), &self.hub.cluster_figures().link);
@@ -316,8 +320,12 @@ impl Common {
         }
     }
 
-    /// Has the link answer with a page of history, and waits for it.
-    fn page(&self, ask: impl FnOnce(&Link, u64)) -> Result<Vec<nats::Committed>, Unreadable> {
+    /// Has the link answer with a page of the history with this epoch, and waits for it.
+    fn page(
+        &self,
+        of: u64,
+        ask: impl FnOnce(&Link, u64),
+    ) -> Result<Vec<nats::Committed>, Unreadable> {
         let failed = |sentence: &str| Err(Unreadable::Failed(sentence.into()));
         let Some(link) = self.link() else {
             return failed("there is no way to the cluster yet");
@@ -329,7 +337,10 @@ impl Common {
         let answer = answer.recv_timeout(PAGE_TIME);
         lock(&self.asked).remove(&ticket);
         match answer {
-            Ok(Page::Found { messages, .. }) => Ok(messages),
+            Ok(Page::Found {
+                messages, epoch, ..
+            }) if epoch == of => Ok(messages),
+            Ok(Page::Found { .. }) => failed("the cluster has another history by now"),
             Ok(Page::Failed) => failed("the cluster does not hand out history at present"),
             Err(_) => failed("the cluster does not answer"),
         }
@@ -343,7 +354,7 @@ impl hub::Link for Way {
     fn propose(&self, proposal: Proposal) -> Result<(), Unproposed> {
         let link = self.0.link().ok_or(Unproposed::NoLink)?;
         let extras = Extras::decode(&proposal.extras).unwrap_or_default();
-        let message = said::message(proposal.text, proposal.payload, &extras);
+        let message = said::message(proposal.text, proposal.payload, &extras, proposal.origin);
         let proposed = link.propose(nats::Proposal {
             ticket: proposal.ticket,
             topic: proposal.topic,
@@ -395,11 +406,11 @@ impl hub::Archive for Way {
         show: &mut dyn FnMut(&Message<'_>),
     ) -> Result<Option<PageEnds>, Unreadable> {
         let messages = match at {
-            At::Holding(offset) => self.0.page(|link, ticket| {
+            At::Holding(offset) => self.0.page(epoch, |link, ticket| {
                 let since = offset.saturating_sub(1);
                 link.history(topic.into(), since, PAGE_MESSAGES, ticket);
             })?,
-            At::Before(offset) => self.0.page(|link, ticket| {
+            At::Before(offset) => self.0.page(epoch, |link, ticket| {
                 link.history_before(topic.into(), offset, PAGE_MESSAGES, ticket);
             })?,
         };

@@ -11,6 +11,8 @@ pub mod nats;
 mod reading;
 mod said;
 mod scribe;
+#[cfg(test)]
+mod tests;
 
 pub use cluster::Cluster;
 pub use linked::link_settings;

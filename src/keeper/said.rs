@@ -2,11 +2,17 @@
 
 use bytes::Bytes;
 
-use super::nats::{Kind, Message};
+use super::nats::{Kind, Message, Origin};
+use crate::hub;
 use crate::protocol::encoding::Extras;
 
 /// The message that the link is given.
-pub(super) fn message(text: bool, payload: Bytes, extras: &Extras<'_>) -> Message {
+pub(super) fn message(
+    text: bool,
+    payload: Bytes,
+    extras: &Extras<'_>,
+    origin: Option<hub::Origin>,
+) -> Message {
     let tags = match extras.tags {
         "" => Vec::new(),
         tags => {
@@ -27,8 +33,14 @@ pub(super) fn message(text: bool, payload: Bytes, extras: &Extras<'_>) -> Messag
         event: extras.event.map(str::to_owned),
         info: (!extras.info.is_empty()).then(|| Bytes::copy_from_slice(extras.info)),
         tags,
-        origin: None,
+        origin: origin.map(|hub::Origin { node, connection }| Origin { node, connection }),
     }
+}
+
+/// The connection that it came from, as the hub has it.
+pub(super) fn origin(message: &Message) -> Option<hub::Origin> {
+    let Origin { node, connection } = message.origin?;
+    Some(hub::Origin { node, connection })
 }
 
 /// A message's tags as the log has them.
@@ -66,11 +78,17 @@ mod tests {
             tags: r#"{"a":"1","b":"zwei"}"#,
             origin: None,
         };
-        let message = message(true, "text".into(), &extras_in);
+        let from = hub::Origin {
+            node: 1,
+            connection: 2,
+        };
+        let message = message(true, "text".into(), &extras_in, Some(from));
+        assert_eq!(origin(&message), Some(from));
         assert_eq!(message.kind, Kind::Text);
         let tags = tags(&message);
         assert_eq!(extras(&message, &tags), Some(extras_in));
-        let plain = super::message(false, "x".into(), &Extras::default());
+        let plain = super::message(false, "x".into(), &Extras::default(), None);
+        assert_eq!(origin(&plain), None);
         assert_eq!(super::tags(&plain), "");
         assert_eq!(extras(&plain, ""), None);
     }

@@ -4,7 +4,11 @@
 //! Where the store fails it is closed and tried again each second. What was not synced by
 //! then is still in memory, and written again; publishers wait once there is no more room.
 
+#[cfg(test)]
+pub(super) mod by_hand;
 mod opening;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -44,10 +48,14 @@ impl Scribe {
     /// # Errors
     /// A sentence on why the store cannot be had.
     pub fn start(hub: &Arc<Hub>, must: bool) -> Result<Option<Scribe>, String> {
+        Scribe::gathering(hub, must, GATHER)
+    }
+
+    fn gathering(hub: &Arc<Hub>, must: bool, gather: Duration) -> Result<Option<Scribe>, String> {
         let Some(folder) = hub.settings().store.clone() else {
             return Ok(None);
         };
-        let mut work = Work::new(hub.clone(), folder);
+        let mut work = Work::new(hub.clone(), folder, gather);
         match work.open_soon() {
             Ok(()) => {}
             Err(error) if must => return Err(error.to_string()),
@@ -86,6 +94,7 @@ impl Written {
 struct Work {
     hub: Arc<Hub>,
     folder: PathBuf,
+    gather: Duration,
     store: Option<Store>,
     topics: HashMap<Arc<str>, Written>,
     /// Topics of which more may have to be written, in turn.
@@ -102,11 +111,12 @@ struct Work {
 }
 
 impl Work {
-    fn new(hub: Arc<Hub>, folder: PathBuf) -> Work {
+    fn new(hub: Arc<Hub>, folder: PathBuf, gather: Duration) -> Work {
         let now = Instant::now();
         Work {
             hub,
             folder,
+            gather,
             store: None,
             topics: HashMap::new(),
             pending: VecDeque::new(),
@@ -166,7 +176,7 @@ impl Work {
     /// Where there is more to be written already, nothing is gained by waiting for more.
     fn gather_time(&self) -> Duration {
         match self.pending.is_empty() {
-            true => GATHER,
+            true => self.gather,
             false => Duration::ZERO,
         }
     }

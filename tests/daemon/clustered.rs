@@ -9,7 +9,7 @@ use crate::nats_server::{Program, Server};
 use crate::speaking;
 
 /// A daemon on a cluster.
-fn node(server: &Server, options: &[&str]) -> Daemon {
+pub(crate) fn node(server: &Server, options: &[&str]) -> Daemon {
     let url = server.url();
     let mut all = vec!["--keep", "cluster", "--cluster-nats", &url];
     if !options.contains(&"--message-bytes-max") {
@@ -21,7 +21,7 @@ fn node(server: &Server, options: &[&str]) -> Daemon {
     daemon
 }
 
-const TEXT: &str = "Content-Type: text/plain\r\n";
+pub(crate) const TEXT: &str = "Content-Type: text/plain\r\n";
 
 #[track_caller]
 fn publish(daemon: &Daemon, topic: &str, text: &str) -> String {
@@ -39,7 +39,7 @@ fn field(answer: &str, name: &str) -> String {
 }
 
 #[track_caller]
-fn say(client: &mut Client, text: &str) {
+pub(crate) fn say(client: &mut Client, text: &str) {
     client.send(Message::text(text)).unwrap();
 }
 

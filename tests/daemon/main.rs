@@ -39,6 +39,7 @@ mod listening;
 mod message_limits;
 mod one_order;
 mod opening;
+mod origins;
 mod pausing;
 mod pressure;
 mod replay;

@@ -21,6 +21,7 @@ fn found(node: &mut Node, wanted: u64) -> (Vec<Committed>, bool, u64) {
                     messages,
                     more,
                     pending,
+                    ..
                 },
         } if *ticket == wanted => Some((messages.clone(), *more, *pending)),
         _ => None,

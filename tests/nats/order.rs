@@ -86,8 +86,13 @@ fn several_streams_share_the_topics() {
 #[test]
 fn every_part_of_a_message_arrives_with_the_others() {
     let server = Server::start();
-    let mut hearing = Node::back(settings(&[&server]));
+    let mut at_home = settings(&[&server]);
+    at_home.homes = vec![16];
+    let mut hearing = Node::back(at_home);
     hearing.follow("t", None);
+    // Another node need not know whose it is.
+    let mut other = Node::back(settings(&[&server]));
+    other.follow("t", None);
     // Proposed before there is a connection, and signed with the stream's key all the same.
     let speaking = Node::start(settings(&[&server]));
     let message = Message {
@@ -97,7 +102,7 @@ fn every_part_of_a_message_arrives_with_the_others() {
         info: Some(Bytes::from_static(b"{\"user\":\"anna\"}")),
         tags: vec![("colour".into(), "dark red".into())],
         origin: Some(Origin {
-            node: speaking.link.incarnation(),
+            node: 16,
             connection: 17,
         }),
     };
@@ -105,6 +110,9 @@ fn every_part_of_a_message_arrives_with_the_others() {
     whole.message = message.clone();
     speaking.link.propose(whole).expect("there is room");
     assert_eq!(hearing.next("t").expect("no gap").message, message);
+    let heard = other.next("t").expect("no gap").message;
+    assert_eq!(heard.origin, None);
+    assert_eq!(heard.info, message.info);
 }
 
 #[test]

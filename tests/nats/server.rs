@@ -9,8 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap};
+use async_nats::{Client, HeaderMap, Subscriber};
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -188,6 +189,26 @@ impl Program {
         let payload = Bytes::copy_from_slice(payload);
         let request = async_nats::Request::new().headers(headers).payload(payload);
         self.answer(subject, request)
+    }
+
+    /// Hears what comes on a subject from now on.
+    #[allow(dead_code, reason = "the daemon's tests listen")]
+    pub(crate) fn listen(&self, subject: &str) -> Subscriber {
+        let listens = async {
+            let subscriber = self.client.subscribe(subject.to_owned()).await;
+            let subscriber = subscriber.expect("the server is there");
+            self.client.flush().await.expect("the server is there");
+            subscriber
+        };
+        self.runtime.block_on(listens)
+    }
+
+    /// The next message.
+    #[allow(dead_code, reason = "the daemon's tests listen")]
+    pub(crate) fn next(&self, subscriber: &mut Subscriber) -> async_nats::Message {
+        let next = async { tokio::time::timeout(PATIENCE, subscriber.next()).await };
+        let next = self.runtime.block_on(next);
+        next.expect("it comes").expect("the server is there")
     }
 
     /// Asks the JetStream API until it answers.

@@ -117,7 +117,7 @@ impl State {
             }
             ids.push(self.restore_sub(slot, sub, topic)?);
         }
-        self.carry(slot, saved.proposed)?;
+        self.carry(slot, saved.proposed, saved.origin)?;
         let conn = self.conns.at(slot);
         for (bytes, after) in saved.lane {
             let after = after.and_then(|(at, position)| {

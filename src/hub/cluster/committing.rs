@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::proposing::Own;
-use super::{Hub, Turn, lock};
+use super::{Hub, Origin, Turn, lock};
 use crate::hub::codec::Codec;
 use crate::hub::mailbox::Mark;
-use crate::log::{AppendError, Draft, Lack, Topic};
+use crate::log::{AppendError, Committed, Draft, Lack, Topic};
 use crate::protocol::encoding::Extras;
 
 /// A message that the cluster has stored.
@@ -25,6 +25,8 @@ pub struct Heard<'a> {
     pub extras: Option<Extras<'a>>,
     /// Of the proposal that it is, if it was made here.
     pub ticket: Option<u64>,
+    /// The connection that is not to hear it, as a node says.
+    pub origin: Option<Origin>,
 }
 
 impl Hub {
@@ -113,7 +115,7 @@ impl Hub {
     fn append(
         &self,
         turn: &mut Turn<'_>,
-        topic: &Topic,
+        topic: &Arc<Topic>,
         heard: &Heard<'_>,
         codec: &mut Codec,
     ) -> Result<(), AppendError<Infallible>> {
@@ -136,17 +138,7 @@ impl Hub {
                     room.copy_from_slice(heard.payload);
                     Ok(())
                 },
-                |committed| {
-                    if let Some(Own {
-                        core: Some(core),
-                        ticket,
-                        ..
-                    }) = own
-                    {
-                        let committed = committed.clone();
-                        self.cores[core].mark(Mark::Own { ticket, committed });
-                    }
-                },
+                |committed| self.mark_own((topic, heard), own, committed),
             )
         };
         let committed = match commit() {
@@ -166,6 +158,37 @@ impl Hub {
             }
         }
         Ok(())
+    }
+
+    /// A message is about to be found in the log: who published it is to step over it. Where
+    /// nothing is known here of its proposal, its origin says who that is.
+    fn mark_own(
+        &self,
+        (topic, heard): (&Arc<Topic>, &Heard<'_>),
+        own: Option<Own>,
+        committed: &Committed,
+    ) {
+        if let Some(own) = own
+            && let Some(core) = own.core
+        {
+            let ticket = own.ticket;
+            let committed = committed.clone();
+            return self.cores[core].mark(Mark::Own { ticket, committed });
+        }
+        let Some(origin) = heard.origin else {
+            return;
+        };
+        if !self.cluster.homes().contains(&origin.node) {
+            return;
+        }
+        // Connections go from core to core in a handover, so that each looks for it.
+        for mailbox in &self.cores {
+            mailbox.mark(Mark::From {
+                origin,
+                topic: topic.clone(),
+                committed: committed.clone(),
+            });
+        }
     }
 
     /// There is no room for what comes: the topic is let go of until there is. What it misses

@@ -9,13 +9,10 @@ use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{Hub, Link, Proposal, Turn, lock};
+use super::{Hub, Link, Origin, Proposal, Turn, lock};
 use crate::hub::mailbox::Task;
 use crate::log::{Committed, Topic};
 use crate::protocol::topic::TopicName;
-
-/// How long a message that is stored is awaited from the cluster.
-const HEARD_TIME: Duration = Duration::from_secs(15);
 
 /// Why a proposal was not stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +71,8 @@ pub struct Draft {
     /// See [`Proposal::publisher`].
     pub publisher: u64,
     pub key: Option<(String, String)>,
+    /// See [`Proposal::origin`].
+    pub origin: Option<Origin>,
 }
 
 /// A connection's proposal on its way to another process, which proposes it again.
@@ -164,6 +163,7 @@ impl Hub {
             text: draft.text,
             payload: draft.payload,
             extras: draft.extras,
+            origin: draft.origin,
         };
         // Before it is proposed: the answer may come at once.
         self.enter(topic, &proposal, waits);
@@ -266,14 +266,12 @@ impl Hub {
         }
     }
 
-    /// Forgets what was stored and is not heard: its topic may be followed no more.
-    pub fn forget_unheard(&self) {
+    /// Forgets what was stored longer ago than `time` and is not heard: its topic may be followed
+    /// no more.
+    pub fn forget_unheard(&self, time: Duration) {
         let mut tickets = lock(&self.cluster.tickets);
-        let is_late = |under_way: &UnderWay| {
-            under_way
-                .stored
-                .is_some_and(|since| since.elapsed() > HEARD_TIME)
-        };
+        let is_late =
+            |under_way: &UnderWay| under_way.stored.is_some_and(|since| since.elapsed() > time);
         let late = tickets.0.extract_if(|_, under_way| is_late(under_way));
         for (ticket, under_way) in late {
             if let Waits::Own(core) = under_way.waits {
@@ -321,11 +319,16 @@ impl Hub {
     }
 
     /// Takes up what another process has proposed, to be proposed again as soon as there is a
-    /// way to the cluster. Returns its ticket.
+    /// way to the cluster, by a publisher and an origin. Returns its ticket.
     ///
     /// # Errors
     /// When it makes no sense.
-    pub fn carry(&self, saved: SavedProposal, publisher: u64, waits: Waits) -> Result<u64, String> {
+    pub fn carry(
+        &self,
+        saved: SavedProposal,
+        (publisher, origin): (u64, Option<Origin>),
+        waits: Waits,
+    ) -> Result<u64, String> {
         let topic = TopicName::new(&saved.topic).map_err(|error| error.to_string())?;
         let topic = self.topic(&topic).map_err(|error| error.to_string())?;
         if !topic.is_shared() {
@@ -340,6 +343,7 @@ impl Hub {
             text: saved.text,
             payload: saved.payload.into(),
             extras: saved.extras,
+            origin,
         };
         let ticket = proposal.ticket;
         self.enter(&topic, &proposal, waits);

@@ -115,6 +115,8 @@ pub struct Committed {
 #[derive(Clone, Debug)]
 pub enum Page {
     Found {
+        /// Of the history that it is a part of.
+        epoch: u64,
         /// In their order. What was before the first one of a page backward is not known: its
         /// `previous` is 0.
         messages: Vec<Committed>,

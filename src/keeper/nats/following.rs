@@ -99,7 +99,10 @@ impl State {
             return self.shared.counters.unwanted.one();
         };
         let topic = followed.name.clone();
-        let (read, id, is_forged) = headers::read(headers, message.payload, &topic, &self.signer);
+        // Of these it is known better who they are from.
+        let is_own = |id| self.own.contains_key(&id);
+        let (signer, payload) = (&self.signer, message.payload);
+        let (read, id, is_forged) = headers::read(headers, payload, &topic, signer, is_own);
         self.shared.counters.forged.add(u64::from(is_forged));
         let stream = &mut self.streams[number];
         let carried = Carried { message: read, id };

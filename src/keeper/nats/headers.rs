@@ -40,12 +40,12 @@ pub enum Kind {
     Binary,
 }
 
-/// The connection that a message came from.
+/// The connection that a message came from, for as long as it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Incarnation of the node.
+    /// A random number of the process that the connection first published in.
     pub node: u64,
-    /// The node's own bits.
+    /// That process's number of the connection.
     pub connection: u64,
 }
 
@@ -69,15 +69,22 @@ pub(super) const HEADER_BYTES_MAX: usize = 16 << 10;
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b' ').add(b'=');
 
 /// Proves that a node speaks.
-pub(super) struct Signer(hmac::Key);
+pub(super) struct Signer {
+    key: hmac::Key,
+    /// See [`Settings::homes`](super::Settings::homes).
+    homes: Box<[u64]>,
+}
 
 impl Signer {
-    pub(super) fn new(secret: &[u8]) -> Self {
-        Signer(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    pub(super) fn new(secret: &[u8], homes: &[u64]) -> Self {
+        Signer {
+            key: hmac::Key::new(hmac::HMAC_SHA256, secret),
+            homes: homes.into(),
+        }
     }
 
     fn context(&self, topic: &str, id: &str, message: &Message) -> hmac::Context {
-        let mut context = hmac::Context::with_key(&self.0);
+        let mut context = hmac::Context::with_key(&self.key);
         let origin = message.origin.map(|origin| origin.to_string());
         let info = message.info.as_deref();
         let parts: [Option<&[u8]>; 5] = [
@@ -148,12 +155,14 @@ pub(super) fn write(message: &Message, topic: &str, id: Id, signer: &Signer) -> 
 }
 
 /// The message of this topic with these headers, its id if a node gave it one, and whether
-/// it claims an origin or an info that no node has signed, which are left out.
+/// it claims an origin or an info that no node has signed, which are left out. So is an origin
+/// that is of no use: a connection of another node, or of a message that is known here by its id.
 pub(super) fn read(
     headers: Option<&HeaderMap>,
     payload: Bytes,
     topic: &str,
     signer: &Signer,
+    is_own: impl FnOnce(Id) -> bool,
 ) -> (Message, Option<Id>, bool) {
     // One pass: to look for a header costs more than to see it.
     let (mut spelt, mut sign, mut is_binary) = ("", None, false);
@@ -184,8 +193,14 @@ pub(super) fn read(
     if is_binary || !is_text(&message.payload) {
         message.kind = Kind::Binary;
     }
+    let id = (spelt.len() == 32).then(|| Id::from_str_radix(spelt, 16).ok());
+    let id = id.flatten();
     let mut is_forged = false;
-    if message.origin.is_some() || message.info.is_some() {
+    let is_wanted = message
+        .origin
+        .is_some_and(|origin| signer.homes.contains(&origin.node) && !id.is_some_and(is_own));
+    // A signature takes as long to verify as much else of a message together.
+    if is_wanted || message.info.is_some() {
         let context = || signer.context(topic, spelt, &message);
         let is_right = sign.is_some_and(|sign| context().verify(&sign));
         if !is_right {
@@ -193,8 +208,8 @@ pub(super) fn read(
             is_forged = true;
         }
     }
-    let id = (spelt.len() == 32).then(|| Id::from_str_radix(spelt, 16).ok());
-    (message, id.flatten(), is_forged)
+    message.origin = message.origin.filter(|_| is_wanted);
+    (message, id, is_forged)
 }
 
 trait Verify {
@@ -265,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_message_comes_back_as_it_was() {
-        let signer = Signer::new(b"key");
+        let signer = Signer::new(b"key", &[7]);
         let plain = Message {
             kind: Kind::Binary,
             payload: Bytes::from_static(b"text too"),
@@ -273,15 +288,20 @@ mod tests {
         };
         for message in [whole(), plain] {
             let headers = write(&message, "a/b", 42, &signer);
-            let (read, id, is_forged) =
-                read(Some(&headers), message.payload.clone(), "a/b", &signer);
+            let (read, id, is_forged) = read(
+                Some(&headers),
+                message.payload.clone(),
+                "a/b",
+                &signer,
+                |_| false,
+            );
             assert_eq!((read, id, is_forged), (message, Some(42), false));
         }
     }
 
     #[test]
     fn origin_and_info_are_believed_from_nodes_only() {
-        let (signer, other) = (Signer::new(b"key"), Signer::new(b"another"));
+        let (signer, other) = (Signer::new(b"key", &[7]), Signer::new(b"another", &[7]));
         let message = whole();
         let headers = write(&message, "a", 1, &signer);
         let look = |headers: &HeaderMap, payload: &'static str, topic: &str, signer: &Signer| {
@@ -290,6 +310,7 @@ mod tests {
                 Bytes::from_static(payload.as_bytes()),
                 topic,
                 signer,
+                |_| false,
             );
             assert_eq!(message.event, whole().event);
             (
@@ -315,16 +336,39 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_is_given_on_where_it_is_of_use() {
+        let (signer, other) = (Signer::new(b"key", &[6, 7]), Signer::new(b"key", &[8]));
+        for info in [None, whole().info] {
+            let message = Message { info, ..whole() };
+            let headers = write(&message, "a", 1, &signer);
+            let look = |signer, is_own| {
+                let payload = message.payload.clone();
+                let (read, _, is_forged) = read(Some(&headers), payload, "a", signer, |_| is_own);
+                assert!(!is_forged && read.info == message.info);
+                read.origin
+            };
+            assert_eq!(look(&signer, false), message.origin);
+            assert_eq!(look(&signer, true), None);
+            assert_eq!(look(&other, false), None);
+        }
+    }
+
+    #[test]
     fn a_plain_publish_is_a_message_too() {
-        let signer = Signer::new(b"key");
-        let (message, id, _) = read(None, Bytes::from_static("é".as_bytes()), "a", &signer);
+        let signer = Signer::new(b"key", &[7]);
+        let read = |headers: Option<&HeaderMap>, payload: &'static [u8]| {
+            super::read(headers, Bytes::from_static(payload), "a", &signer, |_| {
+                false
+            })
+        };
+        let (message, id, _) = read(None, "é".as_bytes());
         assert_eq!((message.kind, id), (Kind::Text, None));
-        let (message, ..) = read(None, Bytes::from_static(b"\xff"), "a", &signer);
+        let (message, ..) = read(None, b"\xff");
         assert_eq!(message.kind, Kind::Binary);
         let mut wrong = HeaderMap::new();
         wrong.insert(KIND, "text");
         wrong.insert(MSG_ID, "order 17");
-        let (message, id, _) = read(Some(&wrong), Bytes::from_static(b"\xff"), "a", &signer);
+        let (message, id, _) = read(Some(&wrong), b"\xff");
         assert_eq!((message.kind, id), (Kind::Binary, None));
     }
 

@@ -32,7 +32,8 @@ impl State {
                     self.tell(Event::Oldest { ticket, offset });
                 }
                 Wish::After { .. } | Wish::Before { .. } => {
-                    self.tell_page(ticket, Vec::new(), true, 0);
+                    let epoch = self.epoch_of(&topic);
+                    self.tell_page((ticket, epoch), Vec::new(), true, 0);
                 }
             };
         }
@@ -46,16 +47,17 @@ impl State {
             }
             Wish::OldestOf { count } => Some(Search::oldest_of(count)),
         };
-        self.pasts.push_back(Past {
+        self.pasts.push_back(Box::new(Past {
             topic,
             ticket,
+            epoch: None,
             wish,
             search,
             deadline_ms: self.now_ms() + self.settings.propose_ms_max,
             found: Vec::new(),
             is_broken: false,
             attempts: 0,
-        });
+        }));
     }
 
     pub(super) fn pump_history(&mut self) {
@@ -64,6 +66,8 @@ impl State {
         {
             self.pasts_under_way += 1;
             past.attempts += 1;
+            let epoch = self.epoch_of(&past.topic);
+            past.epoch.get_or_insert(epoch);
             self.counters().history_questions.one();
             (past.found, past.is_broken) = (Vec::new(), false);
             let number = self.subjects.stream(&past.topic);
@@ -88,7 +92,12 @@ impl State {
     }
 
     /// The last answer to a question; the messages before it are in `past.found`.
-    pub(super) fn handle_past(&mut self, mut past: Past, message: &Message) {
+    pub(super) fn handle_past(&mut self, mut past: Box<Past>, message: &Message) {
+        if past.epoch != Some(self.epoch_of(&past.topic)) {
+            // What it asked of has ended: nothing of another history is an answer.
+            self.pasts_under_way = self.pasts_under_way.saturating_sub(1);
+            return self.tell_no_past(past.ticket, past.wish);
+        }
         if let Some(search) = past.search.as_mut().filter(|search| search.is_trying()) {
             return match tried(message) {
                 Some(tried) => {
@@ -112,7 +121,7 @@ impl State {
             Wish::After { .. } | Wish::OldestOf { .. } => {
                 self.pasts_under_way = self.pasts_under_way.saturating_sub(1);
                 let more = end == PageEnd::More;
-                self.tell_page(past.ticket, past.found, more, pending);
+                self.tell_page(past.named(), past.found, more, pending);
             }
         }
     }
@@ -137,7 +146,7 @@ impl State {
     }
 
     /// A step of a search is done.
-    fn search_on(&mut self, mut past: Past) {
+    fn search_on(&mut self, mut past: Box<Past>) {
         self.pasts_under_way = self.pasts_under_way.saturating_sub(1);
         let Some(search) = &past.search else {
             return;
@@ -159,12 +168,12 @@ impl State {
             // There is nothing before.
             Wish::Before { .. } | Wish::After { .. } => {
                 let pending = search.behind();
-                self.tell_page(ticket, Vec::new(), false, pending);
+                self.tell_page(past.named(), Vec::new(), false, pending);
             }
         }
     }
 
-    fn handle_page_before(&mut self, mut past: Past, before: u64, end: PageEnd, pending: u64) {
+    fn handle_page_before(&mut self, mut past: Box<Past>, before: u64, end: PageEnd, pending: u64) {
         let count = past.found.len();
         let reaches = past.found.last().is_some_and(|last| last.offset >= before);
         let Some(search) = &mut past.search else {
@@ -184,11 +193,23 @@ impl State {
         });
         let more = first.is_some_and(|first| first > search.first());
         self.pasts_under_way = self.pasts_under_way.saturating_sub(1);
-        self.tell_page(past.ticket, past.found, more, pending);
+        self.tell_page(past.named(), past.found, more, pending);
     }
 
-    fn tell_page(&mut self, ticket: Ticket, messages: Vec<Committed>, more: bool, pending: u64) {
+    fn epoch_of(&self, topic: &str) -> u64 {
+        let stream = usize::from(self.subjects.stream(topic));
+        self.streams[stream].epoch.unwrap_or(0)
+    }
+
+    fn tell_page(
+        &mut self,
+        (ticket, epoch): (Ticket, u64),
+        messages: Vec<Committed>,
+        more: bool,
+        pending: u64,
+    ) {
         let page = Page::Found {
+            epoch,
             messages,
             more,
             pending,
@@ -197,7 +218,7 @@ impl State {
     }
 
     /// A question got no answer. It is asked again, some times.
-    pub(super) fn handle_no_past(&mut self, past: Past) {
+    pub(super) fn handle_no_past(&mut self, past: Box<Past>) {
         self.pasts_under_way = self.pasts_under_way.saturating_sub(1);
         match past.attempts < ATTEMPTS_MAX {
             true => self.delay(Delayed::History(past)),
@@ -220,6 +241,11 @@ impl State {
 }
 
 impl Past {
+    /// Whose answer it is, and of which history.
+    fn named(&self) -> (Ticket, u64) {
+        (self.ticket, self.epoch.unwrap_or(0))
+    }
+
     fn question(&self) -> Question {
         match (&self.search, self.wish) {
             (Some(search), _) => search.poll(),

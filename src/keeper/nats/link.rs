@@ -72,8 +72,7 @@ impl Link {
         })
     }
 
-    /// How this node is known to the others since it was started; part of a message's
-    /// [`Origin`](super::Origin).
+    /// How this node is known to the others since it was started.
     pub fn incarnation(&self) -> u64 {
         self.incarnation
     }

@@ -47,6 +47,9 @@ pub struct Settings {
     /// Known to all nodes and to nobody else: it proves that a message's origin and user
     /// info come from a node. Without it a random one in the stream's metadata serves.
     pub secret: Option<Secret>,
+    /// What stands for a node in the origins of this one's connections. Other origins are not
+    /// looked at.
+    pub homes: Vec<u64>,
 }
 
 /// Who this node is to the NATS servers.
@@ -163,6 +166,7 @@ impl Settings {
             unread_messages_max: 64 << 10,
             node: "node".into(),
             secret: None,
+            homes: Vec::new(),
         }
     }
 

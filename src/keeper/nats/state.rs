@@ -78,7 +78,7 @@ pub(super) enum Ask {
     },
     Tail(Topic, Tail),
     Fetch(Topic, Fetch),
-    History(Past),
+    History(Box<Past>),
     Call {
         ticket: Ticket,
         answers: Vec<Answer>,
@@ -110,6 +110,8 @@ pub(super) struct Fetch {
 pub(super) struct Past {
     pub(super) topic: Topic,
     pub(super) ticket: Ticket,
+    /// Of the history that it asks of, once it has been asked.
+    pub(super) epoch: Option<u64>,
     pub(super) wish: Wish,
     /// What is to be found before the page is asked for.
     pub(super) search: Option<Search>,
@@ -124,7 +126,7 @@ pub(super) struct Past {
 pub(super) enum Delayed {
     Tail(Topic, u32),
     Fetch(Topic, u32),
-    History(Past),
+    History(Box<Past>),
 }
 
 /// A message on its way through a chain.
@@ -239,7 +241,7 @@ pub(super) struct State {
     pub(super) expected: VecDeque<(u64, Topic, u64)>,
     pub(super) fetches: VecDeque<(Topic, Fetch)>,
     pub(super) fetches_under_way: usize,
-    pub(super) pasts: VecDeque<Past>,
+    pub(super) pasts: VecDeque<Box<Past>>,
     pub(super) pasts_under_way: usize,
     /// With the time when each is put again. All wait equally long.
     pub(super) delayed: VecDeque<(u64, Delayed)>,
@@ -287,7 +289,7 @@ impl State {
             replicas: 1,
             has_dropped: false,
             doubt_ms: 0,
-            signer: Signer::new(&secret),
+            signer: Signer::new(&secret, &settings.homes),
             forbidden: None,
             topics: HashMap::new(),
             buckets: HashMap::new(),

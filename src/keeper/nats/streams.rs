@@ -136,7 +136,7 @@ impl State {
             return;
         }
         if number == 0 && self.settings.secret.is_none() {
-            self.signer = Signer::new(key.as_bytes());
+            self.signer = Signer::new(key.as_bytes(), &self.settings.homes);
         }
         let now_ms = self.now_ms();
         let stream = &mut self.streams[usize::from(number)];

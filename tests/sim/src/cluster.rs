@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use fanfare::hub::{
     Accepted, Answers, Archive, At, Failure, Heard, Hub, Link, Outcome, PageEnds, Proposal,
@@ -36,6 +37,8 @@ struct Inner {
     followed: BTreeMap<Arc<str>, usize>,
     /// Topics of which it has asked anew, and has not been told where they stand.
     asked: Vec<(Arc<str>, Option<u64>)>,
+    /// There was no room for a proposal.
+    was_full: bool,
 }
 
 #[derive(Default)]
@@ -141,6 +144,7 @@ impl Link for Cluster {
     fn propose(&self, proposal: Proposal) -> Result<(), Unproposed> {
         let mut inner = self.lock();
         if inner.waiting.len() >= WAITING_MAX {
+            inner.was_full = true;
             return Err(Unproposed::NoRoom);
         }
         if let Some(id) = proposal.id {
@@ -214,6 +218,19 @@ impl Archive for Cluster {
 }
 
 impl World {
+    /// Nothing may be proposed for a while.
+    pub(crate) fn note_cluster_full(&self) {
+        if let Some((cluster, _)) = &self.cluster {
+            cluster.lock().was_full = true;
+        }
+    }
+
+    /// There was no room for something that was proposed.
+    pub(crate) fn was_cluster_full(&self) -> bool {
+        let cluster = self.cluster.as_ref();
+        cluster.is_some_and(|(cluster, _)| cluster.lock().was_full)
+    }
+
     /// The servers do something, perhaps.
     pub(crate) fn step_cluster(&mut self) {
         let Some((cluster, rng)) = &mut self.cluster else {
@@ -228,6 +245,8 @@ impl World {
             81..=159 => _ = self.hear_one(&cluster, &mut rng),
             160..=200 => _ = self.answer_one(&cluster, &mut rng),
             201..=203 => self.hub.look_for_room(),
+            // What is heard later is known by its origin alone.
+            204..=206 => self.hub.forget_unheard(Duration::ZERO),
             _ => {}
         }
         self.begin_asked(&cluster);
@@ -299,6 +318,7 @@ impl World {
                 payload: &proposal.payload,
                 extras: Extras::decode(&proposal.extras),
                 ticket,
+                origin: proposal.origin,
             },
         );
         true

@@ -44,6 +44,7 @@ impl World {
     fn come_to_rest(&mut self) -> Option<Vec<SavedCore>> {
         // Some of it is carried, where the cluster takes its time.
         self.hub.hold_proposals(std::time::Duration::ZERO);
+        self.note_cluster_full();
         self.hub.set_frozen(true);
         let count = self.cores.len();
         let mut to_freeze: Vec<usize> = (0..count).collect();

@@ -62,6 +62,7 @@ impl World {
             extras: Vec::new(),
             publisher: self.hub.cluster().number(),
             key: None,
+            origin: None,
         };
         let (told, _) = tokio::sync::oneshot::channel();
         match self
