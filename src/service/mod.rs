@@ -25,6 +25,7 @@ use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
 use socket2::Socket;
 
 use self::course::Course;
@@ -55,6 +56,9 @@ enum Origin {
 /// # Errors
 /// A sentence that says what cannot be had, and what to do.
 pub fn serve(settings: Settings, reload: Reload) -> Result<(), StartError> {
+    // What the daemon writes is nobody else's matter, nor what the store's index writes for it.
+    // Unix sockets are given their modes by name.
+    umask(Mode::from_bits_truncate(0o077));
     let Passed { sockets, stored } = handover::store::passed()?;
     let origin = match handover::inherit()? {
         Some(successor) => Some(Origin::Process(successor)),

@@ -333,6 +333,33 @@ fn a_store_that_cannot_be_had_is_named_and_nothing_is_served() {
 }
 
 #[test]
+fn nobody_else_may_read_what_is_stored() {
+    let disk = Disk::new();
+    let daemon = disk.start(&[]);
+    publish(&daemon, "t", "secret");
+    drop(daemon);
+    let mut folders = vec![std::path::PathBuf::from(disk.path())];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        let mode = |path: &std::path::Path| {
+            let metadata = std::fs::symlink_metadata(path).unwrap();
+            std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777
+        };
+        assert_eq!(mode(&folder), 0o700, "{}", folder.display());
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+            files += 1;
+        }
+    }
+    assert!(files > 10, "{files}");
+}
+
+#[test]
 fn a_batch_is_acknowledged_when_all_of_it_is_stored() {
     let disk = Disk::new();
     let daemon = disk.start(&["--store-sync-ms", "60000"]);

@@ -83,9 +83,15 @@ impl Signer {
         }
     }
 
-    fn context(&self, topic: &str, id: &str, message: &Message) -> hmac::Context {
+    fn context(
+        &self,
+        message: &Message,
+        origin: Option<Origin>,
+        topic: &str,
+        id: &str,
+    ) -> hmac::Context {
         let mut context = hmac::Context::with_key(&self.key);
-        let origin = message.origin.map(|origin| origin.to_string());
+        let origin = origin.map(|origin| origin.to_string());
         let info = message.info.as_deref();
         let parts: [Option<&[u8]>; 5] = [
             Some(topic.as_bytes()),
@@ -126,8 +132,15 @@ pub(super) fn spell_id(id: Id) -> String {
     spelt
 }
 
-/// The headers that a message of this topic is published with.
-pub(super) fn write(message: &Message, topic: &str, id: Id, signer: &Signer) -> HeaderMap {
+/// The headers that a message of this topic is published with. Its origin is said where it is to
+/// be: it costs as much as all else of a message.
+pub(super) fn write(
+    message: &Message,
+    origin: Option<Origin>,
+    topic: &str,
+    id: Id,
+    signer: &Signer,
+) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let id = spell_id(id);
     // What a payload is need not be said where it is seen.
@@ -140,14 +153,14 @@ pub(super) fn write(message: &Message, topic: &str, id: Id, signer: &Signer) -> 
     for (name, value) in &message.tags {
         headers.append(TAG, format!("{}={}", escape(name), escape(value)));
     }
-    if message.origin.is_some() || message.info.is_some() {
-        if let Some(origin) = message.origin {
+    if origin.is_some() || message.info.is_some() {
+        if let Some(origin) = origin {
             headers.insert(ORIGIN, origin.to_string());
         }
         if let Some(info) = &message.info {
             headers.insert(INFO, STANDARD.encode(info));
         }
-        let sign = signer.context(topic, &id, message).sign();
+        let sign = signer.context(message, origin, topic, &id).sign();
         headers.insert(SIGN, STANDARD.encode(sign));
     }
     headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
@@ -201,7 +214,7 @@ pub(super) fn read(
         .is_some_and(|origin| signer.homes.contains(&origin.node) && !id.is_some_and(is_own));
     // A signature takes as long to verify as much else of a message together.
     if is_wanted || message.info.is_some() {
-        let context = || signer.context(topic, spelt, &message);
+        let context = || signer.context(&message, message.origin, topic, spelt);
         let is_right = sign.is_some_and(|sign| context().verify(&sign));
         if !is_right {
             (message.origin, message.info) = (None, None);
@@ -287,7 +300,7 @@ mod tests {
             ..Message::default()
         };
         for message in [whole(), plain] {
-            let headers = write(&message, "a/b", 42, &signer);
+            let headers = write(&message, message.origin, "a/b", 42, &signer);
             let (read, id, is_forged) = read(
                 Some(&headers),
                 message.payload.clone(),
@@ -303,7 +316,7 @@ mod tests {
     fn origin_and_info_are_believed_from_nodes_only() {
         let (signer, other) = (Signer::new(b"key", &[7]), Signer::new(b"another", &[7]));
         let message = whole();
-        let headers = write(&message, "a", 1, &signer);
+        let headers = write(&message, message.origin, "a", 1, &signer);
         let look = |headers: &HeaderMap, payload: &'static str, topic: &str, signer: &Signer| {
             let (message, _, is_forged) = read(
                 Some(headers),
@@ -340,7 +353,7 @@ mod tests {
         let (signer, other) = (Signer::new(b"key", &[6, 7]), Signer::new(b"key", &[8]));
         for info in [None, whole().info] {
             let message = Message { info, ..whole() };
-            let headers = write(&message, "a", 1, &signer);
+            let headers = write(&message, message.origin, "a", 1, &signer);
             let look = |signer, is_own| {
                 let payload = message.payload.clone();
                 let (read, _, is_forged) = read(Some(&headers), payload, "a", signer, |_| is_own);

@@ -9,12 +9,13 @@ use bytes::Bytes;
 use super::event::{Event, Failure, Proposal, Ticket, Topic, cost};
 use super::headers::{self, Id};
 use super::proposing::{Lane, Outcome, Proof, Sending, Verdict, Why};
-use super::state::{Ask, LaneState, Outgoing, Own, State};
+use super::state::{Ask, EndedOwn, LaneState, Outgoing, Own, State};
 use super::wire::{self, Ack};
 
 /// Messages that may be under way to the stream at once, of all lanes.
 const UNDER_WAY_MAX: usize = 4096;
-/// How long after its acknowledgement a message is awaited from the stream.
+/// How long after its acknowledgement a message is awaited from the stream, where its topic is
+/// not followed; and how often it is looked whether it is still to come, where it is.
 const OWN_MS_MAX: u64 = 10_000;
 /// A message is heard sooner than this after it was stored; later it is fetched.
 pub(super) const HEARD_MS_MAX: u64 = 200;
@@ -112,7 +113,10 @@ impl State {
                     self.shared.counters.retries.add(u64::from(attempt > 1));
                     let Outgoing { message, id, .. } = message;
                     let topic = &state.key.0;
-                    let headers = headers::write(message, topic, *id, &self.signer);
+                    // What is heard in the usual course is known by its id.
+                    let is_usual = attempt == 1 && proof != Proof::Answer;
+                    let origin = message.origin.filter(|_| !is_usual);
+                    let headers = headers::write(message, origin, topic, *id, &self.signer);
                     let payload = message.payload.clone();
                     if !asks {
                         self.publish(&subject, None, Some(headers), payload);
@@ -221,11 +225,18 @@ impl State {
                 self.wake(at);
             }
         }
-        while let Some((due_ms, id)) = self.forgotten_own.front()
-            && *due_ms <= now_ms
+        while let Some(ended) = self.ended_own.front()
+            && ended.due_ms <= now_ms
         {
-            self.own.remove(id);
-            self.forgotten_own.pop_front();
+            let mut ended = self.ended_own.pop_front().expect("it is there");
+            let followed = self.topics.get(&ended.topic);
+            if followed.is_some_and(|followed| followed.chain.last() < ended.offset) {
+                // It is still to come.
+                ended.due_ms = now_ms + OWN_MS_MAX;
+                self.ended_own.push_back(ended);
+            } else {
+                self.own.remove(&ended.id);
+            }
         }
     }
 
@@ -238,24 +249,27 @@ impl State {
             self.shared
                 .proposed
                 .fetch_sub(outgoing.bytes, Ordering::Relaxed);
-            let may_come = match outcome {
+            // Where it may still be heard, and before what.
+            let place = match outcome {
                 Outcome::Stored {
                     ticket,
                     offset,
                     is_duplicate,
                 } => {
                     self.tell_stored(&topic, ticket, offset, is_duplicate);
-                    !is_duplicate
+                    Some(offset).filter(|_| !is_duplicate)
                 }
                 Outcome::Failed { ticket, why } => {
-                    let may_come = why == Why::Unknown;
+                    let place = (why == Why::Unknown).then_some(0);
                     let why = failure(why);
                     self.counters().failure(&why);
                     self.tell(Event::Failed { ticket, why });
-                    may_come
+                    place
                 }
             };
-            self.end_own(&topic, outgoing.id, may_come);
+            // A connection's is awaited even while its topic is not followed for want of room.
+            let is_awaited = outgoing.message.origin.is_some() || self.topics.contains_key(&topic);
+            self.end_own(&topic, outgoing.id, place.filter(|_| is_awaited));
         }
         self.ended = (outcomes, ended);
         if self.lanes[at].lane.is_empty() {
@@ -289,17 +303,21 @@ impl State {
         });
     }
 
-    /// A proposal ended; its message may still come from the stream.
-    fn end_own(&mut self, topic: &Topic, id: Id, may_come: bool) {
+    /// A proposal ended; its message may still come from the stream, at this offset if that is
+    /// known.
+    fn end_own(&mut self, topic: &Topic, id: Id, place: Option<u64>) {
         let Some(own) = self.own.get_mut(&id) else {
             return;
         };
         own.is_ended = true;
-        if own.is_heard || !may_come || !self.topics.contains_key(topic) {
-            self.own.remove(&id);
-        } else {
-            let due_ms = self.now_ms() + OWN_MS_MAX;
-            self.forgotten_own.push_back((due_ms, id));
+        match place.filter(|_| !own.is_heard) {
+            Some(offset) => self.ended_own.push_back(EndedOwn {
+                due_ms: self.now_ms() + OWN_MS_MAX,
+                topic: topic.clone(),
+                offset,
+                id,
+            }),
+            None => _ = self.own.remove(&id),
         }
     }
 

@@ -204,6 +204,16 @@ pub(super) struct Own {
     pub(super) is_ended: bool,
 }
 
+/// One that has ended before it came back.
+pub(super) struct EndedOwn {
+    /// When it is looked at again.
+    pub(super) due_ms: u64,
+    pub(super) topic: Topic,
+    /// 0 if it is not known.
+    pub(super) offset: u64,
+    pub(super) id: Id,
+}
+
 pub(super) struct State {
     pub(super) settings: Settings,
     pub(super) subjects: Subjects,
@@ -253,7 +263,7 @@ pub(super) struct State {
     /// How the proposals of one lane ended, and their messages; empty in between.
     pub(super) ended: (Vec<Outcome>, Vec<Outgoing>),
     pub(super) own: HashMap<Id, Own>,
-    pub(super) forgotten_own: VecDeque<(u64, Id)>,
+    pub(super) ended_own: VecDeque<EndedOwn>,
     /// What each connection subscribes to.
     pub(super) subscribed: HashMap<Subscribed, String>,
 
@@ -308,7 +318,7 @@ impl State {
             publishes_under_way: 0,
             ended: Default::default(),
             own: HashMap::new(),
-            forgotten_own: VecDeque::new(),
+            ended_own: VecDeque::new(),
             subscribed: HashMap::new(),
             nodes: Nodes::default(),
             hello_ms: 0,
