@@ -265,13 +265,19 @@ impl<R: Ring> Reactor<R> {
 
 impl State {
     fn save(&mut self) -> SavedCore {
-        let mut saved = Vec::new();
-        for (slot, conn) in self.conns.iter() {
-            if conn.phase != Phase::ShutDown {
-                saved.push((slot, self.save_conn(slot, conn)));
+        loop {
+            let mut conns = Vec::new();
+            for (slot, conn) in self.conns.iter() {
+                if conn.phase != Phase::ShutDown {
+                    conns.push((slot, self.save_conn(slot, conn)));
+                }
+            }
+            // What the cluster has decided on is under way no more, and not written down as
+            // that: its publisher is told first.
+            if !self.take_settled() {
+                return SavedCore { conns };
             }
         }
-        SavedCore { conns: saved }
     }
 
     fn save_conn(&self, slot: u32, conn: &Conn) -> SavedConn {

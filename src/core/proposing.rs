@@ -140,6 +140,16 @@ impl State {
         Some(origin)
     }
 
+    /// Tells what the cluster has decided, while all else rests. True if there was something.
+    pub(super) fn take_settled(&mut self) -> bool {
+        let settled = self.hub.mailbox(self.core).take_settled();
+        let any = !settled.is_empty();
+        for (ticket, outcome) in settled {
+            self.take_outcome(ticket, outcome);
+        }
+        any
+    }
+
     /// The cluster has decided on something that was proposed here.
     pub(super) fn take_outcome(&mut self, ticket: u64, outcome: Outcome) {
         if outcome.is_ok() {

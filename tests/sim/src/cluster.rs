@@ -71,6 +71,8 @@ impl Cluster {
         inner.waiting.clear();
         inner.answers.clear();
         inner.tickets.clear();
+        // Its numbers of publishers are others.
+        inner.refused.clear();
         drop(inner);
         hub.read_at_once();
         hub.link(self.clone(), self.clone());
@@ -126,6 +128,18 @@ impl Inner {
     }
 
     fn refuse_one(&mut self, proposal: &Proposal) {
+        let known = proposal.id.and_then(|id| self.stored.get(&id).copied());
+        if let Some(offset) = known {
+            // It was stored before, for another process.
+            let epoch = self.topics[&proposal.topic].epoch;
+            let accepted = Accepted {
+                offset,
+                epoch,
+                duplicate: true,
+            };
+            let answer = (proposal.publisher, proposal.ticket, Ok(accepted));
+            return self.answers.push(answer);
+        }
         let why = Failure::NotStored("it is played so".into());
         self.answers
             .push((proposal.publisher, proposal.ticket, Err(why)));

@@ -111,7 +111,8 @@ impl Session {
             }
             Heard::Reply(id, answer) => {
                 pushes.counts.answers += 1;
-                let asked = self.answered(id, around.view.shared);
+                let is_refused = matches!(answer, Answer::Error(_));
+                let asked = self.answered(id, around.view.shared, is_refused);
                 self.check_answer(asked, answer, around, pushes);
             }
             Heard::Push(channel, told) => {
@@ -128,8 +129,8 @@ impl Session {
     }
 
     /// The command that is answered: the first one, but for what a cluster has to decide on.
-    /// That keeps its order on each topic.
-    fn answered(&mut self, id: u32, is_shared: bool) -> Asked {
+    /// That keeps its order on each topic, unless it comes to nothing.
+    fn answered(&mut self, id: u32, is_shared: bool, is_refused: bool) -> Asked {
         let name = self.name();
         let at = self.asked.iter().position(|asked| asked.id == id);
         let at = at.unwrap_or_else(|| panic!("{name}: an answer to nothing, {id}"));
@@ -138,13 +139,16 @@ impl Session {
             _ => None,
         };
         let to = posted_to(&self.asked[at]);
-        let in_order =
-            |before: &Asked| is_shared && posted_to(before).is_some() && posted_to(before) != to;
+        let in_order = |before: &Asked| match posted_to(before) {
+            Some(topic) => is_shared && (is_refused || to != Some(topic)),
+            None => false,
+        };
         let mut before = self.asked.range(..at);
-        assert!(
-            before.all(in_order),
-            "{name}: answers are in order, not {id}"
-        );
+        if let Some(before) = before.find(|before| !in_order(before)) {
+            let (first, ask) = (before.id, &before.ask);
+            let answered = &self.asked[at].ask;
+            panic!("{name}: {first} ({ask:?}) is to be answered before {id} ({answered:?})");
+        }
         self.asked.remove(at).expect("it is there")
     }
 
