@@ -1,8 +1,8 @@
-//! One client that publishes over HTTP, as fast as it is answered: single messages that do not
+//! Clients that publish over HTTP, as fast as they are answered: single messages that do not
 //! wait for each other's answers, or batches of lines.
 //!
-//! It needs no fleet: two threads of its own, of which one writes and the other reads and
-//! checks every answer.
+//! It needs no fleet: each client has two threads of its own, of which one writes and the other
+//! reads and checks every answer.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -14,13 +14,13 @@ use crate::Error;
 use crate::args::PostArgs;
 use crate::server::Watched;
 
-/// Requests that may be unanswered. Their answers fit into what the kernel holds for a socket.
-const UNDER_WAY_MAX: u64 = 512;
 /// Single requests that are written in one go.
-const WRITE_REQUESTS: usize = 64;
+const WRITE_REQUESTS: u64 = 64;
 
-/// How long answers are awaited that are still due, and how long the server may read nothing.
+/// How long the next answer is awaited that is still due, and how long the server may read nothing.
 const DRAIN: Duration = Duration::from_secs(5);
+/// What Fanfare allows for `within_ms`.
+const STORED_MS_MAX: u64 = 30_000;
 
 /// Carries the scenario out. True if every message was taken.
 pub fn run(args: &PostArgs) -> Result<bool, Error> {
@@ -42,60 +42,33 @@ pub fn run(args: &PostArgs) -> Result<bool, Error> {
         )
     })?;
     let watched = args.pid.and_then(Watched::new);
-    let mut stream = TcpStream::connect(address).map_err(failed("connect to"))?;
-    stream.set_nodelay(true).map_err(failed("connect to"))?;
-    stream
-        .set_write_timeout(Some(DRAIN))
-        .map_err(failed("write to"))?;
-    let (piece, requests) = piece(args);
-    let of_each = args.lines.unwrap_or(1);
-    let reader =
-        BufReader::with_capacity(1 << 16, stream.try_clone().map_err(failed("read from"))?);
+    let streams = (0..args.clients).map(|_| connect(address));
+    let streams: Vec<TcpStream> = streams
+        .collect::<std::io::Result<_>>()
+        .map_err(failed("connect to"))?;
+    let piece = Piece::new(args);
     let before = watched.as_ref().map(Watched::usage);
-    let (began, mut took) = (Instant::now(), Duration::ZERO);
-    let (sent, answered, outcome) = thread::scope(|scope| {
-        let (tell, told) = mpsc::channel();
-        let reading = scope.spawn(move || read_answers(reader, of_each, &tell));
-        let (mut sent, mut answered) = (0, 0);
-        let written = loop {
-            let left = args.duration.saturating_sub(began.elapsed());
-            if left.is_zero() {
-                break Ok(());
-            }
-            answered += told.try_iter().sum::<u64>();
-            if sent - answered > UNDER_WAY_MAX {
-                match told.recv_timeout(left) {
-                    Ok(more) => answered += more,
-                    Err(RecvTimeoutError::Timeout) => {}
-                    // The reader has ended, and says why.
-                    Err(RecvTimeoutError::Disconnected) => break Ok(()),
-                }
-                continue;
-            }
-            let written = stream.write_all(&piece);
-            sent += requests;
-            match written {
-                Ok(()) => {}
-                // The server reads no further: what it has not read is not answered.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        // What has been asked is still answered.
-        let end = began + args.duration + DRAIN;
-        while answered < sent
-            && let left = end.saturating_duration_since(Instant::now())
-            && let Ok(more) = told.recv_timeout(left)
-        {
-            answered += more;
-        }
-        took = began.elapsed();
-        let ended = stream.shutdown(Shutdown::Both);
-        let read = reading.join().expect("the reader does not panic");
-        (sent, answered, written.and(ended).and(read))
+    let began = Instant::now();
+    let done: Vec<Done> = thread::scope(|scope| {
+        let clients = streams.iter();
+        let clients = clients.map(|stream| scope.spawn(|| client(stream, &piece, args, began)));
+        let clients: Vec<_> = clients.collect();
+        let ended = clients.into_iter().map(|client| client.join());
+        ended
+            .map(|done| done.expect("a client does not panic"))
+            .collect()
     });
-    outcome.map_err(failed("talk to"))?;
-    let messages = answered * of_each;
+    let (mut sent, mut answered) = (0, 0);
+    for one in done {
+        one.outcome.map_err(failed("talk to"))?;
+        sent += one.sent;
+        answered += one.answered;
+    }
+    if args.until_stored {
+        all_stored(address, args).map_err(failed("have all stored by"))?;
+    }
+    let took = began.elapsed();
+    let messages = answered * piece.messages_of_each;
     let rate = messages as f64 / took.as_secs_f64();
     println!(
         "{messages} messages in {:.2} s: {rate:.0} a second",
@@ -115,43 +88,175 @@ pub fn run(args: &PostArgs) -> Result<bool, Error> {
     Ok(answered == sent && answered > 0)
 }
 
-/// What is written in one go, and how many requests that are.
-fn piece(args: &PostArgs) -> (Vec<u8>, u64) {
-    let text = "x".repeat(args.size as usize);
-    let topic = &args.topic;
-    let headers: String = args
-        .header
-        .iter()
-        .map(|line| format!("{line}\r\n"))
-        .collect();
-    let request = |target: &str, kind: &str, body: &str| {
-        let len = body.len();
-        format!(
-            "POST {target} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: {kind}\r\n\
-             Content-Length: {len}\r\n\r\n{body}"
-        )
-    };
-    match args.lines {
-        None => {
-            let one = request(&format!("/topics/{topic}/messages"), "text/plain", &text);
-            (one.repeat(WRITE_REQUESTS).into(), WRITE_REQUESTS as u64)
+fn connect(address: &str) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_write_timeout(Some(DRAIN))?;
+    Ok(stream)
+}
+
+/// What has become of a client's requests.
+struct Done {
+    sent: u64,
+    answered: u64,
+    outcome: std::io::Result<()>,
+}
+
+/// Asks until the time is over, and awaits the answers.
+fn client(mut stream: &TcpStream, piece: &Piece, args: &PostArgs, began: Instant) -> Done {
+    let (tell, told) = mpsc::channel();
+    let (mut sent, mut answered) = (0, 0);
+    let outcome = thread::scope(|scope| {
+        let reader = BufReader::with_capacity(1 << 16, stream);
+        let reading = scope.spawn(move || read_answers(reader, piece, &tell));
+        let written = loop {
+            let left = args.duration.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                break Ok(());
+            }
+            answered += told.try_iter().sum::<u64>();
+            if sent - answered >= args.window {
+                match told.recv_timeout(left) {
+                    Ok(more) => answered += more,
+                    Err(RecvTimeoutError::Timeout) => {}
+                    // The reader has ended, and says why.
+                    Err(RecvTimeoutError::Disconnected) => break Ok(()),
+                }
+                continue;
+            }
+            let written = stream.write_all(&piece.bytes);
+            sent += piece.requests;
+            match written {
+                Ok(()) => {}
+                // The server reads no further: what it has not read is not answered.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        // What has been asked is still answered.
+        let patience = DRAIN + Duration::from_millis(u64::from(args.stored) * STORED_MS_MAX);
+        while answered < sent
+            && let Ok(more) = told.recv_timeout(patience)
+        {
+            answered += more;
         }
-        Some(lines) => {
-            let line = format!("{{\"topic\":\"{topic}\",\"text\":\"{text}\"}}\n");
-            let body = line.repeat(lines as usize);
-            (
-                request("/messages", "application/x-ndjson", &body).into(),
-                1,
-            )
-        }
+        // A server that has ended the connection before has left nothing to shut down; what it
+        // said last is with the reader.
+        let ended = match stream.shutdown(Shutdown::Both) {
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
+            ended => ended,
+        };
+        let read = reading.join().expect("the reader does not panic");
+        // An answer says more than that the connection did not take the next request.
+        read.and(written).and(ended)
+    });
+    Done {
+        sent,
+        answered,
+        outcome,
     }
 }
 
-/// Reads answers to the end, and sees that each says that all messages were taken, `of_each`.
+/// Publishes one message more, and waits until it is stored: so is then all that came before it.
+fn all_stored(address: &str, args: &PostArgs) -> std::io::Result<()> {
+    let one = PostArgs {
+        lines: None,
+        stored: true,
+        ..args.clone()
+    };
+    let piece = Piece::new(&one);
+    let mut stream = connect(address)?;
+    stream.write_all(&piece.one)?;
+    let (tell, told) = mpsc::channel();
+    let reader = BufReader::new(stream.try_clone()?);
+    thread::scope(|scope| {
+        let reading = scope.spawn(move || read_answers(reader, &piece, &tell));
+        let answer = told.recv_timeout(DRAIN + Duration::from_millis(STORED_MS_MAX));
+        // The reader is not to wait for another one.
+        let _ = stream.shutdown(Shutdown::Both);
+        let read = reading.join().expect("the reader does not panic");
+        match answer {
+            Ok(_) => Ok(()),
+            Err(_) => read.and(Err(ErrorKind::TimedOut.into())),
+        }
+    })
+}
+
+/// What is written in one go.
+struct Piece {
+    one: Vec<u8>,
+    bytes: Vec<u8>,
+    requests: u64,
+    messages_of_each: u64,
+    stored: bool,
+}
+
+impl Piece {
+    fn new(args: &PostArgs) -> Piece {
+        let text = "x".repeat(args.size as usize);
+        let topic = &args.topic;
+        let headers: String = args
+            .header
+            .iter()
+            .map(|line| format!("{line}\r\n"))
+            .collect();
+        let ack = match args.stored {
+            true => format!("?ack=stored&within_ms={STORED_MS_MAX}"),
+            false => String::new(),
+        };
+        let request = |path: &str, kind: &str, body: &str| {
+            let len = body.len();
+            format!(
+                "POST {path}{ack} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: {kind}\r\n\
+                 Content-Length: {len}\r\n\r\n{body}"
+            )
+        };
+        let one = match args.lines {
+            None => request(&format!("/topics/{topic}/messages"), "text/plain", &text),
+            Some(lines) => {
+                let line = format!("{{\"topic\":\"{topic}\",\"text\":\"{text}\"}}\n");
+                request(
+                    "/messages",
+                    "application/x-ndjson",
+                    &line.repeat(lines as usize),
+                )
+            }
+        };
+        let requests = match args.lines {
+            None => WRITE_REQUESTS.min(args.window),
+            Some(_) => 1,
+        };
+        Piece {
+            bytes: one.repeat(requests as usize).into(),
+            one: one.into(),
+            requests,
+            messages_of_each: args.lines.unwrap_or(1),
+            stored: args.stored,
+        }
+    }
+
+    /// Whether an answer says of all of the request's messages that they were taken, and are
+    /// stored if that was asked.
+    fn is_answered_by(&self, body: &[u8]) -> bool {
+        let lines = body
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty());
+        let taken = lines.filter(|line| {
+            !line.starts_with(b"{\"error\"") && (!self.stored || says(line, b"\"stored\":true"))
+        });
+        taken.count() as u64 == self.messages_of_each
+    }
+}
+
+fn says(line: &[u8], words: &[u8]) -> bool {
+    line.windows(words.len()).any(|there| there == words)
+}
+
+/// Reads answers to the end, and sees that each says that all messages were taken.
 /// Tells how many there were each time before it waits for more.
 fn read_answers(
-    mut reader: BufReader<TcpStream>,
-    of_each: u64,
+    mut reader: BufReader<impl Read>,
+    piece: &Piece,
     tell: &Sender<u64>,
 ) -> std::io::Result<()> {
     let (mut line, mut body) = (Vec::new(), Vec::new());
@@ -182,13 +287,7 @@ fn read_answers(
         }
         body.resize(length, 0);
         reader.read_exact(&mut body)?;
-        let lines = body
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty());
-        let taken = lines
-            .filter(|line| !line.starts_with(b"{\"error\""))
-            .count() as u64;
-        if taken != of_each {
+        if !piece.is_answered_by(&body) {
             return Err(refused(&body));
         }
         answered += 1;
@@ -258,15 +357,69 @@ mod tests {
     }
 
     #[test]
+    fn who_is_refused_and_cut_off_is_told_why() {
+        // What it has not read makes the kernel reset the connection behind its answer.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+            let answer = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).unwrap();
+        });
+        let refused = run(&args(&url, "-d 300ms")).unwrap_err().to_string();
+        assert!(refused.contains("503"), "{refused}");
+    }
+
+    #[test]
     fn a_batch_has_the_lines_that_were_asked_for() {
-        let (bytes, requests) = piece(&args("http://x", "--lines 3 --size 24 --topic t"));
-        let text = String::from_utf8(bytes).unwrap();
-        assert_eq!(requests, 1);
+        let piece = Piece::new(&args("http://x", "--lines 3 --size 24 --topic t"));
+        let text = String::from_utf8(piece.bytes).unwrap();
+        assert_eq!((piece.requests, piece.messages_of_each), (1, 3));
         let text_of = "x".repeat(24);
         let line = format!("{{\"topic\":\"t\",\"text\":\"{text_of}\"}}\n");
         assert!(
             text.ends_with(&format!("\r\n\r\n{}", line.repeat(3))),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_is_not_stored_in_time_is_a_fault_where_that_was_asked() {
+        let answer = "{\"offset\":1,\"stored\":true}\n{\"offset\":2,\"stored\":false}\n";
+        let late = run(&args(&server(9, answer), "--lines 2 --stored")).unwrap_err();
+        assert!(late.to_string().contains("was not taken"), "{late}");
+        let piece = Piece::new(&args("http://x", "--stored"));
+        assert!(
+            piece
+                .one
+                .starts_with(b"POST /topics/post/messages?ack=stored&")
+        );
+        assert!(piece.is_answered_by(b"{\"offset\":1,\"stored\":true}"));
+        assert!(!piece.is_answered_by(b"{\"offset\":1}"));
+    }
+
+    #[test]
+    fn the_end_waits_until_all_is_stored() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for answer in ["{\"offset\":1}", "{\"stored\":true}"] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let len = answer.len();
+                let whole = format!("HTTP/1.1 200 OK\r\ncontent-length: {len}\r\n\r\n{answer}");
+                let mut bytes = [0; 4096];
+                while let Ok(read) = stream.read(&mut bytes)
+                    && read > 0
+                {
+                    let asked = bytes[..read].windows(5).filter(|there| there == b"POST ");
+                    stream
+                        .write_all(whole.repeat(asked.count()).as_bytes())
+                        .unwrap();
+                }
+            }
+        });
+        let done = run(&args(&url, "-d 50ms --window 1 --until-stored"));
+        assert!(matches!(done, Ok(true)), "{done:?}");
     }
 }

@@ -183,6 +183,8 @@ pub struct Interval {
     pub index: u64,
     pub phase: u16,
     pub latency: Latency,
+    /// When the last subscriber heard a message, where this thread alone knows it.
+    pub last: Rough,
     /// How late this tool itself sent, against its own schedule.
     pub lateness: Rough,
     /// From the start of a connect until it is open: the 101 has come, and every topic
@@ -203,6 +205,7 @@ impl Interval {
             index,
             phase,
             latency: Latency::default(),
+            last: Rough::default(),
             lateness: Rough::default(),
             handshakes: Rough::default(),
             returns: Rough::default(),

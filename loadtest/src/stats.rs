@@ -123,6 +123,10 @@ pub struct PhaseResult {
     pub megabytes_per_second: f64,
     /// Due to heard, over all steady connections.
     pub latency: Quantiles,
+    /// Due to heard by the last of the steady connections, of each message; empty with
+    /// several client threads.
+    #[serde(default)]
+    pub last: Quantiles,
     /// Due to sent: what this tool itself added.
     pub lateness: Quantiles,
     pub handshakes: Quantiles,

@@ -28,6 +28,22 @@ pub struct Target {
     headers: Vec<(String, String)>,
 }
 
+/// The server, and the one that publishers connect to where that is another.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    pub server: Target,
+    pub of_publishers: Option<Target>,
+}
+
+impl Targets {
+    pub fn of(&self, publishes: bool) -> &Target {
+        self.of_publishers
+            .as_ref()
+            .filter(|_| publishes)
+            .unwrap_or(&self.server)
+    }
+}
+
 /// Why an URL or a header cannot be used.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum TargetError {
@@ -195,7 +211,7 @@ pub fn resumed_at(head: &[u8]) -> Option<(Position, bool)> {
         let found = found.find(|h| h.name.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(found.value).ok()
     };
-    let next: u64 = find("fanfare-offset")?.parse().ok()?;
+    let next: u64 = find("fanfare-next")?.parse().ok()?;
     let position = Position {
         epoch: find("fanfare-epoch")?.to_string(),
         offset: next.checked_sub(1)?,
@@ -248,7 +264,7 @@ mod tests {
             let text = String::from_utf8(target.request(2, &[0; 16], Some(&position))).unwrap();
             assert!(text.starts_with(wanted), "{text}");
         }
-        let head = "HTTP/1.1 101 x\r\nFanfare-Offset: 8\r\nFanfare-Epoch: 5a0c\r\n";
+        let head = "HTTP/1.1 101 x\r\nFanfare-Next: 8\r\nFanfare-Epoch: 5a0c\r\n";
         let exact = format!("{head}Fanfare-Resume: exact\r\n\r\n");
         assert_eq!(resumed_at(exact.as_bytes()), Some((position.clone(), true)));
         let expired = format!("{head}Fanfare-Resume: expired\r\n\r\n");

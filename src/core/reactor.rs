@@ -97,9 +97,9 @@ pub(super) struct State {
     /// How far changes of rules have been seen.
     pub(super) rights_seen: u64,
     /// Who has proposed what to the cluster.
-    pub(super) proposals: HashMap<u64, Asker>,
+    pub(super) proposals: foldhash::HashMap<u64, Asker>,
     /// Who is not to hear what the cluster has of it.
-    pub(super) origins: HashMap<Origin, u32>,
+    pub(super) origins: foldhash::HashMap<Origin, u32>,
     /// The topic that the command under way has to wait for, and up to which offset.
     pub(super) unknown: Option<(Arc<Topic>, u64)>,
 }
@@ -139,8 +139,8 @@ impl<R: Ring> Reactor<R> {
                 checks_left: 0,
                 checks: 0,
                 followed: Followed::default(),
-                proposals: HashMap::new(),
-                origins: HashMap::new(),
+                proposals: foldhash::HashMap::default(),
+                origins: foldhash::HashMap::default(),
                 unknown: None,
                 frozen: false,
                 mail: Vec::new(),

@@ -11,6 +11,7 @@ mod ending;
 mod guests;
 mod origins;
 mod proposing;
+mod turn;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -33,6 +34,7 @@ pub use committing::Heard;
 pub use guests::Answers;
 pub use origins::Origin;
 pub use proposing::{Accepted, Draft, Failure, Outcome, SavedProposal, Unproposed, Waits};
+pub use turn::Turn;
 
 /// How long a node may be behind another one.
 const REACHED_TIME: Duration = Duration::from_secs(1);

@@ -98,10 +98,9 @@ impl Mailbox {
         self.wake.as_fd()
     }
 
-    /// Says that the core's topic `place` has grown.
-    pub fn post(&self, place: u32) {
+    /// Says that the core's topic `place` has grown. It is to be woken for that.
+    pub(super) fn post(&self, place: u32) {
         self.lock().push(place);
-        self.wake();
     }
 
     /// Wakes the core. Many calls before it looks are one write.
@@ -143,11 +142,6 @@ impl Mailbox {
         self.give(Task::Past(answer));
     }
 
-    /// Tells the core what has become of a proposal.
-    pub(super) fn settled(&self, ticket: u64, outcome: Outcome) {
-        self.give(Task::Settled(ticket, outcome));
-    }
-
     /// Tells it that nothing will come of one any more.
     pub(super) fn forget_ticket(&self, ticket: u64) {
         self.give(Task::Forget(ticket));
@@ -180,6 +174,13 @@ impl Mailbox {
 
     fn give(&self, order: Task) {
         self.lock_orders().push(order);
+        self.is_ordered.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Gives the core several orders, in their order.
+    pub(super) fn give_all(&self, orders: &mut Vec<Task>) {
+        self.lock_orders().append(orders);
         self.is_ordered.store(true, Ordering::Release);
         self.wake();
     }

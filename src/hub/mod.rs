@@ -60,7 +60,7 @@ pub use admission::{Admission, Refusal};
 pub use checking::{Checked, Verdict};
 pub use clock::Clock;
 pub use cluster::{
-    Accepted, Answers, Draft, Failure, Heard, Link, Origin, Outcome, Proposal, SavedProposal,
+    Accepted, Answers, Draft, Failure, Heard, Link, Origin, Outcome, Proposal, SavedProposal, Turn,
     Unproposed, Waits,
 };
 pub use cluster_figures::{ClusterFigures, LinkFigures};

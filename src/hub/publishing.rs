@@ -186,6 +186,16 @@ impl Hub {
 
     /// Tells the cores that serve `topic`, but for `except`, that it has grown, and who stores it.
     pub fn announce(&self, topic: &Topic, except: Option<usize>) {
+        self.post_growth(topic, except, |core| self.cores[core].wake());
+    }
+
+    /// The same, where the caller wakes the cores.
+    pub(super) fn post_growth(
+        &self,
+        topic: &Topic,
+        except: Option<usize>,
+        mut wake: impl FnMut(usize),
+    ) {
         if let Some(kept) = topic.kept()
             && kept.tell()
         {
@@ -197,6 +207,7 @@ impl Hub {
                     && let Some(place) = listener.tell()
                 {
                     self.cores[core].post(place);
+                    wake(core);
                 }
             }
         }
@@ -204,11 +215,16 @@ impl Hub {
 
     /// Wakes the cores on which a publisher may wait for others to catch up.
     pub fn wake_publishers(&self, topic: &Topic) {
+        self.find_publishers(topic, |core| self.cores[core].wake());
+    }
+
+    /// The same, where the caller wakes the cores.
+    pub(super) fn find_publishers(&self, topic: &Topic, mut wake: impl FnMut(usize)) {
         topic.waiting.clear();
         for interest in topic.interests() {
             for (core, listener) in interest.iter().enumerate() {
                 if listener.subscribers() > 0 {
-                    self.cores[core].wake();
+                    wake(core);
                 }
             }
         }

@@ -19,7 +19,7 @@ use super::linked::{copy_counts, link_settings};
 use super::nats::{self, Call, Event, Kind, Link, News, Page};
 use super::said;
 use crate::hub::{
-    self, Accepted, Answers, At, Heard, Hub, PageEnds, Proposal, Unproposed, Unreadable,
+    self, Accepted, Answers, At, Heard, Hub, PageEnds, Proposal, Turn, Unproposed, Unreadable,
 };
 use crate::protocol::encoding::{Extras, Message};
 
@@ -89,7 +89,12 @@ impl Cluster {
         });
         hub.cluster_figures().set_connected(false);
         let told = common.clone();
-        let link = Link::start(settings, move |event| told.handle(event));
+        let link = Link::start(settings, move |events| {
+            let mut turn = told.hub.turn();
+            events
+                .drain(..)
+                .for_each(|event| told.handle(&mut turn, event));
+        });
         let link = link.map_err(|error| error.to_string())?;
         *common.link.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(link));
         hub.link(Arc::new(Way(common.clone())), Arc::new(Way(common.clone())));
@@ -137,7 +142,7 @@ impl Common {
     }
 
     /// What the link tells. Does not block.
-    fn handle(&self, event: Event) {
+    fn handle(&self, turn: &mut Turn<'_>, event: Event) {
         let hub = &self.hub;
         match event {
             Event::Away { why } => {
@@ -168,7 +173,7 @@ impl Common {
                 }
             }
             Event::Committed(committed) => {
-                self.commit(&committed);
+                self.commit(turn, &committed);
                 if hub.cluster().set_aside_len() > 0 {
                     self.wake.notify_all();
                 }
@@ -188,9 +193,9 @@ impl Common {
                     epoch,
                     duplicate,
                 };
-                hub.settle(ticket, Ok(accepted));
+                hub.settle(turn, ticket, Ok(accepted));
             }
-            Event::Failed { ticket, why } => hub.settle(ticket, Err(failure(&why))),
+            Event::Failed { ticket, why } => hub.settle(turn, ticket, Err(failure(&why))),
             Event::History { ticket, page } => {
                 if let Some(asked) = lock(&self.asked).remove(&ticket) {
                     // Who has asked may have stopped waiting.
@@ -236,7 +241,7 @@ impl Common {
         }
     }
 
-    fn commit(&self, committed: &nats::Committed) {
+    fn commit(&self, turn: &mut Turn<'_>, committed: &nats::Committed) {
         let tags = said::tags(&committed.message);
         let heard = Heard {
             topic: &committed.topic,
@@ -248,7 +253,7 @@ impl Common {
             ticket: committed.ticket,
             origin: said::origin(&committed.message),
         };
-        self.hub.commit(&heard);
+        self.hub.commit(turn, &heard);
     }
 
     fn hear(&self, news: News) {

@@ -409,6 +409,29 @@ fn a_topic_that_keeps_nothing_any_more_is_forgotten_on_disk_too() {
 }
 
 #[test]
+fn a_topic_on_disk_goes_for_no_other_one_and_beyond_the_limit_there_is_none() {
+    let disk = Disk::new();
+    let limit = ["--topics-max", "2"];
+    let daemon = disk.start(&limit);
+    for topic in ["a", "b"] {
+        store(&daemon, topic, topic);
+    }
+    let (head, answer) = daemon.ask_as("POST /topics/c/messages", TEXT, b"c");
+    assert!(head.starts_with("HTTP/1.1 503"), "{head} {answer}");
+    assert!(daemon.open("/c", &[]).is_err());
+    assert_eq!(daemon.metric("fanfare_topic_evictions_total"), 0);
+    assert_eq!(daemon.metric("fanfare_store_topics"), 2);
+    assert!(daemon.counter("fanfare_rejects_total", "topics_max") > 0);
+    for topic in ["a", "b"] {
+        assert_eq!(
+            hear(&mut daemon.connect(&format!("/{topic}?since=1"))),
+            topic
+        );
+    }
+    stop(daemon);
+}
+
+#[test]
 fn who_takes_nothing_of_stored_history_does_not_keep_it_from_others() {
     const LEN: usize = 16_000;
     let disk = Disk::new();

@@ -57,9 +57,11 @@ impl Node {
     /// A node whose thread runs `first` for each event.
     pub(crate) fn with(settings: Settings, first: impl Fn(&Event) + Send + 'static) -> Self {
         let (told, events) = channel();
-        let link = Link::start(settings, move |event| {
-            first(&event);
-            let _ = told.send(event);
+        let link = Link::start(settings, move |events| {
+            for event in events.drain(..) {
+                first(&event);
+                let _ = told.send(event);
+            }
         });
         Node {
             link: link.expect("it starts"),

@@ -199,7 +199,7 @@ fn files_that_are_not_what_they_should_be_are_named_at_the_start() {
     let start = |credentials| {
         let mut with = settings(&[&server]);
         with.credentials = credentials;
-        Link::start(with, |_| {}).expect_err("it cannot start")
+        Link::start(with, |_| ()).expect_err("it cannot start")
     };
     let missing = PathBuf::from("/nowhere/at/all");
     let error = start(Credentials::File(missing));

@@ -43,7 +43,7 @@ pub enum Command {
     Soak(SoakArgs),
     /// Find the highest rate whose 99th percentile stays below a bound
     Ramp(RampArgs),
-    /// Publish over HTTP from one client, as fast as it is answered
+    /// Publish over HTTP, as fast as it is answered
     Post(PostArgs),
     /// Compare two results written with --json
     Compare(CompareArgs),
@@ -127,6 +127,9 @@ pub struct Load {
     /// publish, instead of connections of their own
     #[arg(long)]
     pub echo: bool,
+    /// Publishers connect here and not to --url, as to another node of a cluster
+    #[arg(long, value_name = "URL", conflicts_with = "echo")]
+    pub publish_url: Option<String>,
     /// Compare every byte that comes back, not only the head and the length
     #[arg(long)]
     pub verify: bool,
@@ -324,6 +327,18 @@ pub struct PostArgs {
     /// Batches of so many messages [default: single ones]
     #[arg(long, value_parser = positive_count)]
     pub lines: Option<u64>,
+    /// Clients, each with a connection of its own
+    #[arg(long, short, value_parser = positive_count, default_value = "1")]
+    pub clients: u64,
+    /// Requests of each client that may be unanswered
+    #[arg(long, value_parser = positive_count, default_value = "512")]
+    pub window: u64,
+    /// Have each request answered only once its messages are stored (ack=stored)
+    #[arg(long)]
+    pub stored: bool,
+    /// Go on, and count the time, until all is stored that was published
+    #[arg(long)]
+    pub until_stored: bool,
     /// How long to measure
     #[arg(long, short, value_parser = duration, default_value = "5s")]
     pub duration: Duration,

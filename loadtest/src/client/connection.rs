@@ -139,7 +139,8 @@ impl Client {
                     conn.state = State::Connecting;
                     conn.connecting = true;
                     conn.began_ns = self.shared.now_ns();
-                    self.ring.connect(slot)?;
+                    let target = usize::from(conn.publisher.is_some());
+                    self.ring.connect(slot, target)?;
                 }
                 Err(error) => {
                     self.problem(format!("cannot make a socket: {error}"));
@@ -152,7 +153,8 @@ impl Client {
 
     fn new_socket(&mut self, slot: u32) -> io::Result<()> {
         let conn = &self.conns[slot as usize];
-        let domain = Domain::for_address(self.target.address);
+        let target = self.targets.of(conn.publisher.is_some());
+        let domain = Domain::for_address(target.address);
         let socket = Socket::new(domain, Type::STREAM, None)?;
         socket.set_tcp_nodelay(true)?;
         // Closing resets: thousands of ports in TIME_WAIT would block the next run.
@@ -186,7 +188,8 @@ impl Client {
             .positions
             .first()
             .filter(|_| !self.shared.plan.dialect.asks());
-        conn.out = self.target.request(conn.topic, &conn.key, since);
+        let target = self.targets.of(conn.publisher.is_some());
+        conn.out = target.request(conn.topic, &conn.key, since);
         conn.receiving = true;
         self.ring.receive(slot)?;
         self.flush(slot)
@@ -241,7 +244,8 @@ impl Client {
     fn on_answer(&mut self, slot: u32, bytes: &[u8], now: u64) -> io::Result<()> {
         let conn = &mut self.conns[slot as usize];
         conn.answer.extend_from_slice(bytes);
-        match self.target.check_answer(&conn.answer, &conn.key) {
+        let target = self.targets.of(conn.publisher.is_some());
+        match target.check_answer(&conn.answer, &conn.key) {
             Ok(None) => Ok(()),
             Err(error) => {
                 self.problem(error.to_string());

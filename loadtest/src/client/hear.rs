@@ -135,7 +135,13 @@ impl Client {
         self.report.echoes += u64::from(own);
         if fresh && (!own || self.shared.plan.echo) {
             let from = expected.unwrap_or(stamp.sequence);
-            self.progress.heard(publisher, from, stamp.sequence + 1);
+            let alone = self.shared.mailboxes.len() == 1;
+            let last = self.progress.heard(publisher, from, stamp.sequence + 1);
+            if alone && last && stamp.intended_ns >= self.phase.warm_ns {
+                self.interval
+                    .last
+                    .record(now.saturating_sub(stamp.intended_ns));
+            }
         }
     }
 
@@ -256,11 +262,12 @@ impl Progress {
         }
     }
 
-    /// One connection has heard the messages `from..to`, or never will.
-    fn heard(&mut self, publisher: usize, from: u64, to: u64) {
+    /// One connection has heard the messages `from..to`, or never will. True if it was the last
+    /// one to be waited for.
+    fn heard(&mut self, publisher: usize, from: u64, to: u64) -> bool {
         let stream = &mut self.streams[publisher];
         if stream.needed == 0 {
-            return;
+            return false;
         }
         for sequence in from.max(stream.done)..to {
             let at = (sequence - stream.done) as usize;
@@ -270,6 +277,7 @@ impl Progress {
             stream.heard[at] += 1;
         }
         self.settle(publisher);
+        self.streams[publisher].done >= to
     }
 
     /// A connection that had heard all before `next` is not waited for any more.
@@ -328,9 +336,9 @@ mod tests {
     #[test]
     fn a_message_is_done_when_the_last_connection_has_heard_it() {
         let mut progress = progress(2);
-        progress.heard(0, 0, 3);
+        assert!(!progress.heard(0, 0, 3));
         assert_eq!(progress.streams[0].done, 0);
-        progress.heard(0, 0, 1);
+        assert!(progress.heard(0, 0, 1));
         assert_eq!(
             (progress.streams[0].done, &progress.advanced[..]),
             (1, &[0][..])

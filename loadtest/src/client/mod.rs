@@ -24,7 +24,7 @@ use crate::ring::{Completion, Lease, Pool, Ring, What};
 use crate::shared::{
     Command, Event, Final, Group, Interval, Member, Pace, Phase, Plan, Shared, share,
 };
-use crate::target::Target;
+use crate::target::Targets;
 
 use connection::{Conn, State};
 use hear::Progress;
@@ -50,7 +50,7 @@ struct Client {
     me: usize,
     ring: Ring,
     shared: Arc<Shared>,
-    target: Arc<Target>,
+    targets: Arc<Targets>,
     events: Sender<Event>,
     conns: Vec<Conn>,
     ledger: Ledger,
@@ -77,8 +77,8 @@ struct Churn {
 }
 
 /// Runs a client thread until it is told to stop.
-pub fn run(me: usize, shared: Arc<Shared>, target: Arc<Target>, events: Sender<Event>) {
-    let ended = Client::new(me, shared, target, events.clone())
+pub fn run(me: usize, shared: Arc<Shared>, targets: Arc<Targets>, events: Sender<Event>) {
+    let ended = Client::new(me, shared, targets, events.clone())
         .and_then(|(mut client, mut pool)| client.work(&mut pool).map(|()| client.finish()));
     // A coordinator that has gone needs no report.
     let _ = match ended {
@@ -103,7 +103,7 @@ impl Client {
     fn new(
         me: usize,
         shared: Arc<Shared>,
-        target: Arc<Target>,
+        targets: Arc<Targets>,
         events: Sender<Event>,
     ) -> io::Result<(Client, Pool)> {
         let plan = &shared.plan;
@@ -114,7 +114,9 @@ impl Client {
         let buffers = (BUFFERS_BYTES / buffer_bytes).min(BUFFERS_MAX) as u16;
         let (ring, pool) = Ring::new(
             (members.len() as u32).max(1),
-            SockAddr::from(target.address),
+            [false, true]
+                .map(|publishes| SockAddr::from(targets.of(publishes).address))
+                .into(),
             buffers,
             buffer_bytes,
             shared.mailboxes[me].wake.clone(),
@@ -129,7 +131,7 @@ impl Client {
         let client = Client {
             me,
             ring,
-            target,
+            targets,
             events,
             conns: members.iter().map(Conn::new).collect(),
             ledger: Ledger::new(members.len(), shared.streams_of_connection()),

@@ -19,7 +19,7 @@ use crate::progress::Progress;
 use crate::server::Watched;
 use crate::shared::{Command, Counters, Event, Final, Group, Pace, Phase, Plan, Shared};
 use crate::stats::{Latency, PhaseResult, Point};
-use crate::target::Target;
+use crate::target::Targets;
 
 use sums::{Sample, Totals};
 
@@ -80,21 +80,21 @@ struct Current {
 impl Fleet {
     pub fn start(
         plan: Plan,
-        target: Target,
+        targets: Targets,
         threads: usize,
         settings: FleetSettings,
         watched: Option<Watched>,
         progress: Progress,
     ) -> Result<Fleet, FleetError> {
         let shared = Arc::new(Shared::new(plan, threads)?);
-        let target = Arc::new(target);
+        let targets = Arc::new(targets);
         let (sender, events) = channel();
         let threads = (0..threads)
             .map(|me| {
-                let (shared, target, sender) = (shared.clone(), target.clone(), sender.clone());
+                let (shared, targets, sender) = (shared.clone(), targets.clone(), sender.clone());
                 std::thread::Builder::new()
                     .name(format!("client-{me}"))
-                    .spawn(move || client::run(me, shared, target, sender))
+                    .spawn(move || client::run(me, shared, targets, sender))
             })
             .collect::<std::io::Result<_>>()?;
         let mut fleet = Fleet {

@@ -25,6 +25,7 @@ pub(super) struct Sample {
 #[derive(Default)]
 pub(super) struct Totals {
     pub(super) latency: Latency,
+    pub(super) last: Rough,
     pub(super) lateness: Rough,
     pub(super) handshakes: Rough,
     pub(super) returns: Rough,
@@ -37,6 +38,7 @@ impl Fleet {
     pub(super) fn take_interval(&mut self, interval: &Interval) {
         let totals = self.totals.entry(interval.phase).or_default();
         totals.latency.add(&interval.latency);
+        totals.last.add(&interval.last);
         totals.lateness.add(&interval.lateness);
         totals.handshakes.add(&interval.handshakes);
         totals.returns.add(&interval.returns);
@@ -134,6 +136,7 @@ impl Fleet {
             delivered_per_second: delivered as f64 / counted_seconds,
             megabytes_per_second: totals.bytes as f64 * measured / 1e6 / counted_seconds,
             latency: totals.latency.quantiles(),
+            last: totals.last.quantiles(),
             lateness: totals.lateness.quantiles(),
             handshakes: totals.handshakes.quantiles(),
             returns: totals.returns.quantiles(),

@@ -66,18 +66,18 @@ pub enum What {
 pub struct Ring {
     io: ManuallyDrop<IoUring>,
     memory: ManuallyDrop<Rc<Memory>>,
-    target: ManuallyDrop<Box<SockAddr>>,
+    targets: ManuallyDrop<Box<[SockAddr]>>,
     sends: ManuallyDrop<Vec<Option<Vec<u8>>>>,
     in_flight: u64,
     wake: Arc<EventFd>,
 }
 
 impl Ring {
-    /// A ring with `slots` connections to `target`, and its pool of `buffers`
+    /// A ring with `slots` connections to some of `targets`, and its pool of `buffers`
     /// (a power of two up to 32,768) receive buffers of `buffer_bytes` each.
     pub fn new(
         slots: u32,
-        target: SockAddr,
+        targets: Box<[SockAddr]>,
         buffers: u16,
         buffer_bytes: u32,
         wake: Arc<EventFd>,
@@ -106,7 +106,7 @@ impl Ring {
         let mut ring = Ring {
             io: ManuallyDrop::new(io),
             memory: ManuallyDrop::new(memory),
-            target: ManuallyDrop::new(Box::new(target)),
+            targets: ManuallyDrop::new(targets),
             sends: ManuallyDrop::new((0..slots).map(|_| None).collect()),
             in_flight: 0,
             wake,
@@ -129,8 +129,10 @@ impl Ring {
         Ok(())
     }
 
-    pub fn connect(&mut self, slot: u32) -> io::Result<()> {
-        let (address, bytes) = (self.target.as_ptr(), self.target.len());
+    /// Connects to one of the targets, by its number.
+    pub fn connect(&mut self, slot: u32, target: usize) -> io::Result<()> {
+        let target = &self.targets[target];
+        let (address, bytes) = (target.as_ptr(), target.len());
         let entry = opcode::Connect::new(Fixed(slot), address.cast(), bytes)
             .build()
             .user_data(CONNECT | u64::from(slot));
@@ -255,7 +257,7 @@ impl Ring {
 
     fn push(&mut self, entry: squeue::Entry) -> io::Result<()> {
         // SAFETY: what the entry points to is owned by this ring until the
-        // completion: the address by `target`, outgoing bytes by `sends`, receive
+        // completion: the address by `targets`, outgoing bytes by `sends`, receive
         // buffers by `memory`. Drop keeps them alive while anything is in flight.
         while unsafe { self.io.submission().push(&entry) }.is_err() {
             self.io.submit()?;
@@ -290,7 +292,7 @@ impl Drop for Ring {
             ManuallyDrop::drop(&mut self.io);
             if quiet {
                 ManuallyDrop::drop(&mut self.memory);
-                ManuallyDrop::drop(&mut self.target);
+                ManuallyDrop::drop(&mut self.targets);
                 ManuallyDrop::drop(&mut self.sends);
             }
         }
@@ -320,14 +322,14 @@ mod tests {
     fn ring_to(listener: &TcpListener) -> (Ring, Pool, Arc<EventFd>) {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap());
         let target = SockAddr::from(listener.local_addr().unwrap());
-        let (ring, pool) = Ring::new(4, target, 2, 64, wake.clone()).unwrap();
+        let (ring, pool) = Ring::new(4, [target].into(), 2, 64, wake.clone()).unwrap();
         (ring, pool, wake)
     }
 
     fn connected(ring: &mut Ring, listener: &TcpListener) -> std::net::TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         ring.install(3, socket.into()).unwrap();
-        ring.connect(3).unwrap();
+        ring.connect(3, 0).unwrap();
         assert!(matches!(next(ring), What::Connected(Ok(()))));
         listener.accept().unwrap().0
     }

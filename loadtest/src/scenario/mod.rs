@@ -24,7 +24,7 @@ use crate::progress::Progress;
 use crate::server::Watched;
 use crate::shared::{Group, Pace, Plan};
 use crate::stats::{Checks, Machine, PhaseResult, Run};
-use crate::target::Target;
+use crate::target::{Target, Targets};
 use crate::text;
 
 use cast::Cast;
@@ -61,8 +61,16 @@ impl Stage {
     fn set(common: &Common, mut cast: Cast) -> Result<Stage, Error> {
         let own = common.dialect.subprotocol().map(String::from);
         let subprotocol = own.or(common.subprotocol.clone());
-        let target = Target::new(&common.url, subprotocol, &common.header)
-            .map_err(|error| Error::Arguments(error.to_string()))?;
+        let target = |url: &str| {
+            Target::new(url, subprotocol.clone(), &common.header)
+                .map_err(|error| Error::Arguments(error.to_string()))
+        };
+        let elsewhere = cast
+            .load
+            .as_ref()
+            .and_then(|load| load.publish_url.as_deref());
+        let of_publishers = elsewhere.map(target).transpose()?;
+        let target = target(&common.url)?;
         check_topics(common, cast.topics, cast.members.len() as u64).map_err(Error::Arguments)?;
         let watched = match common.pid {
             None => None,
@@ -134,12 +142,16 @@ impl Stage {
             recover: cast.burst.is_some(),
             burst: cast.burst,
         };
+        let targets = Targets {
+            server: target,
+            of_publishers,
+        };
         let settings = FleetSettings {
             settle: common.settle,
             drain: common.drain,
             connect_timeout: common.connect_timeout,
         };
-        let fleet = Fleet::start(plan, target, layout.threads(), settings, watched, progress)?;
+        let fleet = Fleet::start(plan, targets, layout.threads(), settings, watched, progress)?;
         Ok(Stage {
             fleet,
             run,

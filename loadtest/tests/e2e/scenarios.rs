@@ -27,6 +27,50 @@ fn fanout_reports_the_servers_time_per_delivery() {
 }
 
 #[test]
+fn fanout_tells_when_the_last_subscriber_has_heard_where_one_thread_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("fanout.json");
+    let options = format!(
+        "--echo --rate 200 --warmup 0s -d 300ms --json {}",
+        json.display()
+    );
+    let last_of = |threads: u32| {
+        let text = passes(&format!("fanout -n 8 --threads {threads} {options}"));
+        let phase = result(&json).phases.pop().unwrap();
+        (text, phase)
+    };
+    let (text, phase) = last_of(1);
+    assert!(
+        text.contains("the last subscriber has heard a message after, p99"),
+        "{text}"
+    );
+    // One for each message, of which each has eight deliveries.
+    assert_eq!(phase.last.count * 8, phase.latency.count);
+    assert!(phase.last.max <= phase.latency.max + phase.latency.max / 50 && phase.last.p50 > 0);
+    assert_eq!(last_of(2).1.last.count, 0);
+}
+
+#[test]
+fn publishers_connect_where_they_are_told() {
+    let (here, there) = (serve(Fault::None), serve(Fault::None));
+    let run = |publishers: u16| {
+        let urls =
+            format!("--url ws://127.0.0.1:{here}/ --publish-url ws://127.0.0.1:{publishers}/");
+        tool(&format!(
+            "fanout {urls} -n 4 --rate 100 --warmup 0s -d 200ms {QUICK}"
+        ))
+    };
+    assert_eq!(run(here).status.code(), Some(0));
+    let apart = run(there);
+    assert_eq!(apart.status.code(), Some(1));
+    assert!(
+        stdout(&apart).contains("deliveries were lost"),
+        "{}",
+        stdout(&apart)
+    );
+}
+
+#[test]
 fn more_threads_share_the_clients_and_hear_the_same() {
     let text = passes("fanout -n 9 -p 3 --threads 3 --window 4 --verify --warmup 0s -d 300ms");
     assert!(text.contains("12 handshakes"), "{text}");

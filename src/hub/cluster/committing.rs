@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Hub, Origin, lock};
+use super::proposing::Own;
+use super::{Hub, Origin, Turn, lock};
 use crate::hub::codec::Codec;
 use crate::hub::mailbox::Mark;
 use crate::log::{AppendError, Committed, Draft, Lack, Topic};
@@ -62,7 +63,7 @@ impl Hub {
 
     /// Writes a message into its topic's log. What it comes too early or too late for is let
     /// go of: the topic is not followed, or has it.
-    pub fn commit(&self, heard: &Heard<'_>) {
+    pub fn commit(&self, turn: &mut Turn<'_>, heard: &Heard<'_>) {
         let Some(topic) = self.shared_topic(heard.topic) else {
             return;
         };
@@ -82,12 +83,12 @@ impl Hub {
             );
             return self.missing(heard.topic, offset, offset);
         }
-        match self.append(&topic, heard, &mut codec) {
+        match self.append(turn, &topic, heard, &mut codec) {
             Ok(()) => {
                 self.cluster_figures
                     .committed
                     .fetch_add(1, Ordering::Relaxed);
-                self.announce(&topic, None);
+                turn.announce(&topic);
             }
             Err(AppendError::Payload(never)) => match never {},
             Err(AppendError::ExtrasTooBig) => {
@@ -113,6 +114,7 @@ impl Hub {
 
     fn append(
         &self,
+        turn: &mut Turn<'_>,
         topic: &Arc<Topic>,
         heard: &Heard<'_>,
         codec: &mut Codec,
@@ -145,11 +147,13 @@ impl Hub {
         };
         self.encoded
             .fetch_add(codec.take_encoded(), Ordering::Relaxed);
-        match (committed, heard.ticket) {
-            (Ok(committed), Some(ticket)) => self.finish_heard(ticket, committed),
-            (Ok(_), None) => {}
-            (Err(error), ticket) => {
-                ticket.inspect(|ticket| self.unnote_heard(*ticket));
+        match (committed, own) {
+            (Ok(committed), Some(own)) if own.is_awaited => {
+                self.finish_heard(turn, own.ticket, committed);
+            }
+            (Ok(_), _) => {}
+            (Err(error), own) => {
+                own.inspect(|own| self.unnote_heard(own.ticket));
                 return Err(error);
             }
         }
@@ -161,10 +165,13 @@ impl Hub {
     fn mark_own(
         &self,
         (topic, heard): (&Arc<Topic>, &Heard<'_>),
-        own: Option<(usize, u64)>,
+        own: Option<Own>,
         committed: &Committed,
     ) {
-        if let Some((core, ticket)) = own {
+        if let Some(own) = own
+            && let Some(core) = own.core
+        {
+            let ticket = own.ticket;
             let committed = committed.clone();
             return self.cores[core].mark(Mark::Own { ticket, committed });
         }

@@ -1,15 +1,16 @@
 //! Messages that are proposed to the cluster, and who waits for what becomes of them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{Hub, Link, Origin, Proposal, lock};
+use super::{Hub, Link, Origin, Proposal, Turn, lock};
+use crate::hub::mailbox::Task;
 use crate::log::{Committed, Topic};
 use crate::protocol::topic::TopicName;
 
@@ -115,6 +116,16 @@ struct UnderWay {
     heard: bool,
 }
 
+/// One that is heard.
+#[derive(Clone, Copy)]
+pub(super) struct Own {
+    pub(super) ticket: u64,
+    /// The core that is to step over it.
+    pub(super) core: Option<usize>,
+    /// Somebody waits for where it lies, or for it alone.
+    pub(super) is_awaited: bool,
+}
+
 /// All that are under way.
 #[derive(Debug, Default)]
 pub(super) struct Tickets(HashMap<u64, UnderWay>);
@@ -167,7 +178,7 @@ impl Hub {
     }
 
     /// The cluster has decided on a proposal.
-    pub fn settle(&self, ticket: u64, outcome: Outcome) {
+    pub fn settle(&self, turn: &mut Turn<'_>, ticket: u64, outcome: Outcome) {
         let mut tickets = lock(&self.cluster.tickets);
         let Some(under_way) = tickets.0.get_mut(&ticket) else {
             return;
@@ -198,27 +209,35 @@ impl Hub {
         } else {
             let under_way = tickets.0.remove(&ticket).expect("it is there");
             match under_way.waits {
-                Waits::Own(core) | Waits::Reply(core) => self.cores[core].settled(ticket, outcome),
+                Waits::Own(core) | Waits::Reply(core) => {
+                    turn.give(core, Task::Settled(ticket, outcome));
+                }
                 // Who asked may have gone.
                 Waits::Outside(told, _) => _ = told.send(outcome),
             }
         }
         drop(tickets);
         if topic.waiting.is_set() {
-            self.wake_publishers(&topic);
+            turn.wake_publishers(&topic);
         }
     }
 
-    /// A message of ours is about to be written into its log. Returns the core that is to step
-    /// over it.
-    pub(super) fn note_heard(&self, ticket: u64) -> Option<(usize, u64)> {
+    /// A message of ours is about to be written into its log.
+    pub(super) fn note_heard(&self, ticket: u64) -> Option<Own> {
         let mut tickets = lock(&self.cluster.tickets);
         let under_way = tickets.0.get_mut(&ticket)?;
         under_way.heard = true;
-        match under_way.waits {
-            Waits::Own(core) => Some((core, ticket)),
+        let core = match under_way.waits {
+            Waits::Own(core) => Some(core),
             _ => None,
-        }
+        };
+        let is_awaited =
+            under_way.stored.is_some() || matches!(under_way.waits, Waits::Outside(_, Some(_)));
+        Some(Own {
+            ticket,
+            core,
+            is_awaited,
+        })
     }
 
     /// It could not be written.
@@ -229,7 +248,7 @@ impl Hub {
     }
 
     /// It has been written.
-    pub(super) fn finish_heard(&self, ticket: u64, committed: Committed) {
+    pub(super) fn finish_heard(&self, turn: &mut Turn<'_>, ticket: u64, committed: Committed) {
         let mut tickets = lock(&self.cluster.tickets);
         let Some(under_way) = tickets.0.get_mut(&ticket) else {
             return;
@@ -242,7 +261,7 @@ impl Hub {
         if under_way.stored.is_some() {
             let under_way = tickets.0.remove(&ticket).expect("it is there");
             if let Waits::Own(core) = under_way.waits {
-                self.cores[core].forget_ticket(ticket);
+                turn.give(core, Task::Forget(ticket));
             }
         }
     }
@@ -330,6 +349,7 @@ impl Hub {
 
     /// Proposes again what was carried, in its order.
     pub(super) fn propose_carried(&self, link: &dyn Link) {
+        let mut turn = self.turn();
         for (proposal, overtaken) in std::mem::take(&mut *lock(&self.cluster.carried)) {
             let ticket = proposal.ticket;
             let proposed = match overtaken {
@@ -337,7 +357,7 @@ impl Hub {
                 true => Err("a later message of the same publisher is stored".into()),
             };
             if let Err(sentence) = proposed {
-                self.settle(ticket, Err(Failure::NotStored(sentence)));
+                self.settle(&mut turn, ticket, Err(Failure::NotStored(sentence)));
             }
         }
     }

@@ -130,8 +130,9 @@ impl<M: Weighed> Chain<M> {
         self.last.offset
     }
 
-    pub(super) fn is_in_doubt(&self) -> bool {
-        self.in_doubt
+    /// It is open, and nothing may have been lost of it.
+    pub(super) fn is_sure(&self) -> bool {
+        self.is_open && !self.in_doubt
     }
 
     /// Begins behind `since`, or behind the newest message where nobody has a position.

@@ -20,6 +20,7 @@ impl State {
     pub(super) fn follow(&mut self, topic: Topic, since: Option<u64>) {
         self.generation = self.generation.wrapping_add(1);
         let followed = Followed {
+            name: topic.clone(),
             chain: Chain::new(),
             since,
             generation: self.generation,
@@ -94,17 +95,16 @@ impl State {
             return self.shared.counters.unreadable.one();
         };
         let number = usize::from(self.subjects.stream(&topic));
-        let Some((topic, _)) = self.topics.get_key_value(topic.as_ref()) else {
+        let Some(followed) = self.topics.get_mut(topic.as_ref()) else {
             return self.shared.counters.unwanted.one();
         };
-        let topic = topic.clone();
+        let topic = followed.name.clone();
         // Of these it is known better who they are from.
         let is_own = |id| self.own.contains_key(&id);
         let (signer, payload) = (&self.signer, message.payload);
         let (read, id, is_forged) = headers::read(headers, payload, &topic, signer, is_own);
         self.shared.counters.forged.add(u64::from(is_forged));
         let stream = &mut self.streams[number];
-        let followed = self.topics.get_mut(&topic).expect("it is followed");
         let carried = Carried { message: read, id };
         let mut steps = Vec::new();
         match followed
@@ -129,15 +129,18 @@ impl State {
                     message: Carried { message, id },
                 } => {
                     counters.committed.one();
-                    let ticket = self.take_own(id);
+                    let own = self.take_own(id);
                     self.tell(Event::Committed(Box::new(Committed {
                         topic: topic.clone(),
                         offset: place.offset,
                         previous,
                         time_ms: place.time_ms,
                         message,
-                        ticket,
+                        ticket: own.map(|(ticket, _)| ticket),
                     })));
+                    if let Some((ticket, Some(lane))) = own {
+                        self.handle_own(lane, ticket, place.offset);
+                    }
                 }
                 Step::Gap { from, to } => {
                     counters.gaps.one();
@@ -169,7 +172,7 @@ impl State {
             if let Some(followed) = self.topics.get(&topic)
                 && followed.generation == generation
             {
-                let is_sure = followed.chain.is_open() && !followed.chain.is_in_doubt();
+                let is_sure = followed.chain.is_sure();
                 let behind = is_sure.then(|| followed.chain.last());
                 self.ask_tail(topic, generation, behind, !is_hurried);
             }

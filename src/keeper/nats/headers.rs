@@ -117,7 +117,13 @@ pub(super) fn id_of(topic: &str, publisher: &str, key: &str) -> Id {
 }
 
 pub(super) fn spell_id(id: Id) -> String {
-    format!("{id:032x}")
+    let mut spelt = String::with_capacity(32);
+    for byte in id.to_be_bytes() {
+        for digit in [byte >> 4, byte & 15] {
+            spelt.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+        }
+    }
+    spelt
 }
 
 /// The headers that a message of this topic is published with.
@@ -144,7 +150,7 @@ pub(super) fn write(message: &Message, topic: &str, id: Id, signer: &Signer) -> 
         let sign = signer.context(topic, &id, message).sign();
         headers.insert(SIGN, STANDARD.encode(sign));
     }
-    headers.insert(MSG_ID, id);
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
     headers
 }
 

@@ -47,7 +47,7 @@ impl State {
             }
             Wish::OldestOf { count } => Some(Search::oldest_of(count)),
         };
-        self.pasts.push_back(Past {
+        self.pasts.push_back(Box::new(Past {
             topic,
             ticket,
             epoch: None,
@@ -57,7 +57,7 @@ impl State {
             found: Vec::new(),
             is_broken: false,
             attempts: 0,
-        });
+        }));
     }
 
     pub(super) fn pump_history(&mut self) {
@@ -92,7 +92,7 @@ impl State {
     }
 
     /// The last answer to a question; the messages before it are in `past.found`.
-    pub(super) fn handle_past(&mut self, mut past: Past, message: &Message) {
+    pub(super) fn handle_past(&mut self, mut past: Box<Past>, message: &Message) {
         if past.epoch != Some(self.epoch_of(&past.topic)) {
             // What it asked of has ended: nothing of another history is an answer.
             self.pasts_under_way = self.pasts_under_way.saturating_sub(1);
@@ -146,7 +146,7 @@ impl State {
     }
 
     /// A step of a search is done.
-    fn search_on(&mut self, mut past: Past) {
+    fn search_on(&mut self, mut past: Box<Past>) {
         self.pasts_under_way = self.pasts_under_way.saturating_sub(1);
         let Some(search) = &past.search else {
             return;
@@ -173,7 +173,7 @@ impl State {
         }
     }
 
-    fn handle_page_before(&mut self, mut past: Past, before: u64, end: PageEnd, pending: u64) {
+    fn handle_page_before(&mut self, mut past: Box<Past>, before: u64, end: PageEnd, pending: u64) {
         let count = past.found.len();
         let reaches = past.found.last().is_some_and(|last| last.offset >= before);
         let Some(search) = &mut past.search else {
@@ -218,7 +218,7 @@ impl State {
     }
 
     /// A question got no answer. It is asked again, some times.
-    pub(super) fn handle_no_past(&mut self, past: Past) {
+    pub(super) fn handle_no_past(&mut self, past: Box<Past>) {
         self.pasts_under_way = self.pasts_under_way.saturating_sub(1);
         match past.attempts < ATTEMPTS_MAX {
             true => self.delay(Delayed::History(past)),

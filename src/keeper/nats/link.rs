@@ -1,7 +1,8 @@
 //! The link as its caller sees it: what it is asked, and what it tells.
 //!
 //! A link runs on a thread of its own, with a runtime of its own. It tells what happens by
-//! calling its caller's closure there, which must not block.
+//! calling its caller's closure there, which must not block. What has happened at once is told
+//! at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,7 +39,7 @@ impl Link {
     /// [`Event::Away`] of what is in its way.
     pub fn start(
         settings: Settings,
-        event: impl FnMut(Event) + Send + 'static,
+        told: impl FnMut(&mut Vec<Event>) + Send + 'static,
     ) -> Result<Link, StartError> {
         settings.check()?;
         let options = wire::options(&settings)?;
@@ -54,8 +55,8 @@ impl Link {
             counters: Arc::clone(&counters),
             incarnation,
         };
-        let event = Box::new(event);
-        let run = move || session::run(settings, &options, shared, received, event, runtime);
+        let told = Box::new(told);
+        let run = move || session::run(settings, &options, shared, received, told, runtime);
         let thread = thread::Builder::new()
             .name("nats".into())
             .spawn(run)

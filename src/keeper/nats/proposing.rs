@@ -8,12 +8,18 @@
 //! from the first one on, those that were not. One that was not stored while a later one was
 //! has been *overtaken*: to store it now would break the order, so it fails.
 //!
+//! Where the lane's topic is heard, a message that comes back from the stream is known to be
+//! stored. Then only the last of those that are sent together asks for an answer, and each that
+//! goes wrong more easily: one that is sent again, or with a key of its publisher's.
+//!
 //! Pure: time is an argument. Called by `publishing`.
 
 use std::collections::VecDeque;
 
 /// Proposals of one lane that may be under way.
 pub(super) const LANE_WINDOW: usize = 1024;
+/// One of so many asks for an answer at least, so that a stream that refuses all is noticed.
+const UNASKED_MAX: usize = 64;
 
 /// One message's way to the stream.
 #[derive(Debug)]
@@ -23,6 +29,10 @@ struct Entry<T> {
     state: State,
     /// When it gives up.
     deadline_ms: u64,
+    /// The stream may have it from elsewhere: it asks for an answer.
+    asks: bool,
+    /// It was sent without asking: until when it is to be heard.
+    heard_by_ms: Option<u64>,
     /// How often it was sent.
     attempts: u32,
     /// A later one was stored.
@@ -46,6 +56,7 @@ pub(super) enum Sending<'a, T> {
         ticket: u64,
         message: &'a T,
         attempt: u32,
+        asks: bool,
     },
     Probe {
         ticket: u64,
@@ -100,6 +111,19 @@ pub(super) struct Lane<T> {
     next: usize,
     /// Something is unanswered: nothing new is sent until it is settled.
     is_settling: bool,
+    /// How many are sent or probed.
+    under_way: usize,
+    /// How many were sent since the last one that asked.
+    unasked: usize,
+}
+
+/// How what is sent is told to have been stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// By an answer.
+    Answer,
+    /// By being heard, before this time.
+    Heard { by_ms: u64 },
 }
 
 impl<T> Lane<T> {
@@ -108,26 +132,36 @@ impl<T> Lane<T> {
             entries: VecDeque::new(),
             next: 0,
             is_settling: false,
+            under_way: 0,
+            unasked: 0,
         }
+    }
+
+    /// How many are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    pub(super) fn push(&mut self, ticket: u64, message: T, deadline_ms: u64) {
+    /// `asks` is said of one that the stream may have from elsewhere.
+    pub(super) fn push(&mut self, ticket: u64, message: T, deadline_ms: u64, asks: bool) {
         self.entries.push_back(Entry {
             ticket,
             message,
             state: State::Waiting,
             deadline_ms,
+            asks,
+            heard_by_ms: None,
             attempts: 0,
             is_overtaken: false,
         });
     }
 
     /// The next one to send, if any may be sent now.
-    pub(super) fn poll_send(&mut self) -> Option<Sending<'_, T>> {
+    pub(super) fn poll_send(&mut self, proof: Proof) -> Option<Sending<'_, T>> {
         if self.is_settling {
             // The order of answers says nothing while some are still to come.
             if self.entries.iter().any(|entry| entry.state == State::Sent) {
@@ -136,6 +170,7 @@ impl<T> Lane<T> {
             let unknown = |entry: &&mut Entry<T>| entry.state == State::Unknown;
             let entry = self.entries.iter_mut().find(unknown)?;
             entry.state = State::Probed;
+            self.under_way += 1;
             return Some(Sending::Probe {
                 ticket: entry.ticket,
                 message: &entry.message,
@@ -146,17 +181,30 @@ impl<T> Lane<T> {
         let mut window = self.next.min(end)..end;
         let at = window.find(|at| self.entries[*at].state == State::Waiting);
         self.next = at.map_or(end, |at| at + 1);
-        let entry = &mut self.entries[at?];
+        let at = at?;
+        let next = self.entries.get(at + 1).filter(|_| at + 1 < LANE_WINDOW);
+        let is_last = next.is_none_or(|next| next.state != State::Waiting);
+        let entry = &mut self.entries[at];
         entry.state = State::Sent;
         entry.attempts += 1;
+        entry.heard_by_ms = match proof {
+            Proof::Heard { by_ms } if !is_last && !entry.asks && entry.attempts == 1 => {
+                Some(by_ms).filter(|_| self.unasked < UNASKED_MAX)
+            }
+            _ => None,
+        };
+        let asks = entry.heard_by_ms.is_none();
+        self.unasked = if asks { 0 } else { self.unasked + 1 };
+        self.under_way += 1;
         Some(Sending::Message {
             ticket: entry.ticket,
             message: &entry.message,
             attempt: entry.attempts,
+            asks,
         })
     }
 
-    /// An answer to one that was sent or probed. How some ended goes to `outcomes`, and
+    /// An answer to one that was sent or probed, or what is known by hearing it. How some ended goes to `outcomes`, and
     /// their messages to `ended`, in the same order.
     pub(super) fn handle_verdict(
         &mut self,
@@ -188,45 +236,68 @@ impl<T> Lane<T> {
                 ended.push(entry.message);
             }
             Verdict::Refused(words) => {
+                // Those before it may have been refused too.
+                self.doubt(at, |_| true);
                 let entry = self.remove(at);
                 ended.push(entry.message);
                 let why = Why::Refused(words);
                 outcomes.push(Outcome::Failed { ticket, why });
             }
             Verdict::Silence => {
-                self.entries[at].state = State::Unknown;
+                self.rest(at, State::Unknown);
                 self.is_settling = true;
             }
             Verdict::Absent => {
-                self.entries[at].state = State::Waiting;
+                self.rest(at, State::Waiting);
                 self.next = self.next.min(at);
             }
         }
         self.settle(outcomes, ended);
     }
 
+    /// It is not under way any more.
+    fn rest(&mut self, at: usize, state: State) {
+        let was = std::mem::replace(&mut self.entries[at].state, state);
+        self.under_way -= usize::from(matches!(was, State::Sent | State::Probed));
+    }
+
+    /// Of those before `end` that were sent without asking, and that `is_late` says so of, nobody
+    /// knows any more.
+    fn doubt(&mut self, end: usize, is_late: impl Fn(u64) -> bool) {
+        for at in 0..end {
+            let entry = &self.entries[at];
+            if entry.state == State::Sent && entry.heard_by_ms.is_some_and(&is_late) {
+                self.rest(at, State::Unknown);
+                self.is_settling = true;
+            }
+        }
+    }
+
     fn remove(&mut self, at: usize) -> Entry<T> {
+        self.rest(at, State::Waiting);
         self.next -= usize::from(at < self.next);
         self.entries.remove(at).expect("it was found there")
     }
 
     /// The connection is gone: no answer will come to what was under way.
     pub(super) fn handle_disconnect(&mut self) {
-        for entry in &mut self.entries {
-            if matches!(entry.state, State::Sent | State::Probed) {
-                entry.state = State::Unknown;
+        for at in 0..self.entries.len() {
+            if matches!(self.entries[at].state, State::Sent | State::Probed) {
+                self.rest(at, State::Unknown);
                 self.is_settling = true;
             }
         }
     }
 
-    /// Gives up what has waited long enough. What is under way is left to its answer.
+    /// Doubts what was not heard in time, and gives up what has waited long enough. What is under
+    /// way is left to its answer.
     pub(super) fn handle_timeout(
         &mut self,
         now_ms: u64,
         outcomes: &mut Vec<Outcome>,
         ended: &mut Vec<T>,
     ) {
+        self.doubt(self.entries.len(), |by_ms| by_ms <= now_ms);
         // Those behind the first one were proposed later.
         let first = self.entries.front();
         if first.is_none_or(|entry| now_ms < entry.deadline_ms) {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::event::{Event, Failure, Proposal, Ticket, Topic, cost};
 use super::headers::{self, Id};
-use super::proposing::{Lane, Outcome, Sending, Verdict, Why};
+use super::proposing::{Lane, Outcome, Proof, Sending, Verdict, Why};
 use super::state::{Ask, LaneState, Outgoing, Own, State};
 use super::wire::{self, Ack};
 
@@ -42,21 +42,20 @@ impl State {
             (None, Some(id)) => id,
             (None, None) => fastrand::u128(..),
         };
+        let outgoing = Outgoing { message, id, bytes };
+        let deadline_ms = self.now_ms() + self.settings.propose_ms_max;
+        let at = self.lane((topic, publisher));
         let own = Own {
             ticket,
+            lane: at,
             is_heard: false,
             is_ended: false,
         };
         self.own.insert(id, own);
-        let outgoing = Outgoing {
-            subject: self.subjects.stored(&topic).into(),
-            message,
-            id,
-            bytes,
-        };
-        let deadline_ms = self.now_ms() + self.settings.propose_ms_max;
-        let at = self.lane((topic, publisher));
-        self.lanes[at].lane.push(ticket, outgoing, deadline_ms);
+        let asks = idempotency.is_some();
+        self.lanes[at]
+            .lane
+            .push(ticket, outgoing, deadline_ms, asks);
         self.wake(at);
     }
 
@@ -67,6 +66,7 @@ impl State {
         let at = self.lanes.insert(LaneState {
             key: key.clone(),
             lane: Lane::new(),
+            subject: self.subjects.stored(&key.0).into(),
             is_ready: false,
         });
         self.lane_of.insert(key, at);
@@ -82,6 +82,7 @@ impl State {
 
     /// Lanes take turns, one message each.
     pub(super) fn pump_publishing(&mut self) {
+        let by_ms = self.now_ms() + self.settings.answer_ms_max;
         while self.publishes_under_way < UNDER_WAY_MAX
             && let Some(at) = self.ready_lanes.pop_front()
         {
@@ -90,38 +91,44 @@ impl State {
                 continue;
             };
             state.is_ready = false;
-            let Some(sending) = state.lane.poll_send() else {
+            let followed = self.topics.get(&state.key.0);
+            let proof = match followed.is_some_and(|followed| followed.chain.is_sure()) {
+                true => Proof::Heard { by_ms },
+                false => Proof::Answer,
+            };
+            let Some(sending) = state.lane.poll_send(proof) else {
                 continue;
             };
-            let (ticket, subject, headers, payload, is_probe) = match sending {
+            self.publishes_under_way += 1;
+            let subject = Arc::clone(&state.subject);
+            let (ticket, headers, payload, is_probe) = match sending {
                 Sending::Message {
                     ticket,
                     message,
                     attempt,
+                    asks,
                 } => {
                     self.shared.counters.sent.one();
                     self.shared.counters.retries.add(u64::from(attempt > 1));
-                    let Outgoing {
-                        subject,
-                        message,
-                        id,
-                        ..
-                    } = message;
+                    let Outgoing { message, id, .. } = message;
                     let topic = &state.key.0;
                     let headers = headers::write(message, topic, *id, &self.signer);
                     let payload = message.payload.clone();
-                    (ticket, Arc::clone(subject), headers, payload, false)
+                    if !asks {
+                        self.publish(&subject, None, Some(headers), payload);
+                        self.wake(at);
+                        continue;
+                    }
+                    (ticket, headers, payload, false)
                 }
                 Sending::Probe { ticket, message } => {
                     self.shared.counters.retries.one();
                     let mut headers = async_nats::HeaderMap::new();
                     headers.insert(headers::MSG_ID, headers::spell_id(message.id));
                     headers.insert(PROBE.0, PROBE.1);
-                    let subject = Arc::clone(&message.subject);
-                    (ticket, subject, headers, Bytes::new(), true)
+                    (ticket, headers, Bytes::new(), true)
                 }
             };
-            self.publishes_under_way += 1;
             self.wake(at);
             let ask = Ask::Publish {
                 lane: at,
@@ -169,21 +176,31 @@ impl State {
     }
 
     fn decide(&mut self, at: usize, ticket: Ticket, verdict: Verdict) {
-        self.publishes_under_way = self.publishes_under_way.saturating_sub(1);
-        let Some(state) = self.lanes.get_mut(at) else {
+        if !self.lanes.contains(at) {
             return;
-        };
-        let mut outcomes = Vec::new();
-        let mut ended = Vec::new();
+        }
         let is_silent = verdict == Verdict::Silence;
-        state
-            .lane
-            .handle_verdict(ticket, verdict, &mut outcomes, &mut ended);
-        self.end(at, outcomes, ended);
+        self.with_lane(at, |lane, outcomes, ended| {
+            lane.handle_verdict(ticket, verdict, outcomes, ended);
+        });
         // What got no answer is asked about at the next tick, not at once and for ever.
         if !is_silent && self.lanes.contains(at) {
             self.wake(at);
         }
+    }
+
+    /// Does something with a lane, and tells what ended with it.
+    fn with_lane(
+        &mut self,
+        at: usize,
+        act: impl FnOnce(&mut Lane<Outgoing>, &mut Vec<Outcome>, &mut Vec<Outgoing>),
+    ) {
+        let lane = &mut self.lanes[at].lane;
+        let (outcomes, ended) = &mut self.ended;
+        self.publishes_under_way -= lane.under_way();
+        act(lane, outcomes, ended);
+        self.publishes_under_way += lane.under_way();
+        self.end(at);
     }
 
     /// Answers to what is under way will not come.
@@ -197,10 +214,9 @@ impl State {
     pub(super) fn tick_publishing(&mut self, now_ms: u64) {
         let all: Vec<usize> = self.lanes.iter().map(|(at, _)| at).collect();
         for at in all {
-            let (mut outcomes, mut ended) = (Vec::new(), Vec::new());
-            let lane = &mut self.lanes[at].lane;
-            lane.handle_timeout(now_ms, &mut outcomes, &mut ended);
-            self.end(at, outcomes, ended);
+            self.with_lane(at, |lane, outcomes, ended| {
+                lane.handle_timeout(now_ms, outcomes, ended);
+            });
             if self.lanes.contains(at) {
                 self.wake(at);
             }
@@ -213,11 +229,12 @@ impl State {
         }
     }
 
-    /// Tells how proposals of a lane ended.
-    fn end(&mut self, at: usize, outcomes: Vec<Outcome>, ended: Vec<Outgoing>) {
+    /// Tells how those proposals of a lane ended that did.
+    fn end(&mut self, at: usize) {
         let topic = self.lanes[at].key.0.clone();
+        let (mut outcomes, mut ended) = std::mem::take(&mut self.ended);
         assert_eq!(outcomes.len(), ended.len());
-        for (outcome, outgoing) in outcomes.into_iter().zip(ended) {
+        for (outcome, outgoing) in outcomes.drain(..).zip(ended.drain(..)) {
             self.shared
                 .proposed
                 .fetch_sub(outgoing.bytes, Ordering::Relaxed);
@@ -240,6 +257,7 @@ impl State {
             };
             self.end_own(&topic, outgoing.id, may_come);
         }
+        self.ended = (outcomes, ended);
         if self.lanes[at].lane.is_empty() {
             let state = self.lanes.remove(at);
             self.lane_of.remove(&state.key);
@@ -285,16 +303,28 @@ impl State {
         }
     }
 
-    /// The ticket of the proposal that a message with this id is.
-    pub(super) fn take_own(&mut self, id: Option<Id>) -> Option<Ticket> {
+    /// The ticket of the proposal that a message with this id is, and the lane that still waits
+    /// to hear of it.
+    pub(super) fn take_own(&mut self, id: Option<Id>) -> Option<(Ticket, Option<usize>)> {
         let id = id?;
         let own = self.own.get_mut(&id)?;
-        let ticket = own.ticket;
+        let (ticket, lane) = (own.ticket, own.lane);
         own.is_heard = true;
         if own.is_ended {
             self.own.remove(&id);
+            return Some((ticket, None));
         }
-        Some(ticket)
+        Some((ticket, Some(lane)))
+    }
+
+    /// A proposal of this lane has come back from the stream.
+    pub(super) fn handle_own(&mut self, at: usize, ticket: Ticket, offset: u64) {
+        let is_duplicate = false;
+        let verdict = Verdict::Stored {
+            offset,
+            is_duplicate,
+        };
+        self.decide(at, ticket, verdict);
     }
 }
 

@@ -22,12 +22,14 @@ use tokio::time::MissedTickBehavior;
 
 use super::event::{Command, Event, Fault};
 use super::settings::Settings;
-use super::state::{Out, Shared, State, Subscribed, TICK};
+use super::state::{Out, Shared, State, Subscribed, TICK, Told};
 
-/// Messages on their way from subscriptions to the state.
-const PASSED_MAX: usize = 1024;
-/// What is taken in one turn, so that commands do not wait for a flood.
-const TURN_MESSAGES_MAX: usize = 256;
+/// What comes on a subscription is passed on in pieces of so many messages at most,
+const PIECE_MAX: usize = 64;
+/// of which so many may be on their way,
+const PASSED_MAX: usize = 16;
+/// and so many are taken in one turn, so that commands do not wait for a flood.
+const TURN_PIECES_MAX: usize = 4;
 const TURN_COMMANDS_MAX: usize = 256;
 /// Longest time between two tries to connect.
 const RECONNECT_MS_MAX: u64 = 1000;
@@ -49,11 +51,12 @@ pub(super) fn run(
     options: &ConnectOptions,
     shared: Shared,
     mut commands: UnboundedReceiver<Command>,
-    event: Box<dyn FnMut(Event) + Send>,
+    told: Told,
     mut runtime: Runtime,
 ) {
-    let mut state = State::new(settings, shared, event);
+    let mut state = State::new(settings, shared, told);
     state.begin();
+    state.end_turn();
     let tries = Arc::new(AtomicU32::new(0));
     loop {
         let options = options.clone();
@@ -61,15 +64,17 @@ pub(super) fn run(
         let end = runtime.block_on(session);
         runtime.shutdown_background();
         if end == End::Stopped {
-            return;
+            return state.end_turn();
         }
         state.handle_disconnected(Fault::Disconnected);
+        state.end_turn();
         runtime = match new_runtime() {
             Ok(runtime) => runtime,
             // Without descriptors or memory there is no going on; commands are not read any more.
             Err(error) => {
                 let why = Fault::JetStream(error.to_string());
-                return state.tell(Event::Away { why });
+                state.tell(Event::Away { why });
+                return state.end_turn();
             }
         };
     }
@@ -145,10 +150,12 @@ async fn session(
                     }
                 }
             }
-            count = passed.recv_many(&mut heard, TURN_MESSAGES_MAX) => {
+            count = passed.recv_many(&mut heard, TURN_PIECES_MAX) => {
                 assert!(count > 0, "the writing task holds a sender");
-                for (what, message) in heard.drain(..) {
-                    state.handle_message(what, message);
+                for (what, messages) in heard.drain(..) {
+                    for message in messages {
+                        state.handle_message(what, message);
+                    }
                 }
             }
             _ = ticks.tick() => state.handle_tick(),
@@ -172,6 +179,7 @@ async fn session(
             state.look_at_version(&client);
         }
         state.pump();
+        state.end_turn();
         // The connection's own task has its turn, however much is left to do here.
         tokio::task::yield_now().await;
     }
@@ -203,7 +211,7 @@ async fn stop(state: &State, client: &Client) {
 async fn write(
     client: Client,
     mut written: UnboundedReceiver<Out>,
-    pass: Sender<(Subscribed, Message)>,
+    pass: Sender<(Subscribed, Vec<Message>)>,
 ) {
     let mut passing: HashMap<Subscribed, AbortHandle> = HashMap::new();
     let mut tasks = JoinSet::new();
@@ -252,12 +260,13 @@ async fn write(
 /// While the state has more than it can take, messages wait in the subscription, and the
 /// client library drops those beyond its bound and says so.
 async fn pass_on(
-    mut subscriber: async_nats::Subscriber,
+    subscriber: async_nats::Subscriber,
     what: Subscribed,
-    pass: Sender<(Subscribed, Message)>,
+    pass: Sender<(Subscribed, Vec<Message>)>,
 ) {
-    while let Some(message) = subscriber.next().await {
-        if pass.send((what, message)).await.is_err() {
+    let mut pieces = subscriber.ready_chunks(PIECE_MAX);
+    while let Some(messages) = pieces.next().await {
+        if pass.send((what, messages)).await.is_err() {
             break;
         }
     }

@@ -4,7 +4,7 @@
 //! The rest is in `streams`, `publishing`, `following`, `fetching`, `history` and `calls`,
 //! each with its part of [`State`]'s methods; `engine` calls them, and `session` calls it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use async_nats::HeaderMap;
 use async_nats::message::OutboundMessage;
 use bytes::Bytes;
+use foldhash::{HashMap, HashMapExt as _};
 use slab::Slab;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -20,13 +21,16 @@ use super::counts::Counters;
 use super::event::{Committed, Event, Fault, Ticket, Topic};
 use super::headers::{Id, Message, Signer};
 use super::nodes::{Answer, Nodes};
-use super::proposing::Lane;
+use super::proposing::{Lane, Outcome};
 use super::requests::Requests;
 use super::searching::Search;
 use super::settings::Settings;
 use super::subject::Subjects;
 use super::tail::Tails;
 use super::wish::Wish;
+
+/// How events are told.
+pub(super) type Told = Box<dyn FnMut(&mut Vec<Event>) + Send>;
 
 /// What the link's thread has in common with its caller.
 pub(super) struct Shared {
@@ -74,11 +78,11 @@ pub(super) enum Ask {
     },
     Tail(Topic, Tail),
     Fetch(Topic, Fetch),
-    History(Past),
+    History(Box<Past>),
     Call {
         ticket: Ticket,
         answers: Vec<Answer>,
-        missing: HashMap<u64, String>,
+        missing: std::collections::HashMap<u64, String>,
     },
 }
 
@@ -122,7 +126,7 @@ pub(super) struct Past {
 pub(super) enum Delayed {
     Tail(Topic, u32),
     Fetch(Topic, u32),
-    History(Past),
+    History(Box<Past>),
 }
 
 /// A message on its way through a chain.
@@ -140,6 +144,7 @@ impl Weighed for Carried {
 
 /// A topic that is followed.
 pub(super) struct Followed {
+    pub(super) name: Topic,
     pub(super) chain: Chain<Carried>,
     pub(super) since: Option<u64>,
     /// Another one after each beginning, so that late answers are known as such.
@@ -178,7 +183,6 @@ pub(super) enum Suspicion {
 
 /// A proposal in its lane.
 pub(super) struct Outgoing {
-    pub(super) subject: Arc<str>,
     /// Signed when it is sent: the key is the stream's.
     pub(super) message: Message,
     pub(super) id: Id,
@@ -188,12 +192,14 @@ pub(super) struct Outgoing {
 pub(super) struct LaneState {
     pub(super) key: (Topic, u64),
     pub(super) lane: Lane<Outgoing>,
+    pub(super) subject: Arc<str>,
     pub(super) is_ready: bool,
 }
 
 /// A proposal that has not come back yet.
 pub(super) struct Own {
     pub(super) ticket: Ticket,
+    pub(super) lane: usize,
     pub(super) is_heard: bool,
     pub(super) is_ended: bool,
 }
@@ -202,7 +208,9 @@ pub(super) struct State {
     pub(super) settings: Settings,
     pub(super) subjects: Subjects,
     pub(super) shared: Shared,
-    pub(super) event: Box<dyn FnMut(Event) + Send>,
+    told: Told,
+    /// What is told when this turn ends.
+    events: Vec<Event>,
     pub(super) out: UnboundedSender<Out>,
     started: Instant,
     pub(super) inbox: String,
@@ -233,7 +241,7 @@ pub(super) struct State {
     pub(super) expected: VecDeque<(u64, Topic, u64)>,
     pub(super) fetches: VecDeque<(Topic, Fetch)>,
     pub(super) fetches_under_way: usize,
-    pub(super) pasts: VecDeque<Past>,
+    pub(super) pasts: VecDeque<Box<Past>>,
     pub(super) pasts_under_way: usize,
     /// With the time when each is put again. All wait equally long.
     pub(super) delayed: VecDeque<(u64, Delayed)>,
@@ -242,6 +250,8 @@ pub(super) struct State {
     pub(super) lane_of: HashMap<(Topic, u64), usize>,
     pub(super) ready_lanes: VecDeque<usize>,
     pub(super) publishes_under_way: usize,
+    /// How the proposals of one lane ended, and their messages; empty in between.
+    pub(super) ended: (Vec<Outcome>, Vec<Outgoing>),
     pub(super) own: HashMap<Id, Own>,
     pub(super) forgotten_own: VecDeque<(u64, Id)>,
     /// What each connection subscribes to.
@@ -252,11 +262,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(
-        settings: Settings,
-        shared: Shared,
-        event: Box<dyn FnMut(Event) + Send>,
-    ) -> Self {
+    pub(super) fn new(settings: Settings, shared: Shared, told: Told) -> Self {
         // Each connection brings its own.
         let (out, _) = unbounded_channel();
         let subjects = Subjects::new(&settings.prefix, settings.streams);
@@ -268,7 +274,8 @@ impl State {
         streams.resize_with(usize::from(settings.streams), Stream::default);
         State {
             subjects,
-            event,
+            told,
+            events: Vec::new(),
             out,
             started: Instant::now(),
             inbox: format!("_INBOX.{:032x}", fastrand::u128(..)),
@@ -299,6 +306,7 @@ impl State {
             lane_of: HashMap::new(),
             ready_lanes: VecDeque::new(),
             publishes_under_way: 0,
+            ended: Default::default(),
             own: HashMap::new(),
             forgotten_own: VecDeque::new(),
             subscribed: HashMap::new(),
@@ -319,7 +327,15 @@ impl State {
     }
 
     pub(super) fn tell(&mut self, event: Event) {
-        (self.event)(event);
+        self.events.push(event);
+    }
+
+    /// Tells what there is to tell, all at once.
+    pub(super) fn end_turn(&mut self) {
+        if !self.events.is_empty() {
+            (self.told)(&mut self.events);
+            self.events.clear();
+        }
     }
 
     /// Hands something to the connection.

@@ -14,12 +14,17 @@ use super::settings::{Credentials, Settings};
 /// A server that does not answer two of these is left.
 const PING_MS: u64 = 5000;
 
+/// What is read at once. glibc tidies all its small free pieces whenever a block of 64 KiB
+/// or more becomes free.
+const READ_BYTES: u16 = 32 << 10;
+
 /// What the connection is made with.
 pub(super) fn options(settings: &Settings) -> Result<ConnectOptions, StartError> {
     let mut options = ConnectOptions::new()
         .name(format!("fanfare {}", settings.node))
         .retry_on_initial_connect()
         .subscription_capacity(settings.unread_messages_max)
+        .read_buffer_capacity(READ_BYTES)
         .ping_interval(Duration::from_millis(PING_MS));
     let read = |path: &std::path::Path| {
         std::fs::read_to_string(path).map_err(|error| StartError::File {

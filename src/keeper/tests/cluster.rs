@@ -193,7 +193,7 @@ impl Node {
         if rng.bool()
             && let Some((ticket, outcome)) = { lock(&self.way.inbox).outcomes.pop_front() }
         {
-            self.hub.settle(ticket, outcome);
+            self.hub.settle(&mut self.hub.turn(), ticket, outcome);
             return true;
         }
         let stream = lock(&self.way.stream);
@@ -208,7 +208,7 @@ impl Node {
             drop((stream, inbox));
             return match outcome {
                 Some((ticket, outcome)) => {
-                    self.hub.settle(ticket, outcome);
+                    self.hub.settle(&mut self.hub.turn(), ticket, outcome);
                     true
                 }
                 None => false,
@@ -219,16 +219,19 @@ impl Node {
         if stored.previous > last {
             self.hub.missing(&stored.topic, last + 1, offset - 1);
         }
-        self.hub.commit(&Heard {
-            topic: &stored.topic,
-            offset,
-            time_ms: stored.time_ms,
-            text: stored.proposal.text,
-            payload: &stored.proposal.payload,
-            extras: None,
-            ticket: None,
-            origin: None,
-        });
+        self.hub.commit(
+            &mut self.hub.turn(),
+            &Heard {
+                topic: &stored.topic,
+                offset,
+                time_ms: stored.time_ms,
+                text: stored.proposal.text,
+                payload: &stored.proposal.payload,
+                extras: None,
+                ticket: None,
+                origin: None,
+            },
+        );
         true
     }
 
@@ -238,7 +241,7 @@ impl Node {
         let newest = stream.newest_of(topic);
         let last = since.unwrap_or(newest);
         lock(&self.way.inbox).followed.insert(topic.clone(), last);
-        let kept = self.hub.settings().retain_messages_max as usize;
+        let kept = self.hub.settings().retain_messages_max;
         let newest_kept = stream.of(topic, 0).rev().take(kept);
         let oldest = newest_kept.last().map_or(newest + 1, |(offset, _)| offset);
         let epoch = stream.epoch;

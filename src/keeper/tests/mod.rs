@@ -129,7 +129,9 @@ struct Reader {
     epoch: Option<u64>,
     /// Of the last message it has had.
     last: u64,
-    left: HashSet<u64>,
+    /// Histories that it was told the end of, each with who said so: another node may know of
+    /// the end only later.
+    left: HashSet<(*const Hub, u64)>,
 }
 
 impl Reader {
@@ -157,7 +159,8 @@ impl Reader {
             Ok(past) => past,
             Err(HistoryError::OtherEpoch) => {
                 // It begins again, and knows why.
-                self.left.extend(self.epoch.take());
+                let of = |epoch| (Arc::as_ptr(hub), epoch);
+                self.left.extend(self.epoch.take().map(of));
                 self.last = 0;
                 return true;
             }
@@ -165,7 +168,8 @@ impl Reader {
             Err(HistoryError::Unknown | HistoryError::Unreadable) => return false,
             Err(error) => panic!("{error}"),
         };
-        assert!(!self.left.contains(&past.epoch), "a history comes back");
+        let has_ended = self.left.contains(&(Arc::as_ptr(hub), past.epoch));
+        assert!(!has_ended, "a history comes back");
         let epoch = *self.epoch.insert(past.epoch);
         let mut truth = lock(truth);
         let history = truth.history(self.topic.as_str(), epoch);

@@ -284,6 +284,37 @@ def subscribers_that_never_read(daemon, scale):
 
 subscribers_that_never_read.options = "--cores 1 --lag-bytes-max 1MiB --log-bytes-max 4MiB"
 
+def stored_history_unread(daemon, scale):
+    """Many ask for history that only the disk has, each for other pages of it, and read nothing."""
+    count, size, messages = 60, 16_000, 1000
+    publisher = Peer(daemon.port, "/stored?echo=true")
+    for number in range(messages):
+        publisher.send(BINARY, number.to_bytes(2, "big") * (size // 2))
+        publisher.read()
+    publisher.close()
+    hungry = [
+        Peer(daemon.port, f"/stored?since={1 + number * (messages // count)}", receive_bytes=4096)
+        for number in range(count)
+    ]  # fmt: skip
+    # One that reads has all of it meanwhile.
+    reader, held, most = Peer(daemon.port, "/stored?since=1"), 0, 4 * MIB
+    for number in range(messages):
+        assert reader.read() == (BINARY, number.to_bytes(2, "big") * (size // 2))
+        if number % 50 == 0:
+            held = max(held, daemon.metrics()["store_read_bytes"])
+    # A page more may be under way for whom nothing is held yet.
+    assert held <= most + MIB, f"{held} bytes are held"
+    metric = closed(daemon, "stall", 1)
+    for peer in [*hungry, reader]:
+        peer.close()
+    return f"some of {count} cut off, while another read all {messages}; held at most {held / MIB:.1f} MiB", metric
+
+
+stored_history_unread.options = (
+    "--store {folder}/store --keep disk --store-read-bytes-max 4MiB --log-bytes-max 256KiB --lag-bytes-max 128KiB"
+    " --message-bytes-max 16KiB --retain-messages-max 100000 --retain-bytes-max 64MiB"
+)
+
 ATTACKS = [
     slow_heads,
     silent_handshakes,
@@ -297,4 +328,5 @@ ATTACKS = [
     topic_names,
     a_compression_bomb,
     subscribers_that_never_read,
+    stored_history_unread,
 ]

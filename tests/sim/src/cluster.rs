@@ -322,16 +322,19 @@ impl World {
         let ticket = proposal.id.and_then(|id| inner.tickets.get(&id).copied());
         drop(inner);
         cluster.lock().followed.insert(name.clone(), next + 1);
-        self.hub.commit(&Heard {
-            topic: name,
-            offset,
-            time_ms,
-            text: proposal.text,
-            payload: &proposal.payload,
-            extras: Extras::decode(&proposal.extras),
-            ticket,
-            origin: proposal.origin,
-        });
+        self.hub.commit(
+            &mut self.hub.turn(),
+            &Heard {
+                topic: name,
+                offset,
+                time_ms,
+                text: proposal.text,
+                payload: &proposal.payload,
+                extras: Extras::decode(&proposal.extras),
+                ticket,
+                origin: proposal.origin,
+            },
+        );
         true
     }
 
@@ -348,7 +351,7 @@ impl World {
             .expect("it is there");
         let (_, ticket, outcome) = inner.answers.remove(at);
         drop(inner);
-        self.hub.settle(ticket, outcome);
+        self.hub.settle(&mut self.hub.turn(), ticket, outcome);
         true
     }
 }

@@ -125,7 +125,7 @@ fn the_end_is_proven_by_its_last_offset() {
     let mut it = opened(None, Some(5));
     it.chain.doubt();
     it.chain.handle_newest(Some(5), 1, &mut it.steps);
-    assert!(!it.chain.is_in_doubt());
+    assert!(it.chain.is_sure());
     it.chain.handle_newest(Some(8), 1, &mut it.steps);
     it.page(&[5, 7, 8], PageEnd::End);
     assert_eq!(it.told(), "f5 c7 c8");
