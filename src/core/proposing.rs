@@ -140,14 +140,14 @@ impl State {
         Some(origin)
     }
 
-    /// Tells what the cluster has decided, while all else rests. True if there was something.
-    pub(super) fn take_settled(&mut self) -> bool {
-        let settled = self.hub.mailbox(self.core).take_settled();
-        let any = !settled.is_empty();
-        for (ticket, outcome) in settled {
-            self.take_outcome(ticket, outcome);
+    /// Tells what the cluster has decided, while all else rests.
+    pub(super) fn take_settled(&mut self) {
+        for (ticket, outcome) in self.hub.mailbox(self.core).take_settled() {
+            match outcome {
+                Some(outcome) => self.take_outcome(ticket, outcome),
+                None => _ = self.forget_ticket(ticket),
+            }
         }
-        any
     }
 
     /// The cluster has decided on something that was proposed here.

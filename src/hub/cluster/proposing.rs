@@ -289,6 +289,13 @@ impl Hub {
         }
     }
 
+    /// Nothing has been decided on any of these tickets. Of others a core is told, though perhaps
+    /// a little later.
+    pub fn are_under_way(&self, tickets: &mut dyn Iterator<Item = u64>) -> bool {
+        let all = lock(&self.cluster.tickets);
+        tickets.all(|ticket| all.0.contains_key(&ticket))
+    }
+
     /// Writes proposals down, for another process to propose them again. Those that are heard
     /// and need no answer are left out. Of each is said which command wants an answer, and
     /// whether a later one of the same publisher to the same topic is stored.

@@ -16,6 +16,8 @@ use super::wire::{self, Ack};
 const UNDER_WAY_MAX: usize = 4096;
 /// How long after its acknowledgement a message is awaited from the stream.
 const OWN_MS_MAX: u64 = 10_000;
+/// So many are awaited. The publisher of one beyond is known by its origin alone.
+const OWN_MAX: usize = 64 << 10;
 /// A message is heard sooner than this after it was stored; later it is fetched.
 pub(super) const HEARD_MS_MAX: u64 = 200;
 /// A rollup that no stream of ours allows, of a kind that there is not: what is published
@@ -300,6 +302,11 @@ impl State {
         } else {
             let due_ms = self.now_ms() + OWN_MS_MAX;
             self.forgotten_own.push_back((due_ms, id));
+            if self.forgotten_own.len() > OWN_MAX
+                && let Some((_, id)) = self.forgotten_own.pop_front()
+            {
+                self.own.remove(&id);
+            }
         }
     }
 
@@ -338,3 +345,6 @@ fn failure(why: Why) -> Failure {
         Why::Refused(words) => Failure::Refused(words),
     }
 }
+
+#[cfg(test)]
+mod tests;

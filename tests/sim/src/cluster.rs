@@ -39,6 +39,8 @@ struct Inner {
     asked: Vec<(Arc<str>, Option<u64>)>,
     /// There was no room for a proposal.
     was_full: bool,
+    /// Another daemon proposes anew what the one before had proposed: for that there is room.
+    is_opening: bool,
 }
 
 #[derive(Default)]
@@ -73,9 +75,11 @@ impl Cluster {
         inner.tickets.clear();
         // Its numbers of publishers are others.
         inner.refused.clear();
+        inner.is_opening = true;
         drop(inner);
         hub.read_at_once();
         hub.link(self.clone(), self.clone());
+        self.lock().is_opening = false;
     }
 }
 
@@ -157,7 +161,7 @@ impl Inner {
 impl Link for Cluster {
     fn propose(&self, proposal: Proposal) -> Result<(), Unproposed> {
         let mut inner = self.lock();
-        if inner.waiting.len() >= WAITING_MAX {
+        if inner.waiting.len() >= WAITING_MAX && !inner.is_opening {
             inner.was_full = true;
             return Err(Unproposed::NoRoom);
         }
