@@ -280,8 +280,8 @@ impl State {
             // What the cluster has decided on meanwhile is under way no more, and not written
             // down as that: word of it is on its way here, and is taken first.
             tries += 1;
-            let mut tickets = self.proposals.keys().copied();
-            if self.hub.are_under_way(&mut tickets) || tries == SAVES_MAX {
+            let tickets = self.proposals.keys().copied();
+            if self.hub.are_under_way(tickets) || tries == SAVES_MAX {
                 return SavedCore { conns };
             }
             std::thread::yield_now();

@@ -291,7 +291,7 @@ impl Hub {
 
     /// Nothing has been decided on any of these tickets. Of others a core is told, though perhaps
     /// a little later.
-    pub fn are_under_way(&self, tickets: &mut dyn Iterator<Item = u64>) -> bool {
+    pub fn are_under_way(&self, mut tickets: impl Iterator<Item = u64>) -> bool {
         let all = lock(&self.cluster.tickets);
         tickets.all(|ticket| all.0.contains_key(&ticket))
     }
