@@ -41,14 +41,15 @@ impl State {
         }
         let recoverable = self.may_recover(slot, name.as_str(), source);
         let topic = self.hub.topic(name).map_err(|_| Failure::Full)?;
-        if self.is_to_wait_for(&topic, start.since.filter(|_| recoverable)) {
-            return Err(Failure::Full);
-        }
         if self.follows(slot, &topic) {
             return Err(Failure::AlreadySubscribed);
         }
         if self.topics_of(slot) >= self.hub.settings().topics_per_connection_max {
             return Err(Failure::TooManyTopics);
+        }
+        // What is refused in any case waits for nothing.
+        if self.is_to_wait_for(&topic, start.since.filter(|_| recoverable)) {
+            return Err(Failure::Full);
         }
         let since = start.since.filter(|_| recoverable);
         let recovered = since.and_then(|since| self.recover(slot, &topic, since, start));

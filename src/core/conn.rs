@@ -255,9 +255,17 @@ pub(super) struct Proposed {
     /// By it its messages are known, if it is not to hear them.
     pub(super) origin: Option<Origin>,
     /// What has not been decided on, in this order.
-    pub(super) tickets: VecDeque<u64>,
-    /// The newest one that is known to be stored.
-    pub(super) newest_stored: u64,
+    pub(super) tickets: VecDeque<Ticket>,
+}
+
+/// One message of such a publisher.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub(super) number: u64,
+    /// See [`Topic::id`].
+    pub(super) topic: u64,
+    /// A later one to the same topic is stored: this one would come too late.
+    pub(super) is_overtaken: bool,
 }
 
 impl Extra {

@@ -175,6 +175,9 @@ const KEPT: u32 = Flags::MID_FRAME
     | Flags::PEER_CLOSED
     | Flags::TAKEOVER;
 
+/// How often a core is written down anew because the cluster has decided on something.
+const SAVES_MAX: u32 = 10_000;
+
 /// All that a frozen core holds, but for the sockets.
 pub struct SavedCore {
     /// Slot and connection; without a cookie yet.
@@ -265,13 +268,24 @@ impl<R: Ring> Reactor<R> {
 
 impl State {
     fn save(&mut self) -> SavedCore {
-        let mut saved = Vec::new();
-        for (slot, conn) in self.conns.iter() {
-            if conn.phase != Phase::ShutDown {
-                saved.push((slot, self.save_conn(slot, conn)));
+        let mut tries = 0;
+        loop {
+            self.take_settled();
+            let mut conns = Vec::new();
+            for (slot, conn) in self.conns.iter() {
+                if conn.phase != Phase::ShutDown {
+                    conns.push((slot, self.save_conn(slot, conn)));
+                }
             }
+            // What the cluster has decided on meanwhile is under way no more, and not written
+            // down as that: word of it is on its way here, and is taken first.
+            tries += 1;
+            let tickets = self.proposals.keys().copied();
+            if self.hub.are_under_way(tickets) || tries == SAVES_MAX {
+                return SavedCore { conns };
+            }
+            std::thread::yield_now();
         }
-        SavedCore { conns: saved }
     }
 
     fn save_conn(&self, slot: u32, conn: &Conn) -> SavedConn {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::closing::How;
-use super::conn::{Asker, Flags, Phase, Proposed, Unpublished, Wait};
+use super::conn::{Asker, Flags, Phase, Proposed, Ticket, Unpublished, Wait};
 use super::lane::After;
 use super::publishing::{check_text, plain};
 use super::reactor::State;
@@ -87,7 +87,7 @@ impl State {
         };
         let ticket = self.hub.propose(topic, draft, waits)?;
         self.published_bytes += payload.len() as u64;
-        self.note_ticket(slot, ticket, reply);
+        self.note_ticket(slot, (ticket, topic.id()), reply);
         Ok(())
     }
 
@@ -99,11 +99,15 @@ impl State {
         }
     }
 
-    fn note_ticket(&mut self, slot: u32, ticket: u64, reply: Option<u32>) {
-        self.proposals.insert(ticket, Asker { slot, reply });
+    fn note_ticket(&mut self, slot: u32, (number, topic): (u64, u64), reply: Option<u32>) {
+        self.proposals.insert(number, Asker { slot, reply });
         let extra = self.conns.at(slot).extra();
         let proposed = extra.proposed.as_mut().expect("it is a publisher");
-        proposed.tickets.push_back(ticket);
+        proposed.tickets.push_back(Ticket {
+            number,
+            topic,
+            is_overtaken: false,
+        });
     }
 
     /// By which number a connection's messages keep their order.
@@ -115,7 +119,6 @@ impl State {
                 publisher: number(),
                 origin: None,
                 tickets: Default::default(),
-                newest_stored: 0,
             })
         });
         proposed.publisher
@@ -137,14 +140,24 @@ impl State {
         Some(origin)
     }
 
+    /// Tells what the cluster has decided, while all else rests.
+    pub(super) fn take_settled(&mut self) {
+        for (ticket, outcome) in self.hub.mailbox(self.core).take_settled() {
+            match outcome {
+                Some(outcome) => self.take_outcome(ticket, outcome),
+                None => _ = self.forget_ticket(ticket),
+            }
+        }
+    }
+
     /// The cluster has decided on something that was proposed here.
     pub(super) fn take_outcome(&mut self, ticket: u64, outcome: Outcome) {
+        if outcome.is_ok() {
+            self.note_stored(ticket);
+        }
         let Some(Asker { slot, reply }) = self.forget_ticket(ticket) else {
             return;
         };
-        if outcome.is_ok() {
-            self.note_stored(slot, ticket);
-        }
         let conn = self.conns.at(slot);
         if conn.phase != Phase::Open {
             return;
@@ -175,23 +188,35 @@ impl State {
         if let Some(proposed) = &mut extra.proposed {
             // They are decided on in their order, nearly always.
             let mut tickets = proposed.tickets.iter();
-            if let Some(at) = tickets.position(|known| *known == ticket) {
+            if let Some(at) = tickets.position(|known| known.number == ticket) {
                 proposed.tickets.remove(at);
             }
         }
         Some(asker)
     }
 
-    fn note_stored(&mut self, slot: u32, ticket: u64) {
-        if let Some(proposed) = &mut self.conns.at(slot).extra().proposed {
-            proposed.newest_stored = proposed.newest_stored.max(ticket);
+    /// Those before it to the same topic would come too late. There are none, nearly always.
+    fn note_stored(&mut self, ticket: u64) {
+        let Some(Asker { slot, .. }) = self.proposals.get(&ticket).copied() else {
+            return;
+        };
+        let Some(proposed) = &mut self.conns.at(slot).extra().proposed else {
+            return;
+        };
+        let mut all = proposed.tickets.iter();
+        let Some(at) = all.position(|known| known.number == ticket) else {
+            return;
+        };
+        let topic = proposed.tickets[at].topic;
+        for earlier in proposed.tickets.range_mut(..at) {
+            earlier.is_overtaken |= earlier.topic == topic;
         }
     }
 
     /// A connection has gone: whatever becomes of what it has proposed.
     pub(super) fn forget_tickets(&mut self, proposed: &Proposed) {
         for ticket in &proposed.tickets {
-            self.proposals.remove(ticket);
+            self.proposals.remove(&ticket.number);
         }
         if let Some(origin) = &proposed.origin {
             self.origins.remove(origin);
@@ -214,7 +239,7 @@ impl State {
                     let Some(Asker { slot, .. }) = self.proposals.get(&ticket).copied() else {
                         continue;
                     };
-                    self.note_stored(slot, ticket);
+                    self.note_stored(ticket);
                     if self.conns.at(slot).sub.is_seated() {
                         self.step_over(slot, &committed);
                     }
@@ -328,9 +353,13 @@ impl State {
         let Some(proposed) = extra.and_then(|extra| extra.proposed.as_ref()) else {
             return Vec::new();
         };
-        let named = |ticket: &u64| (*ticket, self.proposals.get(ticket).and_then(|it| it.reply));
+        let named = |ticket: &Ticket| {
+            let asker = self.proposals.get(&ticket.number);
+            let reply = asker.and_then(|asker| asker.reply);
+            (ticket.number, reply, ticket.is_overtaken)
+        };
         let tickets: Vec<_> = proposed.tickets.iter().map(named).collect();
-        self.hub.save_proposals(&tickets, proposed.newest_stored)
+        self.hub.save_proposals(&tickets)
     }
 
     /// By what its messages are known, for another process.

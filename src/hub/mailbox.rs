@@ -198,6 +198,20 @@ impl Mailbox {
         }
     }
 
+    /// The core takes what the cluster has decided, whatever else it is given to do: what became
+    /// of a number, or that nothing will.
+    pub fn take_settled(&self) -> Vec<(u64, Option<Outcome>)> {
+        let mut orders = self.lock_orders();
+        let is_settled = |task: &mut Task| matches!(task, Task::Settled(..) | Task::Forget(_));
+        let settled = orders.extract_if(.., is_settled);
+        let named = |task| match task {
+            Task::Settled(ticket, outcome) => Some((ticket, Some(outcome))),
+            Task::Forget(ticket) => Some((ticket, None)),
+            _ => None,
+        };
+        settled.filter_map(named).collect()
+    }
+
     /// The core's loop has turned.
     pub fn beat(&self, now_ms: u64) {
         self.beat_ms.store(now_ms, Ordering::Relaxed);

@@ -34,14 +34,16 @@ const HEARD_TIME: Duration = Duration::from_secs(15);
 /// Messages of a page.
 const PAGE_MESSAGES: usize = 256;
 
-/// Answers what another node asks.
+/// Answers what another node asks, or that it does not know what that is.
 pub(super) type Answerer =
-    fn(Arc<Hub>, Vec<u8>) -> Pin<Box<dyn Future<Output = Vec<u8>> + Send + 'static>>;
+    fn(Arc<Hub>, Option<Vec<u8>>) -> Pin<Box<dyn Future<Output = Vec<u8>> + Send + 'static>>;
 
 /// The only kind of calls that there is: what other nodes ask is the answerer's matter.
 const QUESTION: u16 = 1;
 /// Questions that may wait; who asks hears from this node no more.
 const QUESTIONS_MAX: usize = 1024;
+/// Questions that are being answered; the others wait.
+const ANSWERS_MAX: usize = 256;
 
 /// The way to a cluster, while the daemon runs.
 pub struct Cluster {
@@ -270,7 +272,8 @@ impl Common {
                 value,
             } => match u128::from_str_radix(&key, 16) {
                 Ok(client) => self.hub.note_guest(node, &topic, client, value.as_deref()),
-                Err(_) => tracing::warn!(key, "another node names a client as none is named"),
+                // A later version may tell of others than clients.
+                Err(_) => tracing::debug!(key, "another node tells of something unknown"),
             },
         }
     }
@@ -285,13 +288,19 @@ impl Common {
             Err(error) => return tracing::error!(%error, "no other node will be answered"),
         };
         runtime.block_on(async {
+            let mut answers = tokio::task::JoinSet::new();
             while let Some(call) = asked.recv().await {
+                while answers.len() >= ANSWERS_MAX {
+                    answers.join_next().await;
+                }
+                while answers.try_join_next().is_some() {}
                 let (hub, Some(link)) = (self.hub.clone(), self.link()) else {
                     continue;
                 };
                 // One may take a while: an order waits for the cores.
-                tokio::spawn(async move {
-                    let bytes = answerer(hub, call.bytes.to_vec()).await;
+                answers.spawn(async move {
+                    let question = (call.kind == QUESTION).then(|| call.bytes.to_vec());
+                    let bytes = answerer(hub, question).await;
                     link.reply(call, bytes.into());
                 });
             }

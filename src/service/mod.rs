@@ -175,7 +175,7 @@ fn run(
 /// Answers another node of the cluster.
 fn answer_node(
     hub: Arc<Hub>,
-    question: Vec<u8>,
+    question: Option<Vec<u8>>,
 ) -> Pin<Box<dyn Future<Output = Vec<u8>> + Send + 'static>> {
     Box::pin(admin::answer_node(hub, question))
 }

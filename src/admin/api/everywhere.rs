@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, Error, Hub, Outcome, node, sessions, topic, wait_for};
 use crate::protocol::centrifugo::api::{Node, Revoke, Sessions, Terms};
 
-/// What another node is asked. It may be of another version: what it does not know it answers
-/// with an error.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What another node is asked. It may be of another version: of fields that it does not know it
+/// takes no notice, and what it does not know at all it answers with [`Reply::Unknown`]. A field
+/// that is added later has a default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Question {
     Subscribe {
         of: Sessions,
@@ -41,14 +42,16 @@ pub(super) enum Question {
     Info,
 }
 
-/// What it answers.
-#[derive(Debug, Serialize, Deserialize)]
+/// What it answers. What this version does not know of that is as if it did not know the question.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Reply {
     Done,
     /// With the number of the error.
     Failed(u32),
     Channels(Vec<(String, u64)>),
     Info(Node),
+    /// It does not know what it was asked.
+    Unknown,
 }
 
 /// Does it here, and has all other nodes do it.
@@ -62,10 +65,7 @@ pub(super) async fn perform(hub: &Arc<Hub>, question: Question) -> Outcome {
         let missing = others.missing;
         tracing::warn!(missing, "a call of the server API did not reach all nodes");
     }
-    let replies = others.answers.iter().map(|bytes| {
-        let reply = serde_json::from_slice(bytes);
-        reply.unwrap_or(Reply::Failed(Error::INTERNAL.code))
-    });
+    let replies = others.answers.iter().map(|bytes| read_reply(bytes));
     let sum = replies.fold(here, add);
     match sum {
         // What is only told is told as far as it is known.
@@ -75,14 +75,24 @@ pub(super) async fn perform(hub: &Arc<Hub>, question: Question) -> Outcome {
     }
 }
 
-/// Answers another node.
-pub(super) async fn answer(hub: &Arc<Hub>, question: &[u8]) -> Vec<u8> {
-    let reply = match serde_json::from_slice(question) {
-        Ok(question) => reply(perform_here(hub, question).await),
-        Err(error) => {
-            tracing::warn!(%error, "another node asks what makes no sense");
-            Reply::Failed(Error::INTERNAL.code)
+fn read_reply(bytes: &[u8]) -> Reply {
+    let reply = serde_json::from_slice(bytes).unwrap_or(Reply::Unknown);
+    if reply == Reply::Unknown {
+        tracing::warn!("a node of another version does not know a call of the server API");
+    }
+    reply
+}
+
+/// Answers another node. `None` is a question of a kind that is not known here.
+pub(super) async fn answer(hub: &Arc<Hub>, question: Option<&[u8]>) -> Vec<u8> {
+    let question = question.map(serde_json::from_slice);
+    let reply = match question {
+        Some(Ok(question)) => reply(perform_here(hub, question).await),
+        Some(Err(error)) => {
+            tracing::warn!(%error, "another node asks what is not known here");
+            Reply::Unknown
         }
+        None => Reply::Unknown,
     };
     serde_json::to_vec(&reply).expect("text and numbers are JSON")
 }
@@ -147,6 +157,9 @@ fn add(sum: Outcome, reply: Reply) -> Outcome {
             nodes.push(node);
             Ok(Answer::Info(nodes))
         }
+        // What is only told is told as far as it is known.
+        (sum @ (Answer::Channels(_) | Answer::Info(_)), Reply::Unknown) => Ok(sum),
+        (_, Reply::Unknown) => Err(Error::INTERNAL),
         (_, Reply::Failed(code)) => Err(match code {
             code if code == Error::LIMIT_EXCEEDED.code => Error::LIMIT_EXCEEDED,
             code if code == Error::PERMISSION_DENIED.code => Error::PERMISSION_DENIED,
@@ -155,3 +168,6 @@ fn add(sum: Outcome, reply: Reply) -> Outcome {
         (sum, _) => Ok(sum),
     }
 }
+
+#[cfg(test)]
+mod tests;

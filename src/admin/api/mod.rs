@@ -80,9 +80,9 @@ pub(super) async fn call(
     once(&hub, &Who::Backend, &head, &body, work).await
 }
 
-/// Answers another node of the cluster.
-pub async fn answer_node(hub: Arc<Hub>, question: Vec<u8>) -> Vec<u8> {
-    everywhere::answer(&hub, &question).await
+/// Answers another node of the cluster. `None` is a question of a kind that is not known here.
+pub async fn answer_node(hub: Arc<Hub>, question: Option<Vec<u8>>) -> Vec<u8> {
+    everywhere::answer(&hub, question.as_deref()).await
 }
 
 async fn carry_out(hub: Arc<Hub>, request: api::Request, by_status: bool) -> Answered {

@@ -289,16 +289,19 @@ impl Hub {
         }
     }
 
-    /// Writes proposals down, for another process to propose them again. Those that are heard
-    /// and need no answer are left out. Of the same publisher the one with the ticket
-    /// `newest_stored` is stored.
-    pub fn save_proposals(
-        &self,
-        tickets: &[(u64, Option<u32>)],
-        newest_stored: u64,
-    ) -> Vec<SavedProposal> {
+    /// Nothing has been decided on any of these tickets. Of others a core is told, though perhaps
+    /// a little later.
+    pub fn are_under_way(&self, mut tickets: impl Iterator<Item = u64>) -> bool {
         let all = lock(&self.cluster.tickets);
-        let save = |(ticket, reply): &(u64, Option<u32>)| {
+        tickets.all(|ticket| all.0.contains_key(&ticket))
+    }
+
+    /// Writes proposals down, for another process to propose them again. Those that are heard
+    /// and need no answer are left out. Of each is said which command wants an answer, and
+    /// whether a later one of the same publisher to the same topic is stored.
+    pub fn save_proposals(&self, tickets: &[(u64, Option<u32>, bool)]) -> Vec<SavedProposal> {
+        let all = lock(&self.cluster.tickets);
+        let save = |(ticket, reply, is_overtaken): &(u64, Option<u32>, bool)| {
             let under_way = all.0.get(ticket)?;
             let (is_stored, heard) = (under_way.stored.is_some(), under_way.heard);
             if heard && (is_stored || reply.is_none()) {
@@ -312,14 +315,14 @@ impl Hub {
                 payload: proposal.payload.to_vec(),
                 extras: proposal.extras.clone(),
                 reply: *reply,
-                overtaken: *ticket < newest_stored && !heard && !is_stored,
+                overtaken: *is_overtaken && !heard && !is_stored,
             })
         };
         tickets.iter().filter_map(save).collect()
     }
 
     /// Takes up what another process has proposed, to be proposed again as soon as there is a
-    /// way to the cluster, by a publisher and an origin. Returns its ticket.
+    /// way to the cluster, by a publisher and an origin. Returns its ticket, and its topic's number.
     ///
     /// # Errors
     /// When it makes no sense.
@@ -328,7 +331,7 @@ impl Hub {
         saved: SavedProposal,
         (publisher, origin): (u64, Option<Origin>),
         waits: Waits,
-    ) -> Result<u64, String> {
+    ) -> Result<(u64, u64), String> {
         let topic = TopicName::new(&saved.topic).map_err(|error| error.to_string())?;
         let topic = self.topic(&topic).map_err(|error| error.to_string())?;
         if !topic.is_shared() {
@@ -348,7 +351,7 @@ impl Hub {
         let ticket = proposal.ticket;
         self.enter(&topic, &proposal, waits);
         lock(&self.cluster.carried).push((proposal, saved.overtaken));
-        Ok(ticket)
+        Ok((ticket, topic.id()))
     }
 
     /// Proposes again what was carried, in its order.

@@ -348,6 +348,38 @@ mod tests {
         }
     }
 
+    /// The headers as nodes of all versions of the stream's format write them. Another version may
+    /// add some, and other kinds.
+    #[test]
+    fn the_headers_of_a_message_keep_their_form() {
+        let signer = Signer::new(b"key", &[7]);
+        let mut headers = write(&whole(), whole().origin, "a/b", 42, &signer);
+        let lines = |(name, values): (&async_nats::HeaderName, &Vec<HeaderValue>)| {
+            let name: &str = name.as_ref();
+            let lines = values
+                .iter()
+                .map(move |of| format!("{name}: {}", of.as_str()));
+            lines.collect::<Vec<_>>()
+        };
+        let mut spelt: Vec<String> = headers.iter().flat_map(lines).collect();
+        spelt.sort_unstable();
+        let wanted = [
+            "Fanfare-Event: %20new%3Dmessage%20%25%0D%0A%20%C3%A9",
+            "Fanfare-Info: eyJ1c2VyIjoiYSJ9AP8=",
+            "Fanfare-Origin: 0000000000000007-ffffffffffffffff",
+            "Fanfare-Sign: rDTc3W9tTmeglZ9q6NETKeXqbWExEahtM1xQHmX7BaY=",
+            "Fanfare-Tag: a%3Db=c%20d",
+            "Fanfare-Tag: a=",
+            "Nats-Msg-Id: 0000000000000000000000000000002a",
+        ];
+        assert_eq!(spelt, wanted);
+        headers.insert("Fanfare-Later", "x");
+        headers.insert(KIND, "rhyme");
+        let payload = whole().payload;
+        let read = read(Some(&headers), payload, "a/b", &signer, |_| false);
+        assert_eq!(read, (whole(), Some(42), false));
+    }
+
     #[test]
     fn an_origin_is_given_on_where_it_is_of_use() {
         let (signer, other) = (Signer::new(b"key", &[6, 7]), Signer::new(b"key", &[8]));

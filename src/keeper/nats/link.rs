@@ -24,6 +24,10 @@ use super::wish::Wish;
 /// A link to the NATS servers. It stops when it is dropped.
 #[derive(Debug)]
 pub struct Link {
+    /// Without a bound of its own: the thread takes what comes whether there is a connection or
+    /// not, so that only what comes during one turn of it waits here. What it has to keep then has
+    /// bounds: proposals by their bytes, questions for history by their number, changes that
+    /// cannot be told by theirs, and topics by how many there may be.
     commands: UnboundedSender<Command>,
     /// Bytes of proposals that wait, counted when they are put into the channel.
     proposed: Arc<AtomicUsize>,

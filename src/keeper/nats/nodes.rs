@@ -21,6 +21,9 @@ pub(super) const HELLO_MS: u64 = 1000;
 pub(super) const SILENCE_MS_MAX: u64 = 3000;
 /// How long the whole is awaited before it is asked for again.
 const WHOLE_MS_MAX: u64 = 2000;
+/// Changes that wait to be told, as they do while there is no connection. Beyond, none of them
+/// is told: the others find that they lack some, and ask for the whole.
+const UNTOLD_MAX: usize = 4096;
 /// Entries of one message, and about how many bytes they may have.
 const ENTRIES_MAX: usize = 500;
 const ENTRY_BYTES_MAX: usize = 128 << 10;
@@ -167,6 +170,10 @@ impl Nodes {
             let (topic, key) = place;
             let value = value.map(Base64);
             self.untold.push_back(Entry { topic, key, value });
+        }
+        if self.untold.len() > UNTOLD_MAX {
+            self.changes += self.untold.len() as u64;
+            self.untold = VecDeque::new();
         }
     }
 

@@ -17,6 +17,8 @@ const UNDER_WAY_MAX: usize = 4096;
 /// How long after its acknowledgement a message is awaited from the stream, where its topic is
 /// not followed; and how often it is looked whether it is still to come, where it is.
 const OWN_MS_MAX: u64 = 10_000;
+/// So many are awaited. A connection may hear what it has published itself beyond.
+const OWN_MAX: usize = 64 << 10;
 /// A message is heard sooner than this after it was stored; later it is fetched.
 pub(super) const HEARD_MS_MAX: u64 = 200;
 /// A rollup that no stream of ours allows, of a kind that there is not: what is published
@@ -310,14 +312,20 @@ impl State {
             return;
         };
         own.is_ended = true;
-        match place.filter(|_| !own.is_heard) {
-            Some(offset) => self.ended_own.push_back(EndedOwn {
-                due_ms: self.now_ms() + OWN_MS_MAX,
-                topic: topic.clone(),
-                offset,
-                id,
-            }),
-            None => _ = self.own.remove(&id),
+        let Some(offset) = place.filter(|_| !own.is_heard) else {
+            self.own.remove(&id);
+            return;
+        };
+        self.ended_own.push_back(EndedOwn {
+            due_ms: self.now_ms() + OWN_MS_MAX,
+            topic: topic.clone(),
+            offset,
+            id,
+        });
+        if self.ended_own.len() > OWN_MAX
+            && let Some(ended) = self.ended_own.pop_front()
+        {
+            self.own.remove(&ended.id);
         }
     }
 
@@ -356,3 +364,6 @@ fn failure(why: Why) -> Failure {
         Why::Refused(words) => Failure::Refused(words),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,6 +39,8 @@ struct Inner {
     asked: Vec<(Arc<str>, Option<u64>)>,
     /// There was no room for a proposal.
     was_full: bool,
+    /// Another daemon proposes anew what the one before had proposed: for that there is room.
+    is_opening: bool,
 }
 
 #[derive(Default)]
@@ -71,9 +73,13 @@ impl Cluster {
         inner.waiting.clear();
         inner.answers.clear();
         inner.tickets.clear();
+        // Its numbers of publishers are others.
+        inner.refused.clear();
+        inner.is_opening = true;
         drop(inner);
         hub.read_at_once();
         hub.link(self.clone(), self.clone());
+        self.lock().is_opening = false;
     }
 }
 
@@ -126,6 +132,18 @@ impl Inner {
     }
 
     fn refuse_one(&mut self, proposal: &Proposal) {
+        let known = proposal.id.and_then(|id| self.stored.get(&id).copied());
+        if let Some(offset) = known {
+            // It was stored before, for another process.
+            let epoch = self.topics[&proposal.topic].epoch;
+            let accepted = Accepted {
+                offset,
+                epoch,
+                duplicate: true,
+            };
+            let answer = (proposal.publisher, proposal.ticket, Ok(accepted));
+            return self.answers.push(answer);
+        }
         let why = Failure::NotStored("it is played so".into());
         self.answers
             .push((proposal.publisher, proposal.ticket, Err(why)));
@@ -143,7 +161,7 @@ impl Inner {
 impl Link for Cluster {
     fn propose(&self, proposal: Proposal) -> Result<(), Unproposed> {
         let mut inner = self.lock();
-        if inner.waiting.len() >= WAITING_MAX {
+        if inner.waiting.len() >= WAITING_MAX && !inner.is_opening {
             inner.was_full = true;
             return Err(Unproposed::NoRoom);
         }

@@ -77,9 +77,9 @@ impl Plan {
     }
 
     /// A cluster may decide on all messages: then nothing that was published is ever missing
-    /// either. Those of sessions wait for their answers in another way, and are left out.
+    /// either.
     pub(crate) fn draw_cluster(&mut self, rng: &mut Rng) -> bool {
-        self.shared = rng.u8(..) < 60 && !self.tight && !self.sessions;
+        self.shared = rng.u8(..) < 60 && !self.tight;
         if self.shared {
             self.refusing = rng.bool();
             let settings = &mut self.settings;

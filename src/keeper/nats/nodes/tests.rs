@@ -77,6 +77,33 @@ fn a_lost_change_is_noticed_and_the_whole_mends_it() {
 }
 
 #[test]
+fn changes_that_cannot_be_told_take_bounded_room_and_the_whole_mends_it() {
+    let (mut one, mut two) = (Nodes::default(), Nodes::default());
+    tell(&mut two, 0, one.hello());
+    one.whole()
+        .into_iter()
+        .for_each(|part| drop(tell(&mut two, 0, part)));
+    // There is no connection for long.
+    for number in 0..10 * UNTOLD_MAX {
+        let is_there = number % 2 == 0;
+        let told = is_there.then(|| Bytes::from(number.to_string()));
+        one.present("t", "a".into(), told);
+        assert!(one.untold.len() <= UNTOLD_MAX);
+    }
+    one.present("t", "b".into(), value("last"));
+    let mut asks = false;
+    while let Some(changes) = one.poll_changes() {
+        asks |= tell(&mut two, 1, changes).0;
+    }
+    assert!(asks, "it notices");
+    for part in one.whole() {
+        tell(&mut two, 2, part);
+    }
+    assert_eq!(known(&two), ["t/b=last"]);
+    assert!(!tell(&mut two, 3, one.hello()).0);
+}
+
+#[test]
 fn a_silent_node_is_forgotten_and_so_is_one_that_says_goodbye() {
     let mut two = Nodes::default();
     tell(&mut two, 0, What::Hello { changes: 0 });
@@ -114,6 +141,70 @@ fn what_a_later_version_tells_is_left_out() {
     let words = r#"{"incarnation":1,"what":"sing","song":[1,2]}"#;
     let told: Told = serde_json::from_str(words).unwrap();
     assert_eq!(told.what, What::Unknown);
+}
+
+/// The bytes of each kind of message, as nodes of all versions of this format write them. Another
+/// version may add kinds, and fields for which it has a default.
+#[test]
+fn what_nodes_tell_each_other_keeps_its_form() {
+    let entries = || {
+        let entry = |key: &str, value| Entry {
+            topic: "a/b".into(),
+            key: key.into(),
+            value,
+        };
+        vec![
+            entry("k", Some(Base64(Bytes::from_static(b"\0\xff")))),
+            entry("l", None),
+        ]
+    };
+    let spelt =
+        r#"[{"topic":"a/b","key":"k","value":"AP8="},{"topic":"a/b","key":"l","value":null}]"#;
+    let bytes = || Base64(Bytes::from_static(b"?"));
+    let all = [
+        (
+            What::Hello { changes: 7 },
+            r#""what":"hello","changes":7"#.to_owned(),
+        ),
+        (
+            What::Changes {
+                first: 6,
+                entries: entries(),
+            },
+            format!(r#""what":"changes","first":6,"entries":{spelt}"#),
+        ),
+        (What::Ask, r#""what":"ask""#.into()),
+        (
+            What::Whole {
+                changes: 7,
+                entries: entries(),
+                is_last: true,
+            },
+            format!(r#""what":"whole","changes":7,"entries":{spelt},"is_last":true"#),
+        ),
+        (
+            What::Call {
+                kind: 1,
+                bytes: bytes(),
+            },
+            r#""what":"call","kind":1,"bytes":"Pw==""#.into(),
+        ),
+        (
+            What::Answer { bytes: bytes() },
+            r#""what":"answer","bytes":"Pw==""#.into(),
+        ),
+        (What::Bye, r#""what":"bye""#.into()),
+    ];
+    for (what, spelt) in all {
+        let told = say(u64::MAX, what);
+        let name = &told.name;
+        let head = format!(r#"{{"incarnation":18446744073709551615,"name":"{name}","#);
+        let words = serde_json::to_string(&told).unwrap();
+        assert_eq!(words, format!("{head}{spelt}}}"));
+        // With what a later version may say as well.
+        let later = format!(r#"{head}{spelt},"format":9,"more":{{"x":[1,null]}}}}"#);
+        assert_eq!(serde_json::from_str::<Told>(&later).unwrap(), told);
+    }
 }
 
 #[test]

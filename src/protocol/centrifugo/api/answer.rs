@@ -48,7 +48,8 @@ pub struct Receipt {
 }
 
 /// One server.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Node {
     pub uid: String,
     pub name: String,

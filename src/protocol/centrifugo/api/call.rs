@@ -126,6 +126,7 @@ pub enum Call {
 
 /// The sessions of a user that a call is about.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
 pub struct Sessions {
     /// Empty is who has no name.
     pub user: String,
@@ -137,6 +138,7 @@ pub struct Sessions {
 
 /// How a subscription is to be that the server begins.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
 pub struct Terms {
     /// To be shown to others: JSON; empty is none.
     pub info: String,
@@ -150,6 +152,7 @@ pub struct Terms {
 
 /// Tokens that are not to be accepted any more.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
 pub struct Revoke {
     /// The one with this `jti`; empty: none.
     pub jti: String,

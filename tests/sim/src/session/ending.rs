@@ -5,7 +5,8 @@ use fanfare::protocol::centrifugo::Coding;
 use fastrand::Rng;
 
 use super::judging::{Around, Pushes};
-use super::{Session, Topic};
+use super::wire::Ask;
+use super::{Asked, Session, Topic};
 use crate::client::Fate;
 use crate::plan::LATE_MS_MAX;
 use crate::socket::Socket;
@@ -90,7 +91,11 @@ impl Session {
         let reason = reason.expect("a reason is text");
         let silent_ms = self.silent_ms(socket, around);
         // What it did right before is done and answered.
-        let all_done = self.asked.is_empty();
+        let is_done = |asked: &Asked| {
+            // What a cluster has not decided on is not waited for.
+            around.view.shared && matches!(asked.ask, Ask::Publish { .. })
+        };
+        let all_done = self.asked.iter().all(is_done);
         let explained = match (code, reason) {
             (code, "") => self.fate == Fate::SentClose(code) && all_done,
             (Some(3001), "the server is stopping") => {

@@ -188,6 +188,8 @@ impl World {
 
     pub(crate) fn read_session(&mut self, index: usize, max: usize) -> bool {
         let comings = self.comings();
+        // Who waits in vain until something may be proposed again is refused too.
+        let refusing = self.plan.refusing || self.was_cluster_full();
         let Sessions {
             rng, list, pushes, ..
         } = &mut self.sessions;
@@ -200,9 +202,9 @@ impl World {
                 now_ms: self.now_ms.load(Ordering::Relaxed),
                 tight: self.plan.tight,
                 uncompressed: false,
-                stored: self.store.is_some(),
-                shared: false,
-                refusing: false,
+                stored: self.store.is_some() || self.plan.shared,
+                shared: self.plan.shared,
+                refusing,
                 drained: drained.map(Vec::as_slice),
             },
             hub: &self.hub,
