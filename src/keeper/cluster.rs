@@ -29,7 +29,8 @@ const LOOK: Duration = Duration::from_millis(5);
 const REST: Duration = Duration::from_millis(500);
 /// How long a page of history is awaited. The link asks several times.
 const PAGE_TIME: Duration = Duration::from_secs(10);
-/// How long a message that is stored is awaited. Then its publisher is known by its origin alone.
+/// How long a message that is stored is awaited. Then its publisher is known by its origin alone,
+/// if that was said with it.
 const HEARD_TIME: Duration = Duration::from_secs(15);
 /// Messages of a page.
 const PAGE_MESSAGES: usize = 256;
