@@ -42,16 +42,12 @@ pub fn run(args: &PostArgs) -> Result<bool, Error> {
         )
     })?;
     let watched = args.pid.and_then(Watched::new);
-    let streams = (0..args.clients).map(|_| connect(address));
-    let streams: Vec<TcpStream> = streams
-        .collect::<std::io::Result<_>>()
-        .map_err(failed("connect to"))?;
     let piece = Piece::new(args);
     let before = watched.as_ref().map(Watched::usage);
     let began = Instant::now();
     let done: Vec<Done> = thread::scope(|scope| {
-        let clients = streams.iter();
-        let clients = clients.map(|stream| scope.spawn(|| client(stream, &piece, args, began)));
+        let clients = 0..args.clients;
+        let clients = clients.map(|_| scope.spawn(|| client(address, &piece, args, began)));
         let clients: Vec<_> = clients.collect();
         let ended = clients.into_iter().map(|client| client.join());
         ended
@@ -95,18 +91,45 @@ fn connect(address: &str) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// What has become of a client's requests.
+/// What has become of the requests of a client, or of a connection of its.
 struct Done {
     sent: u64,
     answered: u64,
     outcome: std::io::Result<()>,
+    /// The server has said with an answer that it would read no more requests: those behind
+    /// are to be sent again.
+    is_to_connect_again: bool,
 }
 
-/// Asks until the time is over, and awaits the answers.
-fn client(mut stream: &TcpStream, piece: &Piece, args: &PostArgs, began: Instant) -> Done {
+/// Asks until the time is over, over as many connections as the server wants for it.
+fn client(address: &str, piece: &Piece, args: &PostArgs, began: Instant) -> Done {
+    let (mut sent, mut answered) = (0, 0);
+    loop {
+        let done = match connect(address) {
+            Ok(stream) => ask(&stream, piece, args, began),
+            Err(error) => Done {
+                sent: 0,
+                answered: 0,
+                outcome: Err(error),
+                is_to_connect_again: false,
+            },
+        };
+        (sent, answered) = (sent + done.sent, answered + done.answered);
+        if !done.is_to_connect_again || began.elapsed() >= args.duration {
+            return Done {
+                sent,
+                answered,
+                ..done
+            };
+        }
+    }
+}
+
+/// Asks over one connection, and awaits the answers.
+fn ask(mut stream: &TcpStream, piece: &Piece, args: &PostArgs, began: Instant) -> Done {
     let (tell, told) = mpsc::channel();
     let (mut sent, mut answered) = (0, 0);
-    let outcome = thread::scope(|scope| {
+    let (outcome, is_to_connect_again) = thread::scope(|scope| {
         let reader = BufReader::with_capacity(1 << 16, stream);
         let reading = scope.spawn(move || read_answers(reader, piece, &tell));
         let written = loop {
@@ -147,13 +170,22 @@ fn client(mut stream: &TcpStream, piece: &Piece, args: &PostArgs, began: Instant
             ended => ended,
         };
         let read = reading.join().expect("the reader does not panic");
-        // An answer says more than that the connection did not take the next request.
-        read.and(written).and(ended)
+        answered += told.try_iter().sum::<u64>();
+        match read {
+            Ok(true) => {
+                // Nothing became of the requests behind the last answer.
+                sent = answered;
+                (Ok(()), true)
+            }
+            // An answer says more than that the connection did not take the next request.
+            read => (read.and(written).and(ended), false),
+        }
     });
     Done {
         sent,
         answered,
         outcome,
+        is_to_connect_again,
     }
 }
 
@@ -253,23 +285,24 @@ fn says(line: &[u8], words: &[u8]) -> bool {
 }
 
 /// Reads answers to the end, and sees that each says that all messages were taken.
-/// Tells how many there were each time before it waits for more.
+/// Tells how many there were each time before it waits for more. True if the last one says that
+/// the server reads no more requests.
 fn read_answers(
     mut reader: BufReader<impl Read>,
     piece: &Piece,
     tell: &Sender<u64>,
-) -> std::io::Result<()> {
+) -> std::io::Result<bool> {
     let (mut line, mut body) = (Vec::new(), Vec::new());
     let mut answered = 0;
     loop {
-        let mut length = 0;
+        let (mut length, mut is_last) = (0, false);
         let mut first = true;
         loop {
             line.clear();
             if reader.read_until(b'\n', &mut line)? == 0 {
                 return match first {
                     // It is told by what is missing.
-                    true => Ok(()),
+                    true => Ok(false),
                     false => Err(ErrorKind::UnexpectedEof.into()),
                 };
             }
@@ -280,6 +313,7 @@ fn read_answers(
             if line == b"\r\n" {
                 break;
             }
+            is_last |= line.eq_ignore_ascii_case(b"connection: close\r\n");
             if line.len() > 16 && line[..16].eq_ignore_ascii_case(b"content-length: ") {
                 let number = std::str::from_utf8(&line[16..]).unwrap_or_default().trim();
                 length = number.parse().map_err(|_| refused(&line))?;
@@ -291,9 +325,12 @@ fn read_answers(
             return Err(refused(&body));
         }
         answered += 1;
-        if reader.buffer().is_empty() {
+        if is_last || reader.buffer().is_empty() {
             // Nobody listens any more once the time is over.
             let _ = tell.send(std::mem::take(&mut answered));
+        }
+        if is_last {
+            return Ok(true);
         }
     }
 }
@@ -304,122 +341,4 @@ fn refused(answer: &[u8]) -> std::io::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use clap::Parser;
-
-    use super::*;
-    use crate::args::{Cli, Command};
-
-    fn args(url: &str, extra: &str) -> PostArgs {
-        let line = format!("fanfare-loadtest post --url {url} {extra}");
-        match Cli::try_parse_from(line.split_whitespace())
-            .unwrap()
-            .command
-        {
-            Command::Post(args) => args,
-            _ => unreachable!(),
-        }
-    }
-
-    /// A server that answers the first `answers` requests so, and no others.
-    fn server(answers: usize, answer: &'static str) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let len = answer.len();
-            let whole = format!("HTTP/1.1 200 OK\r\ncontent-length: {len}\r\n\r\n{answer}");
-            stream.write_all(whole.repeat(answers).as_bytes()).unwrap();
-            let _ = std::io::copy(&mut stream, &mut std::io::sink());
-        });
-        url
-    }
-
-    #[test]
-    fn a_message_that_is_not_taken_or_not_answered_is_a_fault() {
-        // Long enough to be waiting for an answer when the time is up.
-        let lost = run(&args(&server(3, "{\"offset\":1}\n"), "-d 500ms"));
-        assert!(matches!(lost, Ok(false)), "{lost:?}");
-        let refused = server(9, "{\"offset\":1}\n{\"error\":\"x\"}\n");
-        let refused = run(&args(&refused, "--lines 2")).unwrap_err().to_string();
-        assert!(refused.contains("was not taken"), "{refused}");
-        assert!(run(&args("ws://127.0.0.1:1", "")).is_err());
-    }
-
-    #[test]
-    fn a_server_that_reads_nothing_is_a_fault() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        let lost = run(&args(&url, "-d 100ms --size 1m --lines 64"));
-        assert!(matches!(lost, Ok(false)), "{lost:?}");
-    }
-
-    #[test]
-    fn who_is_refused_and_cut_off_is_told_why() {
-        // What it has not read makes the kernel reset the connection behind its answer.
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            stream.read_exact(&mut [0]).unwrap();
-            let answer = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
-            stream.write_all(answer).unwrap();
-        });
-        let refused = run(&args(&url, "-d 300ms")).unwrap_err().to_string();
-        assert!(refused.contains("503"), "{refused}");
-    }
-
-    #[test]
-    fn a_batch_has_the_lines_that_were_asked_for() {
-        let piece = Piece::new(&args("http://x", "--lines 3 --size 24 --topic t"));
-        let text = String::from_utf8(piece.bytes).unwrap();
-        assert_eq!((piece.requests, piece.messages_of_each), (1, 3));
-        let text_of = "x".repeat(24);
-        let line = format!("{{\"topic\":\"t\",\"text\":\"{text_of}\"}}\n");
-        assert!(
-            text.ends_with(&format!("\r\n\r\n{}", line.repeat(3))),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn what_is_not_stored_in_time_is_a_fault_where_that_was_asked() {
-        let answer = "{\"offset\":1,\"stored\":true}\n{\"offset\":2,\"stored\":false}\n";
-        let late = run(&args(&server(9, answer), "--lines 2 --stored")).unwrap_err();
-        assert!(late.to_string().contains("was not taken"), "{late}");
-        let piece = Piece::new(&args("http://x", "--stored"));
-        assert!(
-            piece
-                .one
-                .starts_with(b"POST /topics/post/messages?ack=stored&")
-        );
-        assert!(piece.is_answered_by(b"{\"offset\":1,\"stored\":true}"));
-        assert!(!piece.is_answered_by(b"{\"offset\":1}"));
-    }
-
-    #[test]
-    fn the_end_waits_until_all_is_stored() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        thread::spawn(move || {
-            for answer in ["{\"offset\":1}", "{\"stored\":true}"] {
-                let (mut stream, _) = listener.accept().unwrap();
-                let len = answer.len();
-                let whole = format!("HTTP/1.1 200 OK\r\ncontent-length: {len}\r\n\r\n{answer}");
-                let mut bytes = [0; 4096];
-                while let Ok(read) = stream.read(&mut bytes)
-                    && read > 0
-                {
-                    let asked = bytes[..read].windows(5).filter(|there| there == b"POST ");
-                    stream
-                        .write_all(whole.repeat(asked.count()).as_bytes())
-                        .unwrap();
-                }
-            }
-        });
-        let done = run(&args(&url, "-d 50ms --window 1 --until-stored"));
-        assert!(matches!(done, Ok(true)), "{done:?}");
-    }
-}
+mod tests;
