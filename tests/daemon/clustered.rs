@@ -12,6 +12,8 @@ use crate::speaking;
 pub(crate) fn node(server: &Server, options: &[&str]) -> Daemon {
     let url = server.url();
     let mut all = vec!["--keep", "cluster", "--cluster-nats", &url];
+    // The servers set aside on their disk what a stream may take.
+    all.extend(["--cluster-bytes-max", "64MiB"]);
     if !options.contains(&"--message-bytes-max") {
         // What the servers take as they are.
         all.extend(["--message-bytes-max", "512KiB"]);

@@ -4,6 +4,7 @@ use async_nats::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
+use serde_json::json;
 
 use crate::clustered::{node, say};
 use crate::common::{eventually, hear};
@@ -41,8 +42,6 @@ fn a_publisher_hears_nothing_of_its_own_whoever_stores_it_but_what_others_preten
     std::fs::write(&file, SECRET).unwrap();
     let secret = ["--cluster-secret-file", file.to_str().unwrap()];
     let (mut one, two) = (node(&server, &secret), node(&server, &secret));
-    let program = Program::new(&server);
-    let mut stored = program.listen("fanfare.out.*.a");
     let mut speaker = one.connect("/a");
     let mut others = [one.connect("/a"), two.connect("/a")];
     // What waits for the cluster may be heard by whoever knows it no more, and says where it is from.
@@ -50,12 +49,19 @@ fn a_publisher_hears_nothing_of_its_own_whoever_stores_it_but_what_others_preten
     one.await_log("the cluster is away", 2);
     say(&mut speaker, "first");
     server.run();
+    let program = Program::new(&server);
     for other in &mut others {
         assert_eq!(hear(other), "first");
     }
-    let heard = program.next(&mut stored);
-    let heard = heard.headers.expect("it has some");
-    let origin = heard.get("Fanfare-Origin").expect("it is said").as_str();
+    let stored = program.api(
+        "STREAM.MSG.GET.FANFARE",
+        json!({"last_by_subj": "fanfare.in.a"}),
+    );
+    let lines = stored["message"]["hdrs"].as_str().expect("it has headers");
+    let lines = String::from_utf8(STANDARD.decode(lines).unwrap()).unwrap();
+    let mut lines = lines.lines();
+    let origin = lines.find_map(|line| line.strip_prefix("Fanfare-Origin: "));
+    let origin = origin.expect("it is said");
     let mut number = 0;
     let mut publish = |secret: &[u8], text: &str| {
         number += 1;

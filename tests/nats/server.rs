@@ -9,9 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Subscriber};
+use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -192,25 +191,6 @@ impl Program {
     }
 
     /// Hears what comes on a subject from now on.
-    #[allow(dead_code, reason = "the daemon's tests listen")]
-    pub(crate) fn listen(&self, subject: &str) -> Subscriber {
-        let listens = async {
-            let subscriber = self.client.subscribe(subject.to_owned()).await;
-            let subscriber = subscriber.expect("the server is there");
-            self.client.flush().await.expect("the server is there");
-            subscriber
-        };
-        self.runtime.block_on(listens)
-    }
-
-    /// The next message.
-    #[allow(dead_code, reason = "the daemon's tests listen")]
-    pub(crate) fn next(&self, subscriber: &mut Subscriber) -> async_nats::Message {
-        let next = async { tokio::time::timeout(PATIENCE, subscriber.next()).await };
-        let next = self.runtime.block_on(next);
-        next.expect("it comes").expect("the server is there")
-    }
-
     /// Asks the JetStream API until it answers.
     pub(crate) fn api(&self, verb: &str, body: Value) -> Value {
         let payload = match body {
