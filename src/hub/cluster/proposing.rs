@@ -31,7 +31,7 @@ pub enum Failure {
 /// Why a message cannot be proposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unproposed {
-    #[error("as much is proposed to the cluster as may be (cluster_proposed_bytes_max)")]
+    #[error("as much is proposed to the cluster as may be (cluster.proposed_bytes_max)")]
     NoRoom,
     #[error("the message is larger than the cluster takes")]
     TooBig,
