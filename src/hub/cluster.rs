@@ -9,7 +9,8 @@
 mod committing;
 mod ending;
 mod guests;
-mod origins;
+pub(super) mod origins;
+pub(super) mod outcome;
 mod proposing;
 mod turn;
 
@@ -33,7 +34,8 @@ use crate::log::{Lack, Topic};
 pub use committing::Heard;
 pub use guests::Answers;
 pub use origins::Origin;
-pub use proposing::{Accepted, Draft, Failure, Outcome, SavedProposal, Unproposed, Waits};
+pub use outcome::{Accepted, Failure, Outcome};
+pub use proposing::{Draft, SavedProposal, Unproposed, Waits};
 pub use turn::Turn;
 
 /// How long a node may be behind another one.

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::checking::Checked;
-use super::cluster::{Origin, Outcome};
+use super::cluster::origins::Origin;
+use super::cluster::outcome::Outcome;
 use super::deliveries::Delivery;
 use super::metrics::Metrics;
 use super::older::{OlderAnswer, PastAnswer};

@@ -9,24 +9,11 @@ use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use super::outcome::{Accepted, Failure, Outcome};
 use super::{Hub, Link, Origin, Proposal, Turn, lock};
 use crate::hub::mailbox::Task;
 use crate::log::{Committed, Topic};
 use crate::protocol::topic::TopicName;
-
-/// Why a proposal was not stored.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// It was larger than the cluster takes.
-    #[error("{0}")]
-    TooBig(String),
-    /// It was not stored, and another try may do.
-    #[error("{0}")]
-    NotStored(String),
-    /// Nobody knows whether it was stored.
-    #[error("{0}")]
-    Unknown(String),
-}
 
 /// Why a message cannot be proposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,17 +25,6 @@ pub enum Unproposed {
     #[error("there is no way to the cluster: the daemon was started without one")]
     NoLink,
 }
-
-/// Where the cluster has put a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
-    pub offset: u64,
-    pub epoch: u64,
-    /// It is there since an earlier try.
-    pub duplicate: bool,
-}
-
-pub type Outcome = Result<Accepted, Failure>;
 
 /// Who waits for what becomes of a proposal.
 #[derive(Debug)]
