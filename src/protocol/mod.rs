@@ -12,6 +12,7 @@ pub mod chat;
 pub mod dialect;
 pub mod encoding;
 pub mod http;
+pub mod json;
 pub mod opening;
 pub mod proxy;
 pub mod reason;

@@ -3,13 +3,12 @@
 
 use prost::Message as _;
 
-use super::payload::string_bound;
 use super::push::{ENVELOPE_BYTES_MAX, INFO_GROWTH};
 use super::reply::{ClientInfo, Push};
 use super::request::Coding;
-use super::sink::Slice;
 use super::{json_out, protobuf_out};
 use crate::protocol::encoding::Message;
+use crate::protocol::json::{Slice, string_bound};
 
 /// The first byte of a message; what follows is the [`ClientInfo`].
 const JOIN: u8 = 1;
