@@ -82,6 +82,8 @@ impl Acceptor {
             is_named: guest.named,
             api: guest.api,
             centrifugo: self.hub.settings().centrifugo == Switch::On,
+            event_streams: self.hub.settings().event_streams == Switch::On,
+            topics_max: self.hub.settings().topics_per_connection_max,
             rules: self.hub.rules(),
             cookie: self.hub.settings().token_cookie.as_deref(),
             check,

@@ -188,6 +188,10 @@ impl State {
 
     /// A connection leaves one of its topics.
     pub(super) fn leave(&mut self, slot: u32, id: SubId) {
+        if !self.together(slot).is_empty() {
+            let place = self.place(id);
+            self.streams.note_left(slot, id, place);
+        }
         self.stop_reaching(id);
         self.drop_stored_history(id);
         self.lose_follower(id);
@@ -241,7 +245,7 @@ impl State {
 
     /// A connection's subscription to a topic. One that only waits for the end of
     /// a frame to leave is none any more.
-    fn find(&self, slot: u32, topic: &Arc<Topic>) -> Option<SubId> {
+    pub(super) fn find(&self, slot: u32, topic: &Arc<Topic>) -> Option<SubId> {
         let conn = self.conns.look_at(slot);
         let mut ids = self.subscriptions(slot).into_iter();
         ids.find(|id| {

@@ -11,6 +11,7 @@ use super::reactor::{Reactor, State};
 use super::subs::SubId;
 use super::transmit::{GATHER_BYTES, Stand, Transmit};
 use crate::config::{Settings, Zerocopy};
+use crate::protocol::dialect::Dialect;
 use crate::protocol::reason::CloseReason;
 use crate::ring::{Errno, Mode, Ring};
 
@@ -219,6 +220,7 @@ impl<R: Ring> Reactor<R> {
         let State {
             feeds,
             conns,
+            streams,
             hub,
             core,
             frozen,
@@ -268,6 +270,9 @@ impl<R: Ring> Reactor<R> {
         if sent > 0 {
             let from = conn.sub.cursor;
             conn.sub.cursor += u64::from(sent);
+            if conn.dialect == Dialect::EventStreams {
+                streams.note_sent(slot);
+            }
             let messages = feed.messages_between(from, conn.sub.cursor);
             metrics.deliveries.add(messages);
             // A whole run ends where a frame does.
@@ -324,6 +329,9 @@ impl State {
         let conn = self.conns.at(slot);
         if conn.phase == Phase::ShutDown {
             return self.mark(slot);
+        }
+        if conn.dialect == Dialect::EventStreams && sent > 0 {
+            self.streams.note_sent(slot);
         }
         self.move_cursors(slot, run, sent);
         self.settle_leaving(slot);

@@ -12,6 +12,7 @@ use crate::protocol::centrifugo::{
 };
 use crate::protocol::chat;
 use crate::protocol::encoding::{Encoding, Format, Formats, HEADER_BYTES_MAX, Message, Plain};
+use crate::protocol::event_stream::{event_bound, events_bound, write_event, write_events};
 use crate::protocol::ws::deflate::{Inflater, WRAP_BYTES, wrap};
 use crate::protocol::ws::frame::{self, SERVER_HEADER_BYTES_MAX};
 use crate::protocol::ws::{Fault, Opcode, Payload};
@@ -232,6 +233,11 @@ impl Encoding for Encoder<'_> {
             self.codec
                 .compress(plain, window_bits, text, payload, effort);
         }
+        match format {
+            Format::EventStream => return event_bound(message),
+            Format::EventStreams => return events_bound(message),
+            _ => {}
+        }
         if let Some(coding) = coding(format) {
             let bound = match format.plain() {
                 Format::Numbered => numbered_bound(message),
@@ -250,6 +256,11 @@ impl Encoding for Encoder<'_> {
 
     fn write(&mut self, format: Format, message: &Message<'_>, out: &mut [u8]) -> usize {
         self.codec.encoded += 1;
+        match format {
+            Format::EventStream => return write_event(message, out),
+            Format::EventStreams => return write_events(message, out),
+            _ => {}
+        }
         if let Some(coding) = coding(format) {
             if let (Format::Deflated(_, window_bits), How::Prepared | How::Afresh(_)) =
                 (format, self.how)
@@ -283,7 +294,11 @@ fn coding(format: Format) -> Option<Coding> {
     match format.plain() {
         Format::CentrifugoJson | Format::JoinsJson | Format::Numbered => Some(Coding::Json),
         Format::CentrifugoProtobuf | Format::JoinsProtobuf => Some(Coding::Protobuf),
-        Format::Raw | Format::Lines | Format::Deflated(..) => None,
+        Format::Raw
+        | Format::Lines
+        | Format::EventStream
+        | Format::EventStreams
+        | Format::Deflated(..) => None,
     }
 }
 

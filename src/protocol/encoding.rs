@@ -26,6 +26,11 @@ pub enum Format {
     JoinsProtobuf,
     /// Raw messages as JSON, each with its offset.
     Numbered,
+    /// Events of Server-Sent Events, each with the id by which a client comes back.
+    EventStream,
+    /// The same without ids, where one stream has the events of many topics: each says of
+    /// which one it is.
+    EventStreams,
     /// One of the others with compressed payloads, which refer back at most two to the
     /// power of this many bytes.
     Deflated(Plain, u8),
@@ -74,6 +79,8 @@ impl Format {
             Format::JoinsJson => 4,
             Format::JoinsProtobuf => 5,
             Format::Numbered => 6,
+            Format::EventStream => 48,
+            Format::EventStreams => 49,
             // Window sizes are 8 to 15 bits.
             Format::Deflated(plain, window_bits) => plain as u8 * 8 + window_bits,
         }
@@ -90,6 +97,8 @@ impl Format {
             5 => Some(Format::JoinsProtobuf),
             6 => Some(Format::Numbered),
             7 => None,
+            48 => Some(Format::EventStream),
+            49 => Some(Format::EventStreams),
             8.. => {
                 let plain = index as usize / 8 - 1;
                 match plain < Plain::ALL.len() {

@@ -2,12 +2,14 @@
 //! they are. Payloads look as they do in Centrifugo's JSON, but for bytes, which are told
 //! from text by their name.
 
-use super::payload::Payload;
+use super::payload::{Payload, put_string, string_bound};
 use super::sink::{Sink, Slice, Written};
 use crate::protocol::encoding::Message;
 
 /// The names, the braces, and the longest offset.
 const ENVELOPE_BYTES_MAX: usize = 48;
+/// What the name of a topic stands behind.
+const TOPIC: &[u8] = b"{\"topic\":";
 
 /// [`write_numbered`] writes at most so many bytes.
 pub fn numbered_bound(message: &Message<'_>) -> usize {
@@ -18,17 +20,39 @@ pub fn numbered_bound(message: &Message<'_>) -> usize {
 /// binary.
 pub fn write_numbered(message: &Message<'_>, out: &mut [u8]) -> Written {
     let mut sink = Slice::new(out);
+    sink.put(b"{");
+    put_members(message, &mut sink);
+    sink.written()
+}
+
+/// [`write_topical`] writes at most so many bytes.
+pub fn topical_bound(message: &Message<'_>) -> usize {
+    TOPIC.len() + string_bound(message.topic.as_bytes()) + 1 + numbered_bound(message)
+}
+
+/// Writes the same with the topic before the offset, for who reads many, and returns how long
+/// that is.
+pub fn write_topical(message: &Message<'_>, out: &mut [u8]) -> usize {
+    let mut sink = Slice::new(out);
+    sink.put(TOPIC);
+    put_string(&mut sink, message.topic.as_bytes());
+    sink.put(b",");
+    put_members(message, &mut sink);
+    sink.written().len
+}
+
+/// Offset and payload, and the brace behind them.
+fn put_members(message: &Message<'_>, sink: &mut Slice<'_>) {
     let payload = Payload::new(message.text, message.payload);
     let name = match payload {
         Payload::Json(_) | Payload::Text(_) => "data",
         Payload::Bytes(_) => "b64data",
     };
-    sink.put(format!("{{\"offset\":{},\"{name}\":", message.offset).as_bytes());
+    sink.put(format!("\"offset\":{},\"{name}\":", message.offset).as_bytes());
     sink.mark();
-    payload.put_json(&mut sink);
+    payload.put_json(sink);
     sink.mark();
     sink.put(b"}");
-    sink.written()
 }
 
 #[cfg(test)]

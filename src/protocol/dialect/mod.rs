@@ -5,6 +5,7 @@
 
 pub mod centrifugo;
 mod chat;
+mod event_stream;
 mod raw;
 
 use std::net::SocketAddr;
@@ -30,6 +31,10 @@ pub enum Dialect {
     CentrifugoProtobuf,
     /// As raw, but what it hears comes as JSON, with offsets.
     Numbered,
+    /// Server-Sent Events of one topic: it says nothing, and is spoken to over plain HTTP.
+    EventStream,
+    /// The same of many topics.
+    EventStreams,
 }
 
 /// What a dialect may ask about the connection it speaks on.
@@ -78,12 +83,14 @@ pub struct Gap {
 
 impl Dialect {
     /// Every dialect, in the order of their numbers.
-    pub const ALL: [Dialect; 5] = [
+    pub const ALL: [Dialect; 7] = [
         Dialect::Raw,
         Dialect::Chat,
         Dialect::CentrifugoJson,
         Dialect::CentrifugoProtobuf,
         Dialect::Numbered,
+        Dialect::EventStream,
+        Dialect::EventStreams,
     ];
 
     /// The dialect with that number, as [`Dialect::number`] gave it.
@@ -105,6 +112,10 @@ impl Dialect {
             Dialect::CentrifugoJson => Format::CentrifugoJson,
             Dialect::CentrifugoProtobuf => Format::CentrifugoProtobuf,
             Dialect::Numbered => Format::Numbered,
+            // Each message alone compresses badly, and what decompresses a stream on its way
+            // holds it back.
+            Dialect::EventStream => Format::EventStream,
+            Dialect::EventStreams => Format::EventStreams,
             Dialect::Raw => Format::Raw,
         };
         plain.deflated(window_bits)
@@ -134,7 +145,7 @@ impl Dialect {
     /// A peer may publish to its topic, if it may publish there at all and, where people
     /// talk, that is what the topic is for.
     pub fn may_speak(self, may_publish: bool, chat: bool) -> bool {
-        may_publish && (chat || self != Dialect::Chat)
+        may_publish && (chat || self != Dialect::Chat) && !self.is_event_stream()
     }
 
     /// What is said to all when a connection has been subscribed.
@@ -167,14 +178,25 @@ impl Dialect {
             Dialect::Raw | Dialect::Numbered => Ok(Command::Publish(message)),
             Dialect::Chat => chat::handle_message(context, message),
             Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => Ok(Command::Converse(message)),
+            Dialect::EventStream | Dialect::EventStreams => Err(CloseReason::BadRequest),
         }
+    }
+
+    /// It is no WebSocket: the peer says nothing once it has asked, and is sent events.
+    #[inline]
+    pub fn is_event_stream(self) -> bool {
+        matches!(self, Dialect::EventStream | Dialect::EventStreams)
     }
 
     /// How the dialect's session writes, if it has sessions.
     #[inline]
     pub fn coding(self) -> Option<Coding> {
         match self {
-            Dialect::Raw | Dialect::Numbered | Dialect::Chat => None,
+            Dialect::Raw
+            | Dialect::Numbered
+            | Dialect::Chat
+            | Dialect::EventStream
+            | Dialect::EventStreams => None,
             Dialect::CentrifugoJson => Some(Coding::Json),
             Dialect::CentrifugoProtobuf => Some(Coding::Protobuf),
         }
@@ -185,12 +207,26 @@ impl Dialect {
         self.coding().is_some()
     }
 
-    /// Tells of a gap in a topic: a whole frame.
+    /// Tells of a gap in a topic: a whole frame, or event.
     pub fn gap(self, topic: &str, gap: &Gap) -> Vec<u8> {
+        if self.is_event_stream() {
+            return event_stream::gap(self.told(topic), gap);
+        }
         match self.coding() {
             None => self.frame(raw::gap(gap).as_bytes()),
             Some(coding) => self.frame(&words::ended(coding, topic, Ending::InsufficientState)),
         }
+    }
+
+    /// Tells who reads a stream of events that it has asked for what comes behind an offset of a
+    /// history that is not known here. It begins with what is `next` in that of `epoch`.
+    pub fn lost(self, topic: &str, epoch: u64, next: u64) -> Vec<u8> {
+        event_stream::lost(self.told(topic), epoch, next)
+    }
+
+    /// The topic, where the stream has many.
+    fn told(self, topic: &str) -> Option<&str> {
+        (self == Dialect::EventStreams).then_some(topic)
     }
 
     /// A frame with what the server says of its own accord.
@@ -211,14 +247,22 @@ impl Dialect {
     }
 
     /// How a session asks whether its peer lives: a whole frame. Others have WebSocket's ping.
+    /// A stream of events only shows that it lives itself.
     pub fn ping(self) -> Option<Vec<u8>> {
+        if self.is_event_stream() {
+            return Some(event_stream::HEARTBEAT.to_vec());
+        }
         self.coding().map(|coding| self.frame(ping(coding)))
     }
 
     /// The code of the close frame.
     pub fn code(self, reason: CloseReason) -> u16 {
         match self {
-            Dialect::Raw | Dialect::Numbered | Dialect::Chat => reason.code(),
+            Dialect::Raw
+            | Dialect::Numbered
+            | Dialect::Chat
+            | Dialect::EventStream
+            | Dialect::EventStreams => reason.code(),
             Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => centrifugo::code(reason),
         }
     }
@@ -229,8 +273,15 @@ impl Dialect {
     pub fn farewell(self, reason: CloseReason, retry_ms: u64) -> String {
         match self {
             Dialect::Raw | Dialect::Numbered | Dialect::Chat => raw::farewell(reason, retry_ms),
+            Dialect::EventStream | Dialect::EventStreams => reason.phrase(),
             Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => reason.phrase(),
         }
+    }
+
+    /// What a stream of events ends with, in place of a close frame with those words: with the
+    /// field `id`, or an empty one where the last event has told that.
+    pub fn last_event(self, words: &str, reason: CloseReason, retry_ms: u64, id: &[u8]) -> Vec<u8> {
+        event_stream::farewell(words, reason, retry_ms, id)
     }
 }
 

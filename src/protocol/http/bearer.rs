@@ -2,7 +2,8 @@
 //! `bearer, TOKEN` that browsers can send, or a cookie.
 //!
 //! Browsers send cookies of their own accord, whoever wrote the page, so one counts only for
-//! a page whose origin the settings name or which is from the host itself.
+//! a page whose origin the settings name or which is from the host itself. For a stream of
+//! events from their own host, pages do not send `Origin`: then `Sec-Fetch-Site` tells.
 
 use percent_encoding::percent_decode_str;
 
@@ -99,6 +100,7 @@ pub(super) fn offered<'a>(request: &Request<'a>) -> Option<&'a str> {
 fn is_of_a_listed_page(request: &Request<'_>, origins: &Origins) -> bool {
     match request.single("origin") {
         Ok(Some(origin)) => origins.name(origin, request.host()),
-        _ => false,
+        Ok(None) => request.single("sec-fetch-site") == Ok(Some(b"same-origin")),
+        Err(_) => false,
     }
 }

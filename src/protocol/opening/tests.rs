@@ -26,6 +26,8 @@ fn decide(text: &str, change: impl FnOnce(&mut Settings<'_>)) -> Result<Opening,
         check: &|_| Err(TokenFault::NoKeys),
         api: false,
         centrifugo: true,
+        event_streams: true,
+        topics_max: 4,
         topics: &|_| TopicTerms {
             deflate: true,
             chat: true,
@@ -138,6 +140,8 @@ fn a_rebound_name_is_refused_though_its_page_is_of_the_same_host() {
         hosts: &listed,
         via: Via::Network,
         centrifugo: true,
+        event_streams: true,
+        topics_max: 4,
         topics: &|_| TopicTerms {
             deflate: true,
             chat: true,
@@ -167,7 +171,7 @@ fn what_is_neither_is_told_what_it_could_be() {
         let text = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         decide(&text, |_| {}).unwrap_err()
     };
-    assert_eq!(refused("/news"), Reject::NoUpgrade);
+    assert_eq!(refused("/news"), Reject::NoUpgrade { streams: true });
     assert_eq!(refused("/%zz"), Reject::NotFound);
 }
 
