@@ -58,11 +58,11 @@ fn told(topic: Option<&str>, end: Place, notice: &str) -> Vec<u8> {
 /// not known from the last event.
 pub(super) fn farewell(words: &str, reason: CloseReason, retry_ms: u64, id: &[u8]) -> Vec<u8> {
     let words = words.replace(['\r', '\n'], " ");
-    let mut last = match &words[..] {
-        "" => Vec::new(),
-        words => format!(": {words}\n").into_bytes(),
-    };
-    last.extend_from_slice(id);
+    // First, so that who hears the words knows where it was.
+    let mut last = id.to_vec();
+    if !words.is_empty() {
+        last.extend_from_slice(format!(": {words}\n").as_bytes());
+    }
     let retries = reason == CloseReason::Drain;
     if retries {
         last.extend_from_slice(format!("retry: {retry_ms}\n").as_bytes());
@@ -115,6 +115,6 @@ mod tests {
         let said = text(farewell("a\ndata: b", CloseReason::Disconnected, 7, b""));
         assert_eq!(said, ": a data: b\n");
         let drained = text(farewell("bye", CloseReason::Drain, 7, b"id: 1\n"));
-        assert_eq!(drained, ": bye\nid: 1\nretry: 7\n\n");
+        assert_eq!(drained, "id: 1\n: bye\nretry: 7\n\n");
     }
 }
