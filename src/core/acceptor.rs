@@ -227,7 +227,7 @@ impl Acceptor {
                     head_only: true,
                     now_s: self.hub.unix_s(),
                 };
-                self.answer(socket, head(&stream, None, terms).into()).await;
+                self.answer(socket, head(&stream, &[], terms).into()).await;
             }
             Ok(Some((Opening::EventStream(stream), rest))) => {
                 match self.adopt_stream(&socket, peer, stream, rest.len()).await {

@@ -140,7 +140,8 @@ impl State {
     /// into the lane, and the connection leaves its topics.
     pub(super) fn begin_closing(&mut self, slot: u32) {
         assert_eq!(self.conns.at(slot).phase, Phase::Draining);
-        let (retry_ms, id) = (self.retry_ms(slot), self.last_id(slot));
+        let retry_ms = self.retry_ms(slot);
+        let id = self.last_id(slot);
         let conn = self.conns.at(slot);
         let dialect = conn.dialect;
         let drain = conn.extra().drain.take();

@@ -83,6 +83,7 @@ impl Acceptor {
             api: guest.api,
             centrifugo: self.hub.settings().centrifugo == Switch::On,
             event_streams: self.hub.settings().event_streams == Switch::On,
+            mercure: self.hub.settings().mercure == Switch::On,
             topics_max: self.hub.settings().topics_per_connection_max,
             rules: self.hub.rules(),
             cookie: self.hub.settings().token_cookie.as_deref(),

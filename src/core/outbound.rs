@@ -11,7 +11,6 @@ use super::reactor::{Reactor, State};
 use super::subs::SubId;
 use super::transmit::{GATHER_BYTES, Stand, Transmit};
 use crate::config::{Settings, Zerocopy};
-use crate::protocol::dialect::Dialect;
 use crate::protocol::reason::CloseReason;
 use crate::ring::{Errno, Mode, Ring};
 
@@ -270,7 +269,7 @@ impl<R: Ring> Reactor<R> {
         if sent > 0 {
             let from = conn.sub.cursor;
             conn.sub.cursor += u64::from(sent);
-            if conn.dialect == Dialect::EventStreams {
+            if conn.dialect.has_many_topics() {
                 streams.note_sent(slot);
             }
             let messages = feed.messages_between(from, conn.sub.cursor);
@@ -330,7 +329,7 @@ impl State {
         if conn.phase == Phase::ShutDown {
             return self.mark(slot);
         }
-        if conn.dialect == Dialect::EventStreams && sent > 0 {
+        if conn.dialect.has_many_topics() && sent > 0 {
             self.streams.note_sent(slot);
         }
         self.move_cursors(slot, run, sent);

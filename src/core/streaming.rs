@@ -13,8 +13,8 @@ use super::reactor::{Reactor, State};
 use super::subs::SubId;
 use super::time::share_of;
 use crate::log::Topic;
-use crate::protocol::dialect::{Dialect, Gap};
-use crate::protocol::event_stream::{EventStream, Place, Wanted, head, write_ids};
+use crate::protocol::dialect::Gap;
+use crate::protocol::event_stream::{EventStream, Place, Shape, Wanted, head, write_ids};
 use crate::protocol::http::{Begins, Reject, Resume, Terms};
 use crate::protocol::reason::CloseReason;
 use crate::ring::Ring;
@@ -105,10 +105,7 @@ impl<R: Ring> Reactor<R> {
             topics,
             rest,
         } = arrival;
-        let dialect = match stream.many {
-            true => Dialect::EventStreams,
-            false => Dialect::EventStream,
-        };
+        let dialect = stream.shape.dialect();
         let (flags, rights) = (Flags::READ_ONLY | Flags::ECHO, stream.rights.clone());
         let slot = self.state.seat(peer, dialect, flags, 0, rights);
         self.attach_or_remove(slot, socket)?;
@@ -150,8 +147,8 @@ impl State {
             head_only: false,
             now_s: self.hub.unix_s(),
         };
-        let first = begun.first().map(|(_, begins)| begins);
-        let mut answer = head(stream, first, terms);
+        let all: Vec<Begins> = begun.iter().map(|(_, begins)| *begins).collect();
+        let mut answer = head(stream, &all, terms);
         let comes_back_ms = self.comes_back_ms(slot);
         answer.extend_from_slice(format!("retry: {comes_back_ms}\n").as_bytes());
         // Who is cut off before the first message comes back to it all the same.
@@ -166,7 +163,7 @@ impl State {
         for ((id, (topic, begins)), wanted) in order.iter().zip(&begun).zip(&stream.wanted) {
             self.tell_missed_before(*id, topic, begins, wanted);
         }
-        if stream.many {
+        if stream.shape != Shape::One {
             let order = order.into_iter().map(Stands::With).collect();
             let has_moved = false;
             let stream = Together {
@@ -189,6 +186,8 @@ impl State {
         let dialect = self.conns.at(slot).dialect;
         let notice = match begins.became(wanted.since, wanted.epoch) {
             None => return,
+            // All that there is it has.
+            Some(_) if wanted.since == Some(0) => return,
             Some(Resume::Exact) => {
                 if topic.is_shared()
                     && let Some(since) = wanted.since(epoch)
@@ -297,7 +296,7 @@ impl State {
     }
 
     /// The field that names where a client of many topics is whose stream ends.
-    pub(super) fn last_id(&self, slot: u32) -> Vec<u8> {
+    pub(super) fn last_id(&mut self, slot: u32) -> Vec<u8> {
         let mut id = Vec::new();
         if self.streams.all.contains_key(&slot) {
             write_ids(self.places(slot).into_iter(), &mut id);
@@ -306,12 +305,24 @@ impl State {
     }
 
     /// Up to where a client has been sent each of its topics.
-    fn places(&self, slot: u32) -> Vec<Place> {
+    fn places(&mut self, slot: u32) -> Vec<Place> {
+        let order = self.together(slot).to_vec();
+        for stands in &order {
+            if let Stands::With(id) = stands {
+                let sub = *self.look_at_sub(*id);
+                let window = &mut self.feeds.at(sub.feed).window;
+                // Who has just come may stand ahead of what this core has seen of the log.
+                if sub.cursor > window.end() {
+                    window.advance();
+                }
+            }
+        }
+        self.look_at_marks();
         let place = |stands: &Stands| match stands {
             Stands::With(id) => self.place(*id),
             Stands::At(place) => *place,
         };
-        self.together(slot).iter().map(place).collect()
+        order.iter().map(place).collect()
     }
 
     /// Up to where the messages of a subscription have been sent, counting the event that is

@@ -12,7 +12,9 @@ use crate::protocol::centrifugo::{
 };
 use crate::protocol::chat;
 use crate::protocol::encoding::{Encoding, Format, Formats, HEADER_BYTES_MAX, Message, Plain};
-use crate::protocol::event_stream::{event_bound, events_bound, write_event, write_events};
+use crate::protocol::event_stream::{
+    event_bound, events_bound, write_event, write_events, write_plain_event,
+};
 use crate::protocol::ws::deflate::{Inflater, WRAP_BYTES, wrap};
 use crate::protocol::ws::frame::{self, SERVER_HEADER_BYTES_MAX};
 use crate::protocol::ws::{Fault, Opcode, Payload};
@@ -234,7 +236,7 @@ impl Encoding for Encoder<'_> {
                 .compress(plain, window_bits, text, payload, effort);
         }
         match format {
-            Format::EventStream => return event_bound(message),
+            Format::EventStream | Format::PlainEvents => return event_bound(message),
             Format::EventStreams => return events_bound(message),
             _ => {}
         }
@@ -259,6 +261,7 @@ impl Encoding for Encoder<'_> {
         match format {
             Format::EventStream => return write_event(message, out),
             Format::EventStreams => return write_events(message, out),
+            Format::PlainEvents => return write_plain_event(message, out),
             _ => {}
         }
         if let Some(coding) = coding(format) {
@@ -298,6 +301,7 @@ fn coding(format: Format) -> Option<Coding> {
         | Format::Lines
         | Format::EventStream
         | Format::EventStreams
+        | Format::PlainEvents
         | Format::Deflated(..) => None,
     }
 }

@@ -31,6 +31,8 @@ pub enum Format {
     /// The same without ids, where one stream has the events of many topics: each says of
     /// which one it is.
     EventStreams,
+    /// The same as they are: which topic one is of it does not say.
+    PlainEvents,
     /// One of the others with compressed payloads, which refer back at most two to the
     /// power of this many bytes.
     Deflated(Plain, u8),
@@ -81,6 +83,7 @@ impl Format {
             Format::Numbered => 6,
             Format::EventStream => 48,
             Format::EventStreams => 49,
+            Format::PlainEvents => 51,
             // Window sizes are 8 to 15 bits.
             Format::Deflated(plain, window_bits) => plain as u8 * 8 + window_bits,
         }
@@ -99,6 +102,7 @@ impl Format {
             7 => None,
             48 => Some(Format::EventStream),
             49 => Some(Format::EventStreams),
+            51 => Some(Format::PlainEvents),
             8.. => {
                 let plain = index as usize / 8 - 1;
                 match plain < Plain::ALL.len() {

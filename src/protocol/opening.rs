@@ -16,6 +16,7 @@ use super::http::{
     CENTRIFUGO_PATH, Document, Hosts, Method, Origins, Reject, Request, Terms, Upgrade, is_upgrade,
     negotiate, negotiate_centrifugo, options_response,
 };
+use super::mercure::{MERCURE_PATH, asks_for_updates, is_update, negotiate_mercure};
 use super::rights::{Action, Denied, Rights, Rules, TokenFault};
 use super::topic::TopicName;
 use super::ws::deflate;
@@ -40,6 +41,8 @@ pub struct Settings<'a> {
     pub centrifugo: bool,
     /// Topics are to be had as Server-Sent Events.
     pub event_streams: bool,
+    /// Mercure's protocol is spoken.
+    pub mercure: bool,
     /// As many of them may be had as one stream.
     pub topics_max: usize,
     /// Who may do what with topics.
@@ -99,15 +102,21 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
         now_s,
     };
     let opens = is_upgrade(head);
-    let for_api = settings.api && !opens && is_for_api(head.path());
+    let is_update = settings.mercure && is_update(head);
+    let for_api = settings.api && !opens && (is_for_api(head.path()) || is_update);
     if !for_api {
         head.check_plain()?;
     }
     // These say nothing about anybody. Who asks is often a machine without a name for us.
     if head.method() == Method::Options && !opens && !for_api {
-        let page = page_of(head, settings).filter(|_| settings.event_streams);
+        let is_hub = settings.mercure && head.path() == MERCURE_PATH;
+        let methods = match settings.api && is_hub {
+            true => "GET, POST",
+            false => "GET",
+        };
+        let page = page_of(head, settings).filter(|_| settings.event_streams || is_hub);
         return Ok(Opening::Answer(match page {
-            Some(page) if is_preflight(head) => preflight(&page, terms),
+            Some(page) if is_preflight(head) => preflight(&page, methods, terms),
             _ => options_response(terms),
         }));
     }
@@ -120,7 +129,9 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
     if !head.host().is_empty() && !settings.hosts.allow(head.host(), settings.via) {
         return Err(Reject::Host);
     }
-    let streams = settings.event_streams && !opens && !for_api && asks_for_events(head);
+    let is_plain = !opens && !for_api;
+    let subscribes = settings.mercure && is_plain && asks_for_updates(head);
+    let streams = settings.event_streams && is_plain && asks_for_events(head) || subscribes;
     if (opens || for_api || streams) && !settings.is_named {
         return Err(Reject::ProxyHeader);
     }
@@ -137,7 +148,11 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
         return authorize(head, upgrade?, settings).map(Opening::WebSocket);
     }
     if streams {
-        let stream = negotiate_events(head, settings.origins, settings.topics_max)?;
+        let negotiate = match subscribes {
+            true => negotiate_mercure,
+            false => negotiate_events,
+        };
+        let stream = negotiate(head, settings.origins, settings.topics_max)?;
         let stream = authorize_stream(head, stream, settings)?;
         return Ok(Opening::EventStream(Box::new(stream)));
     }
@@ -229,7 +244,11 @@ fn rights_borne(
     head: &Request<'_>,
     settings: &Settings<'_>,
 ) -> Result<Option<Arc<Rights>>, Reject> {
-    let Some(borne) = bearer::token(head, settings.origins, settings.cookie)? else {
+    let borne = match settings.mercure && head.path() == MERCURE_PATH {
+        true => bearer::mercure_token(head, settings.origins, settings.cookie)?,
+        false => bearer::token(head, settings.origins, settings.cookie)?,
+    };
+    let Some(borne) = borne else {
         return Ok(None);
     };
     match (settings.check)(&borne.token) {
@@ -256,7 +275,8 @@ fn page_of(head: &Request<'_>, settings: &Settings<'_>) -> Option<Page> {
             .ok()
             .filter(|_| is_let_in)?
             .to_owned(),
-        credentials: settings.cookie.is_some() && origins.name(origin, host),
+        credentials: (settings.cookie.is_some() || settings.mercure && head.path() == MERCURE_PATH)
+            && origins.name(origin, host),
     })
 }
 

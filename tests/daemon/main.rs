@@ -40,6 +40,7 @@ mod kept;
 mod lag;
 mod limits;
 mod listening;
+mod mercure;
 mod message_limits;
 mod one_order;
 mod opening;

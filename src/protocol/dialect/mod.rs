@@ -35,6 +35,8 @@ pub enum Dialect {
     EventStream,
     /// The same of many topics.
     EventStreams,
+    /// The same of many topics, with messages as they are.
+    PlainEvents,
 }
 
 /// What a dialect may ask about the connection it speaks on.
@@ -83,7 +85,7 @@ pub struct Gap {
 
 impl Dialect {
     /// Every dialect, in the order of their numbers.
-    pub const ALL: [Dialect; 7] = [
+    pub const ALL: [Dialect; 8] = [
         Dialect::Raw,
         Dialect::Chat,
         Dialect::CentrifugoJson,
@@ -91,6 +93,7 @@ impl Dialect {
         Dialect::Numbered,
         Dialect::EventStream,
         Dialect::EventStreams,
+        Dialect::PlainEvents,
     ];
 
     /// The dialect with that number, as [`Dialect::number`] gave it.
@@ -116,6 +119,7 @@ impl Dialect {
             // holds it back.
             Dialect::EventStream => Format::EventStream,
             Dialect::EventStreams => Format::EventStreams,
+            Dialect::PlainEvents => Format::PlainEvents,
             Dialect::Raw => Format::Raw,
         };
         plain.deflated(window_bits)
@@ -178,14 +182,25 @@ impl Dialect {
             Dialect::Raw | Dialect::Numbered => Ok(Command::Publish(message)),
             Dialect::Chat => chat::handle_message(context, message),
             Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => Ok(Command::Converse(message)),
-            Dialect::EventStream | Dialect::EventStreams => Err(CloseReason::BadRequest),
+            Dialect::EventStream | Dialect::EventStreams | Dialect::PlainEvents => {
+                Err(CloseReason::BadRequest)
+            }
         }
     }
 
     /// It is no WebSocket: the peer says nothing once it has asked, and is sent events.
     #[inline]
     pub fn is_event_stream(self) -> bool {
-        matches!(self, Dialect::EventStream | Dialect::EventStreams)
+        matches!(
+            self,
+            Dialect::EventStream | Dialect::EventStreams | Dialect::PlainEvents
+        )
+    }
+
+    /// It is a stream of events of many topics: its client is told apart from them where it is.
+    #[inline]
+    pub fn has_many_topics(self) -> bool {
+        matches!(self, Dialect::EventStreams | Dialect::PlainEvents)
     }
 
     /// How the dialect's session writes, if it has sessions.
@@ -196,7 +211,8 @@ impl Dialect {
             | Dialect::Numbered
             | Dialect::Chat
             | Dialect::EventStream
-            | Dialect::EventStreams => None,
+            | Dialect::EventStreams
+            | Dialect::PlainEvents => None,
             Dialect::CentrifugoJson => Some(Coding::Json),
             Dialect::CentrifugoProtobuf => Some(Coding::Protobuf),
         }
@@ -226,7 +242,7 @@ impl Dialect {
 
     /// The topic, where the stream has many.
     fn told(self, topic: &str) -> Option<&str> {
-        (self == Dialect::EventStreams).then_some(topic)
+        self.has_many_topics().then_some(topic)
     }
 
     /// A frame with what the server says of its own accord.
@@ -262,7 +278,8 @@ impl Dialect {
             | Dialect::Numbered
             | Dialect::Chat
             | Dialect::EventStream
-            | Dialect::EventStreams => reason.code(),
+            | Dialect::EventStreams
+            | Dialect::PlainEvents => reason.code(),
             Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => centrifugo::code(reason),
         }
     }
@@ -273,7 +290,7 @@ impl Dialect {
     pub fn farewell(self, reason: CloseReason, retry_ms: u64) -> String {
         match self {
             Dialect::Raw | Dialect::Numbered | Dialect::Chat => raw::farewell(reason, retry_ms),
-            Dialect::EventStream | Dialect::EventStreams => reason.phrase(),
+            Dialect::EventStream | Dialect::EventStreams | Dialect::PlainEvents => reason.phrase(),
             Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => reason.phrase(),
         }
     }

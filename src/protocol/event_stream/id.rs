@@ -39,7 +39,7 @@ impl Place {
     }
 
     /// The places in an id of `count` topics, in their order.
-    pub(super) fn read_all(text: &str, count: usize) -> Option<Vec<Place>> {
+    pub(in crate::protocol) fn read_all(text: &str, count: usize) -> Option<Vec<Place>> {
         let places: Option<Vec<_>> = text.split(',').take(count + 1).map(Place::read).collect();
         places.filter(|places| places.len() == count)
     }

@@ -11,6 +11,7 @@ mod view;
 pub use answer::{head, preflight};
 pub use id::{Place, write_ids};
 pub use request::{
-    EVENTS_PATH, EventStream, Page, Wanted, asks_for_events, is_preflight, negotiate_events,
+    EVENTS_PATH, EventStream, Page, Shape, Wanted, asks_for_events, is_preflight, negotiate_events,
 };
-pub use view::{event_bound, events_bound, write_event, write_events};
+pub(in crate::protocol) use request::{last_event_id, name_topics};
+pub use view::{event_bound, events_bound, write_event, write_events, write_plain_event};

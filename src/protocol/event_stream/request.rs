@@ -5,6 +5,7 @@ use std::sync::Arc;
 use percent_encoding::percent_decode_str;
 
 use super::id::Place;
+use crate::protocol::dialect::Dialect;
 use crate::protocol::http::query::{read_epoch, read_offset, read_topic, unknown};
 use crate::protocol::http::upgrade::{check_origin, name_topic};
 use crate::protocol::http::{Method, Origins, Reject, Request};
@@ -26,10 +27,11 @@ const KEYS_OF_MANY: [&str; 3] = ["lastEventId", "token", "topic"];
 /// A request for a stream that is in order.
 #[derive(Clone, Debug)]
 pub struct EventStream {
-    /// Events say which topic they are of, and have no ids.
-    pub many: bool,
+    pub shape: Shape,
     /// In the order in which ids name them.
     pub wanted: Vec<Wanted>,
+    /// The head is to say where it begins, in this protocol's words.
+    pub mercure: bool,
     /// It comes back, as it does of its own accord, rather than being asked to.
     pub comes_back: bool,
     /// The page of another origin that asks, which is to be let read the answer.
@@ -38,6 +40,27 @@ pub struct EventStream {
     pub rights: Option<Arc<Rights>>,
     /// It asks for the head alone.
     pub head_only: bool,
+}
+
+/// What the events of a stream are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Messages of one topic, each with its id.
+    One,
+    /// JSON that says which of many topics a message is of, without ids.
+    Many,
+    /// Messages of many topics as they are, without ids.
+    Plain,
+}
+
+impl Shape {
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Shape::One => Dialect::EventStream,
+            Shape::Many => Dialect::EventStreams,
+            Shape::Plain => Dialect::PlainEvents,
+        }
+    }
 }
 
 /// A topic that is to be streamed.
@@ -62,7 +85,7 @@ pub struct Page {
 }
 
 impl Wanted {
-    fn new(topic: TopicName) -> Self {
+    pub(in crate::protocol) fn new(topic: TopicName) -> Self {
         Wanted {
             topic,
             since: None,
@@ -71,7 +94,7 @@ impl Wanted {
         }
     }
 
-    fn goes_on_from(&mut self, place: Place) {
+    pub(in crate::protocol) fn goes_on_from(&mut self, place: Place) {
         self.since = Some(place.next());
         self.epoch = Some(place.epoch);
     }
@@ -115,10 +138,11 @@ fn rules_out(parameter: &str) -> Option<bool> {
     )
 }
 
-/// A browser asks whether its page may ask for a stream with headers of its own.
+/// A browser asks whether its page may send a request with headers of its own.
 pub fn is_preflight(request: &Request<'_>) -> bool {
     let mut methods = request.values("access-control-request-method");
-    request.method() == Method::Options && methods.any(|method| method == b"GET")
+    let is_ours = |method: &[u8]| matches!(method, b"GET" | b"POST");
+    request.method() == Method::Options && methods.any(is_ours)
 }
 
 /// Checks a request for a stream.
@@ -154,8 +178,9 @@ pub fn negotiate_events(
         }
     }
     Ok(EventStream {
-        many,
+        shape: if many { Shape::Many } else { Shape::One },
         wanted,
+        mercure: false,
         comes_back,
         page: None,
         rights: None,
@@ -164,7 +189,7 @@ pub fn negotiate_events(
 }
 
 /// The id in the header; an empty one is none.
-fn last_event_id(request: &Request<'_>) -> Result<Option<String>, Reject> {
+pub(in crate::protocol) fn last_event_id(request: &Request<'_>) -> Result<Option<String>, Reject> {
     let value = request
         .single(LAST_EVENT_ID)
         .map_err(|_| Reject::LastEventId)?;
@@ -173,7 +198,10 @@ fn last_event_id(request: &Request<'_>) -> Result<Option<String>, Reject> {
     Ok(text.filter(|text| !text.is_empty()).map(str::to_owned))
 }
 
-fn name_topics(topics: Vec<TopicName>, max: usize) -> Result<Vec<Wanted>, Reject> {
+pub(in crate::protocol) fn name_topics(
+    topics: Vec<TopicName>,
+    max: usize,
+) -> Result<Vec<Wanted>, Reject> {
     let mut wanted: Vec<Wanted> = Vec::new();
     if topics.is_empty() || topics.len() > max {
         return Err(Reject::EventTopics { max });

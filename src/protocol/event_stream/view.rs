@@ -12,7 +12,7 @@ const ID: &[u8] = b"id: ";
 const EVENT: &[u8] = b"event: ";
 const DATA: &[u8] = b"data: ";
 
-/// [`write_event`] writes at most so many bytes.
+/// [`write_event`] and [`write_plain_event`] write at most so many bytes.
 pub fn event_bound(message: &Message<'_>) -> usize {
     let data = match message.text {
         true => {
@@ -28,28 +28,19 @@ pub fn event_bound(message: &Message<'_>) -> usize {
 /// Writes a message as an event with its id to the start of `out`, and returns how long that
 /// is. Bytes are one line of base64.
 pub fn write_event(message: &Message<'_>, out: &mut [u8]) -> usize {
-    let Message {
-        epoch,
-        offset,
-        payload,
-        ..
-    } = *message;
+    let Message { epoch, offset, .. } = *message;
     let mut event = Event { out, len: 0 };
     event.put(ID);
     Place { epoch, offset }.write(&mut event);
     event.put(b"\n");
-    event.put_name(message);
-    match message.text {
-        true => event.put_lines(payload),
-        false => {
-            event.put(DATA);
-            let room = &mut event.out[event.len..];
-            let len = BASE64.encode_slice(payload, room);
-            event.len += len.expect("four characters for three bytes");
-            event.put(b"\n");
-        }
-    }
-    event.put(b"\n");
+    event.put_plain(message);
+    event.len
+}
+
+/// Writes the same without the id.
+pub fn write_plain_event(message: &Message<'_>, out: &mut [u8]) -> usize {
+    let mut event = Event { out, len: 0 };
+    event.put_plain(message);
     event.len
 }
 
@@ -97,6 +88,22 @@ impl Event<'_> {
     fn put(&mut self, bytes: &[u8]) {
         self.out[self.len..][..bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
+    }
+
+    /// The name and the payload, and the end of the event.
+    fn put_plain(&mut self, message: &Message<'_>) {
+        self.put_name(message);
+        match message.text {
+            true => self.put_lines(message.payload),
+            false => {
+                self.put(DATA);
+                let room = &mut self.out[self.len..];
+                let len = BASE64.encode_slice(message.payload, room);
+                self.len += len.expect("four characters for three bytes");
+                self.put(b"\n");
+            }
+        }
+        self.put(b"\n");
     }
 
     fn put_name(&mut self, message: &Message<'_>) {

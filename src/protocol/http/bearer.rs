@@ -14,6 +14,9 @@ use super::reject::Reject;
 /// The subprotocol that is offered before a token, and answered alone.
 pub const BEARER: &str = "bearer";
 
+/// The cookie that bears a token for a Mercure hub, where the settings name none.
+pub const MERCURE_COOKIE: &str = "mercureAuthorization";
+
 /// A token, and where it stood.
 #[derive(Debug)]
 pub struct Borne {
@@ -64,6 +67,37 @@ pub fn token(
         token: token.to_vec(),
         by_header: true,
     }))
+}
+
+/// The token that a request to a Mercure hub bears: in the header, else in `?authorization=`,
+/// else in the cookie that the protocol names. Where it is in one of them, what is in the next
+/// does not count.
+///
+/// # Errors
+/// There is more than one in the same place.
+pub fn mercure_token(
+    request: &Request<'_>,
+    origins: &Origins,
+    cookie: Option<&str>,
+) -> Result<Option<Borne>, Reject> {
+    let in_header = request.values("authorization").next().is_some();
+    let mut in_query = None;
+    for pair in request.query().unwrap_or_default().split('&') {
+        if let ("authorization", value) = pair.split_once('=').unwrap_or((pair, ""))
+            && in_query
+                .replace(percent_decode_str(value).collect::<Vec<u8>>())
+                .is_some()
+        {
+            return Err(Reject::TokenTwice);
+        }
+    }
+    match in_query {
+        Some(token) if !in_header => Ok(Some(Borne {
+            token,
+            by_header: false,
+        })),
+        _ => token(request, origins, cookie.or(Some(MERCURE_COOKIE))),
+    }
 }
 
 /// The token in the cookie `name`, out of the `Cookie` headers of a request.

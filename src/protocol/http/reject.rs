@@ -108,8 +108,11 @@ pub enum Reject {
     )]
     EventQuery,
     /// A stream of many topics names none, too many, or one twice.
-    #[error("/events streams 1 to {max} topics: name each once, as ?topic=A&topic=B")]
+    #[error("a stream here has 1 to {max} topics: name each once, as ?topic=A&topic=B")]
     EventTopics { max: usize },
+    /// Topics are asked for by a pattern, where only exact ones are to be had.
+    #[error("topics are named exactly here: URI templates, * and match are not offered")]
+    TopicSelector,
     /// What a client says it had last is no id of the stream that it asks for.
     #[error(
         "the last event id is none of this stream: it is EPOCH-OFFSET, as ids of events here are, \
@@ -193,7 +196,7 @@ impl Reject {
     };
 
     /// The causes without those of [`TokenFault`].
-    pub(in crate::protocol) const OWN: [Self; 41] = [
+    pub(in crate::protocol) const OWN: [Self; 42] = [
         Self::ProxyHeader,
         Self::NotHttp,
         Self::HttpVersion,
@@ -222,6 +225,7 @@ impl Reject {
         },
         Self::EventQuery,
         Self::EventTopics { max: 0 },
+        Self::TopicSelector,
         Self::LastEventId,
         Self::Subprotocol,
         Self::Origin,
@@ -263,6 +267,7 @@ impl Reject {
             | Self::QueryKey { .. }
             | Self::EventQuery
             | Self::EventTopics { .. }
+            | Self::TopicSelector
             | Self::LastEventId
             | Self::Subprotocol
             | Self::TokenTwice => 400,
@@ -312,6 +317,7 @@ impl Reject {
             Self::QueryKey { .. } => "query_key",
             Self::EventQuery => "event_query",
             Self::EventTopics { .. } => "event_topics",
+            Self::TopicSelector => "topic_selector",
             Self::LastEventId => "last_event_id",
             Self::Subprotocol => "subprotocol",
             Self::Origin => "origin",

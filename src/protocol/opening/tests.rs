@@ -27,6 +27,7 @@ fn decide(text: &str, change: impl FnOnce(&mut Settings<'_>)) -> Result<Opening,
         api: false,
         centrifugo: true,
         event_streams: true,
+        mercure: true,
         topics_max: 4,
         topics: &|_| TopicTerms {
             deflate: true,

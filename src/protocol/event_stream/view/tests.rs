@@ -30,6 +30,12 @@ fn of_many(message: &Message<'_>) -> String {
     String::from_utf8(out[..len].to_vec()).unwrap()
 }
 
+fn plainly(message: &Message<'_>) -> String {
+    let mut out = vec![0; event_bound(message)];
+    let len = write_plain_event(message, &mut out);
+    String::from_utf8(out[..len].to_vec()).unwrap()
+}
+
 /// What a client makes of a stream, by the rules of the standard: id, name and data of each
 /// event that it dispatches.
 fn parse(stream: &str) -> Vec<(String, String, String)> {
@@ -149,6 +155,10 @@ fn whatever_is_published_one_event_comes_out_and_says_it() {
         let wanted_name = message.extras.map_or("", |extras| extras.event.unwrap());
         // One space behind the colon is no part of it.
         assert_eq!(*heard_name, wanted_name.replace(['\r', '\n'], " "));
+        let [(id, plain_name, plain)] = &parse(&plainly(&message))[..] else {
+            panic!("{:?}", plainly(&message));
+        };
+        assert_eq!((&id[..], plain_name, plain), ("", heard_name, data));
         let [(_, _, json)] = &parse(&of_many(&message))[..] else {
             panic!("{:?}", of_many(&message));
         };

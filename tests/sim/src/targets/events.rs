@@ -2,7 +2,8 @@
 
 use fanfare::protocol::encoding::{Extras, Message};
 use fanfare::protocol::event_stream::{
-    Place, asks_for_events, event_bound, events_bound, negotiate_events, write_event, write_events,
+    Place, Shape, asks_for_events, event_bound, events_bound, negotiate_events, write_event,
+    write_events,
 };
 use fanfare::protocol::http::{HeadLimits, Origins, parse};
 
@@ -106,9 +107,10 @@ fn check_request(bytes: &[u8]) {
     let query = request.query().unwrap_or_default();
     let named = query.split('&').filter(|pair| pair.starts_with("topic"));
     let count = stream.wanted.len();
-    assert_eq!(stream.many, request.path() == "/events");
+    let many = stream.shape != Shape::One;
+    assert_eq!(many, request.path() == "/events");
     assert!((1..=TOPICS_MAX).contains(&count));
-    assert_eq!(if stream.many { named.count() } else { 1 }, count);
+    assert_eq!(if many { named.count() } else { 1 }, count);
     for (at, wanted) in stream.wanted.iter().enumerate() {
         let mut before = stream.wanted[..at].iter();
         assert!(before.all(|other| other.topic != wanted.topic));
