@@ -21,12 +21,13 @@ impl TopicPolicy {
         TopicPolicy::from_policy(settings, settings.policy_of(rule, implied))
     }
 
-    /// What holds for companions: they keep nothing.
+    /// What holds for companions: they keep what comes behind a list of members until that has
+    /// been read.
     pub(super) fn of_companions(settings: &Settings) -> Self {
         let policy = Policy {
-            retain_messages_max: 0,
-            retain_bytes_max: 0,
-            retain_ms_max: 0,
+            retain_messages_max: 1 << 16,
+            retain_bytes_max: 4 << 20,
+            retain_ms_max: 2000,
             latest: false,
             presence_list: false,
             joins: Joins::Nobody,

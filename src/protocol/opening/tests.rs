@@ -26,6 +26,7 @@ fn decide(text: &str, change: impl FnOnce(&mut Settings<'_>)) -> Result<Opening,
         check: &|_| Err(TokenFault::NoKeys),
         api: false,
         centrifugo: true,
+        apps: None,
         topics: &|_| TopicTerms {
             deflate: true,
             chat: true,
@@ -138,6 +139,7 @@ fn a_rebound_name_is_refused_though_its_page_is_of_the_same_host() {
         hosts: &listed,
         via: Via::Network,
         centrifugo: true,
+        apps: None,
         topics: &|_| TopicTerms {
             deflate: true,
             chat: true,
