@@ -93,8 +93,8 @@ fn every_promise_holds_whatever_happens() {
                 // and these take rules of topics, of which there are none.
                 | CloseReason::Token(_) | CloseReason::ReadOnly | CloseReason::Denied
             );
-            // These take tokens, somebody who asks the server API, or very many commands: tests
-            // of the daemon.
+            // These take tokens, apps, somebody who asks the server API, or very many commands:
+            // tests of the daemon.
             let of_sessions = matches!(
                 reason,
                 CloseReason::Disconnected
@@ -103,6 +103,9 @@ fn every_promise_holds_whatever_happens() {
                     | CloseReason::TooManyTopics
                     | CloseReason::TooManyCommands
                     | CloseReason::TopicsFull
+                    | CloseReason::AppUnknown
+                    | CloseReason::AppProtocol
+                    | CloseReason::AppConnections
             );
             assert!(
                 reached || rare || of_sessions,

@@ -54,6 +54,7 @@ _fanfare() {
     case "${cmd}" in
         fanfare)
             opts="-h -V --config --listen --admin-token-file --api-key-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --centrifugo --event-streams --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help --version check-config probe serve upgrade help"
+            opts="-h -V --config --listen --admin-token-file --api-key-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --centrifugo --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help --version check-config probe serve upgrade help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -279,6 +280,13 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --rosters-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --message-bytes-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -406,6 +414,13 @@ _fanfare() {
                     return 0
                     ;;
                 --token-cookie)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --apps)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -980,6 +995,7 @@ _fanfare() {
             ;;
         fanfare__subcmd__probe)
             opts="-h --config --listen --admin --api --metrics --admin-token-file --api-key-file --origins --hosts --trusted-proxies --proxy-header --cores --log --log-format --drain-ms-max --receive-buffers --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --centrifugo --event-streams --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --presence --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --api-error-mode --deflate --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --keep --history-page-messages-max --history-page-bytes-max --lag-bytes-max --lag-policy --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-tls --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-storage --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --cluster-ready --help"
+            opts="-h --config --listen --admin --api --metrics --admin-token-file --api-key-file --origins --hosts --trusted-proxies --proxy-header --cores --log --log-format --drain-ms-max --receive-buffers --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --centrifugo --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --presence --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --api-error-mode --deflate --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --keep --history-page-messages-max --history-page-bytes-max --lag-bytes-max --lag-policy --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-tls --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-storage --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --cluster-ready --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1275,6 +1291,13 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --rosters-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --presence)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -1430,6 +1453,13 @@ _fanfare() {
                     return 0
                     ;;
                 --token-cookie)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --apps)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -1804,6 +1834,7 @@ _fanfare() {
             ;;
         fanfare__subcmd__serve)
             opts="-h --config --listen --admin-token-file --api-key-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --centrifugo --event-streams --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help"
+            opts="-h --config --listen --admin-token-file --api-key-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --centrifugo --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2029,6 +2060,13 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --rosters-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --message-bytes-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -2156,6 +2194,13 @@ _fanfare() {
                     return 0
                     ;;
                 --token-cookie)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --apps)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -2628,6 +2673,7 @@ _fanfare() {
             ;;
         fanfare__subcmd__upgrade)
             opts="-h --config --listen --admin-token-file --api-key-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --centrifugo --event-streams --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help"
+            opts="-h --config --listen --admin-token-file --api-key-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --centrifugo --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2853,6 +2899,13 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --rosters-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --message-bytes-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -2980,6 +3033,13 @@ _fanfare() {
                     return 0
                     ;;
                 --token-cookie)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --apps)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

@@ -164,6 +164,7 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
     );
     found.extend(overlaps(settings));
     found.extend(settings.cluster_conflicts());
+    found.extend(settings.app_conflicts());
     found.extend(settings.openness());
     found.extend(settings.api_openness());
     found

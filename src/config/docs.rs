@@ -34,12 +34,12 @@ These must fit together: `log_bytes_max` holds at least `lag_bytes_max` +
 `message_bytes_max`; `ping_interval_ms` is less than `idle_ms_max`; an `admin` address beyond loopback
 needs `admin_token_file`, one of `api` that or `api_key_file`; `proxy_header` needs `trusted_proxies`. Where others than
 programs of this machine get in (a `listen` address beyond loopback, `trusted_proxies`, names in `hosts` or `origins`
-that are not this machine's), something must say who may do what: `anonymous`, a rule of `topics`, or `token_keys`. No address may
+that are not this machine's), something must say who may do what: `anonymous`, a rule of `topics`, `token_keys`, or `apps`. No address may
 be named twice or contain another, but those of `admin`, `api` and `metrics` may be the same, and `api` may name one of `listen`: one with several
 roles serves what each of them may. `admin` may everything, `api` health, topics, publishing and the server API, `metrics` health
 and metrics.
 
-`topics` and `anonymous` are tables: in the file as `[[topics]]` at its end, or as
+`topics`, `anonymous` and `apps` are tables: in the file as `[[topics]]` at its end, or as
 `anonymous = [{ match = \"news.**\" }]`; on the command line as `--anonymous 'match = \"news.**\"'`. A pattern names
 topics: its parts end at `.`, `/` or `:`, `*` is one part, and `**` at the end any rest. What rules say is in
 [topics.md](topics.md), what tokens are for in [tokens.md](tokens.md). No secret is ever the value of a setting: they are in files.

@@ -35,6 +35,8 @@ pub enum Kind {
     Rules,
     /// Inline tables, each what is granted without a token.
     Grants,
+    /// Inline tables, each an app of the Pusher Channels protocol.
+    Apps,
     Keys,
     Words,
     /// One word, or none.
@@ -83,6 +85,7 @@ impl Kind {
                 | Networks
                 | Rules
                 | Grants
+                | Apps
                 | Keys
                 | Words
                 | Servers
@@ -91,7 +94,7 @@ impl Kind {
 
     /// Whether each value is a table.
     pub fn is_table(self) -> bool {
-        matches!(self, Kind::Rules | Kind::Grants)
+        matches!(self, Kind::Rules | Kind::Grants | Kind::Apps)
     }
 
     /// Whether an integer of the file can be a value.
@@ -134,7 +137,7 @@ impl Kind {
             Kind::Origins => "ORIGIN",
             Kind::Hosts => "NAME",
             Kind::Networks => "NETWORK",
-            Kind::Rules | Kind::Grants => "TABLE",
+            Kind::Rules | Kind::Grants | Kind::Apps => "TABLE",
             Kind::Keys => "[ALG:]FILE",
             Kind::Words | Kind::Word => "WORD",
             Kind::Servers => "URL",
@@ -203,6 +206,12 @@ impl fmt::Display for Kind {
             Kind::Grants => out.write_str(
                 "tables with match, a pattern, and subscribe, history (true if not given), publish, \
                  presence (false if not given)",
+            ),
+            Kind::Apps => out.write_str(
+                "tables with id, key, and secret_files, one or two; prefix (none if not given), \
+                 client_events (false), client_events_per_s_max (10), connections_max (0, no limit), \
+                 event_bytes_max (10KiB), event_channels_max (100), batch_events_max (10), \
+                 presence_members_max (100), presence_user_bytes_max (1KiB)",
             ),
             Kind::Keys => out.write_str(
                 "a path, as /etc/fanfare/issuer.pem, or behind an algorithm, as HS256:/etc/fanfare/secret",

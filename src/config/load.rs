@@ -79,14 +79,12 @@ pub fn load(matches: &ArgMatches) -> Result<Loaded, ConfigError> {
         loader.lay_file(path);
     }
     let file = loader.settings.clone();
-    let overruled = loader.lay_options(matches);
+    let mut overruled = loader.lay_options(matches);
+    overruled.retain(|key| loader.settings.differs(key, &file));
     let settings = loader.finish(path.map(PathBuf::as_path))?;
-    let overruled = overruled.into_iter();
     Ok(Loaded {
-        overruled: overruled
-            .filter(|key| settings.differs(key, &file))
-            .collect(),
         settings,
+        overruled,
     })
 }
 
@@ -208,6 +206,7 @@ impl Loader {
         let files = self.settings.files();
         read.extend(files.map(|(key, file)| (key, check_readable(file))));
         read.push(("token_keys", self.settings.keys().map(drop)));
+        read.push(("apps", self.settings.read_app_secrets()));
         for (key, read) in read {
             let Err(ConfigError(faults)) = read else {
                 continue;

@@ -8,6 +8,7 @@
 //! What a setting does is up to the modules that ask for it. `cli` reads them,
 //! `service` starts with them, and the hub keeps those in force.
 
+mod apps;
 mod check;
 mod cluster;
 mod docs;
@@ -32,10 +33,12 @@ mod value;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use crate::protocol::http::{Hosts, Origins};
+use crate::protocol::pusher::App;
 use crate::protocol::rights::{Grant, Rules};
 
 pub use docs::{markdown, sample, summary};
@@ -48,7 +51,7 @@ pub use place::{Place, Roles};
 pub use public::StartError;
 pub use reload::{Changes, Reload};
 pub use secrets::token_in;
-pub use topics::{Joins, Policy, TopicRule};
+pub use topics::{Implied, Joins, Policy, TopicRule};
 pub use value::{
     ClusterStorage, ClusterTls, Deflate, ErrorMode, Keep, LagPolicy, LogFormat, ProxyHeader,
     Switch, Zerocopy,
@@ -271,6 +274,8 @@ settings! {
             "Size of the answers to commands that wait for one client of Centrifugo's protocol, beyond which it is closed with 3008, and of those to a batch of its server API, beyond which the rest is not done";
         token_checks_waiting_max: usize = "4096", Count(1, 1_000_000), Reload,
             "Tokens that wait to be checked by a helper thread; beyond it a token waits with its connection";
+        rosters_bytes_max: usize = "64MiB", Bytes(64 * KIB, 64 * GIB), Reload,
+            "Size of the lists of members that are on their way to clients of apps which join presence channels; beyond it they wait for one another";
         presence: Switch = "off", Choice(&["on", "off"]), Reload,
             "Whether clients may ask who follows a topic; on costs some 200 bytes for each who does";
     }
@@ -325,6 +330,8 @@ settings! {
             "A token must come from one of these (iss); if empty, that is not looked at";
         token_cookie: Option<String> = "", CookieName, Reload,
             "Cookie that may bear the token of pages whose origin is listed";
+        apps: Vec<Arc<App>> = "", Kind::Apps, Reload,
+            "Apps of the Pusher Channels protocol: who publishes to the topics of a prefix over /apps and lets clients of /app in; their secrets are read again with each reload";
     }
     "Topics" {
         topics_max: usize = "200000", Count(1, 10_000_000), Reload,
@@ -426,7 +433,8 @@ impl Settings {
     pub fn rules(&self) -> Rules {
         let keyed = !self.token_keys.is_empty();
         let rules = self.topics.iter().map(|rule| rule.who.clone()).collect();
-        Rules::new(rules, self.anonymous.clone(), keyed)
+        let prefixes = self.apps.iter().map(|app| app.prefix.clone());
+        Rules::new(rules, self.anonymous.clone(), keyed).with_apps(prefixes)
     }
 
     /// How the peer at `ip` tells whose connection it passes on, if it is a proxy

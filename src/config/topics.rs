@@ -12,6 +12,7 @@ use toml::Value as Toml;
 use super::kind::{Kind, Size};
 use super::value::{Given, Value, tables};
 use super::{Deflate, Keep, LagPolicy, Settings, Switch, TABLE};
+use crate::protocol::pusher::{Access, ChannelKind};
 use crate::protocol::rights::{Pattern, Rule, Who};
 
 /// One table of `[[topics]]`.
@@ -99,24 +100,29 @@ impl TryFrom<Written> for TopicRule {
 
 /// A value in place of that of the setting with the same name.
 fn setting<T: Value>(key: &str, value: Option<Toml>) -> Result<Option<T>, String> {
-    let Some(value) = value else { return Ok(None) };
     let mut table = TABLE.iter();
     let row = table
         .find(|row| row.key == key)
         .expect("a setting has the name");
+    value
+        .map(|value| read_as(key, &row.kind, value))
+        .transpose()
+}
+
+/// The value of a key within a table, as a setting of that kind takes it.
+pub(super) fn read_as<T: Value>(key: &str, kind: &Kind, value: Toml) -> Result<T, String> {
     let word = match value {
         Toml::String(text) => text,
-        Toml::Integer(number) if row.kind.is_number() => number.to_string(),
+        Toml::Integer(number) if kind.is_number() => number.to_string(),
         other => {
-            let (of, kind) = (other.type_str(), row.kind);
+            let of = other.type_str();
             return Err(format!(
                 "{key}: a value of type {of} is not allowed, allowed: {kind}"
             ));
         }
     };
-    let read = T::read(&Given(vec![word]), &row.kind);
-    read.map(Some)
-        .map_err(|problem| format!("{key}: {problem}"))
+    let read = T::read(&Given(vec![word]), kind);
+    read.map_err(|problem| format!("{key}: {problem}"))
 }
 
 /// Something that is done or not.
@@ -176,23 +182,87 @@ impl Joins {
     }
 }
 
+/// What the name of an app's channel implies for its topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Implied {
+    /// It is known who is there, and told who asks: without that it would be no such channel.
+    presence: bool,
+    /// The newest message is kept for newcomers, where no rule says otherwise.
+    cache: bool,
+}
+
+impl Implied {
+    /// Every one, at its number.
+    pub const ALL: [Implied; 4] = [
+        Implied::new(false, false),
+        Implied::new(true, false),
+        Implied::new(false, true),
+        Implied::new(true, true),
+    ];
+
+    const fn new(presence: bool, cache: bool) -> Self {
+        Implied { presence, cache }
+    }
+
+    /// For the topic of such a channel, or of none.
+    pub fn by(kind: Option<ChannelKind>) -> Self {
+        kind.map_or(Implied::default(), |kind| {
+            Implied::new(kind.access == Access::Presence, kind.is_cache)
+        })
+    }
+
+    pub fn number(self) -> u32 {
+        u32::from(self.presence) + 2 * u32::from(self.cache)
+    }
+}
+
+/// How long the newest message of a cache channel is kept, where no rule says it.
+const CACHE_MS: u64 = 30 * 60 * 1000;
+
 impl Settings {
     /// What holds for topics of that rule, or of none.
     pub fn policy(&self, rule: Option<&TopicRule>) -> Policy {
+        self.policy_of(rule, Implied::default())
+    }
+
+    /// The same, with what the name of an app's channel implies.
+    pub fn policy_of(&self, rule: Option<&TopicRule>, implied: Implied) -> Policy {
         let nothing = Says::default();
         let says = rule.map_or(&nothing, |rule| &rule.says);
         let presence_list = says.presence_list.unwrap_or(self.presence == Switch::On);
+        let presence_list = presence_list || implied.presence;
+        let keep = says.keep.unwrap_or(self.keep);
+        let at_least = |number: usize, least| {
+            if implied.cache {
+                number.max(least)
+            } else {
+                number
+            }
+        };
+        let cache_ms = match (implied.cache, keep, self.cluster_age_ms_max) {
+            (false, ..) => 0,
+            // The stream keeps nothing for longer.
+            (true, Keep::Cluster, age_ms_max) if age_ms_max != 0 => CACHE_MS.min(age_ms_max),
+            (true, ..) => CACHE_MS,
+        };
         Policy {
-            retain_messages_max: says.retain_messages_max.unwrap_or(self.retain_messages_max),
-            retain_bytes_max: says.retain_bytes_max.unwrap_or(self.retain_bytes_max),
-            retain_ms_max: says.retain_ms_max.unwrap_or(self.retain_ms_max),
-            keep: says.keep.unwrap_or(self.keep),
+            retain_messages_max: says
+                .retain_messages_max
+                .unwrap_or_else(|| at_least(self.retain_messages_max, 1)),
+            retain_bytes_max: says
+                .retain_bytes_max
+                .unwrap_or_else(|| at_least(self.retain_bytes_max, self.message_bytes_max)),
+            retain_ms_max: says
+                .retain_ms_max
+                .unwrap_or_else(|| self.retain_ms_max.max(cache_ms)),
+            keep,
             lag_policy: says.lag_policy.unwrap_or(self.lag_policy),
-            latest: says.latest.unwrap_or(false),
+            latest: says.latest.unwrap_or(implied.cache),
             presence_list,
             joins: match (says.joins, presence_list) {
                 (Some(true), _) => Joins::Everybody,
                 (None, true) => Joins::WhoAsks,
+                (Some(false), _) if implied.presence => Joins::WhoAsks,
                 (Some(false), _) | (None, false) => Joins::Nobody,
             },
             deflate: says.deflate.unwrap_or(self.deflate != Deflate::Off),
@@ -211,10 +281,19 @@ impl Settings {
         self.policies().any(|policy| policy.keep == Keep::Cluster)
     }
 
-    /// What holds for the topics of each rule, and for those of none.
+    /// What holds for the topics of each rule, and for those of none; where there are apps,
+    /// for their channels too.
     pub fn policies(&self) -> impl Iterator<Item = Policy> {
         let rules = self.topics.iter().map(Some).chain([None]);
-        rules.map(|rule| self.policy(rule))
+        let implied = match self.apps.is_empty() {
+            true => &Implied::ALL[..1],
+            false => &Implied::ALL,
+        };
+        rules.flat_map(move |rule| {
+            implied
+                .iter()
+                .map(move |implied| self.policy_of(rule, *implied))
+        })
     }
 
     /// Which rule a topic gets, who may do what with it and what holds for it: lines for
@@ -234,7 +313,7 @@ impl Settings {
             deflate,
             chat,
             page,
-        } = self.policy(rule);
+        } = self.policy_of(rule, Implied::by(rules.channel(topic)));
         let mut text = rules.describe(topic);
         let retain_bytes_max = Size(retain_bytes_max as u64);
         let (keep, lag_policy, joins) = (keep.name(), lag_policy.name(), joins.describe());
@@ -332,6 +411,50 @@ mod tests {
         assert_eq!(joins(", presence_list = true", Switch::Off), Joins::WhoAsks);
         assert_eq!(joins(", joins = false", Switch::On), Joins::Nobody);
         assert_eq!(joins(", joins = true", Switch::Off), Joins::Everybody);
+    }
+
+    #[test]
+    fn the_channels_of_an_app_imply_what_they_need() {
+        for (number, implied) in Implied::ALL.into_iter().enumerate() {
+            assert_eq!(implied.number() as usize, number);
+        }
+        let settings = Settings {
+            retain_messages_max: 0,
+            retain_bytes_max: 0,
+            retain_ms_max: 0,
+            ..Settings::default()
+        };
+        let of = |channel: &str, words: &str| {
+            let rules = rules(&[&format!("match = \"a\"{words}")]).unwrap();
+            let implied = Implied::by(Some(ChannelKind::of(channel)));
+            settings.policy_of(Some(&rules[0]), implied)
+        };
+        assert_eq!(of("private-a", ""), settings.policy(None));
+        let presence = of("presence-a", ", presence_list = false, joins = false");
+        assert!(presence.presence_list && !presence.latest);
+        assert_eq!(presence.joins, Joins::WhoAsks);
+        let everybody = of("presence-a", ", joins = true");
+        assert_eq!(everybody.joins, Joins::Everybody);
+        let cache = of("private-cache-a", "");
+        assert!(cache.latest && !cache.presence_list);
+        assert_eq!(cache.retain_messages_max, 1);
+        assert_eq!(cache.retain_bytes_max, settings.message_bytes_max);
+        assert_eq!(cache.retain_ms_max, 1_800_000);
+        let ruled = of(
+            "cache-a",
+            ", latest = false, retain_messages_max = 0, retain_ms_max = 5",
+        );
+        assert!(!ruled.latest);
+        assert_eq!((ruled.retain_messages_max, ruled.retain_ms_max), (0, 5));
+        let both = of("presence-cache-a", "");
+        assert!(both.latest && both.presence_list);
+        let short_lived = Settings {
+            keep: Keep::Cluster,
+            cluster_age_ms_max: 7,
+            ..settings.clone()
+        };
+        let implied = Implied::by(Some(ChannelKind::of("cache-a")));
+        assert_eq!(short_lived.policy_of(None, implied).retain_ms_max, 7);
     }
 
     #[test]

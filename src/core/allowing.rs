@@ -7,7 +7,8 @@ use super::closing::How;
 use super::conn::{Flags, Phase};
 use super::reactor::State;
 use crate::log::Topic;
-use crate::protocol::dialect::centrifugo::{Ending, Failure, Source};
+use crate::protocol::dialect::centrifugo::{Ending, Failure};
+use crate::protocol::dialect::session::Source;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::{Action, Denied};
 use crate::protocol::topic::TopicName;
@@ -74,6 +75,10 @@ impl State {
     /// Ends what a connection may not hear any more: of a session the subscriptions, else
     /// the connection.
     pub(super) fn look_at_rights_of(&mut self, slot: u32) {
+        let own = self.talks.get(&slot).and_then(|talk| talk.own.as_ref());
+        if own.is_some_and(|own| self.hub.settings().app_by_key(&own.key).is_none()) {
+            return self.close(slot, CloseReason::AppUnknown, How::NextBoundary);
+        }
         let topics = self.followed(slot);
         if self.talks.contains_key(&slot) {
             for topic in &topics {

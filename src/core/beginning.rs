@@ -7,7 +7,8 @@ use super::reactor::State;
 use super::subs::SubId;
 use crate::log::{Range, Topic};
 use crate::protocol::centrifugo::publication;
-use crate::protocol::dialect::centrifugo::{Begun, Failure, Place, Special};
+use crate::protocol::dialect::centrifugo::{Begun, Failure, Place};
+use crate::protocol::dialect::session::Special;
 use crate::protocol::rights::Action;
 use crate::protocol::topic::TopicName;
 

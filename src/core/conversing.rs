@@ -10,6 +10,7 @@ use super::reactor::State;
 use crate::hub::{Busy, HistoryError, Numbers, Past, Unproposed, Verdict};
 use crate::log::{AppendError, Lack};
 use crate::protocol::centrifugo::{Coding, Data, Requests, encode_info};
+use crate::protocol::dialect::Dialect;
 use crate::protocol::dialect::centrifugo::{Deed, Failure, Page, Refusal, Terms, words};
 use crate::protocol::encoding::Extras;
 use crate::protocol::reason::CloseReason;
@@ -77,6 +78,9 @@ impl State {
         text: bool,
         payload: Payload<'_>,
     ) -> Result<(), CloseReason> {
+        if self.conns.at(slot).dialect == Dialect::Pusher {
+            return self.heed(slot, text, payload);
+        }
         let message = plain(payload);
         match self.converse_until(slot, &message, Waited::Nothing)? {
             Some((done, wait)) => self.put_aside(slot, text, message[done..].to_vec(), wait),
@@ -91,6 +95,9 @@ impl State {
         message: &mut Unpublished,
         waits_on: bool,
     ) -> Result<bool, CloseReason> {
+        if self.conns.at(slot).dialect == Dialect::Pusher {
+            return self.heed_again(slot, message, waits_on);
+        }
         let waited = match std::mem::replace(&mut message.wait, Wait::Room(None)) {
             Wait::Checked(verdict) => Waited::Verdict(verdict),
             Wait::HasRead(past) => Waited::Past(past),

@@ -75,6 +75,7 @@ impl Acceptor {
         let deflate = (!spoils_it).then_some(deflate::Policy {
             client_takeover: self.hub.settings().deflate == Deflate::Takeover,
         });
+        let is_app = |key: &str| self.hub.settings().app_by_key(key).is_some();
         let settings = Settings {
             origins: self.hub.origins(),
             hosts: self.hub.hosts(),
@@ -85,6 +86,7 @@ impl Acceptor {
             event_streams: self.hub.settings().event_streams == Switch::On,
             mercure: self.hub.settings().mercure == Switch::On,
             topics_max: self.hub.settings().topics_per_connection_max,
+            apps: (!self.hub.settings().apps.is_empty()).then_some(&is_app),
             rules: self.hub.rules(),
             cookie: self.hub.settings().token_cookie.as_deref(),
             check,

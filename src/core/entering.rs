@@ -141,13 +141,23 @@ impl State {
                 newest,
             }
         });
-        self.begin_session(slot);
+        let app = upgrade.app.clone().map(|key| self.admit_to_app(&key?));
+        match &app {
+            None => self.begin_session(slot, None),
+            Some(Ok(app)) => self.begin_session(slot, Some(&app.key)),
+            Some(Err(_)) => {}
+        }
         self.enlist(slot);
         let mut answer = answer(upgrade, begins.as_ref());
         if let Some(hello) = begins.and_then(|begins| begins.hello(upgrade)) {
             answer.extend_from_slice(&upgrade.dialect.frame(hello.as_bytes()));
         }
         self.conns.at(slot).attend().lane.push_last(answer);
+        match app {
+            None => {}
+            Some(Ok(_)) => self.greet(slot),
+            Some(Err(reason)) => self.turn_away(slot, reason),
+        }
         if let Some((topic, since)) = shared {
             self.tell_known_gaps(SubId::first(slot), &topic, since);
         }

@@ -254,6 +254,19 @@ impl State {
         })
     }
 
+    /// A connection's subscription to the topic with that number, see [`Topic::id`].
+    pub(super) fn find_by_id(&self, slot: u32, topic: u64) -> Option<SubId> {
+        let is_to = |id: &SubId| {
+            let feed = self.look_at_sub(*id).feed;
+            self.feeds.look_at(feed).topic.id() == topic
+        };
+        let conn = self.conns.look_at(slot);
+        let first = Some(SubId::first(slot)).filter(|_| conn.sub.is_seated());
+        first
+            .filter(is_to)
+            .or_else(|| self.subscriptions(slot).into_iter().find(is_to))
+    }
+
     /// All subscriptions of a connection that have a seat.
     pub(super) fn subscriptions(&self, slot: u32) -> Vec<SubId> {
         let conn = self.conns.look_at(slot);

@@ -21,7 +21,8 @@ use super::subs::SubId;
 use crate::hub::{Origin, SavedProposal};
 use crate::log::Topic;
 use crate::protocol::centrifugo::ClientInfo;
-use crate::protocol::dialect::centrifugo::Session;
+use crate::protocol::dialect::pusher::Own;
+use crate::protocol::dialect::session::Session;
 use crate::protocol::event_stream::Place;
 #[cfg(test)]
 use crate::protocol::rights::Channel;
@@ -65,6 +66,8 @@ pub struct SavedConn {
     window: Option<Vec<u8>>,
     /// What is known of its client, where its dialect has sessions.
     session: Option<Session>,
+    /// The same of sessions of apps alone.
+    own: Option<Own>,
     /// What its token gives it.
     rights: Option<Rights>,
     /// What it has proposed to the cluster, which has not decided.
@@ -159,6 +162,7 @@ impl SavedConn {
             reader: Reader::new().save(),
             window: Some(vec![25]),
             session: Some(Session::sample()),
+            own: Some(Own::new("k")),
             rights: Some(Rights {
                 user: "u".into(),
                 expires_s: Some(27),
@@ -209,6 +213,7 @@ impl<R: Ring> Reactor<R> {
     pub fn freeze(&mut self) {
         self.state.look_at_marks();
         self.state.carry_out_orders();
+        self.state.admit_joiners(true);
         self.state.frozen = true;
         // What has been taken from a socket is this process's to publish.
         self.state.resume_if_room(true);
@@ -314,6 +319,7 @@ impl State {
         let pause = extra.and_then(|extra| extra.pause.as_deref());
         let unpublished = pause.and_then(|pause| pause.unpublished.as_ref());
         let ids = self.subscriptions(slot);
+        let talk = self.talks.get(&slot);
         let parts = extra.into_iter().flat_map(|extra| extra.lane.parts());
         let entry = |(bytes, after): (&[u8], Option<After>)| {
             let after = after.and_then(|After { sub, position }| {
@@ -348,7 +354,8 @@ impl State {
             unread: pause.map_or_else(Vec::new, |pause| pause.unread.clone()),
             reader: conn.reader.save(),
             window: extra.and_then(|extra| Some(extra.inflater.as_ref()?.window().to_vec())),
-            session: self.talks.get(&slot).map(|talk| talk.session.clone()),
+            session: talk.map(|talk| talk.session.clone()),
+            own: talk.and_then(|talk| Some(Own::clone(talk.own.as_ref()?))),
             rights: conn.rights().map(|rights| Rights::clone(rights)),
             proposed: self.save_proposed(slot),
             origin: self.save_origin(slot),

@@ -7,7 +7,7 @@ use super::lane::LANE_BYTES_MAX;
 use super::reactor::State;
 use super::subs::SubId;
 use crate::config::LagPolicy;
-use crate::protocol::dialect::Gap;
+use crate::protocol::dialect::{AtGap, Gap};
 use crate::protocol::reason::CloseReason;
 
 /// Whether a subscriber is cut for the memory that it keeps.
@@ -90,6 +90,10 @@ impl State {
         }
         let begun = conn.flags.any(Flags::MID_FRAME) && conn.current(slot) == id;
         let policy = self.hub.policy(&feed.topic).lag_policy;
+        // Who has come or gone is not to be skipped over.
+        let at_gap = conn
+            .dialect
+            .at_gap(policy == LagPolicy::Latest && !feed.format.is_joins());
         let until = match policy {
             LagPolicy::Close | LagPolicy::Skip => end,
             LagPolicy::Latest => {
@@ -124,7 +128,6 @@ impl State {
                 feed.window.messages_before(until) - feed.window.messages_before(boundary),
             ),
         };
-        let dialect = conn.dialect;
         let extra = conn.attend();
         if begun {
             let mut bytes = Vec::with_capacity(rest as usize);
@@ -143,7 +146,11 @@ impl State {
             // It is behind what it does not want to hear.
             return self.leave(slot, id);
         }
-        let goes_on = policy != LagPolicy::Close || dialect.ends_at_gap();
+        let goes_on = match at_gap {
+            AtGap::Told => policy != LagPolicy::Close,
+            AtGap::Ends => true,
+            AtGap::Closes => false,
+        };
         if goes_on && conn.phase == Phase::Open {
             self.skip_follower(id);
             self.sub_mut(id).cursor = until;
@@ -175,15 +182,28 @@ impl State {
             // Its client would not ask for it again, but when it comes back.
             return self.close(slot, CloseReason::InsufficientState, How::NextBoundary);
         }
+        let at_gap = self.at_gap(id);
         let conn = self.conns.at(slot);
-        let dialect = conn.dialect;
-        let (lane, notice) = (&mut conn.attend().lane, dialect.gap(topic, gap));
-        if dialect.ends_at_gap() {
-            lane.push_last(notice);
-            self.end_at_gap(slot, id);
-        } else {
-            lane.push_notice(id, notice);
+        let notice = conn.dialect.gap(topic, gap);
+        let lane = &mut conn.attend().lane;
+        match at_gap {
+            AtGap::Told => lane.push_notice(id, notice),
+            AtGap::Ends => {
+                lane.push_last(notice);
+                self.end_at_gap(slot, id);
+            }
+            AtGap::Closes => {
+                self.close(slot, CloseReason::InsufficientState, How::NextBoundary);
+            }
         }
+    }
+
+    /// What becomes of a subscription with a gap.
+    pub(super) fn at_gap(&self, id: SubId) -> AtGap {
+        let feed = self.feeds.look_at(self.look_at_sub(id).feed);
+        let is_latest = self.hub.policy(&feed.topic).lag_policy == LagPolicy::Latest;
+        let dialect = self.conns.look_at(self.subs.owner(id)).dialect;
+        dialect.at_gap(is_latest && !feed.format.is_joins())
     }
 
     /// Takes part in looking for the subscriber that keeps most memory, when

@@ -9,9 +9,8 @@ use super::subs::SubId;
 use crate::config::Joins;
 use crate::hub::Numbers;
 use crate::log::Topic;
-use crate::protocol::centrifugo::{ClientInfo, membership};
+use crate::protocol::centrifugo::{ClientInfo, Membership, membership};
 use crate::protocol::dialect::centrifugo::Failure;
-use crate::protocol::encoding::Format;
 use crate::protocol::rights::Action;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Payload;
@@ -21,8 +20,31 @@ impl State {
     /// is to hear that: `asks` says whether it wants to.
     pub(super) fn come(&mut self, slot: u32, topic: &Arc<Topic>, asks: bool) {
         self.hear_joins(slot, topic, asks);
-        self.appear(slot, topic);
-        self.tell_membership(slot, topic, true);
+        self.come_in(slot, topic);
+    }
+
+    /// It stands in the topic's list from now on, and others are told so. Returns the number of
+    /// that change, if there is a list.
+    pub(super) fn come_in(&mut self, slot: u32, topic: &Topic) -> Option<u64> {
+        let talk = self.talks.get(&slot)?;
+        let (client, info) = (talk.session.client().number(), talk.info_in(topic.name()));
+        let hub = self.hub.clone();
+        hub.appear(topic, client, info, |is_first| {
+            self.tell_membership(slot, topic, Membership::joins(is_first));
+        })
+    }
+
+    /// It stands there no more, and others are told so if they are to be.
+    fn go_out(&mut self, slot: u32, topic: &Topic, is_told: bool) {
+        let Some(talk) = self.talks.get(&slot) else {
+            return;
+        };
+        let (client, hub) = (talk.session.client().number(), self.hub.clone());
+        hub.disappear(topic, client, |is_last| {
+            if is_told {
+                self.tell_membership(slot, topic, Membership::leaves(is_last));
+            }
+        });
     }
 
     /// A session's client follows a topic no more.
@@ -30,8 +52,7 @@ impl State {
         if let Some(id) = self.find_companion(slot, topic.name()) {
             self.quit(slot, id);
         }
-        self.disappear(slot, topic);
-        self.tell_membership(slot, topic, false);
+        self.go_out(slot, topic, true);
         self.forget(slot, topic);
     }
 
@@ -39,11 +60,11 @@ impl State {
     pub(super) fn go_from_all(&mut self, slot: u32) {
         // Nobody is told that one has left: the server itself is closing.
         let is_told = !self.hub.is_stopping();
-        for topic in self.followed(slot) {
-            self.disappear(slot, &topic);
-            if is_told {
-                self.tell_membership(slot, &topic, false);
-            }
+        let mut topics = self.followed(slot);
+        topics.extend(self.joiners.topics_of(slot).cloned());
+        for topic in topics {
+            self.joiners.remove(slot, &topic);
+            self.go_out(slot, &topic, is_told);
         }
     }
 
@@ -61,8 +82,7 @@ impl State {
             }
         }
         if let Some(topic) = topic {
-            self.disappear(slot, &topic);
-            self.tell_membership(slot, &topic, false);
+            self.go_out(slot, &topic, true);
             self.forget(slot, &topic);
         }
     }
@@ -90,16 +110,16 @@ impl State {
         if let Some(talk) = self.talks.get(&slot) {
             let policy = self.hub.policy(topic);
             if policy.presence_list || topic.is_shared() {
-                let (client, info) = (talk.session.client(), talk.info_in(topic.name()));
-                self.hub.appear(topic, client, info);
+                let (client, info) = (talk.session.client().number(), talk.info_in(topic.name()));
+                self.hub.appear(topic, client, info, |_| {});
             }
         }
     }
 
     fn disappear(&self, slot: u32, topic: &Topic) {
         if let Some(talk) = self.talks.get(&slot) {
-            let client = talk.session.client();
-            self.hub.disappear(topic, client);
+            let client = talk.session.client().number();
+            self.hub.disappear(topic, client, |_| {});
         }
     }
 
@@ -114,6 +134,10 @@ impl State {
                 true => self.appear(slot, &topic),
                 false if topic.is_shared() => self.appear(slot, &topic),
                 false => self.disappear(slot, &topic),
+            }
+            if self.conns.at(slot).dialect.joins_format().is_none() {
+                // It hears who comes and goes by what the topic is.
+                continue;
             }
             let heard = self.find_companion(slot, topic.name());
             match heard {
@@ -158,19 +182,18 @@ impl State {
     }
 
     /// Tells who is to hear of it that a session's client has come, or gone.
-    fn tell_membership(&mut self, slot: u32, topic: &Topic, has_come: bool) {
+    fn tell_membership(&mut self, slot: u32, topic: &Topic, what: Membership) {
         if self.hub.policy(topic).joins == Joins::Nobody {
             return;
         }
         let Some(talk) = self.talks.get(&slot) else {
             return;
         };
-        let companion = self.hub.find_companion(topic.name());
-        let heard = |companion: &Arc<Topic>| companion.subscribers(Format::is_joins) > 0;
-        let Some(companion) = companion.filter(heard) else {
+        // It is there while somebody hears it, or is about to.
+        let Some(companion) = self.hub.find_companion(topic.name()) else {
             return;
         };
-        let payload = membership(has_come, &talk.info_in(topic.name()));
+        let payload = membership(what, &talk.info_in(topic.name()));
         let told = self.seek_room(&companion, |state| {
             state.append(&companion, false, Payload::Whole(&payload), None)
         });

@@ -7,6 +7,7 @@ mod asking;
 mod beginning;
 mod catching;
 mod catching_up;
+mod channels;
 mod closing;
 mod complaints;
 mod conn;

@@ -8,7 +8,8 @@ use super::talk::Talk;
 use super::users::Underway;
 use crate::hub::{Act, Order, Ordered, Task, Whom};
 use crate::protocol::centrifugo::Data;
-use crate::protocol::dialect::centrifugo::{Ending, Failure, Special, words};
+use crate::protocol::dialect::centrifugo::{Ending, Failure, words};
+use crate::protocol::dialect::session::Special;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::TokenFault;
 use crate::protocol::topic::TopicName;
@@ -134,7 +135,7 @@ impl State {
             return false;
         };
         let talk = self.talks.get(&slot);
-        let client = talk.map(|talk| talk.session.client());
+        let client = talk.map(|talk| talk.session.client().number());
         let rights = self.conns.look_at(slot).rights();
         let id = rights.and_then(|rights| rights.id.as_deref());
         let issued_s = rights.map_or(0, |rights| rights.issued_s);

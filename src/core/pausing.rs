@@ -10,10 +10,11 @@ use crate::protocol::reason::CloseReason;
 use crate::ring::{BUFFER_BYTES, Ring};
 
 impl<R: Ring> Reactor<R> {
-    /// Some message waits for room, or a subscriber for the store: a turn is to be taken after [`ROOM_LOOK`], if not
+    /// Some message waits for room, a subscriber for the store, or somebody to be let into a
+    /// channel: a turn is to be taken after [`ROOM_LOOK`], if not
     /// before.
     pub fn awaits_room(&self) -> bool {
-        self.state.awaits_room || self.state.catching.waits()
+        self.state.awaits_room || self.state.catching.waits() || self.state.joiners.wait()
     }
 
     /// Somebody waits to be told who has been sent what: a turn is to be taken after
@@ -216,7 +217,7 @@ impl State {
         let due = now || patience_ms - message.looked_ms >= ROOM_LOOK.as_millis() as u64;
         let waited_ms = patience_ms - message.since_ms;
         let settings = self.hub.settings();
-        let converses = self.conns.at(slot).dialect.coding().is_some();
+        let converses = self.conns.at(slot).dialect.has_sessions();
         let wait_ms_max = match converses {
             // Its client waits for the answer.
             true => settings.publish_wait_ms_max,

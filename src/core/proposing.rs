@@ -12,8 +12,9 @@ use super::subs::SubId;
 use crate::hub::{Draft, Failure, Mark, Origin, Outcome, SavedProposal, Unproposed, Waits};
 use crate::log::Topic;
 use crate::protocol::centrifugo::Coding;
-use crate::protocol::dialect::Gap;
 use crate::protocol::dialect::centrifugo::{self, words};
+use crate::protocol::dialect::session::Client;
+use crate::protocol::dialect::{AtGap, Gap};
 use crate::protocol::encoding::{Extras, Format};
 use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::{Fault, Payload};
@@ -129,6 +130,11 @@ impl State {
         let Waits::Own(_) = waits else {
             return None;
         };
+        if let Some(talk) = self.talks.get(&slot)
+            && let Client::Socket { node, connection } = talk.session.client()
+        {
+            return Some(Origin { node, connection });
+        }
         let proposed = self.conns.at(slot).extra().proposed.as_mut();
         let proposed = proposed.expect("it is a publisher");
         let origin = proposed.origin.unwrap_or_else(|| {
@@ -213,6 +219,14 @@ impl State {
         }
     }
 
+    /// The topic that something was proposed to, see [`Topic::id`].
+    fn topic_of_ticket(&self, slot: u32, ticket: u64) -> Option<u64> {
+        let extra = self.conns.look_at(slot).extra.as_ref()?;
+        let mut tickets = extra.proposed.as_ref()?.tickets.iter();
+        let of = tickets.find(|known| known.number == ticket)?;
+        Some(of.topic)
+    }
+
     /// A connection has gone: whatever becomes of what it has proposed.
     pub(super) fn forget_tickets(&mut self, proposed: &Proposed) {
         for ticket in &proposed.tickets {
@@ -239,9 +253,11 @@ impl State {
                     let Some(Asker { slot, .. }) = self.proposals.get(&ticket).copied() else {
                         continue;
                     };
+                    let topic = self.topic_of_ticket(slot, ticket);
                     self.note_stored(ticket);
-                    if self.conns.at(slot).sub.is_seated() {
-                        self.step_over(slot, &committed);
+                    let id = topic.and_then(|topic| self.find_by_id(slot, topic));
+                    if let Some(id) = id {
+                        self.step_over(slot, id, &committed);
                     }
                 }
                 Mark::From {
@@ -252,11 +268,8 @@ impl State {
                     let Some(slot) = self.origins.get(&origin).copied() else {
                         continue;
                     };
-                    let is_on = |of: &Arc<Topic>| Arc::ptr_eq(of, &topic);
-                    if self.conns.at(slot).sub.is_seated()
-                        && self.shared_topic_of(slot).as_ref().is_some_and(is_on)
-                    {
-                        self.step_over(slot, &committed);
+                    if let Some(id) = self.find_by_id(slot, topic.id()) {
+                        self.step_over(slot, id, &committed);
                     }
                 }
                 Mark::Gap {
@@ -284,7 +297,7 @@ impl State {
             if conn.phase != Phase::Open || !self.look_at_sub(id).is_seated() {
                 continue;
             }
-            if self.conns.at(slot).dialect.ends_at_gap() {
+            if self.at_gap(id) != AtGap::Told {
                 self.tell_gap(id, topic.name(), &gap);
                 self.mark(slot);
                 continue;
@@ -318,8 +331,7 @@ impl State {
             if !self.look_at_sub(id).is_seated() || self.conns.at(slot).phase != Phase::Open {
                 continue;
             }
-            let conn = self.conns.at(slot);
-            if !conn.dialect.ends_at_gap() {
+            if self.at_gap(id) != AtGap::Ends {
                 self.close(slot, CloseReason::InsufficientState, How::NextBoundary);
                 continue;
             }

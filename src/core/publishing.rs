@@ -176,27 +176,27 @@ impl State {
     /// The publisher does not hear itself: its cursor steps over the message.
     fn skip_own(&mut self, slot: u32, committed: &Committed) {
         if !self.conns.at(slot).flags.any(Flags::ECHO) {
-            self.step_over(slot, committed);
+            self.step_over(slot, SubId::first(slot), committed);
         }
     }
 
-    /// A connection's cursor is to step over a message of its own.
-    pub(super) fn step_over(&mut self, slot: u32, committed: &Committed) {
-        let feed = self.conns.at(slot).sub.feed;
+    /// A subscription's cursor is to step over a message of its connection.
+    pub(super) fn step_over(&mut self, slot: u32, id: SubId, committed: &Committed) {
+        let sub = *self.look_at_sub(id);
+        let feed = sub.feed;
         let format = self.feeds.at(feed).format;
         let Some(range) = committed.range(format) else {
             // Its view is younger than the message.
             return;
         };
-        let id = SubId::first(slot);
         self.note_own(id, committed.offset);
         let conn = self.conns.at(slot);
         let extra = conn.extra.as_ref();
         let begun = extra.is_none_or(|extra| extra.reaching.is_empty());
-        let reached = conn.sub.cursor == range.start && !conn.flags.any(Flags::BUSY) && begun;
+        let reached = sub.cursor == range.start && !conn.flags.any(Flags::BUSY) && begun;
         let Some(extra) = conn.extra.as_mut().filter(|extra| !extra.own.is_empty()) else {
             if reached {
-                conn.sub.cursor = range.end;
+                self.sub_mut(id).cursor = range.end;
             } else {
                 conn.attend().own.push_back((id, range));
             }

@@ -9,7 +9,7 @@ use super::subs::SubId;
 use crate::config::LagPolicy;
 use crate::hub::StoreState;
 use crate::log::{Reached, Start};
-use crate::protocol::dialect::Gap;
+use crate::protocol::dialect::{AtGap, Gap};
 use crate::protocol::encoding::Format;
 use crate::protocol::reason::CloseReason;
 
@@ -147,7 +147,7 @@ impl State {
             return;
         }
         let goes_on = self.hub.policy(&topic).lag_policy != LagPolicy::Close;
-        if goes_on || conn.dialect.ends_at_gap() {
+        if goes_on || self.at_gap(id) != AtGap::Told {
             self.tell_gap(id, topic.name(), &gap);
         } else {
             self.close(slot, CloseReason::Lag, How::AtOnce);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::catching::Catching;
+use super::channels::Joiners;
 use super::conn::{Asker, Flags, Phase, Reaching};
 use super::feeds::Feeds;
 use super::followed::Followed;
@@ -65,6 +66,8 @@ pub(super) struct State {
     pub(super) codec: Codec,
     /// What is known of clients whose dialect has sessions, by slot.
     pub(super) talks: HashMap<u32, Talk>,
+    /// Those of them who wait to be let into channels.
+    pub(super) joiners: Joiners,
     /// Those of them who have not said who they are, and when they came, oldest first.
     pub(super) strangers: VecDeque<(u32, u64)>,
     /// What is known of clients that are sent many topics as one stream.
@@ -137,6 +140,7 @@ impl<R: Ring> Reactor<R> {
                 codec: Codec::default(),
                 talks: HashMap::new(),
                 streams: Streams::default(),
+                joiners: Joiners::default(),
                 strangers: VecDeque::new(),
                 users: Users::default(),
                 orders: VecDeque::new(),
@@ -198,6 +202,7 @@ impl<R: Ring> Reactor<R> {
             if self.state.frozen {
                 self.part_with_ended();
             } else {
+                self.state.admit_joiners(false);
                 self.state.go_on_reaching();
                 self.state.go_on_catching_up();
                 self.fan_out();

@@ -7,8 +7,11 @@ use super::closing::How;
 use super::conn::{Flags, Phase};
 use super::reactor::State;
 use super::talk::Talk;
+use crate::hub::Origin;
 use crate::log::Topic;
-use crate::protocol::dialect::centrifugo::{Ending, Session, Source, words};
+use crate::protocol::dialect::centrifugo::{Ending, words};
+use crate::protocol::dialect::pusher::Own;
+use crate::protocol::dialect::session::{Client, Session, Source};
 use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::TokenFault;
 use crate::protocol::ws::Opcode;
@@ -47,16 +50,27 @@ impl State {
 }
 
 impl State {
-    /// A session begins with a connection whose dialect has one.
-    pub(super) fn begin_session(&mut self, slot: u32) {
-        if self.conns.at(slot).dialect.coding().is_some() {
-            self.resume_session(slot, Session::new(fastrand::u128(..)));
+    /// A session begins with a connection whose dialect has one; `key` is that of its app.
+    pub(super) fn begin_session(&mut self, slot: u32, key: Option<&str>) {
+        if let Some(key) = key {
+            let number = self.hub.cluster().number();
+            let Origin { node, connection } = self.hub.cluster().origin(number);
+            let mut session = Session::new(Client::Socket { node, connection });
+            // It says who it is channel by channel, or when it signs in.
+            session.connect(None);
+            self.resume_session(slot, session, Some(Box::new(Own::new(key))));
+        } else if self.conns.at(slot).dialect.has_sessions() {
+            let session = Session::new(Client::Uuid(fastrand::u128(..)));
+            self.resume_session(slot, session, None);
         }
     }
 
     /// A session goes on that may have begun in another process.
-    pub(super) fn resume_session(&mut self, slot: u32, session: Session) {
-        let talk = Talk::new(session, self.patience_ms);
+    pub(super) fn resume_session(&mut self, slot: u32, session: Session, own: Option<Box<Own>>) {
+        if let Client::Socket { node, connection } = session.client() {
+            self.origins.insert(Origin { node, connection }, slot);
+        }
+        let talk = Talk::new(session, own, self.patience_ms);
         if !talk.session.is_connected() {
             self.strangers.push_back((slot, talk.came_ms));
         }
@@ -71,7 +85,13 @@ impl State {
             return;
         }
         self.go_from_all(slot);
-        self.talks.remove(&slot);
+        let talk = self.talks.remove(&slot).expect("it was there");
+        if let Client::Socket { node, connection } = talk.session.client() {
+            self.origins.remove(&Origin { node, connection });
+        }
+        if let Some(own) = talk.own {
+            self.hub.app_connections().leave(&own.key);
+        }
     }
 
     /// Closes those who have not said in time who they are.
@@ -141,7 +161,7 @@ impl State {
     /// The topic whose cores a publisher must not be too far ahead of.
     pub(super) fn paced_topic(&self, slot: u32) -> Option<&Topic> {
         let conn = self.conns.look_at(slot);
-        if conn.dialect.coding().is_some() {
+        if conn.dialect.has_sessions() {
             return self.talks.get(&slot)?.published_to.as_deref();
         }
         Some(&self.feeds.look_at(conn.sub.feed).topic)
@@ -182,8 +202,9 @@ impl State {
             return false;
         }
         self.go(slot, topic);
-        if let Some(coding) = self.conns.at(slot).dialect.coding() {
-            self.push(slot, &words::ended(coding, topic.name(), ending));
+        match self.conns.at(slot).dialect.coding() {
+            Some(coding) => self.push(slot, &words::ended(coding, topic.name(), ending)),
+            None => self.tell_channel_ended(slot, topic),
         }
         true
     }

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use crate::log::Topic;
 use crate::protocol::centrifugo::ClientInfo;
-use crate::protocol::dialect::centrifugo::Session;
+use crate::protocol::dialect::pusher::Own;
+use crate::protocol::dialect::session::Session;
 
 pub(super) struct Talk {
     pub(super) session: Session,
+    /// What sessions of apps have besides.
+    pub(super) own: Option<Box<Own>>,
     /// Who it is, for others. Nobody asks that of most who only listen.
     info: OnceCell<Arc<ClientInfo>>,
     /// Where it published last.
@@ -19,9 +22,10 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    pub(super) fn new(session: Session, came_ms: u64) -> Talk {
+    pub(super) fn new(session: Session, own: Option<Box<Own>>, came_ms: u64) -> Talk {
         Talk {
             session,
+            own,
             info: OnceCell::new(),
             published_to: None,
             came_ms,
@@ -41,13 +45,18 @@ impl Talk {
 
     /// Who it is for those who follow a topic.
     pub(super) fn info_in(&self, topic: &str) -> Arc<ClientInfo> {
-        let special = self.session.special(topic);
-        match special.and_then(|special| special.info.as_ref()) {
-            None => self.info().clone(),
-            Some(info) => Arc::new(ClientInfo {
-                chan_info: info.as_bytes().to_vec(),
-                ..ClientInfo::clone(self.info())
-            }),
+        match self.session.special(topic) {
+            Some(special) if special.info.is_some() || special.user.is_some() => {
+                let mut info = ClientInfo::clone(self.info());
+                if let Some(user) = &special.user {
+                    info.user = user.to_string();
+                }
+                if let Some(in_topic) = &special.info {
+                    info.chan_info = in_topic.as_bytes().to_vec();
+                }
+                Arc::new(info)
+            }
+            _ => self.info().clone(),
         }
     }
 }

@@ -51,9 +51,9 @@ impl Timer {
             return None;
         }
         // Sessions have a time of their own for that, in which they may refresh.
-        let expires_s = match conn.dialect.coding() {
-            None => conn.rights().and_then(|r| r.connection_expires_s()),
-            Some(_) => None,
+        let expires_s = match conn.dialect.has_sessions() {
+            false => conn.rights().and_then(|r| r.connection_expires_s()),
+            true => None,
         };
         if expires_s.is_some_and(|expires_s| expires_s.saturating_add(LEEWAY_S) <= unix_s) {
             return Some(Timer::Expired);

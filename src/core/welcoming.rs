@@ -8,8 +8,9 @@ use super::reactor::State;
 use crate::hub::{Busy, Verdict};
 use crate::protocol::centrifugo::{Coding, Data, SubscribeResult};
 use crate::protocol::dialect::centrifugo::{
-    Failure, Hello, Refusal, Source, Special, Wish, refuse_connect, refuse_refresh, words,
+    Failure, Hello, Refusal, Wish, refuse_connect, refuse_refresh, words,
 };
+use crate::protocol::dialect::session::{Source, Special};
 use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::{Channel, Purpose, Rights};
 use crate::protocol::topic::TopicName;
@@ -143,6 +144,7 @@ impl State {
         };
         let special = Special {
             source: Source::ConnectionToken,
+            user: None,
             expires_s: None,
             info: channel.info.clone(),
         };

@@ -15,6 +15,7 @@ use crate::protocol::encoding::{Encoding, Format, Formats, HEADER_BYTES_MAX, Mes
 use crate::protocol::event_stream::{
     event_bound, events_bound, write_event, write_events, write_plain_event,
 };
+use crate::protocol::pusher;
 use crate::protocol::ws::deflate::{Inflater, WRAP_BYTES, wrap};
 use crate::protocol::ws::frame::{self, SERVER_HEADER_BYTES_MAX};
 use crate::protocol::ws::{Fault, Opcode, Payload};
@@ -142,9 +143,12 @@ impl Codec {
         effort: Effort,
     ) -> Option<usize> {
         let coding = coding(plain.format()).filter(|_| payload.len() >= effort.bytes_min);
-        let other = coding.and_then(|coding| written(coding, text, payload));
+        let other = coding.and_then(|coding| match plain {
+            Plain::Pusher => Some((Form::Text, pusher::data(text, payload))),
+            _ => Some((Form::Json, written(coding, text, payload)?)),
+        });
         let (form, data) = match &other {
-            Some(other) => (Form::Json, &other[..]),
+            Some((form, other)) => (*form, &other[..]),
             None => (Form::Own, payload),
         };
         self.compressors.compress(window_bits, form, data, effort)
@@ -196,6 +200,7 @@ impl Encoder<'_> {
         let whole = alone(coding, &envelope[..len]);
         // Both codings write what is no JSON in the same way.
         let form = match whole[data.clone()] == *message.payload {
+            _ if format.plain() == Format::Pusher => Form::Text,
             true => Form::Own,
             false => Form::Json,
         };
@@ -243,6 +248,8 @@ impl Encoding for Encoder<'_> {
         if let Some(coding) = coding(format) {
             let bound = match format.plain() {
                 Format::Numbered => numbered_bound(message),
+                Format::Pusher => pusher::event_bound(message),
+                Format::JoinsPusher => pusher::member_bound(message),
                 plain if plain.is_joins() => membership_bound(message),
                 _ => publication_bound(coding, message),
             };
@@ -273,6 +280,10 @@ impl Encoding for Encoder<'_> {
             let room = SERVER_HEADER_BYTES_MAX;
             let end = room + write_envelope(coding, format, message, &mut out[room..]).len;
             let len = alone(coding, &out[room..end]).len();
+            if len == 0 {
+                // It is nothing to those who read this.
+                return 0;
+            }
             return put_header(coding, false, room..room + len, out);
         }
         let (mut payload, compressed) = self.payload(format, message);
@@ -295,7 +306,11 @@ impl Encoding for Encoder<'_> {
 /// How the envelopes of a format are written, if it has any.
 fn coding(format: Format) -> Option<Coding> {
     match format.plain() {
-        Format::CentrifugoJson | Format::JoinsJson | Format::Numbered => Some(Coding::Json),
+        Format::CentrifugoJson
+        | Format::JoinsJson
+        | Format::Numbered
+        | Format::Pusher
+        | Format::JoinsPusher => Some(Coding::Json),
         Format::CentrifugoProtobuf | Format::JoinsProtobuf => Some(Coding::Protobuf),
         Format::Raw
         | Format::Lines
@@ -315,6 +330,11 @@ fn write_envelope(
 ) -> Written {
     match format.plain() {
         Format::Numbered => write_numbered(message, out),
+        Format::Pusher => pusher::write_event(message, out),
+        Format::JoinsPusher => Written {
+            len: pusher::write_member(message, out),
+            data: 0..0,
+        },
         plain if plain.is_joins() => Written {
             len: write_membership(coding, message, out),
             data: 0..0,

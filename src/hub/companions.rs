@@ -1,5 +1,5 @@
 //! Companions: beside a topic whose subscribers are told who comes and goes, a log of its own
-//! for that, under the topic's name. It keeps nothing for later, and goes when nobody holds it.
+//! for that, under the topic's name. It keeps little and not for long, and goes when nobody holds it.
 //! Users see their topics alone: companions count in no limit or list of
 //! those.
 
@@ -12,7 +12,7 @@ use super::codec::Codec;
 use super::quiet::is_unused;
 use crate::config::Joins;
 use crate::log::{AppendError, Draft, SavedTopic, Topic};
-use crate::protocol::centrifugo::{ClientInfo, membership};
+use crate::protocol::centrifugo::{ClientInfo, Membership, membership};
 
 /// All companions, by the names of their topics.
 #[derive(Default)]
@@ -65,18 +65,20 @@ impl Hub {
     /// Tells those who hear of it, from outside the cores, that a client has gone that
     /// followed a topic.
     pub fn tell_gone(&self, topic: &Topic, info: &ClientInfo) {
-        self.tell_membership(topic.name(), false, info);
+        self.presence.look(topic.name(), &info.user, |is_last| {
+            self.tell_membership(topic.name(), Membership::leaves(is_last), info);
+        });
     }
 
     /// The same, or that one has come.
-    pub(super) fn tell_membership(&self, topic: &str, has_come: bool, info: &ClientInfo) {
+    pub(super) fn tell_membership(&self, topic: &str, what: Membership, info: &ClientInfo) {
         let Some(companion) = self.find_companion(topic) else {
             return;
         };
         if self.policy_named(topic).joins == Joins::Nobody {
             return;
         }
-        let payload = membership(has_come, info);
+        let payload = membership(what, info);
         let draft = Draft {
             text: false,
             len: payload.len(),
@@ -130,7 +132,8 @@ mod tests {
         hub.tell_gone(&topic, &ClientInfo::default());
         assert_eq!(companion.newest(), 1);
         hub.expire();
-        assert_eq!(companion.summary(hub.retention(&companion)).first_offset, 2);
+        // Kept for a moment, for those who have just been told who is there.
+        assert_eq!(companion.summary(hub.retention(&companion)).first_offset, 1);
         assert_eq!(hub.topics_len(), 1);
         assert!(Arc::ptr_eq(&topic, &hub.find_topic(&name).unwrap()));
         drop((companion, heard));

@@ -21,6 +21,8 @@ pub(super) enum Form {
     /// As a JSON value, where that differs. A coding that writes a payload other than as it
     /// is writes the same as any other that does so.
     Json,
+    /// As a JSON string, whatever it is.
+    Text,
 }
 
 #[derive(Default)]
@@ -33,7 +35,7 @@ pub(super) struct Compressors {
 struct Compressor {
     window_bits: u8,
     deflater: Deflater,
-    made: [Made; 2],
+    made: [Made; 3],
 }
 
 #[derive(Default)]

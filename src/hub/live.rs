@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::policies::TopicPolicy;
-use crate::config::{Changes, Settings};
+use crate::config::{Changes, Implied, Settings};
 use crate::protocol::rights::Rules;
 
 /// One version of the settings, with what is made of them.
@@ -14,8 +14,8 @@ pub(super) struct Version {
     pub(super) rules: Rules,
     /// There may be a topic whose messages are compressed.
     pub(super) deflates_somewhere: bool,
-    /// The number of what holds for topics without a rule; those of the rules follow, and then
-    /// that of companions.
+    /// The number of what holds for topics without a rule, with each that the names of apps'
+    /// channels may imply; those of the rules follow, and then that of companions.
     first_policy: u32,
 }
 
@@ -73,6 +73,9 @@ impl Live {
     }
 }
 
+/// What holds for topics of one rule differs by as many kinds of channels.
+const KINDS: u32 = Implied::ALL.len() as u32;
+
 impl Version {
     /// Only one is made at a time.
     fn new(settings: Settings, policies: &boxcar::Vec<TopicPolicy>) -> Self {
@@ -82,13 +85,14 @@ impl Version {
                  only for localhost and IP addresses in Host"
             );
         }
-        let without_rule = TopicPolicy::new(&settings, None);
-        let mut deflates_somewhere = without_rule.deflate;
-        let first_policy = policies.push(without_rule);
-        for rule in &settings.topics {
-            let of_rule = TopicPolicy::new(&settings, Some(rule));
-            deflates_somewhere |= of_rule.deflate;
-            policies.push(of_rule);
+        let mut deflates_somewhere = false;
+        let first_policy = policies.count();
+        for rule in [None].into_iter().chain(settings.topics.iter().map(Some)) {
+            for implied in Implied::ALL {
+                let policy = TopicPolicy::new(&settings, rule, implied);
+                deflates_somewhere |= policy.deflate;
+                policies.push(policy);
+            }
         }
         policies.push(TopicPolicy::of_companions(&settings));
         Version {
@@ -102,12 +106,13 @@ impl Version {
     /// The number of what holds for a topic of that name.
     pub(super) fn policy_of(&self, topic: &str) -> u32 {
         let rule = self.rules.of(topic).map_or(0, |(number, _)| number);
-        self.first_policy + rule as u32
+        let implied = Implied::by(self.rules.channel(topic));
+        self.first_policy + KINDS * rule as u32 + implied.number()
     }
 
     /// The number of what holds for companions of topics.
     pub(super) fn companions_policy(&self) -> u32 {
-        self.first_policy + 1 + self.settings.topics.len() as u32
+        self.first_policy + KINDS * (1 + self.settings.topics.len() as u32)
     }
 }
 

@@ -29,6 +29,7 @@ mod quiet;
 mod receipts;
 mod relief;
 mod rights;
+mod rosters;
 mod seldom;
 mod topics;
 mod uncompressed;
@@ -79,6 +80,7 @@ pub use presence::{Numbers, Presence};
 pub use publishing::PublishError;
 pub use receipts::{Answer, Claim, Claimed, RequestName, SavedReceipt};
 pub use relief::Relief;
+pub use rosters::{Roster, Rosters};
 pub use seldom::Complaints;
 pub use topics::TopicsFull;
 pub use uncompressed::Uncompressed;
@@ -103,7 +105,9 @@ pub struct Hub {
     cores: Box<[Mailbox]>,
     admission: Admission,
     presence: Presence,
+    rosters: Rosters,
     users: Users,
+    app_connections: Users,
     uncompressed: Uncompressed,
     complaints: Complaints,
     tokens: Tokens,
@@ -153,7 +157,9 @@ impl Hub {
         Ok(Arc::new(Hub {
             admission: Admission::with_descriptors(descriptors::guests_max(settings.cores)),
             presence: Presence::default(),
+            rosters: Rosters::default(),
             users: Users::default(),
+            app_connections: Users::default(),
             uncompressed: Uncompressed::default(),
             complaints: Complaints::default(),
             tokens: Tokens::default(),
@@ -217,7 +223,7 @@ impl Hub {
                 tracing::warn!("nothing is kept on disk before a restart: there is no store yet");
             }
         }
-        let about_rights = ["topics", "anonymous", "token_keys", "presence"];
+        let about_rights = ["topics", "anonymous", "token_keys", "presence", "apps"];
         if changes.applied.iter().any(|key| about_rights.contains(key)) {
             self.recheck_rights();
         }
@@ -247,6 +253,11 @@ impl Hub {
     /// Whose connections there are.
     pub fn users(&self) -> &Users {
         &self.users
+    }
+
+    /// How many connections each app has, by its key.
+    pub fn app_connections(&self) -> &Users {
+        &self.app_connections
     }
 
     /// The addresses that go without compression.

@@ -8,7 +8,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::Hub;
 use crate::protocol::centrifugo::Data;
-use crate::protocol::dialect::centrifugo::{Failure, Place, Special};
+use crate::protocol::dialect::centrifugo::{Failure, Place};
+use crate::protocol::dialect::session::Special;
 use crate::protocol::topic::TopicName;
 
 /// Orders that wait for one core. Beyond, it is too busy for more.

@@ -5,7 +5,7 @@
 use std::ops::Deref;
 
 use super::Hub;
-use crate::config::{Joins, Keep, Policy, Settings, TopicRule};
+use crate::config::{Implied, Joins, Keep, Policy, Settings, TopicRule};
 use crate::log::{Bounds, Retention, Topic};
 
 /// What holds for a topic, with what the log is told of it.
@@ -16,17 +16,18 @@ pub struct TopicPolicy {
 }
 
 impl TopicPolicy {
-    /// What holds for topics of that rule, or of none.
-    pub(super) fn new(settings: &Settings, rule: Option<&TopicRule>) -> Self {
-        TopicPolicy::from_policy(settings, settings.policy(rule))
+    /// What holds for topics of that rule, or of none, with what their names imply.
+    pub(super) fn new(settings: &Settings, rule: Option<&TopicRule>, implied: Implied) -> Self {
+        TopicPolicy::from_policy(settings, settings.policy_of(rule, implied))
     }
 
-    /// What holds for companions: they keep nothing.
+    /// What holds for companions: they keep what comes behind a list of members until that has
+    /// been read.
     pub(super) fn of_companions(settings: &Settings) -> Self {
         let policy = Policy {
-            retain_messages_max: 0,
-            retain_bytes_max: 0,
-            retain_ms_max: 0,
+            retain_messages_max: 1 << 16,
+            retain_bytes_max: 4 << 20,
+            retain_ms_max: 2000,
             latest: false,
             presence_list: false,
             joins: Joins::Nobody,

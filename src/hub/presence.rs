@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Hub;
+use super::rosters::Roster;
 use crate::protocol::centrifugo::ClientInfo;
 use crate::protocol::encoding::Format;
 use crate::protocol::topic::TopicName;
@@ -20,8 +21,12 @@ struct Members {
     list: BTreeMap<u128, Member>,
     /// How many connections each user has.
     users: HashMap<String, u32>,
+    /// How often somebody has come or gone.
+    changes: u64,
     /// The list as it is given out, until somebody comes or goes.
     snapshot: Option<Arc<[ClientInfo]>>,
+    /// As clients of apps get it: the newest that has been written, older than the list may be.
+    roster: Option<Arc<Roster>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -39,63 +44,85 @@ pub struct Numbers {
 }
 
 impl Presence {
-    /// A client follows a topic.
-    pub fn join(&self, topic: &Arc<str>, client: u128, info: Arc<ClientInfo>) {
+    /// A client follows a topic. While nobody else can come or go, `tell` is called with
+    /// whether it is its user's first connection there. Returns the number of this change.
+    pub fn join(
+        &self,
+        topic: &Arc<str>,
+        client: u128,
+        info: Arc<ClientInfo>,
+        tell: impl FnOnce(bool),
+    ) -> u64 {
         let mut topics = self.lock();
         let members = topics.entry(topic.clone()).or_default();
-        members.add(client, Member { info, node: None });
+        let is_first = members.add(client, Member { info, node: None });
+        tell(is_first);
+        members.changes
     }
 
-    /// A client follows a topic no more, if it did: returns whether it did.
-    pub fn leave(&self, topic: &str, client: u128) -> bool {
-        self.take(topic, client, None).is_some()
+    /// A client follows a topic no more. If it did, `tell` is called in the same way with
+    /// whether it was its user's last connection there. Returns whether it did.
+    pub fn leave(&self, topic: &str, client: u128, tell: impl FnOnce(bool)) -> bool {
+        self.take(topic, client, None, |_, is_last| tell(is_last))
     }
 
-    /// A client follows a topic at another node. Returns whether it is new.
+    /// A client follows a topic at another node: `tell` is called in the same way if it is new.
     pub(super) fn join_guest(
         &self,
         topic: &Arc<str>,
         client: u128,
         info: Arc<ClientInfo>,
         node: u64,
-    ) -> bool {
+        tell: impl FnOnce(bool),
+    ) {
         let mut topics = self.lock();
         let members = topics.entry(topic.clone()).or_default();
         let known = members.list.get(&client);
         let is_new = known.is_none();
+        let mut is_first = false;
         // One that is here is here, whatever others have known before.
         if known.is_none_or(|member| member.node.is_some()) {
             let node = Some(node);
-            members.add(client, Member { info, node });
+            is_first = members.add(client, Member { info, node });
         }
-        is_new
+        if is_new {
+            tell(is_first);
+        }
     }
 
-    /// A client follows a topic no more at another node. Returns who it was, if it did.
+    /// A client follows a topic no more at another node: `tell` is called in the same way, with
+    /// who it was, if it did.
     pub(super) fn leave_guest(
         &self,
         topic: &str,
         client: u128,
         node: u64,
-    ) -> Option<Arc<ClientInfo>> {
-        self.take(topic, client, Some(node))
+        tell: impl FnOnce(&ClientInfo, bool),
+    ) {
+        self.take(topic, client, Some(node), tell);
     }
 
-    /// Forgets who is at a node, and returns them with their topics.
-    pub(super) fn take_guests(&self, node: u64) -> Vec<(Arc<str>, Arc<ClientInfo>)> {
-        let mut taken = Vec::new();
+    /// Forgets who is at a node: `tell` is called in the same way for each of them.
+    pub(super) fn take_guests(&self, node: u64, mut tell: impl FnMut(&str, &ClientInfo, bool)) {
         let mut topics = self.lock();
         topics.retain(|topic, members| {
             let guests = members.list.iter();
             let guests = guests.filter(|(_, member)| member.node == Some(node));
             let guests: Vec<u128> = guests.map(|(client, _)| *client).collect();
             for client in guests {
-                let member = members.remove(client).expect("it is listed");
-                taken.push((topic.clone(), member.info));
+                let (member, is_last) = members.remove(client).expect("it is listed");
+                tell(topic, &member.info, is_last);
             }
             !members.list.is_empty()
         });
-        taken
+    }
+
+    /// While nobody can come or go, `tell` is called with whether a user has no connection
+    /// to a topic.
+    pub(super) fn look(&self, topic: &str, user: &str, tell: impl FnOnce(bool)) {
+        let topics = self.lock();
+        let members = topics.get(topic);
+        tell(members.is_none_or(|members| !members.users.contains_key(user)));
     }
 
     /// Those who follow a topic here.
@@ -107,15 +134,27 @@ impl Presence {
             .collect()
     }
 
-    fn take(&self, topic: &str, client: u128, node: Option<u64>) -> Option<Arc<ClientInfo>> {
+    fn take(
+        &self,
+        topic: &str,
+        client: u128,
+        node: Option<u64>,
+        tell: impl FnOnce(&ClientInfo, bool),
+    ) -> bool {
         let mut topics = self.lock();
-        let members = topics.get_mut(topic)?;
-        members.list.get(&client).filter(|of| of.node == node)?;
-        let member = members.remove(client);
+        let Some(members) = topics.get_mut(topic) else {
+            return false;
+        };
+        let is_there = |member: &Member| member.node == node;
+        if !members.list.get(&client).is_some_and(is_there) {
+            return false;
+        }
+        let (member, is_last) = members.remove(client).expect("it is listed");
+        tell(&member.info, is_last);
         if members.list.is_empty() {
             topics.remove(topic);
         }
-        member.map(|member| member.info)
+        true
     }
 
     /// All who follow a topic.
@@ -127,6 +166,39 @@ impl Presence {
         let members_of = members.list.values();
         let all = || members_of.map(|of| (*of.info).clone()).collect();
         members.snapshot.get_or_insert_with(all).clone()
+    }
+
+    /// Who follows a topic, in a roster that has at least the change with this number. One
+    /// that is too old is replaced by what `write` makes while nobody can come or go of the
+    /// number of changes and of the members, if it makes one.
+    pub(super) fn roster(
+        &self,
+        topic: &str,
+        change: u64,
+        write: impl FnOnce(
+            Option<&Roster>,
+            u64,
+            &mut dyn Iterator<Item = &ClientInfo>,
+        ) -> Option<Roster>,
+    ) -> Option<Arc<Roster>> {
+        let mut topics = self.lock();
+        let members = topics.get_mut(topic)?;
+        let known = members.roster.as_ref();
+        if let Some(known) = known.filter(|known| known.change >= change) {
+            return Some(known.clone());
+        }
+        let mut all = members.list.values().map(|member| &*member.info);
+        let roster = write(known.map(|known| &**known), members.changes, &mut all)?;
+        members.roster = Some(Arc::new(roster));
+        members.roster.clone()
+    }
+
+    /// A user follows a topic.
+    pub fn is_there(&self, topic: &str, user: &str) -> bool {
+        let topics = self.lock();
+        topics
+            .get(topic)
+            .is_some_and(|members| members.users.contains_key(user))
     }
 
     /// How many follow a topic.
@@ -169,26 +241,37 @@ impl Hub {
 }
 
 impl Members {
-    fn add(&mut self, client: u128, member: Member) {
+    /// Returns whether it is its user's first connection.
+    fn add(&mut self, client: u128, member: Member) -> bool {
         if self.list.get(&client) == Some(&member) {
-            return;
+            return false;
         }
-        self.remove(client);
-        *self.users.entry(member.info.user.clone()).or_default() += 1;
+        let before = self.remove(client);
+        let connections = self.users.entry(member.info.user.clone()).or_default();
+        *connections += 1;
+        let is_first = *connections == 1 && before.is_none();
         self.list.insert(client, member);
-        self.snapshot = None;
+        self.note_change();
+        is_first
     }
 
-    fn remove(&mut self, client: u128) -> Option<Member> {
+    /// Returns who it was, and whether it was its user's last connection.
+    fn remove(&mut self, client: u128) -> Option<(Member, bool)> {
         let member = self.list.remove(&client)?;
-        self.snapshot = None;
-        if let Some(count) = self.users.get_mut(&member.info.user) {
-            *count -= 1;
-            if *count == 0 {
-                self.users.remove(&member.info.user);
-            }
+        self.note_change();
+        let connections = self.users.get_mut(&member.info.user);
+        let connections = connections.expect("each of its connections is counted");
+        *connections -= 1;
+        let is_last = *connections == 0;
+        if is_last {
+            self.users.remove(&member.info.user);
         }
-        Some(member)
+        Some((member, is_last))
+    }
+
+    fn note_change(&mut self) {
+        self.changes += 1;
+        self.snapshot = None;
     }
 }
 
@@ -210,7 +293,7 @@ mod tests {
         let topic: Arc<str> = "t".into();
         let numbers = |clients, users| Numbers { clients, users };
         for (client, user) in [(3, "ann"), (1, "bob"), (2, "ann"), (2, "ann")] {
-            presence.join(&topic, client, info(user, client));
+            presence.join(&topic, client, info(user, client), |_| {});
         }
         assert_eq!(presence.numbers("t"), numbers(3, 2));
         let names = |list: &[ClientInfo]| -> Vec<String> {
@@ -220,13 +303,13 @@ mod tests {
         assert_eq!(names(&list), ["1", "2", "3"]);
         // As long as nothing changes it is the same list.
         assert!(Arc::ptr_eq(&list, &presence.list("t")));
-        presence.leave("t", 2);
-        presence.leave("t", 2);
+        presence.leave("t", 2, |_| {});
+        presence.leave("t", 2, |_| {});
         assert_eq!(presence.numbers("t"), numbers(2, 2));
-        presence.leave("t", 3);
+        presence.leave("t", 3, |_| {});
         assert_eq!(names(&presence.list("t")), ["1"]);
         assert_eq!(presence.numbers("t"), numbers(1, 1));
-        presence.leave("t", 1);
+        presence.leave("t", 1, |_| {});
         assert_eq!(presence.numbers("t"), numbers(0, 0));
         assert!(presence.list("t").is_empty() && presence.lock().is_empty());
     }

@@ -1,5 +1,5 @@
 //! How many users there are, each counted once however many connections it has, on
-//! whichever cores.
+//! whichever cores; and in the same way apps.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,13 +9,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Users(Mutex<HashMap<Box<str>, u32>>);
 
 impl Users {
-    /// A user has one connection more.
-    pub fn enter(&self, user: &str) {
+    /// A user has one connection more. Returns how many that are.
+    pub fn enter(&self, user: &str) -> u32 {
         let mut users = self.lock();
         match users.get_mut(user) {
-            Some(count) => *count += 1,
+            Some(count) => {
+                *count += 1;
+                *count
+            }
             None => {
                 users.insert(user.into(), 1);
+                1
             }
         }
     }

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::centrifugo::{BadRequest, Data, Reader, data, strings, tags};
+use super::centrifugo::{Data, data, strings, tags};
+use super::json::{BadRequest, Reader};
 
 /// A message in a line.
 #[derive(Clone, Debug, PartialEq, Eq)]

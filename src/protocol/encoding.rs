@@ -33,6 +33,10 @@ pub enum Format {
     EventStreams,
     /// The same as they are: which topic one is of it does not say.
     PlainEvents,
+    /// Events of the Pusher Channels protocol, as frames.
+    Pusher,
+    /// Which users come and go, as events of that protocol. Of a topic's companion.
+    JoinsPusher,
     /// One of the others with compressed payloads, which refer back at most two to the
     /// power of this many bytes.
     Deflated(Plain, u8),
@@ -45,14 +49,16 @@ pub enum Plain {
     CentrifugoJson,
     CentrifugoProtobuf,
     Numbered,
+    Pusher,
 }
 
 impl Plain {
-    const ALL: [Plain; 4] = [
+    const ALL: [Plain; 5] = [
         Plain::Raw,
         Plain::CentrifugoJson,
         Plain::CentrifugoProtobuf,
         Plain::Numbered,
+        Plain::Pusher,
     ];
 
     /// The format without compression.
@@ -62,6 +68,7 @@ impl Plain {
             Plain::CentrifugoJson => Format::CentrifugoJson,
             Plain::CentrifugoProtobuf => Format::CentrifugoProtobuf,
             Plain::Numbered => Format::Numbered,
+            Plain::Pusher => Format::Pusher,
         }
     }
 }
@@ -84,6 +91,8 @@ impl Format {
             Format::EventStream => 48,
             Format::EventStreams => 49,
             Format::PlainEvents => 51,
+            Format::Pusher => 7,
+            Format::JoinsPusher => 50,
             // Window sizes are 8 to 15 bits.
             Format::Deflated(plain, window_bits) => plain as u8 * 8 + window_bits,
         }
@@ -99,10 +108,11 @@ impl Format {
             4 => Some(Format::JoinsJson),
             5 => Some(Format::JoinsProtobuf),
             6 => Some(Format::Numbered),
-            7 => None,
             48 => Some(Format::EventStream),
             49 => Some(Format::EventStreams),
             51 => Some(Format::PlainEvents),
+            7 => Some(Format::Pusher),
+            50 => Some(Format::JoinsPusher),
             8.. => {
                 let plain = index as usize / 8 - 1;
                 match plain < Plain::ALL.len() {
@@ -144,14 +154,17 @@ impl Format {
 
     /// It tells who comes and goes.
     pub fn is_joins(self) -> bool {
-        matches!(self, Format::JoinsJson | Format::JoinsProtobuf)
+        matches!(
+            self,
+            Format::JoinsJson | Format::JoinsProtobuf | Format::JoinsPusher
+        )
     }
 
     /// It is a topic's, read by clients of sessions.
     pub fn is_push(self) -> bool {
         matches!(
             self.plain(),
-            Format::CentrifugoJson | Format::CentrifugoProtobuf
+            Format::CentrifugoJson | Format::CentrifugoProtobuf | Format::Pusher
         )
     }
 

@@ -1,7 +1,9 @@
 //! What goes over the wire, without I/O, clock or threads: HTTP heads and the opening
 //! handshake ([`http`]), what a request becomes ([`opening`]), WebSocket frames and messages
 //! ([`ws`]), the lines of a batch ([`batch`]), topic names ([`topic`]), the lines of the chat ([`chat`]), the messages of
-//! Centrifugo's client protocol ([`centrifugo`]), Server-Sent Events ([`event_stream`]) and Mercure's protocol on top of them ([`mercure`]), what proxies say of their clients
+//! Centrifugo's client protocol ([`centrifugo`]), names, ids and signatures of the
+//! Pusher Channels protocol ([`pusher`]), Server-Sent Events ([`event_stream`]) and Mercure's
+//! protocol on top of them ([`mercure`]), what proxies say of their clients
 //! ([`proxy`]), who may do what ([`rights`]) and why connections end ([`reason`]).
 
 #![forbid(unsafe_code)]
@@ -13,9 +15,11 @@ pub mod dialect;
 pub mod encoding;
 pub mod event_stream;
 pub mod http;
+pub mod json;
 pub mod mercure;
 pub mod opening;
 pub mod proxy;
+pub mod pusher;
 pub mod reason;
 pub mod rights;
 pub mod topic;

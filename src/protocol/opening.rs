@@ -13,8 +13,8 @@ use super::event_stream::{
 use super::http::bearer;
 use super::http::hosts::Via;
 use super::http::{
-    CENTRIFUGO_PATH, Document, Hosts, Method, Origins, Reject, Request, Terms, Upgrade, is_upgrade,
-    negotiate, negotiate_centrifugo, options_response,
+    APP_PATH, CENTRIFUGO_PATH, Document, Hosts, Method, Origins, Reject, Request, Terms, Upgrade,
+    is_upgrade, negotiate, negotiate_app, negotiate_centrifugo, options_response,
 };
 use super::mercure::{MERCURE_PATH, asks_for_updates, is_update, negotiate_mercure};
 use super::rights::{Action, Denied, Rights, Rules, TokenFault};
@@ -45,6 +45,8 @@ pub struct Settings<'a> {
     pub mercure: bool,
     /// As many of them may be had as one stream.
     pub topics_max: usize,
+    /// Whether there is an app with a key, if there are apps.
+    pub apps: Option<&'a Apps<'a>>,
     /// Who may do what with topics.
     pub rules: &'a Rules,
     /// The cookie that may bear a token.
@@ -63,6 +65,9 @@ pub struct Settings<'a> {
 
 /// Tells what a token gives.
 pub type Check<'a> = dyn Fn(&[u8]) -> Result<Arc<Rights>, TokenFault> + 'a;
+
+/// Tells whether there is an app of the Pusher Channels protocol with that key.
+pub type Apps<'a> = dyn Fn(&str) -> bool + 'a;
 
 /// Tells what holds for a topic.
 pub type Topics<'a> = dyn Fn(&TopicName) -> TopicTerms + 'a;
@@ -139,6 +144,15 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
         return Ok(Opening::Api);
     }
     if opens {
+        let key = head.path().strip_prefix(APP_PATH);
+        if let (Some(key), Some(apps)) = (key, settings.apps) {
+            let (origins, deflate) = (settings.origins, settings.deflate);
+            let mut upgrade = negotiate_app(head, origins, deflate, key, apps)?;
+            if !settings.deflates_somewhere {
+                upgrade.deflate = None;
+            }
+            return Ok(Opening::WebSocket(upgrade));
+        }
         let upgrade = match head.path() {
             CENTRIFUGO_PATH if settings.centrifugo => {
                 negotiate_centrifugo(head, settings.origins, settings.deflate)

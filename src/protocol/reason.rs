@@ -61,13 +61,19 @@ pub enum CloseReason {
     TopicsFull,
     /// The cluster has not taken a message that it published.
     NotStored,
+    /// There is no app with its key.
+    AppUnknown,
+    /// It speaks a version of the app's protocol that is not spoken here, or does not say which.
+    AppProtocol,
+    /// The app has as many connections as it may have.
+    AppConnections,
     /// Its token has expired, or one that it has sent since is not accepted.
     Token(TokenFault),
     /// The peer broke the protocol.
     Fault(Fault),
 }
 
-const OWN: [CloseReason; 25] = [
+const OWN: [CloseReason; 28] = [
     CloseReason::Peer,
     CloseReason::Gone,
     CloseReason::Reset,
@@ -93,6 +99,9 @@ const OWN: [CloseReason; 25] = [
     CloseReason::TooManyTopics,
     CloseReason::TopicsFull,
     CloseReason::NotStored,
+    CloseReason::AppUnknown,
+    CloseReason::AppProtocol,
+    CloseReason::AppConnections,
 ];
 
 impl CloseReason {
@@ -137,6 +146,9 @@ impl CloseReason {
             CloseReason::TooManyTopics => "too_many_topics",
             CloseReason::TopicsFull => "topics_full",
             CloseReason::NotStored => "not_stored",
+            CloseReason::AppUnknown => "app_unknown",
+            CloseReason::AppProtocol => "app_protocol",
+            CloseReason::AppConnections => "app_connections_max",
             CloseReason::Token(fault) => fault.name(),
             CloseReason::Fault(fault) => fault.name(),
         }
@@ -162,6 +174,8 @@ impl CloseReason {
             | CloseReason::SlowMessage
             | CloseReason::BadRequest
             | CloseReason::TooManyCommands
+            | CloseReason::AppUnknown
+            | CloseReason::AppProtocol
             | CloseReason::Stale => code::POLICY,
             CloseReason::Lag
             | CloseReason::Stall
@@ -169,6 +183,7 @@ impl CloseReason {
             | CloseReason::InsufficientState
             | CloseReason::TopicsFull
             | CloseReason::NotStored
+            | CloseReason::AppConnections
             | CloseReason::LogFull => code::TRY_AGAIN_LATER,
             CloseReason::ChatBinary => UNSUPPORTED_DATA,
             CloseReason::Fault(fault) => fault.code(),
@@ -216,6 +231,11 @@ impl CloseReason {
             CloseReason::NotStored => {
                 "not stored: the cluster has not taken a message, publish it again".into()
             }
+            CloseReason::AppUnknown => "there is no app with this key".into(),
+            CloseReason::AppProtocol => {
+                "the protocol's versions 5 to 7 are spoken here: say which by ?protocol=".into()
+            }
+            CloseReason::AppConnections => "the app has as many connections as it may have".into(),
             CloseReason::Fault(fault) => fault.to_string(),
         }
     }

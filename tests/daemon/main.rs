@@ -8,6 +8,7 @@ mod nats_server;
 #[path = "../common/tokens.rs"]
 mod tokens;
 
+mod apps;
 mod bad_frames;
 mod bad_peers;
 mod bad_requests;

@@ -7,7 +7,8 @@ use tokio::time::timeout;
 use crate::hub::{Act, Hub, Numbers, Order, Whom};
 use crate::protocol::centrifugo::Error;
 use crate::protocol::centrifugo::api::{Answer, Outcome, Revoke, Sessions, Terms};
-use crate::protocol::dialect::centrifugo::{Place, Source, Special, client_number};
+use crate::protocol::dialect::centrifugo::Place;
+use crate::protocol::dialect::session::{Source, Special, client_number};
 use crate::protocol::rights::{Revocation, Whose};
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::close::REASON_BYTES_MAX;
@@ -30,6 +31,7 @@ pub(super) async fn subscribe(
         topic: topic.clone(),
         special: Special {
             source: Source::Api,
+            user: None,
             expires_s: some(terms.expire_at),
             info: text(&terms.info),
         },

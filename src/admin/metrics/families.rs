@@ -74,6 +74,17 @@ fn present(hub: &Hub) -> Vec<Family> {
             gauge(hub.users().count() as u64),
         ),
         family(
+            "rosters_written",
+            "Lists of members that were written for clients of apps which join presence channels, each once for all who join at about the same time",
+            Values::Counters(vec![plain(hub.rosters().written())]),
+        ),
+        family(
+            "rosters",
+            "Memory that such lists hold, which are known or on their way; beyond rosters_bytes_max joins wait",
+            gauge(hub.rosters().bytes()),
+        )
+        .in_unit(Unit::Bytes),
+        family(
             "revocations",
             "Revocations of tokens that are kept; there may be 65536",
             gauge(hub.revocations_len() as u64),

@@ -9,8 +9,10 @@ use super::super::reactor::State;
 use super::super::streaming::Stands;
 use super::super::subs::{SubId, Subscription};
 use super::{KEPT, SavedConn, SavedPlace, SavedSub};
+use crate::hub::Origin;
 use crate::log::Topic;
 use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::session::Client;
 use crate::protocol::encoding::Format;
 use crate::protocol::event_stream::Place;
 use crate::protocol::reason::CloseReason;
@@ -25,8 +27,9 @@ impl State {
     ) -> Result<u32, String> {
         let reader = Reader::restore(saved.reader).ok_or("its reader's state makes no sense")?;
         let dialect = Dialect::from_number(saved.dialect).ok_or("a dialect is unknown")?;
-        if saved.session.is_some()
-            != (dialect.coding().is_some() && saved.drain.is_none() && !saved.closing)
+        let is_open = saved.drain.is_none() && !saved.closing;
+        if saved.session.is_some() != (dialect.has_sessions() && is_open)
+            || saved.own.is_some() != (dialect == Dialect::Pusher && is_open)
         {
             return Err("its session does not go with its dialect".into());
         }
@@ -106,7 +109,14 @@ impl State {
             self.paused.push(slot);
         }
         if let Some(session) = saved.session {
-            self.resume_session(slot, session);
+            if let Client::Socket { node, connection } = session.client() {
+                let origin = Origin { node, connection };
+                self.hub.cluster().take_up_origin(origin);
+            }
+            if let Some(own) = &saved.own {
+                self.hub.app_connections().enter(&own.key);
+            }
+            self.resume_session(slot, session, saved.own.map(Box::new));
         }
         if phase == Phase::Open {
             self.enlist(slot);

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::{Hub, lock};
 use crate::config::Joins;
 use crate::log::Topic;
-use crate::protocol::centrifugo::ClientInfo;
+use crate::protocol::centrifugo::{ClientInfo, Membership};
 
 /// How long the clients of a node that has gone are shown: another process may go on with them.
 const GONE_TIME: Duration = Duration::from_secs(3);
@@ -30,25 +30,41 @@ pub(super) struct Gone {
 }
 
 impl Hub {
-    /// A client of a session follows a topic here.
-    pub fn appear(&self, topic: &Topic, client: u128, info: Arc<ClientInfo>) {
+    /// A client of a session follows a topic here. While nobody else can come or go, `tell` is
+    /// called with whether it is its user's first connection there. Returns the number of the
+    /// change where the topic has a list of who is there.
+    pub fn appear(
+        &self,
+        topic: &Topic,
+        client: u128,
+        info: Arc<ClientInfo>,
+        tell: impl FnOnce(bool),
+    ) -> Option<u64> {
         let policy = self.policy(topic);
         // Others tell from their own lists who has come to them.
         let is_told = topic.is_shared() && policy.joins != Joins::Nobody;
         if !policy.presence_list && !is_told {
-            return self.disappear(topic, client);
+            self.disappear(topic, client, |_| {});
+            tell(false);
+            return None;
         }
         if topic.is_shared()
             && let Some(link) = self.cluster.link()
         {
             link.present(topic.name(), client, Some(info.encode_to_vec()));
         }
-        self.presence.join(topic.name(), client, info);
+        Some(self.presence.join(topic.name(), client, info, tell))
     }
 
-    /// It follows it no more.
-    pub fn disappear(&self, topic: &Topic, client: u128) {
-        let was_there = self.presence.leave(topic.name(), client);
+    /// It follows it no more. `tell` is called in the same way with whether it was its user's
+    /// last connection there.
+    pub fn disappear(&self, topic: &Topic, client: u128, tell: impl FnOnce(bool)) {
+        let mut tell = Some(tell);
+        let listed = |is_last| tell.take().expect("called once")(is_last);
+        let was_there = self.presence.leave(topic.name(), client, listed);
+        if let Some(tell) = tell {
+            tell(false);
+        }
         if was_there
             && topic.is_shared()
             && let Some(link) = self.cluster.link()
@@ -73,25 +89,22 @@ impl Hub {
 
     /// A client follows a topic at another node, or does so no more.
     pub fn note_guest(&self, node: u64, topic: &str, client: u128, info: Option<&[u8]>) {
-        let name: Arc<str> = topic.into();
-        let (info, has_come) = match info {
-            Some(bytes) => {
-                let Ok(info) = ClientInfo::decode(bytes) else {
-                    tracing::warn!(topic, "another node says of a client what makes no sense");
-                    return;
-                };
-                let info = Arc::new(info);
-                if !self.presence.join_guest(&name, client, info.clone(), node) {
-                    return;
-                }
-                (info, true)
-            }
-            None => match self.presence.leave_guest(topic, client, node) {
-                Some(info) => (info, false),
-                None => return,
-            },
+        let Some(bytes) = info else {
+            return self
+                .presence
+                .leave_guest(topic, client, node, |info, is_last| {
+                    self.tell_membership(topic, Membership::leaves(is_last), info);
+                });
         };
-        self.tell_membership(topic, has_come, &info);
+        let Ok(info) = ClientInfo::decode(bytes) else {
+            tracing::warn!(topic, "another node says of a client what makes no sense");
+            return;
+        };
+        let (name, info) = (Arc::<str>::from(topic), Arc::new(info));
+        self.presence
+            .join_guest(&name, client, info.clone(), node, |is_first| {
+                self.tell_membership(topic, Membership::joins(is_first), &info);
+            });
     }
 
     /// A node has gone.
@@ -108,9 +121,9 @@ impl Hub {
             .collect();
         drop(gone);
         for Gone { node, .. } in due {
-            for (topic, info) in self.presence.take_guests(node) {
-                self.tell_membership(&topic, false, &info);
-            }
+            self.presence.take_guests(node, |topic, info, is_last| {
+                self.tell_membership(topic, Membership::leaves(is_last), info);
+            });
         }
     }
 

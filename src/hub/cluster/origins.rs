@@ -10,6 +10,7 @@ use std::sync::{PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::Cluster;
+use crate::protocol::pusher::SocketId;
 
 /// The connection that a message came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -17,6 +18,19 @@ pub struct Origin {
     /// The process that the connection first published in.
     pub node: u64,
     pub connection: u64,
+}
+
+/// As clients of the Pusher Channels protocol name a connection.
+impl From<Origin> for SocketId {
+    fn from(Origin { node, connection }: Origin) -> Self {
+        SocketId { node, connection }
+    }
+}
+
+impl From<SocketId> for Origin {
+    fn from(SocketId { node, connection }: SocketId) -> Self {
+        Origin { node, connection }
+    }
 }
 
 /// The processes whose connections may be here: this one, and those it has taken over from.

@@ -5,9 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::json::{FromJson, Reader};
-use super::payload::put_without_newlines;
-use super::request::{BadRequest, Command, Connect, Data, Request, Subscribe};
+use super::request::{Command, Connect, Data, Request, Subscribe};
+use crate::protocol::json::{BadRequest, FromJson, Reader, put_without_newlines};
 
 type Read<T> = Result<T, BadRequest>;
 

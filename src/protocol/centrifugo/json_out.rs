@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use super::payload::{Payload, put_string};
+use super::payload::payload_of;
 use super::reply::{ClientInfo, Error, Publication, Push, Reply, SubscribeResult};
-use super::sink::Sink;
 use super::view::{PublicationView, views};
+use crate::protocol::json::{Payload, Sink, put_string};
 
 pub(super) fn reply(sink: &mut dyn Sink, id: u32, reply: &Reply<'_>) {
     line(sink, |line| {
@@ -17,7 +17,7 @@ pub(super) fn reply(sink: &mut dyn Sink, id: u32, reply: &Reply<'_>) {
                 object.text("client", result.client);
                 object.text("version", result.version);
                 expiry(object, result.expires, result.ttl);
-                object.data("data", result.data.and_then(Payload::of));
+                object.data("data", result.data.and_then(payload_of));
                 if !result.subs.is_empty() {
                     object.object("subs", |subs| {
                         for (channel, result) in result.subs {
@@ -123,11 +123,11 @@ pub(super) fn push(sink: &mut dyn Sink, push: &Push<'_>) {
                     object.text("epoch", epoch);
                     object.number("offset", offset);
                     object.flag("positioned", positioned);
-                    object.data("data", data.and_then(Payload::of));
+                    object.data("data", data.and_then(payload_of));
                 });
             }
             Push::Message { data } => object.object("message", |object| {
-                object.data("data", Payload::of(data));
+                object.data("data", payload_of(data));
             }),
             Push::Refresh { expires, ttl } => {
                 object.object("refresh", |object| expiry(object, expires, ttl));
@@ -185,7 +185,7 @@ fn subscribe_result(object: &mut Object<'_>, result: &SubscribeResult) {
     object.flag("recovered", result.recovered);
     object.number("offset", result.offset);
     object.flag("positioned", result.positioned);
-    object.data("data", result.data.as_ref().and_then(Payload::of));
+    object.data("data", result.data.as_ref().and_then(payload_of));
     object.flag("was_recovering", result.was_recovering);
 }
 

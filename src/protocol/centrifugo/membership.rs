@@ -3,23 +3,63 @@
 
 use prost::Message as _;
 
-use super::payload::string_bound;
 use super::push::{ENVELOPE_BYTES_MAX, INFO_GROWTH};
 use super::reply::{ClientInfo, Push};
 use super::request::Coding;
-use super::sink::Slice;
 use super::{json_out, protobuf_out};
 use crate::protocol::encoding::Message;
+use crate::protocol::json::{Slice, string_bound};
 
-/// The first byte of a message; what follows is the [`ClientInfo`].
-const JOIN: u8 = 1;
-const LEAVE: u8 = 0;
+/// What has become of somebody in a topic: the first byte of a message; what follows is the
+/// [`ClientInfo`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Membership {
+    /// Gone, though the user has other connections there, or nobody counts them.
+    Left = 0,
+    /// Come, though the user had connections there before, or nobody counts them.
+    Joined = 1,
+    /// Gone, with the user's last connection.
+    LastLeft = 2,
+    /// Come, as the user's first connection.
+    FirstJoined = 3,
+}
+
+impl Membership {
+    const ALL: [Membership; 4] = [
+        Membership::Left,
+        Membership::Joined,
+        Membership::LastLeft,
+        Membership::FirstJoined,
+    ];
+
+    pub fn joins(is_first: bool) -> Membership {
+        match is_first {
+            true => Membership::FirstJoined,
+            false => Membership::Joined,
+        }
+    }
+
+    pub fn leaves(is_last: bool) -> Membership {
+        match is_last {
+            true => Membership::LastLeft,
+            false => Membership::Left,
+        }
+    }
+}
 
 /// A message that says that a client has come, or gone.
-pub fn membership(has_come: bool, info: &ClientInfo) -> Vec<u8> {
-    let mut message = vec![if has_come { JOIN } else { LEAVE }];
+pub fn membership(what: Membership, info: &ClientInfo) -> Vec<u8> {
+    let mut message = vec![what as u8];
     info.encode(&mut message).expect("a vector takes all");
     message
+}
+
+/// What such a message says.
+pub(in crate::protocol) fn read_membership(payload: &[u8]) -> Option<(Membership, ClientInfo)> {
+    let (what, info) = payload.split_first()?;
+    let what = Membership::ALL.get(usize::from(*what))?;
+    Some((*what, ClientInfo::decode(info).ok()?))
 }
 
 /// An upper bound of what [`write_membership`] writes.
@@ -32,12 +72,12 @@ pub fn membership_bound(message: &Message<'_>) -> usize {
 /// Writes the push of what [`membership`] made to the start of `out`, which has as many bytes
 /// as [`membership_bound`] said, and returns how many were written.
 pub fn write_membership(coding: Coding, message: &Message<'_>, out: &mut [u8]) -> usize {
-    let (kind, info) = message.payload.split_first().expect("its kind");
-    let info = &ClientInfo::decode(info).expect("only `membership` makes them");
+    let read = read_membership(message.payload);
+    let (what, info) = &read.expect("only `membership` makes them");
     let channel = message.topic;
-    let push = match *kind {
-        JOIN => Push::Join { channel, info },
-        _ => Push::Leave { channel, info },
+    let push = match what {
+        Membership::Joined | Membership::FirstJoined => Push::Join { channel, info },
+        Membership::Left | Membership::LastLeft => Push::Leave { channel, info },
     };
     let mut sink = Slice::new(out);
     match coding {
@@ -64,8 +104,8 @@ mod tests {
             },
         ];
         for info in &infos {
-            for has_come in [true, false] {
-                let payload = membership(has_come, info);
+            for what in Membership::ALL {
+                let payload = membership(what, info);
                 let message = Message {
                     topic: "room\n1",
                     epoch: 1,
@@ -76,9 +116,9 @@ mod tests {
                     extras: None,
                 };
                 let channel = message.topic;
-                let push = match has_come {
-                    true => Push::Join { channel, info },
-                    false => Push::Leave { channel, info },
+                let push = match what {
+                    Membership::Joined | Membership::FirstJoined => Push::Join { channel, info },
+                    Membership::Left | Membership::LastLeft => Push::Leave { channel, info },
                 };
                 for coding in [Coding::Json, Coding::Protobuf] {
                     let mut alone = Vec::new();

@@ -9,7 +9,6 @@
 //! deltas, filters and compression by dictionary is neither kept nor written.
 
 pub mod api;
-mod json;
 mod json_in;
 mod json_out;
 mod membership;
@@ -21,24 +20,23 @@ mod push;
 mod reply;
 mod request;
 mod requests;
-mod scan;
-mod sink;
 #[cfg(test)]
 mod tests;
 mod view;
 
 pub(in crate::protocol) use self::api::tags;
-pub(in crate::protocol) use json::Reader;
+
+pub use super::json::{BadRequest, Written};
 pub(in crate::protocol) use json_in::data;
 pub(in crate::protocol) use json_out::strings;
-pub use membership::{membership, membership_bound, write_membership};
+pub(in crate::protocol) use membership::read_membership;
+pub use membership::{Membership, membership, membership_bound, write_membership};
 pub use numbered::{numbered_bound, topical_bound, write_numbered, write_topical};
 pub use payload::written;
 pub use push::{publication, publication_bound, write_publication};
 pub use reply::{ClientInfo, ConnectResult, Error, Publication, Push, Reply, SubscribeResult};
-pub use request::{BadRequest, Coding, Command, Connect, Data, Request, Subscribe};
+pub use request::{Coding, Command, Connect, Data, Request, Subscribe};
 pub use requests::Requests;
-pub use sink::Written;
 pub use view::{decode_info, encode_info};
 
 /// All commands of one WebSocket message, in order, if each can be read.

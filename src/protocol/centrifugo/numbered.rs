@@ -2,9 +2,8 @@
 //! they are. Payloads look as they do in Centrifugo's JSON, but for bytes, which are told
 //! from text by their name.
 
-use super::payload::{Payload, put_string, string_bound};
-use super::sink::{Sink, Slice, Written};
 use crate::protocol::encoding::Message;
+use crate::protocol::json::{Payload, Sink, Slice, Written, put_string, string_bound};
 
 /// The names, the braces, and the longest offset.
 const ENVELOPE_BYTES_MAX: usize = 48;

@@ -7,66 +7,18 @@
 //! (to them it is what others publish in JSON), so `Kick-off!` on a channel of
 //! JSON would break them, and the clients of one channel would not read the same.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-
-use super::json::is_json;
 use super::request::{Coding, Data};
-use super::scan::{line_len, plain_len};
-use super::sink::Sink;
+use crate::protocol::json::{Payload, Sink, line_len, put_string};
 
-/// A payload of which is known what it is.
-#[derive(Clone, Copy)]
-pub(super) enum Payload<'a> {
-    Json(&'a [u8]),
-    Text(&'a [u8]),
-    Bytes(&'a [u8]),
+/// `None` if there is none.
+pub(super) fn payload_of(data: &Data) -> Option<Payload<'_>> {
+    (!data.is_empty()).then(|| Payload::new(data.text, &data.bytes))
 }
 
-impl<'a> Payload<'a> {
-    /// `text`: the bytes are UTF-8 that was meant as text.
-    pub(super) fn new(text: bool, bytes: &'a [u8]) -> Payload<'a> {
-        match text {
-            true if is_json(bytes) => Payload::Json(bytes),
-            true => Payload::Text(bytes),
-            false => Payload::Bytes(bytes),
-        }
-    }
-
-    /// `None` if there is none.
-    pub(super) fn of(data: &'a Data) -> Option<Payload<'a>> {
-        (!data.is_empty()).then(|| Payload::new(data.text, &data.bytes))
-    }
-
-    /// What is known of a client: JSON mostly, but nothing says so. `None` if
-    /// nothing is known.
-    pub(super) fn guess(bytes: &'a [u8]) -> Option<Payload<'a>> {
-        let text = simdutf8::basic::from_utf8(bytes).is_ok();
-        (!bytes.is_empty()).then(|| Payload::new(text, bytes))
-    }
-
-    pub(super) fn put_json(self, sink: &mut dyn Sink) {
-        match self {
-            Payload::Json(bytes) => put_without_newlines(sink, bytes),
-            Payload::Text(bytes) => put_string(sink, bytes),
-            Payload::Bytes(bytes) => put_base64(sink, bytes),
-        }
-    }
-
-    pub(super) fn put_protobuf(self, sink: &mut dyn Sink) {
-        match self {
-            Payload::Json(bytes) | Payload::Bytes(bytes) => sink.put(bytes),
-            Payload::Text(bytes) => put_string(sink, bytes),
-        }
-    }
-
-    /// The most bytes that either coding writes for such a payload. Cheaper than
-    /// to find out what it is.
-    pub(super) fn bound(text: bool, bytes: &[u8]) -> usize {
-        match text {
-            true => string_bound(bytes),
-            false => 2 + base64_len(bytes.len()),
-        }
+pub(super) fn put_protobuf(payload: Payload<'_>, sink: &mut dyn Sink) {
+    match payload {
+        Payload::Json(bytes) | Payload::Bytes(bytes) => sink.put(bytes),
+        Payload::Text(bytes) => put_string(sink, bytes),
     }
 }
 
@@ -82,80 +34,8 @@ pub fn written(coding: Coding, text: bool, payload: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(Payload::bound(text, payload));
         match coding {
             Coding::Json => data.put_json(&mut out),
-            Coding::Protobuf => data.put_protobuf(&mut out),
+            Coding::Protobuf => put_protobuf(data, &mut out),
         }
         out
     })
-}
-
-/// A newline ends a message, and inside a JSON string there is none.
-pub(super) fn put_without_newlines(sink: &mut dyn Sink, json: &[u8]) {
-    let mut rest = json;
-    loop {
-        let (line, after) = rest.split_at(line_len(rest));
-        sink.put(line);
-        let Some((_, after)) = after.split_first() else {
-            return;
-        };
-        rest = after;
-    }
-}
-
-/// Writes UTF-8 as a JSON string.
-pub(super) fn put_string(sink: &mut dyn Sink, text: &[u8]) {
-    sink.put(b"\"");
-    let mut rest = text;
-    loop {
-        let (plain, after) = rest.split_at(plain_len(rest));
-        sink.put(plain);
-        let Some((special, after)) = after.split_first() else {
-            break;
-        };
-        match special {
-            b'"' => sink.put(b"\\\""),
-            b'\\' => sink.put(b"\\\\"),
-            b'\n' => sink.put(b"\\n"),
-            b'\r' => sink.put(b"\\r"),
-            b'\t' => sink.put(b"\\t"),
-            control => {
-                let digit = |nibble| b"0123456789abcdef"[usize::from(nibble)];
-                sink.put(&[
-                    b'\\',
-                    b'u',
-                    b'0',
-                    b'0',
-                    digit(control >> 4),
-                    digit(control & 15),
-                ]);
-            }
-        }
-        rest = after;
-    }
-    sink.put(b"\"");
-}
-
-/// [`put_string`] writes at most so many bytes.
-pub(super) fn string_bound(text: &[u8]) -> usize {
-    // Simple enough to be counted many bytes at a time.
-    let escaped = text.iter().filter(|byte| matches!(byte, b'"' | b'\\'));
-    let controls = text.iter().filter(|byte| **byte < 0x20);
-    2 + text.len() + escaped.count() + 5 * controls.count()
-}
-
-fn put_base64(sink: &mut dyn Sink, bytes: &[u8]) {
-    if sink.count(0) {
-        sink.count(2 + base64_len(bytes.len()));
-        return;
-    }
-    sink.put(b"\"");
-    let mut encoded = [0; 1024];
-    for piece in bytes.chunks(768) {
-        let len = BASE64.encode_slice(piece, &mut encoded);
-        sink.put(&encoded[..len.expect("four characters for three bytes")]);
-    }
-    sink.put(b"\"");
-}
-
-fn base64_len(len: usize) -> usize {
-    len.div_ceil(3) * 4
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, decode_varint, skip_field};
 
-use super::json::is_json;
-use super::request::{self, BadRequest, Data, Request};
+use super::request::{self, Data, Request};
+use crate::protocol::json::{BadRequest, is_json};
 
 /// Reads the next command, and leaves what stands behind it; `None` if there is none.
 pub(super) fn next(rest: &mut &[u8]) -> Option<Result<Request, BadRequest>> {

@@ -7,10 +7,10 @@
 
 use prost::encoding::{WireType, encode_varint};
 
-use super::payload::Payload;
+use super::payload::{payload_of, put_protobuf};
 use super::reply::{ClientInfo, Error, Push, Reply, SubscribeResult};
-use super::sink::{Count, Sink};
 use super::view::{PublicationView, views};
+use crate::protocol::json::{Count, Payload, Sink};
 
 pub(super) fn reply(sink: &mut dyn Sink, id: u32, reply: &Reply<'_>) {
     // Found out once; the lengths below are counted more than once.
@@ -35,7 +35,7 @@ pub(super) fn reply(sink: &mut dyn Sink, id: u32, reply: &Reply<'_>) {
                 text(fields, 1, result.client);
                 text(fields, 2, result.version);
                 expiry(fields, 3, result.expires, result.ttl);
-                data(fields, 5, result.data.and_then(Payload::of));
+                data(fields, 5, result.data.and_then(payload_of));
                 for (channel, result) in result.subs {
                     nested(fields, 6, &|entry| {
                         text(entry, 1, channel);
@@ -112,7 +112,7 @@ pub(super) fn push(sink: &mut dyn Sink, push: &Push<'_>) {
             text(fields, 3, reason);
         }),
         Push::Message { data } => nested(fields, 8, &|fields| {
-            self::data(fields, 1, Payload::of(data));
+            self::data(fields, 1, payload_of(data));
         }),
         Push::Subscribe {
             recoverable,
@@ -126,7 +126,7 @@ pub(super) fn push(sink: &mut dyn Sink, push: &Push<'_>) {
             text(fields, 4, epoch);
             number(fields, 5, offset);
             flag(fields, 6, positioned);
-            self::data(fields, 7, data.and_then(Payload::of));
+            self::data(fields, 7, data.and_then(payload_of));
         }),
         Push::Disconnect {
             code,
@@ -192,7 +192,7 @@ fn subscribe_result(
     flag(sink, 8, result.recovered);
     number(sink, 9, result.offset);
     flag(sink, 10, result.positioned);
-    data(sink, 11, result.data.as_ref().and_then(Payload::of));
+    data(sink, 11, result.data.as_ref().and_then(payload_of));
     flag(sink, 12, result.was_recovering);
 }
 
@@ -228,7 +228,7 @@ fn data(sink: &mut dyn Sink, tag: u32, data: Option<Payload<'_>>) {
         None | Some(Payload::Bytes([])) => {}
         Some(data) => nested(sink, tag, &|sink| {
             sink.mark();
-            data.put_protobuf(sink);
+            put_protobuf(data, sink);
             sink.mark();
         }),
     }

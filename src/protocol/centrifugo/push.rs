@@ -1,12 +1,11 @@
 //! Publications that all subscribers of a coding share.
 
-use super::payload::{Payload, string_bound};
 use super::reply::Publication;
 use super::request::{Coding, Data};
-use super::sink::{Slice, Written};
 use super::view::view;
 use super::{json_out, protobuf_out};
 use crate::protocol::encoding::Message;
+use crate::protocol::json::{Payload, Slice, Written, string_bound};
 
 /// The names, brackets, numbers and lengths of a push without tags: both codings
 /// stay below.

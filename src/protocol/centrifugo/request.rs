@@ -1,4 +1,5 @@
 //! What clients send.
+use crate::protocol::json::BadRequest;
 use serde::{Deserialize, Serialize};
 
 /// How a connection's messages are written.
@@ -104,11 +105,6 @@ impl Data {
         self.bytes.is_empty()
     }
 }
-
-/// The message breaks the protocol; the connection is closed with 3501.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("not a command of Centrifugo's client protocol")]
-pub struct BadRequest;
 
 impl Request {
     /// What a message becomes that has these parts; `unknown` if it has others,

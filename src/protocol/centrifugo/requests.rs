@@ -1,7 +1,8 @@
 //! The commands of one WebSocket message, one after the other.
 
-use super::request::{BadRequest, Coding, Request};
+use super::request::{Coding, Request};
 use super::{json_in, protobuf_in};
+use crate::protocol::json::BadRequest;
 
 /// Reads each command when it is asked for: those before one that cannot be read are carried
 /// out and answered, as by the official server.

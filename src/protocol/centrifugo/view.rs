@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 
 use prost::Message as _;
 
-use super::json::Reader;
-use super::payload::Payload;
 use super::reply::{ClientInfo, Publication};
 use crate::protocol::encoding::Message;
+use crate::protocol::json::{Payload, Reader};
 
 pub(super) struct PublicationView<'a> {
     pub(super) data: Payload<'a>,

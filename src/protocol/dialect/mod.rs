@@ -6,13 +6,16 @@
 pub mod centrifugo;
 mod chat;
 mod event_stream;
+pub mod pusher;
 mod raw;
+pub mod session;
 
 use std::net::SocketAddr;
 
 use self::centrifugo::{Ending, words};
 use super::centrifugo::{Coding, alone, ping};
 use super::encoding::{Extras, Format};
+use super::pusher::words as pusher_words;
 use super::reason::CloseReason;
 use super::ws::frame::{self, SERVER_HEADER_BYTES_MAX};
 use super::ws::{Opcode, Payload};
@@ -31,12 +34,25 @@ pub enum Dialect {
     CentrifugoProtobuf,
     /// As raw, but what it hears comes as JSON, with offsets.
     Numbered,
+    /// The Pusher Channels protocol.
+    Pusher,
     /// Server-Sent Events of one topic: it says nothing, and is spoken to over plain HTTP.
     EventStream,
     /// The same of many topics.
     EventStreams,
     /// The same of many topics, with messages as they are.
     PlainEvents,
+}
+
+/// What becomes of a subscription that has missed messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtGap {
+    /// Its peer is told, and it goes on.
+    Told,
+    /// It ends, and its client asks for it again.
+    Ends,
+    /// The connection is closed, and its client comes back.
+    Closes,
 }
 
 /// What a dialect may ask about the connection it speaks on.
@@ -85,12 +101,13 @@ pub struct Gap {
 
 impl Dialect {
     /// Every dialect, in the order of their numbers.
-    pub const ALL: [Dialect; 8] = [
+    pub const ALL: [Dialect; 9] = [
         Dialect::Raw,
         Dialect::Chat,
         Dialect::CentrifugoJson,
         Dialect::CentrifugoProtobuf,
         Dialect::Numbered,
+        Dialect::Pusher,
         Dialect::EventStream,
         Dialect::EventStreams,
         Dialect::PlainEvents,
@@ -115,6 +132,7 @@ impl Dialect {
             Dialect::CentrifugoJson => Format::CentrifugoJson,
             Dialect::CentrifugoProtobuf => Format::CentrifugoProtobuf,
             Dialect::Numbered => Format::Numbered,
+            Dialect::Pusher => Format::Pusher,
             // Each message alone compresses badly, and what decompresses a stream on its way
             // holds it back.
             Dialect::EventStream => Format::EventStream,
@@ -125,7 +143,7 @@ impl Dialect {
         plain.deflated(window_bits)
     }
 
-    /// How a peer reads who comes and goes, if it can be told.
+    /// How a peer reads who comes and goes, if it can ask for that.
     pub fn joins_format(self) -> Option<Format> {
         self.coding().map(|coding| match coding {
             Coding::Json => Format::JoinsJson,
@@ -143,7 +161,7 @@ impl Dialect {
 
     /// A publisher hears its own messages, whatever it asked for.
     pub fn hears_itself(self) -> bool {
-        !matches!(self, Dialect::Raw | Dialect::Numbered)
+        !matches!(self, Dialect::Raw | Dialect::Numbered | Dialect::Pusher)
     }
 
     /// A peer may publish to its topic, if it may publish there at all and, where people
@@ -181,7 +199,9 @@ impl Dialect {
         match self {
             Dialect::Raw | Dialect::Numbered => Ok(Command::Publish(message)),
             Dialect::Chat => chat::handle_message(context, message),
-            Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => Ok(Command::Converse(message)),
+            Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf | Dialect::Pusher => {
+                Ok(Command::Converse(message))
+            }
             Dialect::EventStream | Dialect::EventStreams | Dialect::PlainEvents => {
                 Err(CloseReason::BadRequest)
             }
@@ -203,7 +223,21 @@ impl Dialect {
         matches!(self, Dialect::EventStreams | Dialect::PlainEvents)
     }
 
-    /// How the dialect's session writes, if it has sessions.
+    /// Its clients say command by command what they want.
+    #[inline]
+    pub fn has_sessions(self) -> bool {
+        match self {
+            Dialect::Raw
+            | Dialect::Numbered
+            | Dialect::Chat
+            | Dialect::EventStream
+            | Dialect::EventStreams
+            | Dialect::PlainEvents => false,
+            Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf | Dialect::Pusher => true,
+        }
+    }
+
+    /// How sessions of Centrifugo's protocol write.
     #[inline]
     pub fn coding(self) -> Option<Coding> {
         match self {
@@ -212,15 +246,27 @@ impl Dialect {
             | Dialect::Chat
             | Dialect::EventStream
             | Dialect::EventStreams
-            | Dialect::PlainEvents => None,
+            | Dialect::PlainEvents
+            | Dialect::Pusher => None,
             Dialect::CentrifugoJson => Some(Coding::Json),
             Dialect::CentrifugoProtobuf => Some(Coding::Protobuf),
         }
     }
 
-    /// A subscription with a gap ends, and its client comes back for what it has missed.
-    pub fn ends_at_gap(self) -> bool {
-        self.coding().is_some()
+    /// What becomes of a subscription with a gap; `latest` is that only the latest message
+    /// counts.
+    pub fn at_gap(self, latest: bool) -> AtGap {
+        match self {
+            Dialect::Raw
+            | Dialect::Numbered
+            | Dialect::Chat
+            | Dialect::EventStream
+            | Dialect::EventStreams
+            | Dialect::PlainEvents => AtGap::Told,
+            Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => AtGap::Ends,
+            Dialect::Pusher if latest => AtGap::Told,
+            Dialect::Pusher => AtGap::Closes,
+        }
     }
 
     /// Tells of a gap in a topic: a whole frame, or event.
@@ -229,6 +275,7 @@ impl Dialect {
             return event_stream::gap(self.told(topic), gap);
         }
         match self.coding() {
+            None if self == Dialect::Pusher => self.frame(&pusher::gap(topic, gap)),
             None => self.frame(raw::gap(gap).as_bytes()),
             Some(coding) => self.frame(&words::ended(coding, topic, Ending::InsufficientState)),
         }
@@ -268,7 +315,11 @@ impl Dialect {
         if self.is_event_stream() {
             return Some(event_stream::HEARTBEAT.to_vec());
         }
-        self.coding().map(|coding| self.frame(ping(coding)))
+        match self.coding() {
+            Some(coding) => Some(self.frame(ping(coding))),
+            None if self == Dialect::Pusher => Some(self.frame(pusher_words::ping())),
+            None => None,
+        }
     }
 
     /// The code of the close frame.
@@ -281,6 +332,7 @@ impl Dialect {
             | Dialect::EventStreams
             | Dialect::PlainEvents => reason.code(),
             Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => centrifugo::code(reason),
+            Dialect::Pusher => pusher::code(reason),
         }
     }
 
@@ -291,7 +343,9 @@ impl Dialect {
         match self {
             Dialect::Raw | Dialect::Numbered | Dialect::Chat => raw::farewell(reason, retry_ms),
             Dialect::EventStream | Dialect::EventStreams | Dialect::PlainEvents => reason.phrase(),
-            Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => reason.phrase(),
+            Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf | Dialect::Pusher => {
+                reason.phrase()
+            }
         }
     }
 

@@ -23,5 +23,6 @@ pub use origin::Origins;
 pub use reject::Reject;
 pub use response::{Document, Terms, options_response, response, stream_head};
 pub use upgrade::{
-    CENTRIFUGO_PATH, Subprotocol, Upgrade, is_upgrade, negotiate, negotiate_centrifugo,
+    APP_PATH, CENTRIFUGO_PATH, Subprotocol, Upgrade, is_upgrade, negotiate, negotiate_app,
+    negotiate_centrifugo,
 };

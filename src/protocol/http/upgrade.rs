@@ -4,6 +4,7 @@
 //! Whether there is room for the connection is not asked here. Called by the
 //! acceptor.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -18,12 +19,18 @@ use super::origin::Origins;
 use super::query::Query;
 use super::reject::Reject;
 use crate::protocol::dialect::Dialect;
+use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::Rights;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::deflate::{self, Agreement};
 
 /// Appended to the key before hashing (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Where clients of the Pusher Channels protocol connect, with the key of their app behind it.
+pub const APP_PATH: &str = "/app/";
+/// The versions of that protocol that are spoken.
+const APP_PROTOCOLS: RangeInclusive<u32> = 5..=7;
 
 /// Where Centrifugo's clients connect.
 pub const CENTRIFUGO_PATH: &str = "/connection/websocket";
@@ -85,6 +92,8 @@ pub struct Upgrade {
     pub read_only: bool,
     /// `?page`: the built-in page asks.
     pub from_page: bool,
+    /// The key of the app that the client names, or why it is told to go.
+    pub app: Option<Result<Box<str>, CloseReason>>,
 }
 
 /// Whether the request means to open a WebSocket, rightly or not; else it is for a page.
@@ -128,6 +137,7 @@ pub fn negotiate(
         rights: None,
         read_only: false,
         from_page: query.page,
+        app: None,
     })
 }
 
@@ -166,6 +176,46 @@ pub fn negotiate_centrifugo(
         rights: None,
         read_only: false,
         from_page: false,
+        app: None,
+    })
+}
+
+/// The same for the Pusher Channels protocol, where `is_app` says whether there is an app with
+/// a key. Whoever is to stay away is let in to be told so: clients understand no other refusal.
+///
+/// # Errors
+/// As [`negotiate`].
+pub fn negotiate_app(
+    request: &Request<'_>,
+    origins: &Origins,
+    deflate: Option<deflate::Policy>,
+    key: &str,
+    is_app: impl Fn(&str) -> bool,
+) -> Result<Upgrade, Reject> {
+    let accept = check_handshake(request, origins)?;
+    let mut pairs = request.query().unwrap_or_default().split('&');
+    let version = pairs.find_map(|pair| pair.strip_prefix("protocol="));
+    let version = version.and_then(|version| version.parse().ok());
+    let app = match version.is_some_and(|version| APP_PROTOCOLS.contains(&version)) {
+        false => Err(CloseReason::AppProtocol),
+        true if !is_app(key) => Err(CloseReason::AppUnknown),
+        true => Ok(key.into()),
+    };
+    Ok(Upgrade {
+        dialect: Dialect::Pusher,
+        topic: None,
+        echo: false,
+        since: None,
+        epoch: None,
+        hello: false,
+        subprotocol: None,
+        accept,
+        deflate: deflate.and_then(|policy| agree(request, policy)),
+        bearer: false,
+        rights: None,
+        read_only: false,
+        from_page: false,
+        app: Some(app),
     })
 }
 

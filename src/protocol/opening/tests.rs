@@ -29,6 +29,7 @@ fn decide(text: &str, change: impl FnOnce(&mut Settings<'_>)) -> Result<Opening,
         event_streams: true,
         mercure: true,
         topics_max: 4,
+        apps: None,
         topics: &|_| TopicTerms {
             deflate: true,
             chat: true,
@@ -144,6 +145,7 @@ fn a_rebound_name_is_refused_though_its_page_is_of_the_same_host() {
         event_streams: true,
         mercure: true,
         topics_max: 4,
+        apps: None,
         topics: &|_| TopicTerms {
             deflate: true,
             chat: true,
@@ -258,11 +260,12 @@ fn a_stream_is_for_those_who_call_the_server_right_and_are_named() {
 
 #[test]
 fn pages_of_listed_origins_are_let_read_and_with_cookies_where_one_may_bear_a_token() {
-    let origins = Origins::from_list(&["https://a.example"]).unwrap();
+    static LISTED: std::sync::LazyLock<Origins> =
+        std::sync::LazyLock::new(|| Origins::from_list(&["https://a.example"]).unwrap());
     let page = |path: &str, cookie| {
         let text = reads(path, "Origin: https://a.example\r\n");
         let opened = stream(&text, |settings| {
-            settings.origins = &origins;
+            settings.origins = &LISTED;
             settings.cookie = cookie;
         });
         opened.unwrap().page.unwrap().credentials
@@ -275,7 +278,7 @@ fn pages_of_listed_origins_are_let_read_and_with_cookies_where_one_may_bear_a_to
              Access-Control-Request-Method: GET\r\n\r\n"
         );
         let answer = decide(&text, |settings| {
-            settings.origins = &origins;
+            settings.origins = &LISTED;
             settings.api = true;
         });
         match answer.unwrap() {

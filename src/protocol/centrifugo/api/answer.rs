@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::json_out::{Object, client_info, object};
 use super::super::reply::{ClientInfo, Error, Publication};
-use super::super::sink::Sink;
 use super::call::Method;
+use crate::protocol::json::Sink;
 
 /// What became of a call.
 pub type Outcome = Result<Answer, Error>;

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::super::json::{FromJson, Reader, is_json};
 use super::super::json_in::{data, since};
 use super::super::json_out::strings;
 use super::super::reply::Error;
-use super::super::request::{BadRequest, Data};
+use super::super::request::Data;
 use super::call::{Call, Method, Post, Revoke, Sessions, Terms};
+use crate::protocol::json::{BadRequest, FromJson, Reader, is_json};
 
 type Read<T> = Result<T, BadRequest>;
 

@@ -2,11 +2,10 @@
 //!
 //! How the members of a call are read stands in `fields`.
 
-use super::super::json::{FromJson, Reader};
 use super::super::reply::Error;
-use super::super::request::BadRequest;
 use super::call::{Call, METHODS, Method};
 use super::fields::Fields;
+use crate::protocol::json::{BadRequest, FromJson, Reader};
 
 type Read<T> = Result<T, BadRequest>;
 

@@ -4,9 +4,8 @@ use fastrand::Rng;
 use prost::Message as _;
 use serde_json::value::RawValue;
 
-use super::super::json::is_json;
-use super::super::scan::{line_len, plain_len};
 use super::*;
+use crate::protocol::json::{is_json, line_len, plain_len};
 
 const BOTH: [Coding; 2] = [Coding::Json, Coding::Protobuf];
 

@@ -6,16 +6,14 @@
 //! is put into words here again ([`words`]).
 
 mod deed;
-mod special;
 #[cfg(test)]
 mod tests;
 pub mod words;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::protocol::centrifugo::{ClientInfo, Coding, Command, Error, Reply, Request, Subscribe};
+use super::session::{Session, Source, Special};
+use crate::protocol::centrifugo::{Coding, Command, Error, Reply, Request, Subscribe};
 use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::{Rights, Subscription, TokenFault};
 use crate::protocol::topic::TopicName;
@@ -23,8 +21,6 @@ use crate::protocol::topic::TopicName;
 pub use deed::{
     Begun, Deed, Failure, Hello, Page, Place, Refusal, Wish, refuse_connect, refuse_refresh,
 };
-use special::Particulars;
-pub use special::{Source, Special};
 pub use words::Ending;
 
 /// What a session is told that it cannot know.
@@ -36,102 +32,12 @@ pub struct Terms {
     pub now_s: u64,
 }
 
-/// One client's side of the conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Session {
-    /// Names the connection among all.
-    client: u128,
-    connected: bool,
-    /// Pings that it has been sent and not answered. Who was away for a while answers them all.
-    pings: u8,
-    /// Of clients without a token and anything else of their own there is nothing.
-    particulars: Option<Box<Particulars>>,
-}
-
-/// How the number of a connection is written: as a UUID.
-pub fn client_text(client: u128) -> String {
-    let hex = format!("{client:032x}");
-    let parts = [
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..],
-    ];
-    parts.join("-")
-}
-
-/// The number that is written so; `None` if it is none's.
-pub fn client_number(text: &str) -> Option<u128> {
-    let number = u128::from_str_radix(&text.replace('-', ""), 16).ok()?;
-    (client_text(number) == text).then_some(number)
-}
-
 /// How an epoch is written.
 pub fn epoch_text(epoch: u64) -> String {
     format!("{epoch:016x}")
 }
 
 impl Session {
-    /// A session of a client that has said nothing yet. `client` is random.
-    pub fn new(client: u128) -> Session {
-        Session {
-            client,
-            connected: false,
-            pings: 0,
-            particulars: None,
-        }
-    }
-
-    /// The number of the connection among all.
-    pub fn client(&self) -> u128 {
-        self.client
-    }
-
-    /// `sub` of its token; empty is a nameless one.
-    pub fn user(&self) -> &str {
-        self.particulars().map_or("", |own| &own.user)
-    }
-
-    /// Who it is, for others.
-    pub fn info(&self) -> ClientInfo {
-        let bytes = |info: &Option<Box<str>>| info.as_deref().unwrap_or_default().into();
-        ClientInfo {
-            user: self.user().to_owned(),
-            client: client_text(self.client),
-            conn_info: self
-                .particulars()
-                .map_or_else(Vec::new, |own| bytes(&own.info)),
-            chan_info: Vec::new(),
-        }
-    }
-
-    /// The client has said who it is.
-    pub fn is_connected(&self) -> bool {
-        self.connected
-    }
-
-    /// When the connection expires, in seconds since 1970.
-    pub fn expires_s(&self) -> Option<u64> {
-        self.particulars()?.expires_s
-    }
-
-    /// A ping goes out.
-    pub fn ping(&mut self) {
-        self.pings = self.pings.saturating_add(1);
-    }
-
-    /// The client has introduced itself, with these rights or none.
-    pub fn connect(&mut self, rights: Option<&Rights>) {
-        self.connected = true;
-        if let Some(rights) = rights {
-            let own = self.particulars_mut();
-            own.user = rights.user.clone();
-            own.info = rights.info.clone();
-            own.expires_s = rights.connection_expires_s();
-        }
-    }
-
     /// The client comes with another token.
     ///
     /// # Errors
@@ -145,14 +51,6 @@ impl Session {
         // A token that says nothing of the user leaves what was said before.
         own.info = rights.info.clone().or(own.info.take());
         Ok(())
-    }
-
-    /// The server has it expire at another time, and its user shown otherwise where there
-    /// is `info`.
-    pub fn set_expiry(&mut self, expires_s: Option<u64>, info: Option<Box<str>>) {
-        let own = self.particulars_mut();
-        own.expires_s = expires_s;
-        own.info = info.or(own.info.take());
     }
 
     /// What a subscription token that has been `checked` says about the subscription to
@@ -196,7 +94,7 @@ impl Session {
         topic: &TopicName,
         now_s: u64,
     ) -> Result<Special, Refusal> {
-        let another = |client: &str| *client != *client_text(self.client);
+        let another = |client: &str| *client != *self.client().to_string();
         if *token.channel != *topic.as_str()
             || *token.user != *self.user()
             || token.client.as_deref().is_some_and(another)
@@ -208,6 +106,7 @@ impl Session {
         }
         Ok(Special {
             source: Source::Token,
+            user: None,
             expires_s: token.expires_s,
             info: token.info,
         })
@@ -219,7 +118,7 @@ impl Session {
     /// Why the connection is to be closed instead.
     pub fn handle(&mut self, coding: Coding, request: Request) -> Result<Deed, CloseReason> {
         let id = request.id;
-        if !self.connected {
+        if !self.is_connected() {
             let Command::Connect(connect) = request.command else {
                 return Err(CloseReason::BadRequest);
             };

@@ -1,7 +1,7 @@
 //! What a session's client is told, in its coding.
 
 use super::deed::{Begun, Failure};
-use super::{Session, Terms, client_text, epoch_text};
+use super::{Session, Terms, epoch_text};
 use crate::protocol::centrifugo::{
     ClientInfo, Coding, ConnectResult, Data, Publication, Push, Reply, SubscribeResult, write_push,
     write_reply,
@@ -42,7 +42,7 @@ pub fn connected(
 ) -> Vec<u8> {
     let (expires, ttl) = expiry(session.expires_s(), terms.now_s);
     let result = &ConnectResult {
-        client: &client_text(session.client()),
+        client: &session.client().to_string(),
         version: concat!("fanfare ", env!("CARGO_PKG_VERSION")),
         ping_s: u32::try_from(terms.ping.as_secs().max(1)).unwrap_or(u32::MAX),
         pong: true,

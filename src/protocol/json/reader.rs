@@ -7,13 +7,17 @@
 
 use std::borrow::Cow;
 
-use super::request::BadRequest;
 use super::scan::plain_len;
+
+/// The message breaks the protocol: it is no JSON, or none of what may stand there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not the JSON, or the command, that is expected here")]
+pub struct BadRequest;
 
 type Read<T> = Result<T, BadRequest>;
 
 /// `bytes` are exactly one JSON value, which may have whitespace around it.
-pub(super) fn is_json(bytes: &[u8]) -> bool {
+pub(in crate::protocol) fn is_json(bytes: &[u8]) -> bool {
     let mut reader = Reader::new(bytes);
     reader.value().is_ok() && reader.end().is_ok() && simdutf8::basic::from_utf8(bytes).is_ok()
 }
@@ -25,7 +29,7 @@ pub(in crate::protocol) struct Reader<'a> {
 }
 
 /// What a member can be read into; `null` says nothing, as a missing member.
-pub(super) trait FromJson: Sized {
+pub(in crate::protocol) trait FromJson: Sized {
     fn read(reader: &mut Reader<'_>) -> Read<Option<Self>>;
 }
 
@@ -71,7 +75,7 @@ impl<'a> Reader<'a> {
 
     /// Reads an array: `item` is called for each value and must read it. `None` if
     /// `null` stands there.
-    pub(super) fn array(
+    pub(in crate::protocol) fn array(
         &mut self,
         mut item: impl FnMut(&mut Reader<'a>) -> Read<()>,
     ) -> Read<Option<()>> {
@@ -95,7 +99,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a value into `field`, which stays as it is if the value is `null`.
-    pub(super) fn set<T: FromJson>(&mut self, field: &mut T) -> Read<()> {
+    pub(in crate::protocol) fn set<T: FromJson>(&mut self, field: &mut T) -> Read<()> {
         if let Some(value) = T::read(self)? {
             *field = value;
         }
@@ -103,7 +107,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether `null` comes next, which is then read.
-    pub(super) fn null(&mut self) -> bool {
+    pub(in crate::protocol) fn null(&mut self) -> bool {
         self.skip_space();
         let found = self.bytes[self.at..].starts_with(b"null");
         if found {

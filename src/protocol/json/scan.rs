@@ -2,7 +2,7 @@
 
 /// How many bytes at the start need no thought inside a string: no quote, no
 /// backslash, no control character.
-pub(super) fn plain_len(bytes: &[u8]) -> usize {
+pub(in crate::protocol) fn plain_len(bytes: &[u8]) -> usize {
     let special = |word| {
         let controls = below_space(word);
         equal(word, b'"') | equal(word, b'\\') | controls
@@ -12,7 +12,7 @@ pub(super) fn plain_len(bytes: &[u8]) -> usize {
 }
 
 /// How many bytes at the start end no line.
-pub(super) fn line_len(bytes: &[u8]) -> usize {
+pub(in crate::protocol) fn line_len(bytes: &[u8]) -> usize {
     let special = |word| equal(word, b'\n') | equal(word, b'\r');
     len_before(bytes, special, |byte| matches!(byte, b'\n' | b'\r'))
 }

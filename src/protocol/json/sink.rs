@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-pub(super) trait Sink {
+pub(in crate::protocol) trait Sink {
     fn put(&mut self, bytes: &[u8]);
 
     /// Takes `len` bytes as written, if bytes are only counted.
@@ -22,7 +22,7 @@ impl Sink for Vec<u8> {
 }
 
 /// The start of a slice that is long enough.
-pub(super) struct Slice<'a> {
+pub(in crate::protocol) struct Slice<'a> {
     out: &'a mut [u8],
     len: usize,
     /// Where the payload of the publication in it begins and ends.
@@ -39,7 +39,7 @@ pub struct Written {
 }
 
 impl<'a> Slice<'a> {
-    pub(super) fn new(out: &'a mut [u8]) -> Slice<'a> {
+    pub(in crate::protocol) fn new(out: &'a mut [u8]) -> Slice<'a> {
         Slice {
             out,
             len: 0,
@@ -47,7 +47,7 @@ impl<'a> Slice<'a> {
         }
     }
 
-    pub(super) fn written(&self) -> Written {
+    pub(in crate::protocol) fn written(&self) -> Written {
         // An empty payload may not be told at all.
         let [begin, end] = self.marks.map(|mark| mark.unwrap_or(0));
         Written {
@@ -73,7 +73,7 @@ impl Sink for Slice<'_> {
 
 /// How long it would be.
 #[derive(Default)]
-pub(super) struct Count(pub(super) usize);
+pub(in crate::protocol) struct Count(pub(in crate::protocol) usize);
 
 impl Sink for Count {
     fn put(&mut self, bytes: &[u8]) {
