@@ -50,6 +50,11 @@ fn connection_agrees_with_its_model() {
 }
 
 #[test]
+fn events_agree_with_their_model() {
+    fuzz("events");
+}
+
+#[test]
 fn head_agrees_with_its_model() {
     fuzz("head");
 }

@@ -139,6 +139,7 @@ fn the_settings_that_pages_show_are_right() {
         "docs/clients.md",
         "docs/cluster.md",
         "docs/going-public.md",
+        "docs/mercure.md",
         "docs/operating.md",
         "docs/topics.md",
     ] {

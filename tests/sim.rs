@@ -80,6 +80,9 @@ fn every_promise_holds_whatever_happens() {
         );
         assert!(total.not_recovered > 0, "every session had");
         assert!(total.ended > 0, "no session was ever told of a gap");
+        assert!(total.events > 0, "no stream ever had an event");
+        assert!(total.event_gaps > 0, "no stream ever told of a gap");
+        assert!(total.returns > 0, "no reader ever came back");
         assert!(total.joins > 0, "no session ever heard who came");
         for reason in CloseReason::all() {
             let reached = total.reasons >> reason.index() & 1 == 1;
@@ -140,5 +143,8 @@ fn add(total: &mut Outcome, more: &Outcome) {
     total.pushed += more.pushed;
     total.joins += more.joins;
     total.answers += more.answers;
+    total.events += more.events;
+    total.event_gaps += more.event_gaps;
+    total.returns += more.returns;
     total.reasons |= more.reasons;
 }

@@ -11,6 +11,7 @@ pub mod client;
 pub mod codec;
 pub mod compare;
 pub mod dialect;
+pub mod events;
 pub mod fleet;
 pub mod layout;
 pub mod metrics;

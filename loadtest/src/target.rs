@@ -60,8 +60,8 @@ pub enum TargetError {
 /// Why a server's answer is no WebSocket.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum HandshakeError {
-    #[error("the server answered {0} {1:?} where 101 was expected")]
-    Status(u16, String),
+    #[error("the server answered {0} {1:?} where {2} was expected")]
+    Status(u16, String, u16),
     #[error("the server's answer is no HTTP: {0}")]
     NotHttp(String),
     #[error("the server's answer is longer than {HEAD_BYTES_MAX} bytes")]
@@ -133,7 +133,7 @@ impl Target {
     /// the sizes on the wire depend on the padding. `since` asks for what came behind a
     /// place, as Fanfare has it.
     pub fn request(&self, topic: u32, key: &[u8; 16], since: Option<&Position>) -> Vec<u8> {
-        let mut path = self.path.replace(TOPIC, &topic.to_string());
+        let mut path = self.path(topic);
         if let Some(Position { epoch, offset }) = since {
             let mark = if path.contains('?') { '&' } else { '?' };
             path += &format!("{mark}since={}&epoch={epoch}", offset + 1);
@@ -147,11 +147,52 @@ impl Target {
         if let Some(name) = &self.subprotocol {
             head += &format!("Sec-WebSocket-Protocol: {name}\r\n");
         }
+        self.end(head)
+    }
+
+    /// The request of one client for a stream of events. `since` is where it was.
+    pub fn request_stream(&self, topic: u32, since: Option<&Position>) -> Vec<u8> {
+        let mut head = format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n",
+            self.path(topic),
+            self.host
+        );
+        if let Some(Position { epoch, offset }) = since {
+            head += &format!("Last-Event-ID: {epoch}-{offset}\r\n");
+        }
+        self.end(head)
+    }
+
+    fn path(&self, topic: u32) -> String {
+        self.path.replace(TOPIC, &topic.to_string())
+    }
+
+    fn end(&self, mut head: String) -> Vec<u8> {
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
         }
         head += "\r\n";
         head.into_bytes()
+    }
+
+    /// The length of the head of a stream once it is complete and right, `None` while more of
+    /// it must come.
+    pub fn check_stream(bytes: &[u8]) -> Result<Option<usize>, HandshakeError> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut answer = httparse::Response::new(&mut headers);
+        let Some(length) = parse(&mut answer, bytes)? else {
+            return Ok(None);
+        };
+        expect(&answer, 200)?;
+        let mut types = answer.headers.iter();
+        let is_stream = types.any(|header| {
+            header.name.eq_ignore_ascii_case("content-type")
+                && header.value.starts_with(b"text/event-stream")
+        });
+        match is_stream {
+            true => Ok(Some(length)),
+            false => Err(HandshakeError::Missing("Content-Type: text/event-stream")),
+        }
     }
 
     /// The length of the answer's head once it is complete and right, `None`
@@ -163,17 +204,10 @@ impl Target {
     ) -> Result<Option<usize>, HandshakeError> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut answer = httparse::Response::new(&mut headers);
-        let length = match answer.parse(bytes) {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => return Ok(None),
-            Ok(httparse::Status::Partial) => return Err(HandshakeError::TooLong),
-            Err(error) => return Err(HandshakeError::NotHttp(error.to_string())),
+        let Some(length) = parse(&mut answer, bytes)? else {
+            return Ok(None);
         };
-        let code = answer.code.unwrap_or(0);
-        if code != 101 {
-            let reason = answer.reason.unwrap_or("").to_string();
-            return Err(HandshakeError::Status(code, reason));
-        }
+        expect(&answer, 101)?;
         let find = |name: &str| {
             let found = (answer.headers.iter()).find(|h| h.name.eq_ignore_ascii_case(name));
             found.map(|h| String::from_utf8_lossy(h.value).trim().to_string())
@@ -198,6 +232,27 @@ impl Target {
         }
         Ok(Some(length))
     }
+}
+
+fn parse<'h, 'b>(
+    answer: &mut httparse::Response<'h, 'b>,
+    bytes: &'b [u8],
+) -> Result<Option<usize>, HandshakeError> {
+    match answer.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => Ok(Some(length)),
+        Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => Ok(None),
+        Ok(httparse::Status::Partial) => Err(HandshakeError::TooLong),
+        Err(error) => Err(HandshakeError::NotHttp(error.to_string())),
+    }
+}
+
+fn expect(answer: &httparse::Response<'_, '_>, wanted: u16) -> Result<(), HandshakeError> {
+    let code = answer.code.unwrap_or(0);
+    if code != wanted {
+        let reason = answer.reason.unwrap_or("").to_string();
+        return Err(HandshakeError::Status(code, reason, wanted));
+    }
+    Ok(())
 }
 
 /// Where a client begins, by the answer's head as Fanfare has it, and whether it misses
@@ -296,7 +351,7 @@ mod tests {
         assert_eq!(check(good.replace("s3pP", "s3pQ")), HandshakeError::Accept);
         assert_eq!(
             check("HTTP/1.1 403 Forbidden\r\n\r\n".into()),
-            HandshakeError::Status(403, "Forbidden".into())
+            HandshakeError::Status(403, "Forbidden".into(), 101)
         );
         assert_eq!(
             check(good.replace("Protocol: chat", "Protocol: other")),

@@ -1,5 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fanfare_global_optspecs
+    string join \n config= listen= admin-token-file= api-key-file= origins= hosts= trusted-proxies= drain-ms-max= receive-buffers= zerocopy-bytes-min= connections-max= connections-per-address-max= handshakes-max= handshakes-per-address-max= handshake-ms-max= head-bytes-max= head-fields-max= idle-ms-max= ping-interval-ms= stall-ms-max= unsent-bytes-max= api-connections-max= retry-after-s= refresh-ms-max= topics-per-connection-max= commands-per-message-max= answers-bytes-max= token-checks-waiting-max= message-bytes-max= message-ms-max= inbound-messages-per-s-max= inbound-bytes-per-s-max= publish-wait-ms-max= batch-lines-max= batch-bytes-max= delivery-acks-max= idempotency-ms-max= idempotency-keys-max= api-items-max= deflate-level= deflate-bytes-min= topics= anonymous= token-keys= token-audience= token-issuer= token-cookie= topics-max= log-bytes-max= ahead-bytes-max= retain-messages-max= retain-bytes-max= retain-ms-max= history-page-messages-max= history-page-bytes-max= lag-bytes-max= store= store-sync-ms= store-read-bytes-max= cluster-nats= cluster-user= cluster-password-file= cluster-token-file= cluster-credentials-file= cluster-nkey-file= cluster-ca-file= cluster-cert-file= cluster-key-file= cluster-stream= cluster-streams= cluster-prefix= cluster-replicas= cluster-topic-messages-max= cluster-bytes-max= cluster-age-ms-max= cluster-duplicates-ms= cluster-tail-check-ms= cluster-answer-ms-max= cluster-propose-ms-max= cluster-proposed-bytes-max= cluster-node= cluster-secret-file= admin= api= metrics= proxy-header= cores= log= log-format= zerocopy= centrifugo= event-streams= presence= partial-bytes-max= api-error-mode= deflate= log-bytes-total-max= keep= lag-policy= cluster-tls= cluster-storage= cluster-ready= h/help V/version
     string join \n config= listen= admin-token-file= api-key-file= origins= hosts= trusted-proxies= drain-ms-max= receive-buffers= zerocopy-bytes-min= connections-max= connections-per-address-max= handshakes-max= handshakes-per-address-max= handshake-ms-max= head-bytes-max= head-fields-max= idle-ms-max= ping-interval-ms= stall-ms-max= unsent-bytes-max= api-connections-max= retry-after-s= refresh-ms-max= topics-per-connection-max= commands-per-message-max= answers-bytes-max= token-checks-waiting-max= rosters-bytes-max= message-bytes-max= message-ms-max= inbound-messages-per-s-max= inbound-bytes-per-s-max= publish-wait-ms-max= batch-lines-max= batch-bytes-max= delivery-acks-max= idempotency-ms-max= idempotency-keys-max= api-items-max= deflate-level= deflate-bytes-min= topics= anonymous= token-keys= token-audience= token-issuer= token-cookie= apps= topics-max= log-bytes-max= ahead-bytes-max= retain-messages-max= retain-bytes-max= retain-ms-max= history-page-messages-max= history-page-bytes-max= lag-bytes-max= store= store-sync-ms= store-read-bytes-max= cluster-nats= cluster-user= cluster-password-file= cluster-token-file= cluster-credentials-file= cluster-nkey-file= cluster-ca-file= cluster-cert-file= cluster-key-file= cluster-stream= cluster-streams= cluster-prefix= cluster-replicas= cluster-topic-messages-max= cluster-bytes-max= cluster-age-ms-max= cluster-duplicates-ms= cluster-tail-check-ms= cluster-answer-ms-max= cluster-propose-ms-max= cluster-proposed-bytes-max= cluster-node= cluster-secret-file= admin= api= metrics= proxy-header= cores= log= log-format= zerocopy= centrifugo= presence= partial-bytes-max= api-error-mode= deflate= log-bytes-total-max= keep= lag-policy= cluster-tls= cluster-storage= cluster-ready= h/help V/version
 end
 
@@ -130,6 +131,8 @@ always\t''
 never\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -l centrifugo -d 'Centrifugo\'s client protocol on /connection/websocket [default: on] [allowed: on, off]' -r -f -a "on\t''
 off\t''"
+complete -c fanfare -n "__fish_fanfare_needs_command" -l event-streams -d 'Server-Sent Events: a topic on its own path, many on /events [default: on] [allowed: on, off]' -r -f -a "on\t''
+off\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -l presence -d 'Whether clients may ask who follows a topic; on costs some 200 bytes for each who does [default: off] [allowed: on, off]' -r -f -a "on\t''
 off\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -l partial-bytes-max -d 'Size of all half-received messages together [default: auto] [allowed: 1 KiB to 64 GiB, or auto for 256 MiB, but at most 1/8 of the memory that the process may use]' -r -f -a "auto\t''"
@@ -192,6 +195,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l unsent-bytes-m
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l api-connections-max -d 'Connections that ask the server API on addresses of listen; beyond it the answer is 503 with Retry-After [default: 256] [allowed: 1 to 100000]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l retry-after-s -d 'Seconds in the Retry-After header of a 503 answer [default: 2] [allowed: 1 to 3600 seconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l centrifugo -d 'Centrifugo\'s client protocol on /connection/websocket [default: on] [allowed: on, off]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l event-streams -d 'Server-Sent Events: a topic on its own path, many on /events [default: on] [allowed: on, off]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l refresh-ms-max -d 'How long a client of Centrifugo\'s protocol may take to send another token when one has expired [default: 25000] [allowed: 0 to 86400000 milliseconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l topics-per-connection-max -d 'Topics that one connection may follow, where its protocol knows more than one [default: 128] [allowed: 1 to 1000000]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l commands-per-message-max -d 'Commands of Centrifugo\'s protocol in one message; beyond it the connection is closed with 3501 [default: 4096] [allowed: 1 to 1000000]' -r -f
@@ -370,6 +374,8 @@ always\t''
 never\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l centrifugo -d 'Centrifugo\'s client protocol on /connection/websocket [default: on] [allowed: on, off]' -r -f -a "on\t''
 off\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l event-streams -d 'Server-Sent Events: a topic on its own path, many on /events [default: on] [allowed: on, off]' -r -f -a "on\t''
+off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l presence -d 'Whether clients may ask who follows a topic; on costs some 200 bytes for each who does [default: off] [allowed: on, off]' -r -f -a "on\t''
 off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l partial-bytes-max -d 'Size of all half-received messages together [default: auto] [allowed: 1 KiB to 64 GiB, or auto for 256 MiB, but at most 1/8 of the memory that the process may use]' -r -f -a "auto\t''"
@@ -497,6 +503,8 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l zerocopy -d 
 always\t''
 never\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l centrifugo -d 'Centrifugo\'s client protocol on /connection/websocket [default: on] [allowed: on, off]' -r -f -a "on\t''
+off\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l event-streams -d 'Server-Sent Events: a topic on its own path, many on /events [default: on] [allowed: on, off]' -r -f -a "on\t''
 off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l presence -d 'Whether clients may ask who follows a topic; on costs some 200 bytes for each who does [default: off] [allowed: on, off]' -r -f -a "on\t''
 off\t''"

@@ -10,21 +10,25 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, COOKIE, HOST, ORIGIN, UPGRADE, WWW_AUTHENTICATE};
+use axum::http::header::{
+    AUTHORIZATION, CONNECTION, COOKIE, HOST, ORIGIN, UPGRADE, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
 
 use super::cors;
-use super::credentials::{Credential, Several};
+use super::credentials::{API_KEY, Credential, Several};
 use super::reply::Refusal;
 use super::token::Token;
 use super::who::Who;
 use crate::config::{Place, Roles};
 use crate::hub::Hub;
 use crate::protocol::http::Origins;
-use crate::protocol::http::bearer::in_cookies;
+use crate::protocol::http::bearer::{MERCURE_COOKIE, in_cookies};
 use crate::protocol::http::hosts::is_local_name;
+use crate::protocol::mercure::MERCURE_PATH;
 use crate::protocol::opening::is_for_api;
 use crate::protocol::rights::{Rights, TokenFault};
 
@@ -62,6 +66,10 @@ pub(super) async fn check(
     next: Next,
 ) -> Response {
     let Watch { guard, hub } = &*watch;
+    if request.uri().path() == MERCURE_PATH {
+        let origins = hub.origins();
+        bear_in_header(&mut request, |origin| origins.list(origin));
+    }
     let listed = match guard.check_origin(hub.origins(), request.headers()) {
         Ok(listed) => listed,
         Err(refusal) => return guard.refuse(refusal),
@@ -129,7 +137,7 @@ impl Guard {
     }
 
     fn admit(&self, hub: &Hub, path: &str, headers: &HeaderMap) -> Result<Who, Refusal> {
-        if self.public && (!is_for_api(path) || headers.contains_key(UPGRADE)) {
+        if self.public && (!is_api(path) || headers.contains_key(UPGRADE)) {
             let sentence = "this connection has asked the server API: \
                             open another one for anything else";
             return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, sentence));
@@ -137,7 +145,7 @@ impl Guard {
         if OPEN.contains(&path) {
             return Ok(Who::Backend);
         }
-        let who = match is_for_api(path) {
+        let who = match is_api(path) {
             true => self.identify(hub, path, headers)?,
             false => {
                 match &self.token {
@@ -264,11 +272,38 @@ impl Guard {
     }
 }
 
+fn is_api(path: &str) -> bool {
+    is_for_api(path) || path == MERCURE_PATH
+}
+
+/// Publishers to a Mercure hub may bear their token in the query, or in a cookie where a listed
+/// page asks. What is in the header counts before either.
+fn bear_in_header(request: &mut Request, is_listed: impl Fn(&[u8]) -> bool) {
+    let headers = request.headers();
+    if headers.contains_key(AUTHORIZATION) || headers.contains_key(API_KEY) {
+        return;
+    }
+    let query = request.uri().query().unwrap_or_default();
+    let mut pairs = query.split('&');
+    let in_query = pairs.find_map(|pair| pair.strip_prefix("authorization="));
+    let in_query = in_query.map(|value| percent_decode_str(value).collect::<Vec<u8>>());
+    let of_page = headers.get(ORIGIN).map(HeaderValue::as_bytes);
+    let cookies = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let in_cookie = of_page
+        .filter(|origin| is_listed(origin))
+        .and_then(|_| in_cookies(cookies, MERCURE_COOKIE).ok().flatten());
+    let token = in_query.or_else(|| in_cookie.map(<[u8]>::to_vec));
+    let value = token.map(|token| [b"Bearer ", &token[..]].concat());
+    if let Some(Ok(value)) = value.map(|value| HeaderValue::from_bytes(&value)) {
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
+}
+
 /// Where messages are posted.
 fn is_for_publishing(path: &str) -> bool {
     let topic = path.strip_prefix("/topics/");
     let topic = topic.and_then(|rest| rest.strip_suffix("/messages"));
-    path == "/messages" || topic.is_some_and(|topic| !topic.contains('/'))
+    path == "/messages" || path == MERCURE_PATH || topic.is_some_and(|topic| !topic.contains('/'))
 }
 
 /// The rights of the user whose token the request bears, if it bears one: in

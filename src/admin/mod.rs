@@ -14,6 +14,7 @@ mod cors;
 mod credentials;
 mod guard;
 mod health;
+mod mercure;
 mod metrics;
 mod once;
 mod patience;

@@ -15,8 +15,9 @@ use axum::{Router, middleware};
 use super::guard::{self, Watch};
 use super::metrics::{self, Exposition};
 use super::reply::{Refusal, not_found};
-use super::{api, connections, health, publish, topics, upgrade};
+use super::{api, connections, health, mercure, publish, topics, upgrade};
 use crate::hub::Hub;
+use crate::protocol::mercure::MERCURE_PATH;
 
 /// What the routes share.
 #[derive(Clone)]
@@ -48,6 +49,7 @@ pub(super) fn router(exposition: Arc<Exposition>, watch: Watch) -> Router {
         .route("/topics/{topic}", get(topics::show))
         .route("/topics/{topic}/messages", post(publish::publish))
         .route("/messages", post(publish::publish))
+        .route(MERCURE_PATH, post(mercure::publish))
         .route("/api/{method}", post(api::call))
         .route("/openapi.json", get(description))
         .route("/connections", get(connections::list))

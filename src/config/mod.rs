@@ -260,6 +260,10 @@ settings! {
     "Protocols" {
         centrifugo: Switch = "on", Choice(&["on", "off"]), Reload,
             "Centrifugo's client protocol on /connection/websocket";
+        event_streams: Switch = "on", Choice(&["on", "off"]), Reload,
+            "Server-Sent Events: a topic on its own path, many on /events";
+        mercure: Switch = "on", Choice(&["on", "off"]), Reload,
+            "Mercure's protocol (0.x) on /.well-known/mercure: streams of exact topics, and updates of one topic where the server API is";
         refresh_ms_max: u64 = "25000", Millis(0, DAY_MS), Reload,
             "How long a client of Centrifugo's protocol may take to send another token when one has expired";
         topics_per_connection_max: usize = "128", Count(1, 1_000_000), Reload,

@@ -19,13 +19,17 @@ use super::asking::Asks;
 use super::complaints;
 use super::entering::Arrival;
 use super::reactor::Reactor;
+use super::streaming::StreamArrival;
 use crate::config::ProxyHeader;
 use crate::hub::metrics::Metrics;
 use crate::hub::{Hub, Mailbox, NoVisit};
+use crate::log::Topic;
+use crate::protocol::event_stream::{EventStream, head};
 use crate::protocol::http::hosts::Via;
-use crate::protocol::http::{HeadLimits, HeadReader, Reject, Upgrade};
+use crate::protocol::http::{HeadLimits, HeadReader, Reject, Terms, Upgrade};
 use crate::protocol::opening::Opening;
 use crate::protocol::proxy;
+use crate::protocol::topic::TopicName;
 use crate::ring::{Source, Uring};
 
 /// After an accept that failed for want of descriptors or memory.
@@ -164,11 +168,11 @@ impl Acceptor {
         held(&cores[self.core]) > share + share / 8 + LEAD_MAX
     }
 
-    async fn receive(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, api: bool) {
+    async fn receive(self: Rc<Self>, socket: TcpStream, peer: SocketAddr, api: bool) {
         let admission = self.hub.admission();
         if let Err(refusal) = admission.enter(self.hub.settings()) {
             return self
-                .refuse(stream, peer, refusal.into(), Asks::default())
+                .refuse(socket, peer, refusal.into(), Asks::default())
                 .await;
         }
         let via = match peer.ip() {
@@ -189,42 +193,59 @@ impl Acceptor {
         if self.hub.is_stopping() {
             time = time.min(STOPPING_TIME);
         }
-        let read = timeout(time, self.read_request(&stream, &mut guest)).await;
+        let read = timeout(time, self.read_request(&socket, &mut guest)).await;
         let (peer, asks) = (guest.peer, std::mem::take(&mut guest.asks));
         match read.unwrap_or(Err(Reject::Timeout)) {
             // The peer left before it had asked for anything.
             Ok(None) => {}
             // It has had its time to say how it asks.
             Err(Reject::Timeout) => {
-                self.refuse(stream, peer, Reject::Timeout, asks.settled())
+                self.refuse(socket, peer, Reject::Timeout, asks.settled())
                     .await;
             }
-            Err(reject) => self.refuse(stream, peer, reject, asks).await,
+            Err(reject) => self.refuse(socket, peer, reject, asks).await,
             // Whatever it is: there is another server by then, or a next one here.
             Ok(Some(_)) if self.hub.is_stopping() => {
-                self.refuse(stream, peer, Reject::Draining, asks).await;
+                self.refuse(socket, peer, Reject::Draining, asks).await;
             }
             Ok(Some((Opening::Answer(answer), _))) => {
                 self.metrics().pages.add(1);
-                self.answer(stream, answer).await;
+                self.answer(socket, answer).await;
             }
             Ok(Some((Opening::WebSocket(upgrade), rest))) => {
-                match self.adopt(&stream, peer, upgrade, rest).await {
+                match self.adopt(&socket, peer, upgrade, rest).await {
                     Ok(()) => {
                         guest.adopted = true;
                         admission.shake(peer.ip());
                     }
-                    Err(reject) => self.refuse(stream, peer, reject, asks).await,
+                    Err(reject) => self.refuse(socket, peer, reject, asks).await,
+                }
+            }
+            Ok(Some((Opening::EventStream(stream), _))) if stream.head_only => {
+                self.metrics().pages.add(1);
+                let terms = Terms {
+                    head_only: true,
+                    now_s: self.hub.unix_s(),
+                };
+                self.answer(socket, head(&stream, &[], terms).into()).await;
+            }
+            Ok(Some((Opening::EventStream(stream), rest))) => {
+                match self.adopt_stream(&socket, peer, stream, rest.len()).await {
+                    Ok(()) => {
+                        guest.adopted = true;
+                        admission.shake(peer.ip());
+                    }
+                    Err(reject) => self.refuse(socket, peer, reject, asks).await,
                 }
             }
             Ok(Some((Opening::Api, begun))) => match self.hub.seat_visitor(peer) {
                 Ok(seat) => {
                     guest.adopted = true;
-                    self.hand_on(&stream, via, begun, seat);
+                    self.hand_on(&socket, via, begun, seat);
                 }
                 Err(NoVisit) => {
                     let reject = Reject::ApiConnectionsMax;
-                    self.refuse(stream, peer, reject, asks).await;
+                    self.refuse(socket, peer, reject, asks).await;
                 }
             },
         }
@@ -240,20 +261,10 @@ impl Acceptor {
         if self.hub.is_stopping() {
             return Err(Reject::Draining);
         }
-        let topic = upgrade.topic.as_ref().map(|name| self.hub.topic(name));
-        let topic = topic.transpose().map_err(|_| Reject::TopicsMax)?;
-        if let Some(topic) = topic.as_ref().filter(|topic| topic.is_shared()) {
-            let time = Duration::from_millis(self.hub.settings().handshake_ms_max);
-            if !self.hub.known(topic, time).await {
-                return Err(Reject::TopicUnknown);
-            }
-            // Another node may be a moment ahead of this one.
-            if let Some(since) = upgrade.since(topic.epoch())
-                && !self.hub.reached(topic, since.saturating_sub(1)).await
-            {
-                return Err(Reject::TopicUnknown);
-            }
-        }
+        let topic = match &upgrade.topic {
+            Some(name) => Some(self.find_topic(name, |epoch| upgrade.since(epoch)).await?),
+            None => None,
+        };
         let arrival = Arrival {
             peer,
             topic,
@@ -263,6 +274,56 @@ impl Acceptor {
         self.reactor.borrow_mut().adopt(stream, arrival)?;
         self.nudge.notify_one();
         Ok(())
+    }
+
+    /// The same for a stream of events; `rest` bytes came behind its request.
+    async fn adopt_stream(
+        &self,
+        socket: &TcpStream,
+        peer: SocketAddr,
+        stream: Box<EventStream>,
+        rest: usize,
+    ) -> Result<(), Reject> {
+        if self.hub.is_stopping() {
+            return Err(Reject::Draining);
+        }
+        let mut topics = Vec::with_capacity(stream.wanted.len());
+        for wanted in &stream.wanted {
+            let topic = self.find_topic(&wanted.topic, |epoch| wanted.since(epoch));
+            topics.push(topic.await?);
+        }
+        let arrival = StreamArrival {
+            peer,
+            stream,
+            topics,
+            rest,
+        };
+        self.reactor.borrow_mut().adopt_stream(socket, arrival)?;
+        self.nudge.notify_one();
+        Ok(())
+    }
+
+    /// The topic of that name, once it is known what it holds up to where `since` says that a
+    /// client wants to begin, for the epoch that it has.
+    async fn find_topic(
+        &self,
+        name: &TopicName,
+        since: impl Fn(u64) -> Option<u64>,
+    ) -> Result<Arc<Topic>, Reject> {
+        let topic = self.hub.topic(name).map_err(|_| Reject::TopicsMax)?;
+        if topic.is_shared() {
+            let time = Duration::from_millis(self.hub.settings().handshake_ms_max);
+            if !self.hub.known(&topic, time).await {
+                return Err(Reject::TopicUnknown);
+            }
+            // Another node may be a moment ahead of this one.
+            if let Some(since) = since(topic.epoch())
+                && !self.hub.reached(&topic, since.saturating_sub(1)).await
+            {
+                return Err(Reject::TopicUnknown);
+            }
+        }
+        Ok(topic)
     }
 
     /// Reads one request head, behind a proxy's header if the peer is one that

@@ -1,9 +1,12 @@
 //! What connections may do: asked once for each thing that a peer wants, and for all of them
 //! when rules change.
 
+use std::sync::Arc;
+
 use super::closing::How;
 use super::conn::{Flags, Phase};
 use super::reactor::State;
+use crate::log::Topic;
 use crate::protocol::dialect::centrifugo::{Ending, Failure};
 use crate::protocol::dialect::session::Source;
 use crate::protocol::reason::CloseReason;
@@ -89,7 +92,8 @@ impl State {
             return self.look_at_presence_of(slot);
         }
         let Some(topic) = topics.first() else { return };
-        if self.may(slot, Action::Subscribe, topic.name()).is_err() {
+        let may_hear = |topic: &Arc<Topic>| self.may(slot, Action::Subscribe, topic.name()).is_ok();
+        if !topics.iter().all(may_hear) {
             self.metrics().note_denial(Action::Subscribe);
             return self.close(slot, CloseReason::Denied, How::NextBoundary);
         }

@@ -141,6 +141,7 @@ impl State {
     pub(super) fn begin_closing(&mut self, slot: u32) {
         assert_eq!(self.conns.at(slot).phase, Phase::Draining);
         let retry_ms = self.retry_ms(slot);
+        let id = self.last_id(slot);
         let conn = self.conns.at(slot);
         let dialect = conn.dialect;
         let drain = conn.extra().drain.take();
@@ -149,13 +150,21 @@ impl State {
             Some(words) => words.to_string(),
             None => dialect.farewell(drain.reason, retry_ms),
         };
-        let mut frame = [0; close::FRAME_BYTES_MAX];
-        let len = match drain.code {
-            0 => frame::encode_control(&mut frame, Opcode::Close, &[]),
-            code => close::encode(&mut frame, code, &words()),
-        };
-        conn.attend().lane.push_last(frame[..len].to_vec());
+        if dialect.is_event_stream() {
+            // Its end is all there is to its close.
+            let last = dialect.last_event(&words(), drain.reason, retry_ms, &id);
+            conn.attend().lane.push_last(last);
+            conn.flags.set(Flags::PEER_CLOSED);
+        } else {
+            let mut frame = [0; close::FRAME_BYTES_MAX];
+            let len = match drain.code {
+                0 => frame::encode_control(&mut frame, Opcode::Close, &[]),
+                code => close::encode(&mut frame, code, &words()),
+            };
+            conn.attend().lane.push_last(frame[..len].to_vec());
+        }
         conn.phase = Phase::Closing;
+        self.streams.forget(slot);
         self.leave_topics(slot);
     }
 
@@ -168,6 +177,7 @@ impl State {
             return;
         }
         self.end_session(slot);
+        self.streams.forget(slot);
         self.leave_topics(slot);
         let conn = self.conns.at(slot);
         conn.phase = Phase::ShutDown;
@@ -253,6 +263,10 @@ impl State {
         match (conn.phase, error) {
             // It may still read what it is owed, and the close.
             (Phase::Draining | Phase::Closing, None) => self.mark(slot),
+            // It has no other way to close.
+            (_, None) if conn.dialect.is_event_stream() => {
+                self.close(slot, CloseReason::Peer, How::AtOnce);
+            }
             (_, None) => self.close(slot, CloseReason::Gone, How::AtOnce),
             (_, Some(_)) => self.close(slot, CloseReason::Reset, How::AtOnce),
         }

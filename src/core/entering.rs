@@ -11,7 +11,9 @@ use super::peer::Rate;
 use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
 use crate::log::Topic;
+use crate::protocol::dialect::Dialect;
 use crate::protocol::http::{Begins, Reject, Upgrade, answer};
+use crate::protocol::rights::Rights;
 use crate::protocol::ws::Reader;
 use crate::ring::Ring;
 
@@ -42,39 +44,60 @@ impl<R: Ring> Reactor<R> {
             topic,
             rest,
         } = arrival;
-        let slot = self.state.seat(peer, &upgrade);
-        if let Err(error) = self.ring.attach(slot, socket) {
-            tracing::error!(%error, "cannot register a connection with the ring");
-            self.state.conns.remove(slot);
-            return Err(Reject::ConnectionsMax);
+        let mut flags = 0;
+        if upgrade.echo || upgrade.dialect.hears_itself() {
+            flags |= Flags::ECHO;
         }
+        if upgrade.deflate.is_some_and(|agreed| agreed.client_takeover) {
+            flags |= Flags::TAKEOVER;
+        }
+        if upgrade.read_only {
+            flags |= Flags::READ_ONLY;
+        }
+        let deflate = upgrade.deflate;
+        let window_bits = deflate.map_or(0, |agreed| agreed.server_window_bits);
+        let rights = upgrade.rights.clone();
+        let slot = self
+            .state
+            .seat(peer, upgrade.dialect, flags, window_bits, rights);
+        self.attach_or_remove(slot, socket)?;
         self.state.enter(slot, topic, &upgrade);
         if !rest.is_empty() {
             self.state.handle_bytes(slot, &rest);
         }
         Ok(())
     }
+
+    /// Has the ring know the socket of a connection that has a seat, which it loses otherwise.
+    pub(super) fn attach_or_remove(
+        &mut self,
+        slot: u32,
+        socket: &impl AsRawFd,
+    ) -> Result<(), Reject> {
+        self.ring.attach(slot, socket).map_err(|error| {
+            tracing::error!(%error, "cannot register a connection with the ring");
+            self.state.conns.remove(slot);
+            Reject::ConnectionsMax
+        })
+    }
 }
 
 impl State {
     /// Makes the record of a new connection. There is room for it.
-    fn seat(&mut self, peer: SocketAddr, upgrade: &Upgrade) -> u32 {
-        let dialect = upgrade.dialect;
+    pub(super) fn seat(
+        &mut self,
+        peer: SocketAddr,
+        dialect: Dialect,
+        known: u32,
+        window_bits: u8,
+        rights: Option<Arc<Rights>>,
+    ) -> u32 {
         let mut flags = Flags::default();
-        if upgrade.echo || dialect.hears_itself() {
-            flags.set(Flags::ECHO);
-        }
-        if upgrade.deflate.is_some_and(|agreed| agreed.client_takeover) {
-            flags.set(Flags::TAKEOVER);
-        }
+        flags.set(known);
         if peer.ip().to_canonical().is_loopback() {
             // There the kernel always copies, but may be long in saying so.
             flags.set(Flags::COPIES);
         }
-        if upgrade.read_only {
-            flags.set(Flags::READ_ONLY);
-        }
-        let rights = upgrade.rights.clone();
         let slot = self.conns.insert(Conn {
             sub: Subscription::NONE,
             heard_ms: self.patience_ms as u32,
@@ -88,9 +111,7 @@ impl State {
             phase: Phase::Open,
             dialect,
             pings: 0,
-            window_bits: upgrade
-                .deflate
-                .map_or(0, |agreed| agreed.server_window_bits),
+            window_bits,
             reader: Reader::new(),
             extra: rights.map(|rights| {
                 Box::new(Extra {

@@ -188,6 +188,10 @@ impl State {
 
     /// A connection leaves one of its topics.
     pub(super) fn leave(&mut self, slot: u32, id: SubId) {
+        if !self.together(slot).is_empty() {
+            let place = self.place(id);
+            self.streams.note_left(slot, id, place);
+        }
         self.stop_reaching(id);
         self.drop_stored_history(id);
         self.lose_follower(id);

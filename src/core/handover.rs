@@ -16,12 +16,14 @@ use serde::{Deserialize, Serialize};
 use super::conn::{Conn, Flags, Phase};
 use super::lane::After;
 use super::reactor::{Reactor, State};
+use super::streaming::Stands;
 use super::subs::SubId;
 use crate::hub::{Origin, SavedProposal};
 use crate::log::Topic;
 use crate::protocol::centrifugo::ClientInfo;
 use crate::protocol::dialect::pusher::Own;
 use crate::protocol::dialect::session::Session;
+use crate::protocol::event_stream::Place;
 #[cfg(test)]
 use crate::protocol::rights::Channel;
 use crate::protocol::rights::Rights;
@@ -72,6 +74,17 @@ pub struct SavedConn {
     proposed: Vec<SavedProposal>,
     /// By what its messages are known there, if it is not to hear them.
     origin: Option<Origin>,
+    /// What the ids of its stream name, in this order, where that has many topics.
+    together: Vec<SavedPlace>,
+}
+
+/// Where a client of such a stream is with one of its topics.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum SavedPlace {
+    /// Where the subscription is which has that place among all of the connection.
+    With(u32),
+    /// At this offset of the history of that epoch.
+    At { epoch: u64, offset: u64 },
 }
 
 /// One subscription, written down.
@@ -165,6 +178,13 @@ impl SavedConn {
                 node: 35,
                 connection: 36,
             }),
+            together: vec![
+                SavedPlace::With(37),
+                SavedPlace::At {
+                    epoch: 38,
+                    offset: 39,
+                },
+            ],
         }
     }
 }
@@ -339,6 +359,9 @@ impl State {
             rights: conn.rights().map(|rights| Rights::clone(rights)),
             proposed: self.save_proposed(slot),
             origin: self.save_origin(slot),
+            together: (self.together(slot).iter())
+                .filter_map(|stands| save_place(stands, &ids))
+                .collect(),
         }
     }
 
@@ -362,5 +385,18 @@ impl State {
                 .map(|own| (own.start, own.end))
                 .collect(),
         }
+    }
+}
+
+fn save_place(stands: &Stands, ids: &[SubId]) -> Option<SavedPlace> {
+    match stands {
+        Stands::With(id) => {
+            let at = ids.iter().position(|known| known == id)?;
+            Some(SavedPlace::With(at as u32))
+        }
+        Stands::At(Place { epoch, offset }) => Some(SavedPlace::At {
+            epoch: *epoch,
+            offset: *offset,
+        }),
     }
 }

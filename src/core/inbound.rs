@@ -15,6 +15,9 @@ use crate::ring::BUFFER_BYTES;
 impl State {
     /// Reads all that a peer has sent.
     pub(super) fn handle_bytes(&mut self, slot: u32, mut bytes: &[u8]) {
+        if self.conns.at(slot).dialect.is_event_stream() {
+            return self.overhear(slot, bytes.len());
+        }
         let now_ms = self.patience_ms as u32;
         let conn = self.conns.at(slot);
         conn.heard_ms = now_ms;

@@ -219,6 +219,7 @@ impl<R: Ring> Reactor<R> {
         let State {
             feeds,
             conns,
+            streams,
             hub,
             core,
             frozen,
@@ -268,6 +269,9 @@ impl<R: Ring> Reactor<R> {
         if sent > 0 {
             let from = conn.sub.cursor;
             conn.sub.cursor += u64::from(sent);
+            if conn.dialect.has_many_topics() {
+                streams.note_sent(slot);
+            }
             let messages = feed.messages_between(from, conn.sub.cursor);
             metrics.deliveries.add(messages);
             // A whole run ends where a frame does.
@@ -324,6 +328,9 @@ impl State {
         let conn = self.conns.at(slot);
         if conn.phase == Phase::ShutDown {
             return self.mark(slot);
+        }
+        if conn.dialect.has_many_topics() && sent > 0 {
+            self.streams.note_sent(slot);
         }
         self.move_cursors(slot, run, sent);
         self.settle_leaving(slot);

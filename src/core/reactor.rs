@@ -14,6 +14,7 @@ use super::conn::{Asker, Flags, Phase, Reaching};
 use super::feeds::Feeds;
 use super::followed::Followed;
 use super::slots::Slots;
+use super::streaming::Streams;
 use super::subs::{SubId, Subs};
 use super::talk::Talk;
 use super::users::{Underway, Users};
@@ -69,6 +70,8 @@ pub(super) struct State {
     pub(super) joiners: Joiners,
     /// Those of them who have not said who they are, and when they came, oldest first.
     pub(super) strangers: VecDeque<(u32, u64)>,
+    /// What is known of clients that are sent many topics as one stream.
+    pub(super) streams: Streams,
     /// Connections by their user.
     pub(super) users: Users,
     /// What is to be done with some of them.
@@ -136,6 +139,7 @@ impl<R: Ring> Reactor<R> {
                 catching: Catching::default(),
                 codec: Codec::default(),
                 talks: HashMap::new(),
+                streams: Streams::default(),
                 joiners: Joiners::default(),
                 strangers: VecDeque::new(),
                 users: Users::default(),

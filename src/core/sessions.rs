@@ -121,6 +121,9 @@ impl State {
             // Another of its timers has just ended it.
             return;
         }
+        if conn.dialect.is_event_stream() {
+            return self.show_life(slot);
+        }
         conn.pings = conn.pings.saturating_add(1);
         let pushed = match conn.dialect.ping() {
             None => self.push_control(slot, Opcode::Ping, &[]),
@@ -136,6 +139,22 @@ impl State {
         self.metrics().pings.add(1);
         if let Err(reason) = pushed {
             self.close(slot, reason, How::NextBoundary);
+        }
+    }
+
+    /// Shows a peer that says nothing, and those on the way to it, that its stream lives.
+    fn show_life(&mut self, slot: u32) {
+        let now_ms = self.patience_ms as u32;
+        let conn = self.conns.at(slot);
+        // It is never silent for too long.
+        conn.heard_ms = now_ms;
+        // What waits for it shows as much.
+        if conn.lane_is_empty()
+            && let Some(beat) = conn.dialect.ping()
+        {
+            conn.attend().lane.push_last(beat);
+            self.metrics().pings.add(1);
+            self.mark(slot);
         }
     }
 

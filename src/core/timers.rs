@@ -89,6 +89,7 @@ impl State {
         self.look_at_clock();
         self.look_at_rights();
         self.handle_timers();
+        self.tell_places();
         self.let_go();
     }
 

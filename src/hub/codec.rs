@@ -12,6 +12,9 @@ use crate::protocol::centrifugo::{
 };
 use crate::protocol::chat;
 use crate::protocol::encoding::{Encoding, Format, Formats, HEADER_BYTES_MAX, Message, Plain};
+use crate::protocol::event_stream::{
+    event_bound, events_bound, write_event, write_events, write_plain_event,
+};
 use crate::protocol::pusher;
 use crate::protocol::ws::deflate::{Inflater, WRAP_BYTES, wrap};
 use crate::protocol::ws::frame::{self, SERVER_HEADER_BYTES_MAX};
@@ -237,6 +240,11 @@ impl Encoding for Encoder<'_> {
             self.codec
                 .compress(plain, window_bits, text, payload, effort);
         }
+        match format {
+            Format::EventStream | Format::PlainEvents => return event_bound(message),
+            Format::EventStreams => return events_bound(message),
+            _ => {}
+        }
         if let Some(coding) = coding(format) {
             let bound = match format.plain() {
                 Format::Numbered => numbered_bound(message),
@@ -257,6 +265,12 @@ impl Encoding for Encoder<'_> {
 
     fn write(&mut self, format: Format, message: &Message<'_>, out: &mut [u8]) -> usize {
         self.codec.encoded += 1;
+        match format {
+            Format::EventStream => return write_event(message, out),
+            Format::EventStreams => return write_events(message, out),
+            Format::PlainEvents => return write_plain_event(message, out),
+            _ => {}
+        }
         if let Some(coding) = coding(format) {
             if let (Format::Deflated(_, window_bits), How::Prepared | How::Afresh(_)) =
                 (format, self.how)
@@ -298,7 +312,12 @@ fn coding(format: Format) -> Option<Coding> {
         | Format::Pusher
         | Format::JoinsPusher => Some(Coding::Json),
         Format::CentrifugoProtobuf | Format::JoinsProtobuf => Some(Coding::Protobuf),
-        Format::Raw | Format::Lines | Format::Deflated(..) => None,
+        Format::Raw
+        | Format::Lines
+        | Format::EventStream
+        | Format::EventStreams
+        | Format::PlainEvents
+        | Format::Deflated(..) => None,
     }
 }
 

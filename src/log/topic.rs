@@ -14,10 +14,10 @@ use super::view::{Interest, View};
 use crate::protocol::encoding::{Encoding, Format, Formats};
 
 /// Views of one topic.
-pub(super) const VIEWS_MAX: usize = 10;
+pub(super) const VIEWS_MAX: usize = 14;
 /// Those of them with compressed payloads. There is room for one of each other format that a
 /// topic is read in.
-const DEFLATED_VIEWS_MAX: usize = VIEWS_MAX - 5;
+const DEFLATED_VIEWS_MAX: usize = VIEWS_MAX - 9;
 /// Those that differ in nothing but the window: each window costs a compression.
 const WINDOWS_MAX: usize = 2;
 

@@ -26,6 +26,13 @@ pub enum Format {
     JoinsProtobuf,
     /// Raw messages as JSON, each with its offset.
     Numbered,
+    /// Events of Server-Sent Events, each with the id by which a client comes back.
+    EventStream,
+    /// The same without ids, where one stream has the events of many topics: each says of
+    /// which one it is.
+    EventStreams,
+    /// The same as they are: which topic one is of it does not say.
+    PlainEvents,
     /// Events of the Pusher Channels protocol, as frames.
     Pusher,
     /// Which users come and go, as events of that protocol. Of a topic's companion.
@@ -81,6 +88,9 @@ impl Format {
             Format::JoinsJson => 4,
             Format::JoinsProtobuf => 5,
             Format::Numbered => 6,
+            Format::EventStream => 48,
+            Format::EventStreams => 49,
+            Format::PlainEvents => 51,
             Format::Pusher => 7,
             Format::JoinsPusher => 50,
             // Window sizes are 8 to 15 bits.
@@ -98,6 +108,9 @@ impl Format {
             4 => Some(Format::JoinsJson),
             5 => Some(Format::JoinsProtobuf),
             6 => Some(Format::Numbered),
+            48 => Some(Format::EventStream),
+            49 => Some(Format::EventStreams),
+            51 => Some(Format::PlainEvents),
             7 => Some(Format::Pusher),
             50 => Some(Format::JoinsPusher),
             8.. => {

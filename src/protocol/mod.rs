@@ -2,7 +2,8 @@
 //! handshake ([`http`]), what a request becomes ([`opening`]), WebSocket frames and messages
 //! ([`ws`]), the lines of a batch ([`batch`]), topic names ([`topic`]), the lines of the chat ([`chat`]), the messages of
 //! Centrifugo's client protocol ([`centrifugo`]), names, ids and signatures of the
-//! Pusher Channels protocol ([`pusher`]), what proxies say of their clients
+//! Pusher Channels protocol ([`pusher`]), Server-Sent Events ([`event_stream`]) and Mercure's
+//! protocol on top of them ([`mercure`]), what proxies say of their clients
 //! ([`proxy`]), who may do what ([`rights`]) and why connections end ([`reason`]).
 
 #![forbid(unsafe_code)]
@@ -12,8 +13,10 @@ pub mod centrifugo;
 pub mod chat;
 pub mod dialect;
 pub mod encoding;
+pub mod event_stream;
 pub mod http;
 pub mod json;
+pub mod mercure;
 pub mod opening;
 pub mod proxy;
 pub mod pusher;

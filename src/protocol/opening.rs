@@ -1,4 +1,4 @@
-//! What a request becomes: a WebSocket, an answer, or a refusal.
+//! What a request becomes: a WebSocket, a stream of events, an answer, or a refusal.
 //!
 //! The decision alone, without I/O and clock: whoever reads requests asks here, and does as
 //! it is told. New ways to talk hook in here.
@@ -7,12 +7,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::event_stream::{
+    EventStream, Page, Wanted, asks_for_events, is_preflight, negotiate_events, preflight,
+};
 use super::http::bearer;
 use super::http::hosts::Via;
 use super::http::{
     APP_PATH, CENTRIFUGO_PATH, Document, Hosts, Method, Origins, Reject, Request, Terms, Upgrade,
     is_upgrade, negotiate, negotiate_app, negotiate_centrifugo, options_response,
 };
+use super::mercure::{MERCURE_PATH, asks_for_updates, is_update, negotiate_mercure};
 use super::rights::{Action, Denied, Rights, Rules, TokenFault};
 use super::topic::TopicName;
 use super::ws::deflate;
@@ -35,6 +39,12 @@ pub struct Settings<'a> {
     pub api: bool,
     /// Centrifugo's client protocol is spoken.
     pub centrifugo: bool,
+    /// Topics are to be had as Server-Sent Events.
+    pub event_streams: bool,
+    /// Mercure's protocol is spoken.
+    pub mercure: bool,
+    /// As many of them may be had as one stream.
+    pub topics_max: usize,
     /// Whether there is an app with a key, if there are apps.
     pub apps: Option<&'a Apps<'a>>,
     /// Who may do what with topics.
@@ -78,6 +88,8 @@ pub struct TopicTerms {
 pub enum Opening {
     /// A WebSocket. Its 101 says where it begins, which is for the topic to tell.
     WebSocket(Upgrade),
+    /// A stream of events. Its head, too, says where it begins.
+    EventStream(Box<EventStream>),
     /// The answer, which ends the connection.
     Answer(Bytes),
     /// Something that the server API answers: the connection is for its thread from here on.
@@ -95,13 +107,23 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
         now_s,
     };
     let opens = is_upgrade(head);
-    let for_api = settings.api && !opens && is_for_api(head.path());
+    let is_update = settings.mercure && is_update(head);
+    let for_api = settings.api && !opens && (is_for_api(head.path()) || is_update);
     if !for_api {
         head.check_plain()?;
     }
     // These say nothing about anybody. Who asks is often a machine without a name for us.
     if head.method() == Method::Options && !opens && !for_api {
-        return Ok(Opening::Answer(options_response(terms)));
+        let is_hub = settings.mercure && head.path() == MERCURE_PATH;
+        let methods = match settings.api && is_hub {
+            true => "GET, POST",
+            false => "GET",
+        };
+        let page = page_of(head, settings).filter(|_| settings.event_streams || is_hub);
+        return Ok(Opening::Answer(match page {
+            Some(page) if is_preflight(head) => preflight(&page, methods, terms),
+            _ => options_response(terms),
+        }));
     }
     if head.path() == HEALTH_PATH && !opens {
         return Ok(Opening::Answer(
@@ -112,7 +134,10 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
     if !head.host().is_empty() && !settings.hosts.allow(head.host(), settings.via) {
         return Err(Reject::Host);
     }
-    if (opens || for_api) && !settings.is_named {
+    let is_plain = !opens && !for_api;
+    let subscribes = settings.mercure && is_plain && asks_for_updates(head);
+    let streams = settings.event_streams && is_plain && asks_for_events(head) || subscribes;
+    if (opens || for_api || streams) && !settings.is_named {
         return Err(Reject::ProxyHeader);
     }
     if for_api {
@@ -136,14 +161,25 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
         };
         return authorize(head, upgrade?, settings).map(Opening::WebSocket);
     }
+    if streams {
+        let negotiate = match subscribes {
+            true => negotiate_mercure,
+            false => negotiate_events,
+        };
+        let stream = negotiate(head, settings.origins, settings.topics_max)?;
+        let stream = authorize_stream(head, stream, settings)?;
+        return Ok(Opening::EventStream(Box::new(stream)));
+    }
     if let Some(document) = (settings.documents)(head.path(), head.host()) {
         return Ok(Opening::Answer(
             document.response(head.values("if-none-match"), terms),
         ));
     }
     match TopicName::from_path(head.path()) {
-        // A topic is there for WebSocket only.
-        Ok(_) => Err(Reject::NoUpgrade),
+        // A topic is there for those who say how they want it.
+        Ok(_) => Err(Reject::NoUpgrade {
+            streams: settings.event_streams,
+        }),
         Err(_) => Err(Reject::NotFound),
     }
 }
@@ -163,13 +199,7 @@ fn authorize(
     mut upgrade: Upgrade,
     settings: &Settings<'_>,
 ) -> Result<Upgrade, Reject> {
-    if let Some(borne) = bearer::token(head, settings.origins, settings.cookie)? {
-        upgrade.rights = match (settings.check)(&borne.token) {
-            Ok(rights) => Some(rights),
-            Err(TokenFault::NoKeys) if borne.by_header => None,
-            Err(fault) => return Err(Reject::Token(fault)),
-        };
-    }
+    upgrade.rights = rights_borne(head, settings)?;
     let Some(topic) = &upgrade.topic else {
         if !settings.deflates_somewhere {
             upgrade.deflate = None;
@@ -178,12 +208,7 @@ fn authorize(
     };
     let rights = upgrade.rights.as_deref();
     let may = |action| settings.rules.may(rights, action, topic.as_str());
-    let need = |action| {
-        may(action).map_err(|denied| match denied {
-            Denied::NeedsToken => Reject::TokenMissing { action },
-            Denied::Forbidden => Reject::Denied { action },
-        })
-    };
+    let need = |action| may(action).map_err(|denied| refusal(action, denied));
     need(Action::Subscribe)?;
     if upgrade.since.is_some() {
         need(Action::History)?;
@@ -198,6 +223,75 @@ fn authorize(
     let may_publish = may(Action::Publish).is_ok();
     upgrade.read_only = !upgrade.dialect.may_speak(may_publish, terms.chat);
     Ok(upgrade)
+}
+
+/// The same for a stream of events.
+fn authorize_stream(
+    head: &Request<'_>,
+    mut stream: EventStream,
+    settings: &Settings<'_>,
+) -> Result<EventStream, Reject> {
+    stream.rights = rights_borne(head, settings)?;
+    stream.page = page_of(head, settings);
+    let rights = stream.rights.as_deref();
+    for wanted in &mut stream.wanted {
+        let Wanted { topic, since, .. } = &*wanted;
+        let need = |action| {
+            let may = settings.rules.may(rights, action, topic.as_str());
+            may.map_err(|denied| refusal(action, denied))
+        };
+        need(Action::Subscribe)?;
+        if since.is_some() {
+            match need(Action::History) {
+                // Browsers come back of their own accord, and would never again after a
+                // refusal.
+                Err(_) if stream.comes_back => wanted.withheld = true,
+                may => may?,
+            }
+        }
+    }
+    Ok(stream)
+}
+
+/// What the token gives that a request bears, if it bears one.
+fn rights_borne(
+    head: &Request<'_>,
+    settings: &Settings<'_>,
+) -> Result<Option<Arc<Rights>>, Reject> {
+    let borne = match settings.mercure && head.path() == MERCURE_PATH {
+        true => bearer::mercure_token(head, settings.origins, settings.cookie)?,
+        false => bearer::token(head, settings.origins, settings.cookie)?,
+    };
+    let Some(borne) = borne else {
+        return Ok(None);
+    };
+    match (settings.check)(&borne.token) {
+        Ok(rights) => Ok(Some(rights)),
+        Err(TokenFault::NoKeys) if borne.by_header => Ok(None),
+        Err(fault) => Err(Reject::Token(fault)),
+    }
+}
+
+fn refusal(action: Action, denied: Denied) -> Reject {
+    match denied {
+        Denied::NeedsToken => Reject::TokenMissing { action },
+        Denied::Forbidden => Reject::Denied { action },
+    }
+}
+
+/// The page of another origin that asks, if it may read answers.
+fn page_of(head: &Request<'_>, settings: &Settings<'_>) -> Option<Page> {
+    let origin = head.single("origin").ok()??;
+    let (origins, host) = (settings.origins, head.host());
+    let is_let_in = origins.allow(origin, host) && settings.hosts.allow(host, settings.via);
+    Some(Page {
+        origin: str::from_utf8(origin)
+            .ok()
+            .filter(|_| is_let_in)?
+            .to_owned(),
+        credentials: (settings.cookie.is_some() || settings.mercure && head.path() == MERCURE_PATH)
+            && origins.name(origin, host),
+    })
 }
 
 static HEALTHY: std::sync::LazyLock<Document> = std::sync::LazyLock::new(|| Document {

@@ -114,6 +114,12 @@ impl Raw {
         assert_eq!(self.received, b"");
     }
 
+    /// The connection, and what has come that nobody has read.
+    #[allow(dead_code, reason = "not all tests read streams")]
+    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.received)
+    }
+
     /// Cuts the connection with a reset, whatever is under way.
     pub(crate) fn reset(self) {
         let socket = socket2::SockRef::from(&self.stream);

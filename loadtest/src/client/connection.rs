@@ -14,9 +14,11 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::{Client, start_of};
 use crate::codec::{Decoder, Opcode, append_frame};
 use crate::dialect::Position;
+use crate::events::Events;
 use crate::ring::Lease;
 use crate::shared::{Group, Member};
 use crate::stamp::STAMP_BYTES;
+use crate::target::Target;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -51,6 +53,8 @@ pub(super) struct Conn {
     pub(super) answer: Vec<u8>,
     pub(super) began_ns: u64,
     pub(super) decoder: Decoder,
+    /// Of a stream of events.
+    pub(super) events: Events,
     /// The first bytes of a message that came in pieces.
     pub(super) head: [u8; STAMP_BYTES],
     pub(super) head_bytes: u8,
@@ -86,6 +90,7 @@ impl Conn {
             answer: Vec::new(),
             began_ns: 0,
             decoder: Decoder::default(),
+            events: Events::default(),
             head: [0; STAMP_BYTES],
             head_bytes: 0,
             damaged: false,
@@ -189,7 +194,10 @@ impl Client {
             .first()
             .filter(|_| !self.shared.plan.dialect.asks());
         let target = self.targets.of(conn.publisher.is_some());
-        conn.out = target.request(conn.topic, &conn.key, since);
+        conn.out = match self.shared.plan.dialect.streams(conn.publisher.is_some()) {
+            true => target.request_stream(conn.topic, since),
+            false => target.request(conn.topic, &conn.key, since),
+        };
         conn.receiving = true;
         self.ring.receive(slot)?;
         self.flush(slot)
@@ -245,7 +253,11 @@ impl Client {
         let conn = &mut self.conns[slot as usize];
         conn.answer.extend_from_slice(bytes);
         let target = self.targets.of(conn.publisher.is_some());
-        match target.check_answer(&conn.answer, &conn.key) {
+        let checked = match self.shared.plan.dialect.streams(conn.publisher.is_some()) {
+            true => Target::check_stream(&conn.answer),
+            false => target.check_answer(&conn.answer, &conn.key),
+        };
+        match checked {
             Ok(None) => Ok(()),
             Err(error) => {
                 self.problem(error.to_string());
@@ -264,6 +276,7 @@ impl Client {
         let shared = self.shared.clone();
         let conn = &mut self.conns[slot as usize];
         conn.decoder = Decoder::default();
+        conn.events = Events::default();
         conn.head_bytes = 0;
         conn.damaged = false;
         conn.order = 0;
@@ -299,7 +312,9 @@ impl Client {
         self.interval.handshakes.record(handshake_ns);
         let return_ns = now.saturating_sub(self.open_order_ns[group]);
         self.interval.returns.record(return_ns);
-        if let Some(hello) = &shared.plan.hello {
+        if let Some(hello) = &shared.plan.hello
+            && !shared.plan.dialect.streams(conn.publisher.is_some())
+        {
             let text = hello.replace("{topic}", &conn.topic.to_string());
             let key = fastrand::u32(..).to_ne_bytes();
             append_frame(&mut conn.out, Opcode::Text, text.as_bytes(), key);

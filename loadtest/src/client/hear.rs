@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use super::{Client, is_waited_for};
 use crate::check::Arrival;
 use crate::codec::{Opcode, Piece, append_frame, close_code};
+use crate::events::Event;
 use crate::shared::{Group, Member, Shared};
 use crate::stamp::{STAMP_BYTES, Stamp, padding_is_whole};
 
@@ -19,6 +20,11 @@ pub(super) const PONGS_BYTES_MAX: usize = 64 << 10;
 impl Client {
     pub(super) fn hear(&mut self, slot: u32, mut bytes: &[u8], now: u64) -> io::Result<()> {
         self.interval.bytes += bytes.len() as u64;
+        let publishes = self.conns[slot as usize].publisher.is_some();
+        if self.shared.plan.dialect.streams(publishes) {
+            self.hear_events(slot, bytes, now);
+            return Ok(());
+        }
         loop {
             let conn = &mut self.conns[slot as usize];
             match conn.decoder.next(&mut bytes) {
@@ -35,6 +41,18 @@ impl Client {
                     self.hear_control(slot, opcode, &payload)?;
                 }
                 Err(fault) => return self.give_up(slot, fault.to_string(), now),
+            }
+        }
+    }
+
+    fn hear_events(&mut self, slot: u32, mut bytes: &[u8], now: u64) {
+        while let Some(event) = self.conns[slot as usize].events.next(&mut bytes) {
+            // What one that is told of a gap lacks, the checks find by themselves.
+            if event == Event::Message {
+                let data = std::mem::take(self.conns[slot as usize].events.data());
+                self.hear_piece(slot, 0, &data, true, now);
+                // Its room serves the next one.
+                *self.conns[slot as usize].events.data() = data;
             }
         }
     }

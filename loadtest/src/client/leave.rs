@@ -52,7 +52,8 @@ impl Client {
         }
         let conn = &mut self.conns[slot as usize];
         conn.returns = returns;
-        if !politely {
+        // A stream has no goodbye of its own.
+        if !politely || self.shared.plan.dialect.streams(conn.publisher.is_some()) {
             return self.close(slot, now);
         }
         conn.state = State::Leaving;

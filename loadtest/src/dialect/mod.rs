@@ -23,6 +23,8 @@ pub enum Dialect {
     CentrifugoJson,
     /// The same in Protobuf
     CentrifugoProtobuf,
+    /// Server-Sent Events of the topic that the path names; publishers talk as raw ones do
+    Sse,
 }
 
 /// What a client asks for. `id` comes back in the answer.
@@ -90,7 +92,12 @@ pub enum Word<'a> {
 impl Dialect {
     /// Whether a connection names its topics in commands, so that it may have several.
     pub fn asks(self) -> bool {
-        self != Dialect::Raw
+        matches!(self, Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf)
+    }
+
+    /// Whether who `publishes`, or does not, reads a stream of events rather than a WebSocket.
+    pub fn streams(self, publishes: bool) -> bool {
+        self == Dialect::Sse && !publishes
     }
 
     pub fn subprotocol(self) -> Option<&'static str> {
@@ -99,7 +106,7 @@ impl Dialect {
 
     pub fn opcode(self) -> Opcode {
         match self {
-            Dialect::Raw | Dialect::CentrifugoJson => Opcode::Text,
+            Dialect::Raw | Dialect::Sse | Dialect::CentrifugoJson => Opcode::Text,
             Dialect::CentrifugoProtobuf => Opcode::Binary,
         }
     }
@@ -107,10 +114,10 @@ impl Dialect {
     /// Appends a command; several may stand in one message.
     ///
     /// # Panics
-    /// For raw, which has no commands.
+    /// For raw and streams, which have no commands.
     pub fn ask(self, id: u32, ask: &Ask<'_>, out: &mut Vec<u8>) {
         match self {
-            Dialect::Raw => unreachable!("a raw client sends payloads"),
+            Dialect::Raw | Dialect::Sse => unreachable!("its clients send payloads"),
             Dialect::CentrifugoJson => json::ask(id, ask, out),
             Dialect::CentrifugoProtobuf => protobuf::ask(id, ask, out),
         }
@@ -119,7 +126,7 @@ impl Dialect {
     /// The answer to a ping.
     pub fn pong(self) -> &'static [u8] {
         match self {
-            Dialect::Raw => b"",
+            Dialect::Raw | Dialect::Sse => b"",
             Dialect::CentrifugoJson => b"{}",
             Dialect::CentrifugoProtobuf => &[0],
         }
@@ -128,10 +135,10 @@ impl Dialect {
     /// Takes the words of one message, in order; an error says what cannot be read.
     ///
     /// # Panics
-    /// For raw, whose messages are payloads.
+    /// For raw and streams, whose messages are payloads.
     pub fn read<'a>(self, message: &'a [u8], each: &mut dyn FnMut(Word<'a>)) -> Result<(), String> {
         match self {
-            Dialect::Raw => unreachable!("raw messages are payloads"),
+            Dialect::Raw | Dialect::Sse => unreachable!("its messages are payloads"),
             Dialect::CentrifugoJson => json::read(message, each),
             Dialect::CentrifugoProtobuf => protobuf::read(message, each),
         }

@@ -65,7 +65,7 @@ fn present(hub: &Hub) -> Vec<Family> {
         .in_unit(Unit::Seconds),
         family(
             "connections",
-            "Open WebSocket connections of each core",
+            "Open connections of each core: WebSockets and streams of events",
             Values::Gauges(connections),
         ),
         family(
@@ -156,7 +156,7 @@ fn traffic(hub: &Hub) -> Vec<Family> {
     vec![
         family(
             "handshakes",
-            "Opening handshakes answered with 101",
+            "Opening handshakes answered with 101, and streams of events that have begun",
             count(|m| &m.handshakes),
         ),
         family(

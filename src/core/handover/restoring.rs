@@ -6,13 +6,15 @@ use super::super::conn::{Conn, Drain, Extra, Flags, Pause, Phase, Unpublished, W
 use super::super::lane::After;
 use super::super::peer::Rate;
 use super::super::reactor::State;
+use super::super::streaming::Stands;
 use super::super::subs::{SubId, Subscription};
-use super::{KEPT, SavedConn, SavedSub};
+use super::{KEPT, SavedConn, SavedPlace, SavedSub};
 use crate::hub::Origin;
 use crate::log::Topic;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::dialect::session::Client;
 use crate::protocol::encoding::Format;
+use crate::protocol::event_stream::Place;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::ws::Reader;
 use crate::protocol::ws::deflate::Inflater;
@@ -128,6 +130,14 @@ impl State {
             ids.push(self.restore_sub(slot, sub, topic)?);
         }
         self.carry(slot, saved.proposed, saved.origin)?;
+        if !saved.together.is_empty() {
+            let restored = saved
+                .together
+                .iter()
+                .map(|place| restore_place(*place, &ids));
+            let order: Option<Vec<Stands>> = restored.collect();
+            self.go_on_together(slot, order.ok_or("a topic of its stream is missing")?);
+        }
         let conn = self.conns.at(slot);
         for (bytes, after) in saved.lane {
             let after = after.and_then(|(at, position)| {
@@ -197,4 +207,11 @@ impl State {
         self.make_ready(slot, id);
         Ok(id)
     }
+}
+
+fn restore_place(saved: SavedPlace, ids: &[SubId]) -> Option<Stands> {
+    Some(match saved {
+        SavedPlace::With(at) => Stands::With(*ids.get(at as usize)?),
+        SavedPlace::At { epoch, offset } => Stands::At(Place { epoch, offset }),
+    })
 }

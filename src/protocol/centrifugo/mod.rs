@@ -31,7 +31,7 @@ pub(in crate::protocol) use json_in::data;
 pub(in crate::protocol) use json_out::strings;
 pub(in crate::protocol) use membership::read_membership;
 pub use membership::{Membership, membership, membership_bound, write_membership};
-pub use numbered::{numbered_bound, write_numbered};
+pub use numbered::{numbered_bound, topical_bound, write_numbered, write_topical};
 pub use payload::written;
 pub use push::{publication, publication_bound, write_publication};
 pub use reply::{ClientInfo, ConnectResult, Error, Publication, Push, Reply, SubscribeResult};

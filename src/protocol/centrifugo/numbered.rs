@@ -3,10 +3,12 @@
 //! from text by their name.
 
 use crate::protocol::encoding::Message;
-use crate::protocol::json::{Payload, Sink, Slice, Written};
+use crate::protocol::json::{Payload, Sink, Slice, Written, put_string, string_bound};
 
 /// The names, the braces, and the longest offset.
 const ENVELOPE_BYTES_MAX: usize = 48;
+/// What the name of a topic stands behind.
+const TOPIC: &[u8] = b"{\"topic\":";
 
 /// [`write_numbered`] writes at most so many bytes.
 pub fn numbered_bound(message: &Message<'_>) -> usize {
@@ -17,17 +19,39 @@ pub fn numbered_bound(message: &Message<'_>) -> usize {
 /// binary.
 pub fn write_numbered(message: &Message<'_>, out: &mut [u8]) -> Written {
     let mut sink = Slice::new(out);
+    sink.put(b"{");
+    put_members(message, &mut sink);
+    sink.written()
+}
+
+/// [`write_topical`] writes at most so many bytes.
+pub fn topical_bound(message: &Message<'_>) -> usize {
+    TOPIC.len() + string_bound(message.topic.as_bytes()) + 1 + numbered_bound(message)
+}
+
+/// Writes the same with the topic before the offset, for who reads many, and returns how long
+/// that is.
+pub fn write_topical(message: &Message<'_>, out: &mut [u8]) -> usize {
+    let mut sink = Slice::new(out);
+    sink.put(TOPIC);
+    put_string(&mut sink, message.topic.as_bytes());
+    sink.put(b",");
+    put_members(message, &mut sink);
+    sink.written().len
+}
+
+/// Offset and payload, and the brace behind them.
+fn put_members(message: &Message<'_>, sink: &mut Slice<'_>) {
     let payload = Payload::new(message.text, message.payload);
     let name = match payload {
         Payload::Json(_) | Payload::Text(_) => "data",
         Payload::Bytes(_) => "b64data",
     };
-    sink.put(format!("{{\"offset\":{},\"{name}\":", message.offset).as_bytes());
+    sink.put(format!("\"offset\":{},\"{name}\":", message.offset).as_bytes());
     sink.mark();
-    payload.put_json(&mut sink);
+    payload.put_json(sink);
     sink.mark();
     sink.put(b"}");
-    sink.written()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub mod centrifugo;
 mod chat;
+mod event_stream;
 pub mod pusher;
 mod raw;
 pub mod session;
@@ -35,6 +36,12 @@ pub enum Dialect {
     Numbered,
     /// The Pusher Channels protocol.
     Pusher,
+    /// Server-Sent Events of one topic: it says nothing, and is spoken to over plain HTTP.
+    EventStream,
+    /// The same of many topics.
+    EventStreams,
+    /// The same of many topics, with messages as they are.
+    PlainEvents,
 }
 
 /// What becomes of a subscription that has missed messages.
@@ -94,13 +101,16 @@ pub struct Gap {
 
 impl Dialect {
     /// Every dialect, in the order of their numbers.
-    pub const ALL: [Dialect; 6] = [
+    pub const ALL: [Dialect; 9] = [
         Dialect::Raw,
         Dialect::Chat,
         Dialect::CentrifugoJson,
         Dialect::CentrifugoProtobuf,
         Dialect::Numbered,
         Dialect::Pusher,
+        Dialect::EventStream,
+        Dialect::EventStreams,
+        Dialect::PlainEvents,
     ];
 
     /// The dialect with that number, as [`Dialect::number`] gave it.
@@ -123,6 +133,11 @@ impl Dialect {
             Dialect::CentrifugoProtobuf => Format::CentrifugoProtobuf,
             Dialect::Numbered => Format::Numbered,
             Dialect::Pusher => Format::Pusher,
+            // Each message alone compresses badly, and what decompresses a stream on its way
+            // holds it back.
+            Dialect::EventStream => Format::EventStream,
+            Dialect::EventStreams => Format::EventStreams,
+            Dialect::PlainEvents => Format::PlainEvents,
             Dialect::Raw => Format::Raw,
         };
         plain.deflated(window_bits)
@@ -152,7 +167,7 @@ impl Dialect {
     /// A peer may publish to its topic, if it may publish there at all and, where people
     /// talk, that is what the topic is for.
     pub fn may_speak(self, may_publish: bool, chat: bool) -> bool {
-        may_publish && (chat || self != Dialect::Chat)
+        may_publish && (chat || self != Dialect::Chat) && !self.is_event_stream()
     }
 
     /// What is said to all when a connection has been subscribed.
@@ -187,14 +202,37 @@ impl Dialect {
             Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf | Dialect::Pusher => {
                 Ok(Command::Converse(message))
             }
+            Dialect::EventStream | Dialect::EventStreams | Dialect::PlainEvents => {
+                Err(CloseReason::BadRequest)
+            }
         }
+    }
+
+    /// It is no WebSocket: the peer says nothing once it has asked, and is sent events.
+    #[inline]
+    pub fn is_event_stream(self) -> bool {
+        matches!(
+            self,
+            Dialect::EventStream | Dialect::EventStreams | Dialect::PlainEvents
+        )
+    }
+
+    /// It is a stream of events of many topics: its client is told apart from them where it is.
+    #[inline]
+    pub fn has_many_topics(self) -> bool {
+        matches!(self, Dialect::EventStreams | Dialect::PlainEvents)
     }
 
     /// Its clients say command by command what they want.
     #[inline]
     pub fn has_sessions(self) -> bool {
         match self {
-            Dialect::Raw | Dialect::Numbered | Dialect::Chat => false,
+            Dialect::Raw
+            | Dialect::Numbered
+            | Dialect::Chat
+            | Dialect::EventStream
+            | Dialect::EventStreams
+            | Dialect::PlainEvents => false,
             Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf | Dialect::Pusher => true,
         }
     }
@@ -203,7 +241,13 @@ impl Dialect {
     #[inline]
     pub fn coding(self) -> Option<Coding> {
         match self {
-            Dialect::Raw | Dialect::Numbered | Dialect::Chat | Dialect::Pusher => None,
+            Dialect::Raw
+            | Dialect::Numbered
+            | Dialect::Chat
+            | Dialect::EventStream
+            | Dialect::EventStreams
+            | Dialect::PlainEvents
+            | Dialect::Pusher => None,
             Dialect::CentrifugoJson => Some(Coding::Json),
             Dialect::CentrifugoProtobuf => Some(Coding::Protobuf),
         }
@@ -213,20 +257,39 @@ impl Dialect {
     /// counts.
     pub fn at_gap(self, latest: bool) -> AtGap {
         match self {
-            Dialect::Raw | Dialect::Numbered | Dialect::Chat => AtGap::Told,
+            Dialect::Raw
+            | Dialect::Numbered
+            | Dialect::Chat
+            | Dialect::EventStream
+            | Dialect::EventStreams
+            | Dialect::PlainEvents => AtGap::Told,
             Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => AtGap::Ends,
             Dialect::Pusher if latest => AtGap::Told,
             Dialect::Pusher => AtGap::Closes,
         }
     }
 
-    /// Tells of a gap in a topic: a whole frame.
+    /// Tells of a gap in a topic: a whole frame, or event.
     pub fn gap(self, topic: &str, gap: &Gap) -> Vec<u8> {
+        if self.is_event_stream() {
+            return event_stream::gap(self.told(topic), gap);
+        }
         match self.coding() {
             None if self == Dialect::Pusher => self.frame(&pusher::gap(topic, gap)),
             None => self.frame(raw::gap(gap).as_bytes()),
             Some(coding) => self.frame(&words::ended(coding, topic, Ending::InsufficientState)),
         }
+    }
+
+    /// Tells who reads a stream of events that it has asked for what comes behind an offset of a
+    /// history that is not known here. It begins with what is `next` in that of `epoch`.
+    pub fn lost(self, topic: &str, epoch: u64, next: u64) -> Vec<u8> {
+        event_stream::lost(self.told(topic), epoch, next)
+    }
+
+    /// The topic, where the stream has many.
+    fn told(self, topic: &str) -> Option<&str> {
+        self.has_many_topics().then_some(topic)
     }
 
     /// A frame with what the server says of its own accord.
@@ -247,7 +310,11 @@ impl Dialect {
     }
 
     /// How a session asks whether its peer lives: a whole frame. Others have WebSocket's ping.
+    /// A stream of events only shows that it lives itself.
     pub fn ping(self) -> Option<Vec<u8>> {
+        if self.is_event_stream() {
+            return Some(event_stream::HEARTBEAT.to_vec());
+        }
         match self.coding() {
             Some(coding) => Some(self.frame(ping(coding))),
             None if self == Dialect::Pusher => Some(self.frame(pusher_words::ping())),
@@ -258,7 +325,12 @@ impl Dialect {
     /// The code of the close frame.
     pub fn code(self, reason: CloseReason) -> u16 {
         match self {
-            Dialect::Raw | Dialect::Numbered | Dialect::Chat => reason.code(),
+            Dialect::Raw
+            | Dialect::Numbered
+            | Dialect::Chat
+            | Dialect::EventStream
+            | Dialect::EventStreams
+            | Dialect::PlainEvents => reason.code(),
             Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => centrifugo::code(reason),
             Dialect::Pusher => pusher::code(reason),
         }
@@ -270,10 +342,17 @@ impl Dialect {
     pub fn farewell(self, reason: CloseReason, retry_ms: u64) -> String {
         match self {
             Dialect::Raw | Dialect::Numbered | Dialect::Chat => raw::farewell(reason, retry_ms),
+            Dialect::EventStream | Dialect::EventStreams | Dialect::PlainEvents => reason.phrase(),
             Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf | Dialect::Pusher => {
                 reason.phrase()
             }
         }
+    }
+
+    /// What a stream of events ends with, in place of a close frame with those words: with the
+    /// field `id`, or an empty one where the last event has told that.
+    pub fn last_event(self, words: &str, reason: CloseReason, retry_ms: u64, id: &[u8]) -> Vec<u8> {
+        event_stream::farewell(words, reason, retry_ms, id)
     }
 }
 

@@ -2,7 +2,8 @@
 //! `bearer, TOKEN` that browsers can send, or a cookie.
 //!
 //! Browsers send cookies of their own accord, whoever wrote the page, so one counts only for
-//! a page whose origin the settings name or which is from the host itself.
+//! a page whose origin the settings name or which is from the host itself. For a stream of
+//! events from their own host, pages do not send `Origin`: then `Sec-Fetch-Site` tells.
 
 use percent_encoding::percent_decode_str;
 
@@ -12,6 +13,9 @@ use super::reject::Reject;
 
 /// The subprotocol that is offered before a token, and answered alone.
 pub const BEARER: &str = "bearer";
+
+/// The cookie that bears a token for a Mercure hub, where the settings name none.
+pub const MERCURE_COOKIE: &str = "mercureAuthorization";
 
 /// A token, and where it stood.
 #[derive(Debug)]
@@ -65,6 +69,37 @@ pub fn token(
     }))
 }
 
+/// The token that a request to a Mercure hub bears: in the header, else in `?authorization=`,
+/// else in the cookie that the protocol names. Where it is in one of them, what is in the next
+/// does not count.
+///
+/// # Errors
+/// There is more than one in the same place.
+pub fn mercure_token(
+    request: &Request<'_>,
+    origins: &Origins,
+    cookie: Option<&str>,
+) -> Result<Option<Borne>, Reject> {
+    let in_header = request.values("authorization").next().is_some();
+    let mut in_query = None;
+    for pair in request.query().unwrap_or_default().split('&') {
+        if let ("authorization", value) = pair.split_once('=').unwrap_or((pair, ""))
+            && in_query
+                .replace(percent_decode_str(value).collect::<Vec<u8>>())
+                .is_some()
+        {
+            return Err(Reject::TokenTwice);
+        }
+    }
+    match in_query {
+        Some(token) if !in_header => Ok(Some(Borne {
+            token,
+            by_header: false,
+        })),
+        _ => token(request, origins, cookie.or(Some(MERCURE_COOKIE))),
+    }
+}
+
 /// The token in the cookie `name`, out of the `Cookie` headers of a request.
 ///
 /// # Errors
@@ -99,6 +134,7 @@ pub(super) fn offered<'a>(request: &Request<'a>) -> Option<&'a str> {
 fn is_of_a_listed_page(request: &Request<'_>, origins: &Origins) -> bool {
     match request.single("origin") {
         Ok(Some(origin)) => origins.name(origin, request.host()),
-        _ => false,
+        Ok(None) => request.single("sec-fetch-site") == Ok(Some(b"same-origin")),
+        Err(_) => false,
     }
 }

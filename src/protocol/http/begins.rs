@@ -29,8 +29,14 @@ impl Upgrade {
 impl Begins {
     /// What became of a client's wish for a replay, if it had one.
     pub(super) fn resume(&self, upgrade: &Upgrade) -> Option<Resume> {
-        let since = upgrade.since?;
-        Some(match upgrade.epoch {
+        self.became(upgrade.since, upgrade.epoch)
+    }
+
+    /// What became of the wish to have all from an offset on, of the history of that epoch
+    /// where the client said so.
+    pub fn became(&self, since: Option<u64>, epoch: Option<u64>) -> Option<Resume> {
+        let since = since?;
+        Some(match epoch {
             Some(known) if known != self.epoch => Resume::Unknown,
             _ => Resume::from_offsets(since, self.next),
         })

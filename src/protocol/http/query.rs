@@ -41,7 +41,7 @@ impl Query {
                 // Read in `bearer`.
                 "token" => std::mem::replace(&mut token, true),
                 "topic" => topic.replace(read_topic(value)?).is_some(),
-                _ => return Err(unknown(key)),
+                _ => return Err(unknown(key, &KEYS)),
             };
             if repeated {
                 return Err(Reject::Query);
@@ -62,13 +62,15 @@ impl Query {
     }
 }
 
-fn unknown(key: &str) -> Reject {
+/// Refuses a key that is none of those that are `known`.
+pub(in crate::protocol) fn unknown(key: &str, known: &'static [&'static str]) -> Reject {
     let lower = key.to_ascii_lowercase();
-    let slips = |known: &&str| strsim::osa_distance(&lower, known);
-    let nearest = KEYS.into_iter().min_by_key(slips);
+    let slips = |known: &&str| strsim::osa_distance(&lower, &known.to_ascii_lowercase());
+    let nearest = known.iter().copied().min_by_key(slips);
     Reject::QueryKey {
         key: Word::from(key),
         near: nearest.filter(|known| slips(known) <= SLIPS_MAX),
+        known,
     }
 }
 
@@ -80,7 +82,7 @@ fn read_bool(value: &str) -> Result<bool, Reject> {
     }
 }
 
-fn read_offset(value: &str) -> Result<u64, Reject> {
+pub(in crate::protocol) fn read_offset(value: &str) -> Result<u64, Reject> {
     // `parse` alone would take a plus sign.
     if !value.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Reject::Query);
@@ -89,7 +91,7 @@ fn read_offset(value: &str) -> Result<u64, Reject> {
 }
 
 /// As `Fanfare-Epoch` has it. A text that names no history is one that is not known.
-fn read_epoch(value: &str) -> Result<u64, Reject> {
+pub(in crate::protocol) fn read_epoch(value: &str) -> Result<u64, Reject> {
     let digits = value.bytes().all(|b| b.is_ascii_hexdigit());
     match u64::from_str_radix(value, 16) {
         Ok(epoch) if digits => Ok(epoch),
@@ -98,7 +100,7 @@ fn read_epoch(value: &str) -> Result<u64, Reject> {
 }
 
 /// In a query a plus sign is a space (`URLSearchParams` writes it so).
-fn read_topic(value: &str) -> Result<TopicName, Reject> {
+pub(in crate::protocol) fn read_topic(value: &str) -> Result<TopicName, Reject> {
     TopicName::from_encoded(&value.replace('+', "%20")).map_err(|_| Reject::Topic)
 }
 

@@ -57,8 +57,9 @@ pub enum Reject {
     #[error("the Host header must be there exactly once")]
     DuplicateHost,
     /// RFC 6455 section 4.2.1: no `Upgrade` with the token `websocket`.
-    #[error("this path speaks WebSocket: send Upgrade: websocket")]
-    NoUpgrade,
+    /// Where `streams` of events are to be had as well, who asks is told how.
+    #[error("{}", no_upgrade(*.streams))]
+    NoUpgrade { streams: bool },
     /// RFC 6455 section 4.2.1: no `Connection` with the token `Upgrade`.
     #[error("this path speaks WebSocket: send Connection: Upgrade")]
     NoConnectionUpgrade,
@@ -93,11 +94,31 @@ pub enum Reject {
     )]
     Query,
     /// The query has a key that nobody here knows.
-    #[error("{}", unknown_key(.key, .near))]
+    #[error("{}", unknown_key(.key, .near, .known))]
     QueryKey {
         key: Word,
         near: Option<&'static str>,
+        /// Those that mean something there.
+        known: &'static [&'static str],
     },
+    /// A known key in the query of a stream of events has a value that means nothing.
+    #[error(
+        "in the query of a stream of events, since is a decimal offset, epoch stands beside since \
+         and is as Fanfare-Epoch has it, lastEventId stands without them, and each is there at most once"
+    )]
+    EventQuery,
+    /// A stream of many topics names none, too many, or one twice.
+    #[error("a stream here has 1 to {max} topics: name each once, as ?topic=A&topic=B")]
+    EventTopics { max: usize },
+    /// Topics are asked for by a pattern, where only exact ones are to be had.
+    #[error("topics are named exactly here: URI templates, * and match are not offered")]
+    TopicSelector,
+    /// What a client says it had last is no id of the stream that it asks for.
+    #[error(
+        "the last event id is none of this stream: it is EPOCH-OFFSET, as ids of events here are, \
+         and for many topics one such part for each in their order, with commas between"
+    )]
+    LastEventId,
     /// None of the offered subprotocols is spoken here. Browsers would drop the connection
     /// after an answer without one, and not say why.
     #[error(
@@ -160,8 +181,8 @@ pub enum Reject {
 
 impl Reject {
     /// Every cause once, for the registration of metrics; details are left out.
-    pub const ALL: [Self; 37 + TokenFault::ALL.len()] = {
-        let mut all = [Self::Draining; 37 + TokenFault::ALL.len()];
+    pub const ALL: [Self; Self::OWN.len() + TokenFault::ALL.len()] = {
+        let mut all = [Self::Draining; Self::OWN.len() + TokenFault::ALL.len()];
         let mut at = 0;
         while at < Self::OWN.len() {
             all[at] = Self::OWN[at];
@@ -175,7 +196,7 @@ impl Reject {
     };
 
     /// The causes without those of [`TokenFault`].
-    pub(in crate::protocol) const OWN: [Self; 38] = [
+    pub(in crate::protocol) const OWN: [Self; 42] = [
         Self::ProxyHeader,
         Self::NotHttp,
         Self::HttpVersion,
@@ -187,7 +208,7 @@ impl Reject {
         Self::Body,
         Self::MissingHost,
         Self::DuplicateHost,
-        Self::NoUpgrade,
+        Self::NoUpgrade { streams: false },
         Self::NoConnectionUpgrade,
         Self::WebSocketVersion,
         Self::MissingKey,
@@ -200,7 +221,12 @@ impl Reject {
         Self::QueryKey {
             key: Word::EMPTY,
             near: None,
+            known: &[],
         },
+        Self::EventQuery,
+        Self::EventTopics { max: 0 },
+        Self::TopicSelector,
+        Self::LastEventId,
         Self::Subprotocol,
         Self::Origin,
         Self::Host,
@@ -239,6 +265,10 @@ impl Reject {
             | Self::TopicTwice
             | Self::Query
             | Self::QueryKey { .. }
+            | Self::EventQuery
+            | Self::EventTopics { .. }
+            | Self::TopicSelector
+            | Self::LastEventId
             | Self::Subprotocol
             | Self::TokenTwice => 400,
             Self::Token(_) | Self::TokenMissing { .. } => 401,
@@ -246,7 +276,7 @@ impl Reject {
             Self::NotFound | Self::Reserved { .. } => 404,
             Self::Method => 405,
             Self::Timeout => 408,
-            Self::NoUpgrade | Self::NoConnectionUpgrade | Self::WebSocketVersion => 426,
+            Self::NoUpgrade { .. } | Self::NoConnectionUpgrade | Self::WebSocketVersion => 426,
             Self::HeadBytes { .. } | Self::HeadFields { .. } => 431,
             Self::ConnectionsMax
             | Self::AddressConnectionsMax
@@ -274,7 +304,7 @@ impl Reject {
             Self::Body => "body",
             Self::MissingHost => "missing_host",
             Self::DuplicateHost => "duplicate_host",
-            Self::NoUpgrade => "no_upgrade",
+            Self::NoUpgrade { .. } => "no_upgrade",
             Self::NoConnectionUpgrade => "no_connection_upgrade",
             Self::WebSocketVersion => "websocket_version",
             Self::MissingKey => "missing_key",
@@ -285,6 +315,10 @@ impl Reject {
             Self::Reserved { .. } => "reserved",
             Self::Query => "query",
             Self::QueryKey { .. } => "query_key",
+            Self::EventQuery => "event_query",
+            Self::EventTopics { .. } => "event_topics",
+            Self::TopicSelector => "topic_selector",
+            Self::LastEventId => "last_event_id",
             Self::Subprotocol => "subprotocol",
             Self::Origin => "origin",
             Self::Host => "host",
@@ -350,13 +384,21 @@ impl fmt::Debug for Word {
     }
 }
 
-fn unknown_key(key: &Word, near: &Option<&str>) -> String {
+fn no_upgrade(streams: bool) -> String {
+    let websocket = "this path speaks WebSocket: send Upgrade: websocket";
+    match streams {
+        true => format!("{websocket}, or for Server-Sent Events Accept: text/event-stream"),
+        false => websocket.to_owned(),
+    }
+}
+
+fn unknown_key(key: &Word, near: &Option<&str>, known: &[&str]) -> String {
     let key = key.as_str();
     match near {
         Some(near) => format!("the query key \"{key}\" is unknown here: did you mean \"{near}\"?"),
         // It may be a secret that is meant for somebody else.
         None => {
-            let known = KEYS.join(", ");
+            let known = known.join(", ");
             format!("the query has a key that is unknown here: there are {known}")
         }
     }

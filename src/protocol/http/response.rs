@@ -1,5 +1,5 @@
 //! Whole answers, ready to be sent: the refusals, the page, health. Each ends its
-//! connection.
+//! connection. Also how the head of a stream is written.
 //!
 //! The answer 101, which does not, is made in `upgrade`. Called by the acceptor.
 
@@ -75,6 +75,17 @@ pub fn options_response(terms: Terms) -> Bytes {
     head.field("Content-Length", 0);
     head.end("close");
     head.finish(b"", terms)
+}
+
+/// The head of an answer whose body ends with the connection, or has the length that `fields`
+/// say.
+pub fn stream_head(fields: &[(&str, String)], terms: Terms) -> Vec<u8> {
+    let mut head = start(200, terms);
+    for (name, value) in fields {
+        head.field(name, value);
+    }
+    head.end("close");
+    head.0.into_bytes()
 }
 
 impl Document {

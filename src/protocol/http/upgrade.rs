@@ -240,7 +240,7 @@ fn check_handshake(request: &Request<'_>, origins: &Origins) -> Result<[u8; 28],
         return Err(Reject::HttpVersion);
     }
     if !asks_for_websocket(request) {
-        return Err(Reject::NoUpgrade);
+        return Err(Reject::NoUpgrade { streams: false });
     }
     if !has_element(request, "connection", "upgrade") {
         return Err(Reject::NoConnectionUpgrade);
@@ -286,7 +286,14 @@ fn accept(key: &[u8]) -> [u8; 28] {
     accept
 }
 
-fn check_origin(request: &Request<'_>, origins: &Origins) -> Result<(), Reject> {
+/// Checks that the page that asks may, if it is a page.
+///
+/// # Errors
+/// It may not.
+pub(in crate::protocol) fn check_origin(
+    request: &Request<'_>,
+    origins: &Origins,
+) -> Result<(), Reject> {
     match request.single("origin") {
         Ok(None) => Ok(()),
         Ok(Some(origin)) if origins.allow(origin, request.host()) => Ok(()),
@@ -296,7 +303,10 @@ fn check_origin(request: &Request<'_>, origins: &Origins) -> Result<(), Reject> 
 
 /// The topic that an opening is for. A name that a path cannot carry, because proxies decode
 /// `%2F` or merge slashes on the way, is given in the query.
-fn name_topic(path: &str, in_query: Option<TopicName>) -> Result<TopicName, Reject> {
+pub(in crate::protocol) fn name_topic(
+    path: &str,
+    in_query: Option<TopicName>,
+) -> Result<TopicName, Reject> {
     let topic = match in_query {
         Some(_) if path != "/" => return Err(Reject::TopicTwice),
         Some(topic) => topic,

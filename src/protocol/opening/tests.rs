@@ -26,6 +26,9 @@ fn decide(text: &str, change: impl FnOnce(&mut Settings<'_>)) -> Result<Opening,
         check: &|_| Err(TokenFault::NoKeys),
         api: false,
         centrifugo: true,
+        event_streams: true,
+        mercure: true,
+        topics_max: 4,
         apps: None,
         topics: &|_| TopicTerms {
             deflate: true,
@@ -139,6 +142,9 @@ fn a_rebound_name_is_refused_though_its_page_is_of_the_same_host() {
         hosts: &listed,
         via: Via::Network,
         centrifugo: true,
+        event_streams: true,
+        mercure: true,
+        topics_max: 4,
         apps: None,
         topics: &|_| TopicTerms {
             deflate: true,
@@ -169,7 +175,7 @@ fn what_is_neither_is_told_what_it_could_be() {
         let text = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         decide(&text, |_| {}).unwrap_err()
     };
-    assert_eq!(refused("/news"), Reject::NoUpgrade);
+    assert_eq!(refused("/news"), Reject::NoUpgrade { streams: true });
     assert_eq!(refused("/%zz"), Reject::NotFound);
 }
 
@@ -208,4 +214,90 @@ fn the_server_api_is_there_where_the_listener_has_that_role() {
 fn options_that_mean_to_open_a_websocket_are_refused() {
     let text = handshake("/", "localhost", "").replace("GET", "OPTIONS");
     assert_eq!(decide(&text, |_| {}).unwrap_err(), Reject::Method);
+}
+
+fn stream(text: &str, change: impl FnOnce(&mut Settings<'_>)) -> Result<EventStream, Reject> {
+    match decide(text, change)? {
+        Opening::EventStream(stream) => Ok(*stream),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn reads(path: &str, lines: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{lines}\r\n")
+}
+
+#[test]
+fn a_topic_is_streamed_to_who_asks_so_though_there_is_a_page() {
+    for path in [
+        "/news",
+        "/",
+        "/events?topic=a",
+        "/.well-known/mercure?topic=a",
+    ] {
+        assert!(stream(&reads(path, ""), |_| {}).is_ok(), "{path}");
+    }
+    let off = |settings: &mut Settings<'_>| {
+        (settings.event_streams, settings.mercure) = (false, false);
+    };
+    let page = decide(&reads("/", ""), off);
+    assert!(matches!(page, Ok(Opening::Answer(_))));
+    let refused = decide(&reads("/news", ""), off).unwrap_err();
+    assert_eq!(refused, Reject::NoUpgrade { streams: false });
+    let refused = decide(&reads("/.well-known/mercure?topic=a", ""), |settings| {
+        settings.mercure = false;
+    });
+    assert_eq!(refused.unwrap_err(), Reject::TopicTwice);
+}
+
+#[test]
+fn a_stream_is_for_those_who_call_the_server_right_and_are_named() {
+    let foreign = reads("/news", "").replace("localhost", "evil.example");
+    assert_eq!(stream(&foreign, |_| {}).unwrap_err(), Reject::Host);
+    let unnamed = stream(&reads("/news", ""), |settings| settings.is_named = false);
+    assert_eq!(unnamed.unwrap_err(), Reject::ProxyHeader);
+}
+
+#[test]
+fn pages_of_listed_origins_are_let_read_and_with_cookies_where_one_may_bear_a_token() {
+    static LISTED: std::sync::LazyLock<Origins> =
+        std::sync::LazyLock::new(|| Origins::from_list(&["https://a.example"]).unwrap());
+    let page = |path: &str, cookie| {
+        let text = reads(path, "Origin: https://a.example\r\n");
+        let opened = stream(&text, |settings| {
+            settings.origins = &LISTED;
+            settings.cookie = cookie;
+        });
+        opened.unwrap().page.unwrap().credentials
+    };
+    assert!(!page("/news", None) && page("/news", Some("session")));
+    assert!(page("/.well-known/mercure?topic=a", None));
+    let asks = |path: &str| {
+        let text = format!(
+            "OPTIONS {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: https://a.example\r\n\
+             Access-Control-Request-Method: GET\r\n\r\n"
+        );
+        let answer = decide(&text, |settings| {
+            settings.origins = &LISTED;
+            settings.api = true;
+        });
+        match answer.unwrap() {
+            Opening::Answer(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(asks("/news").contains("Access-Control-Allow-Methods: GET\r\n"));
+    assert!(asks("/.well-known/mercure").contains("Access-Control-Allow-Methods: GET, POST\r\n"));
+}
+
+#[test]
+fn an_update_is_for_the_server_api_where_that_is() {
+    let text = "POST /.well-known/mercure HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n";
+    let opened = decide(text, |settings| settings.api = true);
+    assert!(matches!(opened, Ok(Opening::Api)), "{opened:?}");
+    assert_eq!(decide(text, |_| {}).unwrap_err(), Reject::Method);
+    let off = decide(text, |settings| {
+        (settings.api, settings.mercure) = (true, false);
+    });
+    assert_eq!(off.unwrap_err(), Reject::Method);
 }

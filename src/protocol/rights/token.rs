@@ -192,11 +192,33 @@ struct Claims<'a> {
     #[serde(default)]
     history: Option<Vec<Pattern>>,
     #[serde(default)]
+    mercure: Option<Mercure>,
+    #[serde(default)]
     channel: Option<Box<str>>,
     #[serde(default)]
     client: Option<Box<str>>,
     #[serde(default, deserialize_with = "seconds")]
     expire_at: Option<u64>,
+}
+
+/// What Mercure's tokens say: the topics that may be heard and published to. A selector that is
+/// no exact topic, nor the star for all of them, gives nothing.
+#[derive(Default, Deserialize)]
+struct Mercure {
+    #[serde(default)]
+    subscribe: Vec<Box<str>>,
+    #[serde(default)]
+    publish: Vec<Box<str>>,
+}
+
+/// Adds to a list of patterns what selectors name.
+fn add_selected(selectors: &[Box<str>], patterns: &mut Option<Vec<Pattern>>) {
+    let selected = selectors.iter().filter_map(|selector| match &**selector {
+        "*" => Some(Pattern::all()),
+        exact if exact.contains(['*', '{', '}']) => None,
+        exact => Pattern::new(exact).ok(),
+    });
+    patterns.get_or_insert_default().extend(selected);
 }
 
 /// One of `subs`.
@@ -375,12 +397,16 @@ fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
 fn rights(claims: Claims<'_>) -> Option<Rights> {
     let info = json(claims.info, claims.b64info.as_deref())?;
     let channels = channels(claims.channels, claims.subs)?;
-    let patterns = Patterns {
+    let mut patterns = Patterns {
         subscribe: claims.subscribe,
         publish: claims.publish,
         presence: claims.presence,
         history: claims.history,
     };
+    if let Some(mercure) = claims.mercure {
+        add_selected(&mercure.subscribe, &mut patterns.subscribe);
+        add_selected(&mercure.publish, &mut patterns.publish);
+    }
     let lists = [
         &patterns.subscribe,
         &patterns.publish,

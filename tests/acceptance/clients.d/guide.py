@@ -18,7 +18,7 @@ from daemon import TOP, Daemon
 from meeting import free_port
 from voices import until
 
-LISTENERS = ["README.md js", "README.md python", "README.md rust", "docs/clients.md html 1", "docs/clients.md html 2", "docs/clients.md js", "docs/clients.md python 1"]
+LISTENERS = ["README.md js", "README.md python", "README.md rust", "docs/clients.md html 1", "docs/clients.md html 2", "docs/clients.md html 3", "docs/clients.md js", "docs/clients.md python 1"]
 PUBLISHERS = ["README.md sh", "docs/clients.md python 2", "docs/clients.md sh"]
 # What marks a message in what listeners show.
 HEARD = {"README.md sh": "home:9", "docs/clients.md python 2": "home:2", "docs/clients.md sh": "home:4"}

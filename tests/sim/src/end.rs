@@ -25,6 +25,13 @@ impl World {
         }
         self.run_dry();
         self.look_for_room();
+        if self.readers.come {
+            // What came of that is told with the next tick.
+            for core in 0..self.cores.len() {
+                self.tick(core);
+            }
+            self.run_dry();
+        }
         self.check_quiet();
     }
 
@@ -58,6 +65,7 @@ impl World {
                 }
             }
             moved |= self.run_sessions();
+            moved |= self.run_readers();
             moved |= self.run_cluster();
             self.run_scribe();
             for core in 0..self.cores.len() {
@@ -120,6 +128,7 @@ impl World {
             );
         }
         self.check_sessions_quiet();
+        self.check_readers_quiet();
         let parting = |client: &Client| client.closed && !client.over;
         let mut sessions = self.sessions.list.iter();
         let ending = sessions.any(|session| session.closed && !session.over);
@@ -146,7 +155,7 @@ impl World {
                 explained += ordinary
                     .max(history[0].capacity())
                     // What the others read of it may be twice as long.
-                    .max(truth.frame_bytes_max * (1 + usize::from(format.is_push())) + 4096);
+                    .max(truth.frame_bytes_max * (1 + usize::from(is_longer(format))) + 4096);
             }
             let held = topic.summary(retention).log_bytes;
             assert!(
@@ -193,6 +202,9 @@ impl World {
                 0
             };
         }
+        for reader in &mut self.readers.list {
+            reader.oversleep();
+        }
         for session in &mut self.sessions.list {
             session.asleep_until = if session.nature.sluggard {
                 usize::MAX
@@ -221,6 +233,9 @@ impl World {
         }
         for client in &mut self.clients {
             client.asleep_until = 0;
+        }
+        for reader in &mut self.readers.list {
+            reader.asleep_until = 0;
         }
         for session in &mut self.sessions.list {
             session.asleep_until = 0;
@@ -270,6 +285,11 @@ impl World {
             }
         }
         self.check_sessions_over();
+        self.check_readers_over();
+        let counts = &self.readers.counts;
+        self.outcome.events = counts.events;
+        self.outcome.event_gaps = counts.gaps;
+        self.outcome.returns = counts.returns;
         let counts = &self.sessions.pushes.counts;
         self.outcome.recovered = counts.recovered;
         self.outcome.not_recovered = counts.not_recovered;
@@ -300,4 +320,9 @@ impl World {
         assert_eq!(self.hub.topics_len(), 0, "nobody needs a topic any more");
         assert_eq!(self.hub.log_bytes(), 0, "logs that are gone hold nothing");
     }
+}
+
+/// What messages are written as may be much longer than they are.
+fn is_longer(format: Format) -> bool {
+    format.is_push() || matches!(format, Format::EventStream | Format::EventStreams)
 }

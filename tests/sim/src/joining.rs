@@ -222,7 +222,7 @@ impl World {
 }
 
 /// The first message that a subscriber gets of a topic.
-fn first_offset(since: Option<u64>, retained: u64, next: u64) -> u64 {
+pub(crate) fn first_offset(since: Option<u64>, retained: u64, next: u64) -> u64 {
     match since {
         None => next,
         // Of another history, or of none: all that there is.

@@ -330,6 +330,7 @@ impl Client {
             || socket.silent_ms_max.max(view.now_ms - socket.delivered_ms) + LATE_MS_MAX
                 >= settings.idle_ms_max
             || settings.inbound_messages_per_s_max > 0
+            || view.refusing
             || settings.partial_bytes_max < 1 << 20;
         assert!(self.closed || cause, "{} is cut off", self.name());
     }

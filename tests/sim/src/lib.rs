@@ -17,6 +17,7 @@ pub mod kernel;
 mod moving;
 pub mod plan;
 mod posting;
+mod reader;
 pub mod ring;
 mod session;
 mod side;

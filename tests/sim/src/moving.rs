@@ -62,6 +62,7 @@ impl World {
                 0..=80 => {
                     self.step_client();
                     self.step_sessions();
+                    self.step_readers();
                 }
                 81..=90 => self.pass_time(),
                 _ => {}
@@ -150,6 +151,11 @@ impl World {
             let on = |side| self.cores.iter().position(|core| core.side == side);
             // Who was at the end already is on no core any more.
             client.core = place.and_then(|(side, _)| on(side)).unwrap_or(0);
+        }
+        for reader in &mut self.readers.list {
+            let place = self.kernel.borrow().place(reader.socket);
+            let on = |side| self.cores.iter().position(|core| core.side == side);
+            reader.core = place.and_then(|(side, _)| on(side)).unwrap_or(0);
         }
         for session in &mut self.sessions.list {
             let place = self.kernel.borrow().place(session.socket);

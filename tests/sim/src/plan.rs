@@ -60,6 +60,17 @@ impl Plan {
         plan
     }
 
+    /// There may be readers of Server-Sent Events.
+    pub(crate) fn draw_readers(&mut self, rng: &mut Rng) -> bool {
+        let come = rng.u8(..) < 90;
+        if come {
+            // Two more views, and what they hold is up to twice as long.
+            self.settings.log_bytes_max *= 3;
+            self.settings.log_bytes_total_max *= 3;
+        }
+        come
+    }
+
     /// Topics may be kept on disk, and memory lets go of what is stored: then nothing that was
     /// published is ever missing.
     pub(crate) fn draw_store(&mut self, rng: &mut Rng) -> bool {

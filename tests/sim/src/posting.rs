@@ -90,7 +90,7 @@ impl World {
             let in_use = |client: &Client| {
                 !client.over && client.follows.iter().any(|follow| follow.truth == index)
             };
-            if !self.clients.iter().any(in_use) && !self.is_named(index) {
+            if !self.clients.iter().any(in_use) && !self.is_named(index) && !self.is_read(index) {
                 self.truths[index].watch = None;
             }
         }

@@ -15,6 +15,7 @@ use crate::client::{Client, FIRST_PORT, View};
 use crate::cluster::Cluster;
 use crate::kernel::{Kernel, SharedKernel};
 use crate::plan::{LATE_MS_MAX, Plan};
+use crate::reader::Readers;
 use crate::ring::FakeRing;
 use crate::session::Sessions;
 use crate::store::Store;
@@ -39,6 +40,11 @@ pub struct Outcome {
     pub pushed: u64,
     pub joins: u64,
     pub answers: u64,
+    /// Events that readers of streams have heard, gaps that they were told of, and how often
+    /// one came back.
+    pub events: u64,
+    pub event_gaps: u64,
+    pub returns: u64,
     /// Entries of a ring that the kernel had no memory for.
     pub refusals: u64,
     /// One bit for each of [`fanfare::protocol::reason::CloseReason::all`] that ended a connection.
@@ -62,6 +68,7 @@ pub(crate) struct World {
     pub(crate) truths: Vec<Truth>,
     pub(crate) clients: Vec<Client>,
     pub(crate) sessions: Sessions,
+    pub(crate) readers: Readers,
     pub(crate) step: usize,
     pub(crate) outcome: Outcome,
     /// Connections whose end has been counted.
@@ -96,6 +103,8 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
     let mut sessions_rng = Rng::with_seed(!seed);
     let mut plan = Plan::draw(&mut rng, &mut sessions_rng);
     let mut store_rng = Rng::with_seed(seed.rotate_left(32));
+    let mut readers_rng = Rng::with_seed(seed.rotate_left(48));
+    let readers_come = plan.draw_readers(&mut readers_rng);
     let is_stored = plan.draw_store(&mut store_rng);
     let mut cluster_rng = Rng::with_seed(seed.rotate_left(16));
     let is_shared = !is_stored && plan.draw_cluster(&mut cluster_rng);
@@ -104,6 +113,7 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
     }
     let mut world = World::new(rng, plan, trace);
     world.sessions = Sessions::new(sessions_rng.u64(..));
+    world.readers = Readers::new(readers_rng, readers_come);
     if is_stored {
         let store = Store::new(store_rng.fork());
         store.open(&world.hub);
@@ -141,6 +151,7 @@ impl World {
             truths: Vec::new(),
             clients: Vec::new(),
             sessions: Sessions::new(0),
+            readers: Readers::new(Rng::with_seed(0), false),
             step: 0,
             outcome: Outcome::default(),
             closes: 0,
@@ -191,6 +202,7 @@ impl World {
             }
         }
         self.step_sessions();
+        self.step_readers();
         self.step_scribe();
         self.step_cluster();
     }

@@ -123,7 +123,10 @@ fn upgrade_and_connection_are_lists_without_case() {
         assert!(try_with(&changes).is_ok(), "{changes:?}");
     }
     for changes in ["Upgrade: websockets", "Upgrade: web socket", "Upgrade:"] {
-        assert_eq!(try_with(&[changes]), Err(Reject::NoUpgrade));
+        assert_eq!(
+            try_with(&[changes]),
+            Err(Reject::NoUpgrade { streams: false })
+        );
     }
     for changes in ["Connection: keep-alive", "Connection: not-upgrade"] {
         assert_eq!(try_with(&[changes]), Err(Reject::NoConnectionUpgrade));
@@ -134,7 +137,7 @@ fn upgrade_and_connection_are_lists_without_case() {
 fn each_missing_header_has_its_own_answer() {
     for (name, reject) in [
         ("Host", Reject::MissingHost),
-        ("Upgrade", Reject::NoUpgrade),
+        ("Upgrade", Reject::NoUpgrade { streams: false }),
         ("Connection", Reject::NoConnectionUpgrade),
         ("Sec-WebSocket-Version", Reject::WebSocketVersion),
         ("Sec-WebSocket-Key", Reject::MissingKey),

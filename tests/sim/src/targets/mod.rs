@@ -7,6 +7,7 @@ mod batch;
 mod centrifugo;
 mod connection;
 mod deflate;
+mod events;
 pub(crate) mod fields;
 mod head;
 mod log;
@@ -22,6 +23,7 @@ pub use centrifugo::{
 };
 pub use connection::connection;
 pub use deflate::{inflate, negotiation};
+pub use events::events;
 pub use head::head;
 pub use log::log;
 pub use proxy::proxy;
@@ -32,13 +34,14 @@ pub use token::token;
 pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
-pub const ALL: [(&str, Target); 13] = [
+pub const ALL: [(&str, Target); 14] = [
     ("batch", batch),
     ("centrifugo_api", centrifugo_api),
     ("centrifugo_json", centrifugo_json),
     ("centrifugo_protobuf", centrifugo_protobuf),
     ("centrifugo_publication", centrifugo_publication),
     ("connection", connection),
+    ("events", events),
     ("head", head),
     ("inflate", inflate),
     ("log", log),
