@@ -15,7 +15,7 @@ use axum::{Router, middleware};
 use super::guard::{self, Watch};
 use super::metrics::{self, Exposition};
 use super::reply::{Refusal, not_found};
-use super::{api, connections, health, publish, topics, upgrade};
+use super::{api, apps, connections, health, publish, topics, upgrade};
 use crate::hub::Hub;
 
 /// What the routes share.
@@ -49,6 +49,15 @@ pub(super) fn router(exposition: Arc<Exposition>, watch: Watch) -> Router {
         .route("/topics/{topic}/messages", post(publish::publish))
         .route("/messages", post(publish::publish))
         .route("/api/{method}", post(api::call))
+        .route("/apps/{app}/events", post(apps::events))
+        .route("/apps/{app}/batch_events", post(apps::batch_events))
+        .route("/apps/{app}/channels", get(apps::channels))
+        .route("/apps/{app}/channels/{channel}", get(apps::channel))
+        .route("/apps/{app}/channels/{channel}/users", get(apps::users))
+        .route(
+            "/apps/{app}/users/{user}/terminate_connections",
+            post(apps::terminate_connections),
+        )
         .route("/openapi.json", get(description))
         .route("/connections", get(connections::list))
         .route("/upgrade", post(upgrade::upgrade))
