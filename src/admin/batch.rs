@@ -196,6 +196,7 @@ async fn publish_line(
         extras,
         key,
         hear: false,
+        origin: None,
     };
     let posted = patience.publish(message).await;
     let posted = posted.map_err(|error| match error {

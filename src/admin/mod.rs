@@ -6,6 +6,7 @@
 //! [`Hub`](crate::hub::Hub) alone, so nothing that its clients do holds up a core.
 
 mod api;
+mod apps;
 mod batch;
 mod body;
 mod connections;

@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use super::posted::Posted;
-use crate::hub::{Draft, Hub, PostRefusal, PublishError, Waits};
+use crate::hub::{Draft, Hub, Origin, PostRefusal, PublishError, Waits};
 use crate::protocol::encoding::Extras;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
@@ -40,6 +40,8 @@ pub(super) struct Message<'a> {
     pub(super) key: Option<(String, String)>,
     /// It is awaited where it lies in the log.
     pub(super) hear: bool,
+    /// The connection that is not to hear it.
+    pub(super) origin: Option<Origin>,
 }
 
 impl Patience {
@@ -91,9 +93,11 @@ impl Patience {
                 opcode,
                 payload,
                 extras,
+                origin,
                 ..
             } = *message;
-            let published = self.hub.publish(message.topic, opcode, payload, extras);
+            let hub = &self.hub;
+            let published = hub.publish_from(message.topic, opcode, payload, extras, origin);
             return published.map(|(committed, epoch)| Posted::Published(committed, epoch));
         }
         let mut extras = Vec::new();
@@ -104,7 +108,7 @@ impl Patience {
             extras,
             publisher: self.publisher,
             key: message.key.clone(),
-            origin: None,
+            origin: message.origin,
         };
         let (told, outcome) = oneshot::channel();
         let hears = message.hear && topic.is_known();

@@ -169,6 +169,7 @@ async fn publish_one(
         extras: None,
         key,
         hear: awaited.is_some(),
+        origin: None,
     };
     let posted = patience.publish(message).await;
     let posted = posted.map_err(|error| match error {

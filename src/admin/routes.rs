@@ -15,7 +15,7 @@ use axum::{Router, middleware};
 use super::guard::{self, Watch};
 use super::metrics::{self, Exposition};
 use super::reply::{Refusal, not_found};
-use super::{api, connections, health, mercure, publish, topics, upgrade};
+use super::{api, apps, connections, health, mercure, publish, topics, upgrade};
 use crate::hub::Hub;
 use crate::protocol::mercure::MERCURE_PATH;
 
@@ -51,6 +51,15 @@ pub(super) fn router(exposition: Arc<Exposition>, watch: Watch) -> Router {
         .route("/messages", post(publish::publish))
         .route(MERCURE_PATH, post(mercure::publish))
         .route("/api/{method}", post(api::call))
+        .route("/apps/{app}/events", post(apps::events))
+        .route("/apps/{app}/batch_events", post(apps::batch_events))
+        .route("/apps/{app}/channels", get(apps::channels))
+        .route("/apps/{app}/channels/{channel}", get(apps::channel))
+        .route("/apps/{app}/channels/{channel}/users", get(apps::users))
+        .route(
+            "/apps/{app}/users/{user}/terminate_connections",
+            post(apps::terminate_connections),
+        )
         .route("/openapi.json", get(description))
         .route("/connections", get(connections::list))
         .route("/upgrade", post(upgrade::upgrade))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Hub;
-use super::cluster::{self, Unproposed, Waits};
+use super::cluster::{self, Origin, Unproposed, Waits};
 use super::compressors::Effort;
 use super::keeping::StoreState;
 use super::topics::TopicsFull;
@@ -68,6 +68,22 @@ impl Hub {
         payload: &[u8],
         extras: Option<Extras<'_>>,
     ) -> Result<(Committed, u64), PublishError> {
+        self.publish_from(name, opcode, payload, extras, None)
+    }
+
+    /// The same for all but the connection with that origin: it steps over the message, on
+    /// whichever core it is.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub fn publish_from(
+        &self,
+        name: &TopicName,
+        opcode: Opcode,
+        payload: &[u8],
+        extras: Option<Extras<'_>>,
+        origin: Option<Origin>,
+    ) -> Result<(Committed, u64), PublishError> {
         if payload.len() > self.settings().message_bytes_max {
             return Err(PublishError::TooBig);
         }
@@ -98,7 +114,18 @@ impl Hub {
                 room.copy_from_slice(payload);
                 Ok::<_, Infallible>(())
             };
-            topic.publish(&draft, self.retention(&topic), &mut codec.prepared(), write)
+            let retention = self.retention(&topic);
+            topic.commit(
+                &draft,
+                retention,
+                &mut codec.prepared(),
+                write,
+                |committed| {
+                    if let Some(origin) = origin {
+                        self.mark_from(&topic, origin, committed);
+                    }
+                },
+            )
         };
         let published = match publish() {
             Err(AppendError::TotalFull(_)) if self.make_room() => publish(),

@@ -58,8 +58,8 @@ impl Topic {
         kept.is_open.store(true, Ordering::Release);
     }
 
-    /// Appends a message that has been decided on. `seen` is shown where it lies before any
-    /// reader can find it there.
+    /// The same as [`Topic::publish`] of a message that has been decided on, or that somebody is
+    /// to know of: `seen` is shown where it lies before any reader can find it there.
     ///
     /// # Errors
     /// See [`AppendError`].

@@ -191,6 +191,7 @@ pub fn is_for_api(path: &str) -> bool {
         "/topics" | "/messages" | "/connections" | "/openapi.json"
     ) || path.starts_with("/topics/")
         || path.starts_with("/api/")
+        || path.starts_with("/apps/")
 }
 
 /// Gives an opening the rights of the token that it bears, and sees whether they suffice.

@@ -39,6 +39,14 @@ pub(super) enum Question {
     Channels {
         pattern: String,
     },
+    /// The topics with subscribers whose names begin so.
+    Occupied {
+        prefix: String,
+    },
+    /// How many subscribers a topic has.
+    Subscribers {
+        topic: String,
+    },
     Info,
 }
 
@@ -52,6 +60,44 @@ enum Reply {
     Info(Node),
     /// It does not know what it was asked.
     Unknown,
+}
+
+/// The topics with subscribers whose names begin so, and how many those are.
+pub(in crate::admin) async fn occupied(
+    hub: &Arc<Hub>,
+    prefix: String,
+) -> Result<Vec<(Arc<str>, u64)>, Error> {
+    match perform(hub, Question::Occupied { prefix }).await? {
+        Answer::Channels(channels) => Ok(channels),
+        _ => Err(Error::INTERNAL),
+    }
+}
+
+/// How many subscribers a topic has.
+pub(in crate::admin) async fn subscribers(hub: &Arc<Hub>, topic: String) -> Result<u64, Error> {
+    match perform(hub, Question::Subscribers { topic }).await? {
+        Answer::Channels(channels) => Ok(channels.iter().map(|(_, count)| count).sum()),
+        _ => Err(Error::INTERNAL),
+    }
+}
+
+/// Closes the connections of a user.
+pub(in crate::admin) async fn disconnect(
+    hub: &Arc<Hub>,
+    user: String,
+    (code, reason): (u16, &str),
+) -> Result<(), Error> {
+    let question = Question::Disconnect {
+        of: Sessions {
+            user,
+            ..Sessions::default()
+        },
+        code: code.into(),
+        reason: reason.to_owned(),
+        whitelist: Vec::new(),
+        revoke: Revoke::default(),
+    };
+    perform(hub, question).await.map(drop)
 }
 
 /// Does it here, and has all other nodes do it.
@@ -139,8 +185,21 @@ async fn perform_here(hub: &Arc<Hub>, question: Question) -> Outcome {
             info,
         } => sessions::refresh(hub, &of, expired, expire_at, &info).await,
         Question::Channels { pattern } => super::channels(hub, &pattern),
+        Question::Occupied { prefix } => Ok(occupied_here(hub, &prefix)),
+        Question::Subscribers { topic: name } => {
+            let known = hub.known_topic(&topic(&name)?);
+            let here = known.map(|(topic, summary)| (topic.name().clone(), summary.subscribers));
+            Ok(Answer::Channels(here.into_iter().collect()))
+        }
         Question::Info => Ok(Answer::Info(vec![node::node(hub)])),
     }
+}
+
+fn occupied_here(hub: &Hub, prefix: &str) -> Answer {
+    let topics = hub.topics(prefix, "", usize::MAX).into_iter();
+    let followed = topics.filter(|(_, summary)| summary.subscribers > 0);
+    let counted = followed.map(|(topic, summary)| (topic.name().clone(), summary.subscribers));
+    Answer::Channels(counted.collect())
 }
 
 /// Adds what another node says.

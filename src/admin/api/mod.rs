@@ -3,7 +3,7 @@
 //! The codec is `protocol::centrifugo::api`; what is asked for the hub does. Called by
 //! `routes`.
 
-mod everywhere;
+pub(super) mod everywhere;
 mod glob;
 mod node;
 mod sessions;
@@ -232,6 +232,7 @@ async fn publish(
         // Not to be mistaken for that of a request.
         key: key.map(|key| (String::new(), format!("message {key}"))),
         hear: false,
+        origin: None,
     };
     let posted = patience.publish(message);
     let posted = posted.await.map_err(|error| match error {

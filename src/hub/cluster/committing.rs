@@ -175,9 +175,19 @@ impl Hub {
             let committed = committed.clone();
             return self.cores[core].mark(Mark::Own { ticket, committed });
         }
-        let Some(origin) = heard.origin else {
-            return;
-        };
+        if let Some(origin) = heard.origin {
+            self.mark_from(topic, origin, committed);
+        }
+    }
+
+    /// A message is about to be found in the log that the connection with this origin is to
+    /// step over, if it is here.
+    pub(in crate::hub) fn mark_from(
+        &self,
+        topic: &Arc<Topic>,
+        origin: Origin,
+        committed: &Committed,
+    ) {
         if !self.cluster.homes().contains(&origin.node) {
             return;
         }

@@ -1,6 +1,7 @@
 //! The Pusher Channels protocol (version 7), as far as it needs neither a connection nor a
 //! topic: names of channels ([`ChannelKind`]), ids of connections ([`SocketId`]), apps with
 //! their limits ([`App`]), and signatures by their secrets ([`Secrets`], [`SignedQuery`]); what
+//! servers post ([`decode_event`], [`decode_batch`]), what
 //! clients send ([`read`]), what the server says to one of them ([`words`]), and the events
 //! that all in a channel share ([`write_event`], [`write_member`]).
 //!
@@ -9,6 +10,7 @@
 mod app;
 mod channel;
 mod event;
+mod http;
 mod incoming;
 mod secrets;
 mod signed_query;
@@ -23,6 +25,7 @@ pub use channel::{
 pub use event::{
     CLIENT_EVENT, UNNAMED, data, event_bound, member_bound, write_event, write_member,
 };
+pub use http::{Attributes, BodyFault, Event, decode_batch, decode_event};
 pub use incoming::{Incoming, Member, Subscribe, read};
 pub use secrets::Secrets;
 pub use signed_query::{QUERY_AGE_S_MAX, QueryFault, SignedQuery};
