@@ -75,6 +75,7 @@ pub(super) async fn publish(
         extras,
         key: None,
         hear: false,
+        origin: None,
     };
     let posted = Patience::new(hub.clone()).publish(message).await;
     let posted = posted.map_err(|error| match error {
