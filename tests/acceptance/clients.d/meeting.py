@@ -19,6 +19,7 @@ import urllib.request
 
 import libraries
 from daemon import Daemon
+from table import report
 from voices import BINARY, TEXT, Failed, Program, Socket, identity, is_right, until
 
 ROOM = "room.meeting"
@@ -374,23 +375,6 @@ def run():
                 meeting.send_away()
             finally:
                 meeting.end()
-            return report(meeting)
-
-
-def report(meeting):
-    passed = failed = 0
-    print(f"| client | {' | '.join(ABILITIES)} |")
-    print(f"|---|{'---|' * len(ABILITIES)}")
-    for who in meeting.all:
-        cells = []
-        for ability in ABILITIES:
-            faults = meeting.results.get((who.name, ability))
-            cells.append("" if faults is None else "FAILED" if faults else "yes")
-            passed += faults == []
-            failed += bool(faults)
-        print(f"| {who.name} | {' | '.join(cells)} |")
-    print(f"{len(meeting.sent)} messages, each heard by {len(meeting.all) - len(meeting.backends)}")
-    for (name, ability), faults in meeting.results.items():
-        for fault in faults[:3]:
-            print(f"FAILED: {name}, {ability}: {fault}")
-    return passed, failed
+            listeners = len(meeting.all) - len(meeting.backends)
+            line = f"{len(meeting.sent)} messages, each heard by {listeners}"
+            return report(meeting.all, ABILITIES, meeting.results, line)

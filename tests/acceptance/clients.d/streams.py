@@ -12,6 +12,7 @@ import time
 import libraries
 from daemon import Daemon
 from meeting import KEY, SECRET, sign, token
+from table import report
 from voices import TEXT, NAMED, Program, Socket, until
 
 ROOM = "room.streams"
@@ -144,23 +145,5 @@ def run():
                 readers.cut_off()
             finally:
                 readers.end()
-            return report(readers)
-
-
-def report(readers):
-    passed = failed = 0
-    print(f"| client | {' | '.join(ABILITIES)} |")
-    print(f"|---|{'---|' * len(ABILITIES)}")
-    for who in [*readers.readers, readers.centrifuge, readers.raw]:
-        cells = []
-        for ability in ABILITIES:
-            faults = readers.results.get((who.name, ability))
-            cells.append("" if faults is None else "FAILED" if faults else "yes")
-            passed += faults == []
-            failed += bool(faults)
-        print(f"| {who.name} | {' | '.join(cells)} |")
-    print(f"{len(readers.sent)} messages")
-    for (name, ability), faults in readers.results.items():
-        for fault in faults[:3]:
-            print(f"FAILED: {name}, {ability}: {fault}")
-    return passed, failed
+            everybody = [*readers.readers, readers.centrifuge, readers.raw]
+            return report(everybody, ABILITIES, readers.results, f"{len(readers.sent)} messages")
