@@ -16,7 +16,7 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::pusher::{channel_of, words};
 
 /// Of one channel no two rosters are written within this time.
-const ROSTER_MS_MIN: u64 = 50;
+const ROSTER_MS_MIN: u64 = 60;
 
 /// Who is in a channel, at some moment.
 #[derive(Debug)]

@@ -47,7 +47,13 @@ impl Apps {
     }
 
     pub(crate) fn connect(&self) -> Speaker {
-        let mut client = self.daemon().connect(PATH);
+        Speaker::over(self.daemon().connect(PATH))
+    }
+}
+
+impl Speaker {
+    /// One that has just connected.
+    pub(crate) fn over(mut client: Client) -> Speaker {
         let told = hear(&mut client);
         let rest = told
             .strip_prefix(r#"{"event":"pusher:connection_established","data":"{\"socket_id\":\""#);
@@ -139,7 +145,7 @@ pub(crate) fn event(name: &str, channel: &str, data: &str) -> String {
     format!(r#"{{"event":"{name}","channel":"{channel}","data":"{data}"}}"#)
 }
 
-fn member(what: &str, channel: &str, user: &str) -> String {
+pub(crate) fn member(what: &str, channel: &str, user: &str) -> String {
     let data = match what {
         "added" => format!(r#"{{\"user_id\":\"{user}\",\"user_info\":{{\"name\":\"{user}!\"}}}}"#),
         _ => format!(r#"{{\"user_id\":\"{user}\"}}"#),
