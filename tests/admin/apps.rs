@@ -107,6 +107,8 @@ impl Client {
             r#"{{"event":"pusher:signin","data":{{"auth":"key:{auth}","user_data":"{data}"}}}}"#
         ));
         assert!(told.contains("pusher:signin_success"), "{told}");
+        // As the official client does by itself.
+        self.subscribe(&format!("#server-to-user-{user}"));
     }
 }
 
