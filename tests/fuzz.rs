@@ -20,6 +20,11 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 #[test]
+fn apps_agree_with_their_model() {
+    fuzz("apps");
+}
+
+#[test]
 fn batch_agrees_with_its_model() {
     fuzz("batch");
 }

@@ -3,6 +3,7 @@
 mod acks;
 mod api;
 mod api_keys;
+mod apps;
 mod batches;
 mod client;
 mod idempotency;

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use simd_json::OwnedValue as Value;
 use simd_json::prelude::*;
 
+use crate::apps::{App, signed};
 use crate::client::{Answer, Daemon};
 use crate::tokens::{SECRET, token};
 
@@ -308,6 +309,7 @@ fn each_answer_that_is_described_is_given_and_has_that_shape() {
         let long = [b' '; 3000];
         assert_eq!(ask(&guarded, "post", &path, &path, &[with], &long), 413);
     }
+    of_apps(&mut ask);
     // While it stops, for as long as somebody does not take the goodbye.
     let stopping = Daemon::start(&["--drain-ms-max", "600000"]);
     let (_silent, _) = stopping.subscribe("a");
@@ -321,6 +323,62 @@ fn each_answer_that_is_described_is_given_and_has_that_shape() {
     assert!(missing.is_empty(), "never asked for: {missing:?}");
     let unnamed: Vec<_> = described.seen.difference(&named).collect();
     assert!(unnamed.is_empty(), "not described: {unnamed:?}");
+}
+
+/// What servers of apps ask.
+fn of_apps(ask: &mut impl FnMut(&Daemon, &str, &str, &str, &[&str], &[u8]) -> u16) {
+    let app = App::start(
+        "",
+        &["--message-bytes-max", "1KiB", "--lag-bytes-max", "16KiB"],
+    );
+    let full = App::start("", &["--topics-max", "1"]);
+    let (_reader, _) = full.daemon.subscribe("first");
+    let event = r#"{"name":"a","data":"","channel":"presence-a","info":"user_count"}"#;
+    let batch = format!(r#"{{"batch":[{event}]}}"#);
+    let long = format!("{{{}}}", " ".repeat(1 << 20));
+    let spoilt = "/apps/1/channels?a=%ff";
+    let answered = ask(&app.daemon, "get", "/apps/{app}/channels", spoilt, &[], b"");
+    assert_eq!(answered, 400);
+    let mut both = |app: &App, method: &str, path: &str, target: &str, body: &str, status: u16| {
+        let of = |target: &str| {
+            let signed = signed(&method.to_ascii_uppercase(), target, &[], body);
+            signed.split_once(' ').unwrap().1.to_owned()
+        };
+        let mut asked = |target: &str| ask(&app.daemon, method, path, target, &[], body.as_bytes());
+        assert_eq!(asked(&of(target)), status);
+        if status == 200 {
+            assert_eq!(asked(target), 401);
+            assert_eq!(asked(&of(&target.replace("/1/", "/2/"))), 404);
+        }
+    };
+    for (part, right) in [("events", event), ("batch_events", &batch)] {
+        let path = format!("/apps/{{app}}/{part}");
+        let target = format!("/apps/1/{part}");
+        both(&app, "post", &path, &target, right, 200);
+        both(&app, "post", &path, &target, "{}", 400);
+        both(&app, "post", &path, &target, &long, 413);
+        both(&full, "post", &path, &target, right, 503);
+    }
+    for (part, right, wrong) in [
+        ("channels", "channels", None),
+        ("channels/{channel}", "channels/a", Some("channels/a%20b")),
+        (
+            "channels/{channel}/users",
+            "channels/presence-a/users",
+            Some("channels/a/users"),
+        ),
+    ] {
+        let path = format!("/apps/{{app}}/{part}");
+        both(&app, "get", &path, &format!("/apps/1/{right}"), "", 200);
+        if let Some(wrong) = wrong {
+            both(&app, "get", &path, &format!("/apps/1/{wrong}"), "", 400);
+        }
+    }
+    let path = "/apps/{app}/users/{user}/terminate_connections";
+    let of = |user: &str| format!("/apps/1/users/{user}/terminate_connections");
+    both(&app, "post", path, &of("ann"), "{}", 200);
+    both(&app, "post", path, &of("a%0Ab"), "{}", 400);
+    both(&app, "post", path, &of("ann"), &long, 413);
 }
 
 /// A request whose name is that of one which is still being carried out.

@@ -2,6 +2,7 @@
 //! code and a plain model of it disagree. `fuzz/` feeds them by coverage,
 //! `tests/fuzz.rs` with a committed corpus and chance.
 
+mod apps;
 pub(crate) mod base64;
 mod batch;
 mod centrifugo;
@@ -17,6 +18,7 @@ mod proxy;
 mod reader;
 mod token;
 
+pub use apps::apps;
 pub use batch::batch;
 pub use centrifugo::{
     centrifugo_api, centrifugo_json, centrifugo_protobuf, centrifugo_publication,
@@ -34,7 +36,8 @@ pub use token::token;
 pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
-pub const ALL: [(&str, Target); 14] = [
+pub const ALL: [(&str, Target); 15] = [
+    ("apps", apps),
     ("batch", batch),
     ("centrifugo_api", centrifugo_api),
     ("centrifugo_json", centrifugo_json),
