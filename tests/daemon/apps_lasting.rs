@@ -12,6 +12,8 @@ use crate::nats_server::Server;
 use crate::tokens::SECRET;
 
 const SMALL_LAG: &str = "lag_bytes_max = \"256KiB\"\nlog_bytes_max = \"8MiB\"";
+/// Without it only backends publish to channels that are public.
+const OPEN: &str = "[[topics]]\nmatch = \"news\"\nsubscribe = \"anyone\"\npublish = \"anyone\"";
 
 /// Publishes so many numbers, no faster than somebody hears them.
 fn publish(publisher: &mut Client, listener: &mut Client, last: u64) {
@@ -38,7 +40,7 @@ fn stalled(apps: &Apps) -> Speaker {
 #[test]
 fn a_client_that_lags_is_closed_with_a_code_for_which_it_comes_back_at_once() {
     for policy in ["close", "skip"] {
-        let settings = format!("{SMALL_LAG}\nlag_policy = \"{policy}\"");
+        let settings = format!("{SMALL_LAG}\nlag_policy = \"{policy}\"\n{OPEN}");
         let apps = Apps::new("", &settings);
         let mut publisher = apps.daemon().connect("/news");
         let mut listener = apps.daemon().connect("/news");
@@ -63,7 +65,7 @@ fn a_client_that_lags_is_closed_with_a_code_for_which_it_comes_back_at_once() {
 
 #[test]
 fn where_only_the_latest_counts_a_client_that_lags_is_told_what_it_has_missed() {
-    let apps = Apps::new("", &format!("{SMALL_LAG}\nlag_policy = \"latest\""));
+    let apps = Apps::new("", &format!("{SMALL_LAG}\nlag_policy = \"latest\"\n{OPEN}"));
     let mut publisher = apps.daemon().connect("/news");
     let mut listener = apps.daemon().connect("/news");
     let mut slow = stalled(&apps);
@@ -138,7 +140,9 @@ fn clients_go_over_to_the_next_process_with_all_that_they_are() {
 
 fn app_node(server: &Server, secret: &TempDir) -> Daemon {
     let path = secret.path().join("app");
-    let app = format!("id = \"1\", key = \"key\", secret_files = {path:?}, client_events = true");
+    let app = format!(
+        "id = \"1\", key = \"key\", secret_files = {path:?}, client_events = true, client_events_per_s_max = 0"
+    );
     node(server, &["--apps", &app])
 }
 
