@@ -45,6 +45,9 @@ struct Entry {
     data: Data,
     after: Option<After>,
     history: Option<History>,
+    /// It is history that a subscription has left while it was on its way: the part that it is
+    /// of, and where it ends there.
+    left: Option<(Arc<Part>, u32)>,
     /// It tells this subscription what it misses behind all that comes before.
     notice_of: Option<SubId>,
 }
@@ -147,6 +150,7 @@ impl Lane {
                 data,
                 after,
                 history: None,
+                left: None,
                 notice_of: None,
             });
         }
@@ -158,6 +162,7 @@ impl Lane {
             data: Data::Shared(bytes),
             after: None,
             history: Some(history),
+            left: None,
             notice_of: None,
         });
     }
@@ -182,8 +187,10 @@ impl Lane {
                 (entry.begun_history(sub, under_way), &entry.data)
             {
                 dropped |= rest < len;
+                let cut = (len - rest) as u32;
                 entry.data = Data::Shared(bytes.slice(..rest));
-                entry.history = None;
+                let left = entry.history.take();
+                entry.left = left.map(|history| (history.part, history.end - cut));
             } else if dropped && entry.notice_of == Some(sub) {
                 self.own_bytes -= len;
                 entry.data = Data::Own(Vec::new());
@@ -191,6 +198,25 @@ impl Lane {
             under_way = under_way.saturating_sub(len);
         }
         self.entries.retain(|entry| !entry.bytes().is_empty());
+    }
+
+    /// Nothing is on its way any more: of the history that was, and that its subscription has
+    /// left, what has not gone stays but for the rest of a message that is begun.
+    pub(super) fn settle_left(&mut self) {
+        if self.entries.iter().all(|entry| entry.left.is_none()) {
+            return;
+        }
+        for entry in &mut self.entries {
+            if let (Some((part, end)), Data::Shared(bytes)) = (entry.left.take(), &entry.data) {
+                let at = end - bytes.len() as u32;
+                let rest = part.boundary(at).0.min(end) - at;
+                entry.data = Data::Shared(bytes.slice(..rest as usize));
+            }
+        }
+        // Nothing of it was begun: it is gone, and what comes first now is not either.
+        let is_gone = |entry: &Entry| entry.bytes().is_empty();
+        self.begun &= !self.entries.front().is_some_and(is_gone);
+        self.entries.retain(|entry| !is_gone(entry));
     }
 
     /// Puts the rest of a frame that has been begun before everything else.
@@ -204,6 +230,7 @@ impl Lane {
                 data,
                 after: None,
                 history: None,
+                left: None,
                 notice_of: None,
             });
         }
@@ -234,6 +261,7 @@ impl Lane {
             data,
             after,
             history: None,
+            left: None,
             notice_of: None,
         });
     }
@@ -395,6 +423,27 @@ mod tests {
         lane.consume(1, true);
         assert_eq!(lane.release(|_| false), 2);
         assert_eq!(text(&lane, 2), "bc");
+    }
+
+    #[test]
+    fn of_history_that_is_left_while_it_is_on_its_way_only_a_begun_message_goes_on() {
+        let part = Arc::new(Part::sample(&[(1, 0), (2, 3), (3, 6), (4, 9)], 12));
+        let sub = SubId::first(1);
+        for (sent, rest) in [(0, ""), (2, "c"), (3, ""), (4, "ef"), (6, "")] {
+            let mut lane = Lane::default();
+            let (history, bytes) = (part.clone(), Bytes::from_static(b"abcdefghijkl"));
+            let (part, end) = (history, 12);
+            lane.push_history(bytes, History { sub, part, end });
+            // All but the last message is on its way.
+            lane.drop_history(sub, 6);
+            assert_eq!(lane.unsent_history(sub), None);
+            lane.consume(sent, sent < 6);
+            lane.settle_left();
+            lane.push(b"!").unwrap();
+            let ready = lane.release(|_| true);
+            assert_eq!(text(&lane, ready), format!("{rest}!"), "{sent}");
+            assert_eq!(lane.is_begun(), !rest.is_empty());
+        }
     }
 
     #[test]

@@ -239,6 +239,7 @@ impl<R: Ring> Reactor<R> {
             Err(Errno::EINTR | Errno::ENOMEM | Errno::ENOBUFS) => {
                 if let Some(extra) = &mut conn.extra {
                     extra.sending = Vec::new();
+                    extra.lane.settle_left();
                 }
                 self.state.settle_leaving(slot);
                 return self.state.mark(slot);
@@ -333,6 +334,9 @@ impl State {
             self.streams.note_sent(slot);
         }
         self.move_cursors(slot, run, sent);
+        if let Some(extra) = &mut self.conns.at(slot).extra {
+            extra.lane.settle_left();
+        }
         self.settle_leaving(slot);
         self.mark(slot);
     }

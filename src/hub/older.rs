@@ -56,6 +56,21 @@ impl AsRef<[u8]> for Owner {
 }
 
 impl Part {
+    /// One with these marks, of so many bytes.
+    #[cfg(test)]
+    pub(crate) fn sample(marks: &[(u64, u32)], len: usize) -> Part {
+        let last = marks.last().map_or(0, |(offset, _)| *offset);
+        Part {
+            bytes: vec![0; len],
+            marks: marks.to_vec(),
+            next: last + 1,
+            counted: Counted {
+                bytes: 0,
+                held: Arc::default(),
+            },
+        }
+    }
+
     /// Offset of the first message at or behind `since`.
     pub fn first_since(&self, since: u64) -> Option<u64> {
         let number = self.marks.partition_point(|(offset, _)| *offset < since);
