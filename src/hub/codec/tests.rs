@@ -136,6 +136,7 @@ fn an_envelope_comes_out_as_it_would_without_compression() {
         Plain::CentrifugoJson,
         Plain::CentrifugoProtobuf,
         Plain::Numbered,
+        Plain::Pusher,
     ];
     let mut formats = Formats::default();
     for plain in plains {
@@ -145,7 +146,7 @@ fn an_envelope_comes_out_as_it_would_without_compression() {
     let mut codec = Codec::default();
     for (text, payload) in payloads {
         codec.prepare(formats, text, &payload, EFFORT);
-        assert_eq!(codec.saved_bytes().count(), 4);
+        assert_eq!(codec.saved_bytes().count(), 5);
         for plain in plains {
             let format = Format::Deflated(plain, 12);
             let as_it_is = envelope(codec.plain(), plain.format(), text, &payload);

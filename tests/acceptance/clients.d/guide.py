@@ -18,10 +18,10 @@ from daemon import TOP, Daemon
 from meeting import free_port
 from voices import until
 
-LISTENERS = ["README.md js", "README.md python", "README.md rust", "docs/clients.md html 1", "docs/clients.md html 2", "docs/clients.md html 3", "docs/clients.md js", "docs/clients.md python 1"]
-PUBLISHERS = ["README.md sh", "docs/clients.md python 2", "docs/clients.md sh"]
+LISTENERS = ["README.md js", "README.md python", "README.md rust", "docs/clients.md html 1", "docs/clients.md html 2", "docs/clients.md html 3", "docs/clients.md js 1", "docs/clients.md js 2", "docs/clients.md js 3", "docs/clients.md python 1"]
+PUBLISHERS = ["README.md sh", "docs/clients.md python 2", "docs/clients.md python 3", "docs/clients.md sh"]
 # What marks a message in what listeners show.
-HEARD = {"README.md sh": "home:9", "docs/clients.md python 2": "home:2", "docs/clients.md sh": "home:4"}
+HEARD = {"README.md sh": "home:9", "docs/clients.md python 2": "home:2", "docs/clients.md python 3": "home:5", "docs/clients.md sh": "home:4"}
 
 
 def run():
@@ -29,7 +29,12 @@ def run():
     passed = failed = 0
     with tempfile.TemporaryDirectory() as folder:
         api_port = free_port()
-        with Daemon("--api", f"127.0.0.1:{api_port}") as daemon:
+        secret = pathlib.Path(folder) / "app.secret"
+        secret.write_text("app-secret")
+        app = f'id = "1", key = "app-key", secret_files = "{secret}"'
+        # With an app the others may do what they may without settings only if that is said.
+        everything = 'match = "**", publish = true, presence = true'
+        with Daemon("--api", f"127.0.0.1:{api_port}", "--apps", app, "--anonymous", everything) as daemon:
             ports = {"8000": daemon.port, "8001": api_port}
             found = {name: addressed(text, ports) for name, text in blocks().items()}
             missing = [name for name in LISTENERS + PUBLISHERS if name not in found]
@@ -77,6 +82,7 @@ def blocks():
 def addressed(text, ports):
     for port, own in ports.items():
         text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{own}")
+        text = re.sub(rf"\b((?:wsPort: |port=)){port}\b", rf"\g<1>{own}", text)
     return text
 
 

@@ -1,7 +1,10 @@
-//! What the servers of apps ask: the signed query, names of channels, and bodies.
+//! What the servers of apps ask: the signed query, names of channels, and bodies; and what
+//! their clients send.
 
+use fanfare::protocol::dialect::pusher::{Deed, Own};
 use fanfare::protocol::pusher::{
-    App, Event, QueryFault, Secrets, SignedQuery, channel_of, check_channel, decode_event,
+    App, Event, Incoming, Member, QueryFault, Secrets, SignedQuery, SocketId, channel_of,
+    check_channel, decode_event, read,
 };
 use serde_json::json;
 
@@ -22,6 +25,47 @@ pub fn apps(data: &[u8]) {
         channel(text);
     }
     event(body);
+    client(body);
+}
+
+/// What clients send, which has no signature: nobody is let in anywhere that takes one, and each
+/// answer is JSON.
+fn client(message: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(message)
+        && let Ok(member) = Member::of_channel(text)
+    {
+        assert!(!member.id.is_empty());
+    }
+    let Ok(incoming) = read(message) else {
+        return;
+    };
+    assert!(std::str::from_utf8(message).is_ok());
+    if let Incoming::Client { data, .. } = &incoming {
+        assert!(std::str::from_utf8(data).is_ok());
+    }
+    let id = SocketId {
+        node: 1,
+        connection: 2,
+    };
+    let app = App {
+        client_events: true,
+        ..app()
+    };
+    match Own::new("k").handle(&app, id, incoming, 0) {
+        Deed::Nothing | Deed::Unsubscribe(_) => {}
+        Deed::Say(answer) => {
+            serde_json::from_slice::<serde_json::Value>(&answer).expect("an answer is JSON");
+        }
+        Deed::Subscribe(wish) => {
+            assert!(!wish.kind.is_guarded() && wish.member.is_none());
+            assert_eq!(check_channel(wish.topic.as_str()), Ok(()));
+        }
+        Deed::SignIn { user, .. } => panic!("{user} has signed in without a signature"),
+        Deed::Publish { topic, event, data } => {
+            assert!(event.starts_with("client-") && data.len() <= app.event_bytes_max);
+            assert!(topic.as_str().starts_with("pr"));
+        }
+    }
 }
 
 fn app() -> App {
