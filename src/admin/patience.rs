@@ -127,7 +127,7 @@ impl Patience {
         let now = Instant::now();
         let wait_max = Duration::from_millis(self.hub.settings().publish_wait_ms_max);
         let end = *self.end.get_or_insert(now + wait_max);
-        if now >= end || self.hub.is_stopping() {
+        if now >= end || self.hub.is_stopping() || self.hub.has_parted() {
             return false;
         }
         // What is stored may make room, and be so before the next look.

@@ -161,11 +161,19 @@ async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut parted = hub.parted();
     loop {
+        // The socket is a successor's too: it serves those who come now.
+        tokio::select! {
+            _ = parted.wait_for(|parted| !parted) => {}
+            _ = stopping.changed() => break,
+        }
         let Ok(seat) = room.clone().acquire_owned().await else {
             return;
         };
         let accepted = tokio::select! {
+            biased;
+            _ = parted.changed() => continue,
             accepted = accept() => accepted,
             _ = stopping.changed() => break,
         };

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use nix::unistd::Pid;
+use tokio::sync::watch;
 
 use super::{Hub, Losses, Mailbox};
 
@@ -31,6 +32,21 @@ impl Hub {
     /// While frozen nothing is published from outside the cores.
     pub fn set_frozen(&self, frozen: bool) {
         self.frozen.store(frozen, Ordering::Release);
+    }
+
+    /// A successor serves now, or does not after all.
+    pub fn set_parted(&self, parted: bool) {
+        self.parted.send_replace(parted);
+    }
+
+    /// A successor serves now: whoever comes is left to it, and who waits is told to ask again.
+    pub fn has_parted(&self) -> bool {
+        *self.parted.borrow()
+    }
+
+    /// The same, for who is to be told when that changes.
+    pub fn parted(&self) -> watch::Receiver<bool> {
+        self.parted.subscribe()
     }
 
     /// Sets what [`Hub::upgrade`] does.

@@ -42,6 +42,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use self::codec::Codec;
+use tokio::sync::watch;
+
 use crate::config::{Changes, Settings};
 use crate::log::{Arenas, Topic};
 use crate::protocol::http::{Hosts, Origins};
@@ -125,6 +127,8 @@ pub struct Hub {
     leaving: AtomicUsize,
     /// A successor is about to take over: nothing may change.
     frozen: AtomicBool,
+    /// It has taken over: nobody new is served here.
+    parted: watch::Sender<bool>,
     upgrade: OnceLock<Box<Upgrade>>,
     losses: Losses,
     clock: Clock,
@@ -184,6 +188,7 @@ impl Hub {
             followed: AtomicBool::new(false),
             leaving: AtomicUsize::new(0),
             frozen: AtomicBool::new(false),
+            parted: watch::Sender::new(false),
             upgrade: OnceLock::new(),
             losses: Losses::default(),
             clock,

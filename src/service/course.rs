@@ -120,6 +120,7 @@ impl Course {
             Err(sentence) => {
                 let mut stage = self.stage();
                 let before = std::mem::replace(&mut *stage, Stage::Serving);
+                self.hub.set_parted(false);
                 drop(stage);
                 // Who reads this may ask again at once.
                 tracing::error!("handover failed, going on as before: {sentence}");
@@ -148,6 +149,7 @@ impl Course {
             return Err(format!("{signal} has come meanwhile"));
         }
         *stage = Stage::Gone(successor);
+        self.hub.set_parted(true);
         self.notifier.main_pid(successor);
         Ok(())
     }
