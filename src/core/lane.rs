@@ -308,7 +308,24 @@ impl Lane {
         assert_eq!(len, 0, "the lane holds what it is asked for");
     }
 
-    /// So many bytes have been sent, the last of them `inside` a frame or not.
+    /// How much of the first `ready` bytes is sent in one go: some `bytes_max`. Only bytes that
+    /// others hold too are cut for that.
+    pub(super) fn portion(&self, ready: usize, bytes_max: usize) -> usize {
+        let mut portion = 0;
+        for entry in &self.entries {
+            portion += match &entry.data {
+                Data::Own(bytes) => bytes.len(),
+                Data::Shared(bytes) => bytes.len().min(bytes_max - portion),
+            };
+            if portion >= bytes_max.min(ready) {
+                break;
+            }
+        }
+        portion.min(ready)
+    }
+
+    /// So many bytes have been sent, the last of them `inside` a frame or not; where bytes that
+    /// others hold too have gone in part they are.
     pub(super) fn consume(&mut self, mut len: usize, inside: bool) {
         if len > 0 {
             self.begun = inside;
@@ -322,7 +339,10 @@ impl Lane {
                     bytes.drain(..taken);
                     self.own_bytes -= taken;
                 }
-                Data::Shared(bytes) => bytes.advance(taken),
+                Data::Shared(bytes) => {
+                    bytes.advance(taken);
+                    self.begun |= !bytes.is_empty();
+                }
             }
             if first.bytes().is_empty() {
                 self.entries.pop_front();
@@ -423,6 +443,25 @@ mod tests {
         lane.consume(1, true);
         assert_eq!(lane.release(|_| false), 2);
         assert_eq!(text(&lane, 2), "bc");
+    }
+
+    #[test]
+    fn long_bytes_that_others_hold_too_go_in_portions_and_nothing_comes_in_between() {
+        let mut lane = Lane::default();
+        lane.push(b"own ").unwrap();
+        lane.push_shared(Bytes::from_static(b"a long list"), None);
+        lane.push(b" own").unwrap();
+        let mut gone = String::new();
+        while !lane.is_empty() {
+            let ready = lane.release(|_| true);
+            let portion = lane.portion(ready, 6);
+            assert!(portion > 0 && portion <= 10);
+            gone += &text(&lane, portion);
+            lane.consume(portion, false);
+            let is_cut = gone.len() > 4 && gone.len() < 15;
+            assert_eq!(lane.is_begun(), is_cut, "{gone}");
+        }
+        assert_eq!(gone, "own a long list own");
     }
 
     #[test]

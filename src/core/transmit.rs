@@ -11,6 +11,14 @@ use super::subs::{SubId, Subs, Subscription};
 /// as many is sent straight from its log.
 pub(super) const GATHER_BYTES: u64 = 64 << 10;
 
+/// So much of a lane is copied at a time: what a socket does not take of it would be copied for
+/// nothing, and for many at once.
+const LANE_BYTES: usize = 256 << 10;
+const _: () = assert!(
+    LANE_BYTES as u64 >= GATHER_BYTES,
+    "nothing follows a part of a lane that may end inside a frame"
+);
+
 /// What comes next for a connection.
 #[derive(Debug)]
 pub(super) enum Transmit {
@@ -121,7 +129,8 @@ impl Stand<'_> {
             planned.unwrap_or(sub.cursor) >= after.position
         };
         let lane = &mut self.conn.extra().lane;
-        let len = lane.release(passed);
+        let ready = lane.release(passed);
+        let len = lane.portion(ready, LANE_BYTES);
         if len > 0 {
             list.bytes += len as u64;
             list.pieces.push(Piece::Lane(len as u32));
