@@ -1,11 +1,11 @@
 //! What clients of apps ask for, and how the core does it. What an event means and how it is
 //! answered, the dialect knows.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::closing::How;
 use super::conn::{Phase, Unpublished, Wait};
+use super::joiners::Joiner;
 use super::publishing::plain;
 use super::reactor::State;
 use crate::hub::Unproposed;
@@ -18,25 +18,6 @@ use crate::protocol::pusher::{Access, App, channel_of, read, words};
 use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::Action;
 use crate::protocol::ws::Payload;
-
-/// Those who have come to a channel and have not been told who is there, by their slot and the
-/// number of the topic.
-#[derive(Default)]
-pub(super) struct Joiners {
-    waiting: BTreeMap<(u32, u64), Joiner>,
-    /// They are looked at again then.
-    due_ms: u64,
-}
-
-#[derive(Clone)]
-struct Joiner {
-    topic: Arc<Topic>,
-    /// Held so that it is there when somebody else comes.
-    companion: Arc<Topic>,
-    /// The change that it is.
-    change: u64,
-    is_cache: bool,
-}
 
 /// The longest silence that a client is told to bear before it asks whether the server lives.
 const ACTIVITY_S_MAX: u64 = 120;
@@ -51,23 +32,6 @@ const JOINERS_MS: u64 = 10;
 enum Unheard {
     Fails(Unsent),
     Lacks(Option<Lack>),
-}
-
-impl Joiners {
-    pub(super) fn wait(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
-    /// The topics that a connection has come to and is not subscribed to yet.
-    pub(super) fn topics_of(&self, slot: u32) -> impl Iterator<Item = &Arc<Topic>> {
-        let of = self.waiting.range((slot, 0)..=(slot, u64::MAX));
-        of.map(|(_, joiner)| &joiner.topic)
-    }
-
-    /// A connection does not want to be let in any more. True if it was waiting for that.
-    pub(super) fn remove(&mut self, slot: u32, topic: &Topic) -> bool {
-        self.waiting.remove(&(slot, topic.id())).is_some()
-    }
 }
 
 impl State {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::conn::{Conn, Flags, Phase};
 use super::lane::After;
 use super::reactor::{Reactor, State};
-use super::streaming::Stands;
+use super::streams::Stands;
 use super::subs::SubId;
 use crate::hub::{Origin, SavedProposal};
 use crate::log::Topic;

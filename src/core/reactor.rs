@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::catching::Catching;
-use super::channels::Joiners;
 use super::conn::{Asker, Flags, Phase, Reaching};
 use super::feeds::Feeds;
 use super::followed::Followed;
+use super::joiners::Joiners;
 use super::slots::Slots;
-use super::streaming::Streams;
+use super::streams::Streams;
 use super::subs::{SubId, Subs};
 use super::talk::Talk;
 use super::users::{Underway, Users};

@@ -1,7 +1,6 @@
 //! Streams of events: how they begin, and how a client that is sent many topics as one stream
 //! learns where it is. All else is done with them as with any connection.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use super::closing::How;
 use super::conn::{Flags, Phase};
 use super::feeds::Since;
 use super::reactor::{Reactor, State};
+use super::streams::{Stands, Together};
 use super::subs::SubId;
 use super::time::share_of;
 use crate::log::Topic;
@@ -27,61 +27,6 @@ pub struct StreamArrival {
     pub topics: Vec<Arc<Topic>>,
     /// How many bytes came behind the head.
     pub rest: usize,
-}
-
-/// Streams of many topics.
-#[derive(Default)]
-pub(super) struct Streams {
-    all: HashMap<u32, Together>,
-    /// Those that have been sent something since they were told where they are.
-    moved: Vec<u32>,
-}
-
-/// What such a stream's ids name.
-struct Together {
-    /// In the order of the request.
-    order: Vec<Stands>,
-    /// The sum of the offsets that its client knows.
-    told: u64,
-    has_moved: bool,
-}
-
-/// Where a client is with one of its topics.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Stands {
-    /// Where the subscription is.
-    With(SubId),
-    /// There, for good: the stream is about to end.
-    At(Place),
-}
-
-impl Streams {
-    /// Something has been sent on a stream.
-    pub(super) fn note_sent(&mut self, slot: u32) {
-        if let Some(stream) = self.all.get_mut(&slot)
-            && !stream.has_moved
-        {
-            stream.has_moved = true;
-            self.moved.push(slot);
-        }
-    }
-
-    /// A stream leaves one of its topics, with which its client is there.
-    pub(super) fn note_left(&mut self, slot: u32, left: SubId, place: Place) {
-        let order = self.all.get_mut(&slot).map(|stream| &mut stream.order);
-        for stands in order.into_iter().flatten() {
-            if matches!(stands, Stands::With(id) if *id == left) {
-                *stands = Stands::At(place);
-            }
-        }
-    }
-
-    /// A connection has ended.
-    pub(super) fn forget(&mut self, slot: u32) {
-        if self.all.remove(&slot).is_some() {
-            self.moved.retain(|moved| *moved != slot);
-        }
-    }
 }
 
 impl<R: Ring> Reactor<R> {

@@ -6,7 +6,7 @@ use super::super::conn::{Conn, Drain, Extra, Flags, Pause, Phase, Unpublished, W
 use super::super::lane::After;
 use super::super::peer::Rate;
 use super::super::reactor::State;
-use super::super::streaming::Stands;
+use super::super::streams::Stands;
 use super::super::subs::{SubId, Subscription};
 use super::{KEPT, SavedConn, SavedPlace, SavedSub};
 use crate::hub::Origin;
