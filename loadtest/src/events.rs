@@ -18,7 +18,7 @@ pub struct Events {
 pub enum Event {
     /// A message; its data is [`Events::data`].
     Message,
-    /// One with a name.
+    /// One with another name than that of a message.
     Named,
 }
 
@@ -72,7 +72,11 @@ impl Events {
             let data = data.strip_prefix(b" ").unwrap_or(data);
             self.data.extend_from_slice(data);
         }
-        self.named |= line.starts_with(b"event:");
+        if let Some(name) = line.strip_prefix(b"event:") {
+            let name = name.strip_prefix(b" ").unwrap_or(name);
+            // That is how an event without a name is called too.
+            self.named = !matches!(name, b"" | b"message");
+        }
         None
     }
 }
@@ -83,7 +87,7 @@ mod tests {
 
     #[test]
     fn events_survive_any_split_of_the_stream() {
-        let stream = b"retry: 5\nid: a-0\n\n:\nid: a-1\ndata: one\n\nevent: gap\ndata: {}\n\n\
+        let stream = b"retry: 5\nid: a-0\n\n:\nid: a-1\nevent: message\ndata: one\n\nevent: gap\ndata: {}\n\n\
                        id: a-2\ndata: two\ndata:\ndata:  three\n\ndata: no end";
         for step in 1..stream.len() {
             let (mut events, mut heard) = (Events::default(), Vec::new());

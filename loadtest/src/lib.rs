@@ -5,6 +5,7 @@
 //! The tool shares no code with the server that it was written for, so that one
 //! witnesses for the other.
 
+pub mod api;
 pub mod args;
 pub mod check;
 pub mod client;

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::api::App;
 use crate::check::Tally;
 use crate::dialect::Dialect;
 use crate::stats::{Latency, Rough};
@@ -56,6 +57,8 @@ pub struct Plan {
     pub interval_ns: u64,
     pub handshake_ns_max: u64,
     pub dialect: Dialect,
+    /// Publishers do so over HTTP, in this one's name.
+    pub app: Option<App>,
     /// The name of a topic where commands name it, with `{topic}` for its number.
     pub channel: String,
     pub topics: u32,
@@ -67,6 +70,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether a member publishes over HTTP, and so hears nothing.
+    pub fn posts(&self, publisher: Option<u32>) -> bool {
+        self.app.is_some() && publisher.is_some()
+    }
+
     /// The name of a topic in commands.
     pub fn channel(&self, topic: u32) -> String {
         self.channel.replace(TOPIC, &topic.to_string())
@@ -235,6 +243,10 @@ pub struct Final {
     pub echoes: u64,
     /// Returns after which the server could not give what was missed.
     pub unrecovered: u64,
+    /// Requests over HTTP that were refused, or answered by what cannot be read.
+    pub posts_refused: u64,
+    /// Requests over HTTP whose answers never came.
+    pub posts_unanswered: u64,
 }
 
 /// Counters of one thread that the coordinator reads at any time.

@@ -49,6 +49,8 @@ impl Targets {
 pub enum TargetError {
     #[error("--url {0}: it must begin with ws:// (TLS is not part of this tool; test behind it)")]
     Scheme(String),
+    #[error("--publish-url {0}: with --app it is the address of the HTTP API, as http://host:port")]
+    ApiScheme(String),
     #[error("--url {url}: cannot find the host: {reason}")]
     Host { url: String, reason: String },
     #[error("--url {0}: a path holds no spaces and no control characters")]
@@ -84,6 +86,23 @@ impl Target {
         headers: &[String],
     ) -> Result<Target, TargetError> {
         let rest = (url.strip_prefix("ws://")).ok_or_else(|| TargetError::Scheme(url.into()))?;
+        Target::of_parts(url, rest, subprotocol, headers)
+    }
+
+    /// Where an HTTP API is, as `http://host:port`.
+    pub fn of_api(url: &str, headers: &[String]) -> Result<Target, TargetError> {
+        let rest = (url.strip_prefix("http://")).map(|rest| rest.trim_end_matches('/'));
+        let rest = rest.filter(|rest| !rest.contains(['/', '?']));
+        let rest = rest.ok_or_else(|| TargetError::ApiScheme(url.into()))?;
+        Target::of_parts(url, rest, None, headers)
+    }
+
+    fn of_parts(
+        url: &str,
+        rest: &str,
+        subprotocol: Option<String>,
+        headers: &[String],
+    ) -> Result<Target, TargetError> {
         let split = rest.find(['/', '?']).unwrap_or(rest.len());
         let (host, path) = rest.split_at(split);
         let path = match path {
@@ -161,6 +180,22 @@ impl Target {
             head += &format!("Last-Event-ID: {epoch}-{offset}\r\n");
         }
         self.end(head)
+    }
+
+    /// The lines of a request's head that are the same for all: the host, and headers.
+    pub fn head_lines(&self) -> String {
+        let mut head = format!("Host: {}\r\n", self.host);
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head
+    }
+
+    /// The app's key where the path is that of the Pusher Channels protocol, `/app/KEY`.
+    pub fn app_key(&self) -> Option<&str> {
+        let behind = self.path.split_once("/app/")?.1;
+        let key = behind.split(['/', '?']).next()?;
+        (!key.is_empty()).then_some(key)
     }
 
     fn path(&self, topic: u32) -> String {
@@ -334,6 +369,25 @@ mod tests {
         assert!(target("ws://127.0.0.1:8000/a b").is_err());
         let error = Target::new("ws://127.0.0.1/", None, &["nonsense".into()]).unwrap_err();
         assert!(error.to_string().contains("'Name: value'"));
+    }
+
+    #[test]
+    fn an_address_of_an_api_is_one_without_a_path_and_a_path_may_name_an_app() {
+        let api = Target::of_api("http://127.0.0.1:8001/", &["X-Team: red".into()]).unwrap();
+        assert_eq!(api.address.port(), 8001);
+        assert_eq!(api.head_lines(), "Host: 127.0.0.1:8001\r\nX-Team: red\r\n");
+        for url in ["ws://127.0.0.1:8001", "http://127.0.0.1:8001/apps"] {
+            let error = Target::of_api(url, &[]).unwrap_err().to_string();
+            assert!(error.contains("as http://host:port"), "{error}");
+        }
+        let key = |path: &str| {
+            let target = target(&format!("ws://127.0.0.1:1{path}")).unwrap();
+            target.app_key().map(str::to_owned)
+        };
+        assert_eq!(key("/app/k?protocol=7").as_deref(), Some("k"));
+        assert_eq!(key("/behind/a/proxy/app/k").as_deref(), Some("k"));
+        assert_eq!(key("/app/?protocol=7"), None);
+        assert_eq!(key("/bench-{topic}"), None);
     }
 
     #[test]

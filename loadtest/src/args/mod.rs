@@ -3,6 +3,7 @@
 //!
 //! Called by `main`; the scenarios take what is read here.
 
+mod posting;
 mod units;
 
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::dialect::Dialect;
 use crate::shared::TOPIC;
 use crate::stamp::PUBLISHERS_MAX;
+use posting::Posting;
 use units::{duration, factor, positive_count, rate, share, size};
 
 /// Thousands of simulated WebSocket clients that measure and check a broadcast server.
@@ -60,6 +62,8 @@ pub struct Common {
     /// The name of a topic where the dialect has topics in commands; {topic} is filled in
     #[arg(long, value_name = "NAME", default_value = "bench-{topic}")]
     pub channel: String,
+    #[command(flatten)]
+    pub posting: Posting,
     /// Topics that each connection follows, where the dialect has them in commands
     #[arg(long, value_name = "COUNT", value_parser = positive_count, default_value = "1")]
     pub topics_per_connection: u64,
@@ -127,7 +131,8 @@ pub struct Load {
     /// publish, instead of connections of their own
     #[arg(long)]
     pub echo: bool,
-    /// Publishers connect here and not to --url, as to another node of a cluster
+    /// Publishers connect here and not to --url, as to another node of a cluster; with --app this
+    /// is http://host:port
     #[arg(long, value_name = "URL", conflicts_with = "echo")]
     pub publish_url: Option<String>,
     /// Compare every byte that comes back, not only the head and the length
@@ -423,6 +428,9 @@ impl Load {
         if self.one_order && common.topics_per_connection > 1 {
             return Err("--one-order compares connections of one topic each".into());
         }
+        if self.echo && (common.posting.app.is_some() || common.dialect == Dialect::Pusher) {
+            return Err("--echo: who publishes over HTTP hears nothing".into());
+        }
         if self.echo && publishers > subscribers {
             return Err(format!(
                 "--echo makes subscribers publish, and {subscribers} are fewer than {publishers} publishers"
@@ -480,5 +488,10 @@ mod tests {
         assert!(json("--binary").contains("--binary is for --dialect raw"));
         assert!(json("--channel a\"b").contains("plain ASCII"));
         assert!(json("-t 9 --topics-per-connection 2 --one-order").contains("--one-order"));
+        let pusher = |extra: &str| load_error("app/k", &format!("--dialect pusher {extra}"));
+        assert_eq!(pusher("-t 9 --topics-per-connection 9"), "");
+        assert!(pusher("--echo").contains("hears nothing"));
+        let app = "--app 1 --app-secret-file x";
+        assert!(load_error("x", &format!("{app} --echo")).contains("hears nothing"));
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::post::Posts;
 use super::{Client, start_of};
 use crate::codec::{Decoder, Opcode, append_frame};
 use crate::dialect::Position;
@@ -70,6 +71,8 @@ pub(super) struct Conn {
     pub(super) last_id: u32,
     /// Where it is in each of its topics; kept while it is away, and empty before.
     pub(super) positions: Vec<Position>,
+    /// Of who publishes over HTTP.
+    pub(super) posts: Option<Box<Posts>>,
     pub(super) out: Vec<u8>,
     pub(super) connecting: bool,
     pub(super) receiving: bool,
@@ -79,7 +82,7 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(member: &Member) -> Conn {
+    pub(super) fn new(member: &Member, posts: bool) -> Conn {
         Conn {
             state: State::Idle,
             group: member.group,
@@ -100,6 +103,7 @@ impl Conn {
             unanswered: 0,
             last_id: 0,
             positions: Vec::new(),
+            posts: posts.then(Box::default),
             out: Vec::new(),
             connecting: false,
             receiving: false,
@@ -186,6 +190,9 @@ impl Client {
         if let Err(error) = result {
             self.problem(format!("cannot connect: {error}"));
             return self.fail_opening(slot, now);
+        }
+        if conn.posts.is_some() {
+            return self.begin_posting(slot, now);
         }
         conn.state = State::Handshaking;
         conn.key = fastrand::u128(..).to_ne_bytes();

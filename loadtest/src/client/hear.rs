@@ -19,6 +19,9 @@ pub(super) const PONGS_BYTES_MAX: usize = 64 << 10;
 
 impl Client {
     pub(super) fn hear(&mut self, slot: u32, mut bytes: &[u8], now: u64) -> io::Result<()> {
+        if self.conns[slot as usize].posts.is_some() {
+            return self.hear_answers(slot, bytes, now);
+        }
         self.interval.bytes += bytes.len() as u64;
         let publishes = self.conns[slot as usize].publisher.is_some();
         if self.shared.plan.dialect.streams(publishes) {
@@ -258,7 +261,7 @@ impl Progress {
         let mut needed = vec![0u32; plan.publisher_topics.len()];
         for member in members {
             for (publisher, _) in shared.heard_from(member.topic) {
-                if is_waited_for(member, publisher, plan.echo) {
+                if is_waited_for(member, publisher, plan) {
                     needed[publisher as usize] += 1;
                 }
             }

@@ -27,6 +27,7 @@ impl Client {
                 });
                 self.fail_opening(slot, now)
             }
+            State::Open if self.conns[slot as usize].posts.is_some() => self.end_posting(slot, now),
             State::Open => {
                 let conn = &mut self.conns[slot as usize];
                 let code = conn.close_code.unwrap_or(ABNORMAL);

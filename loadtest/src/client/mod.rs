@@ -7,6 +7,7 @@
 mod connection;
 mod hear;
 mod leave;
+mod post;
 mod publish;
 mod talk;
 
@@ -133,7 +134,10 @@ impl Client {
             ring,
             targets,
             events,
-            conns: members.iter().map(Conn::new).collect(),
+            conns: members
+                .iter()
+                .map(|member| Conn::new(member, plan.posts(member.publisher)))
+                .collect(),
             ledger: Ledger::new(members.len(), shared.streams_of_connection()),
             progress: Progress::new(&shared, me, members),
             publishers: Publishers::new(&shared, members),
@@ -259,7 +263,7 @@ impl Client {
         if index > self.interval.index {
             self.flush_interval(index);
         }
-        if self.publishers.is_done(&self.phase, now) {
+        if self.publishers.is_done(&self.phase, now) && !self.awaits_answers() {
             let done = u32::from(self.phase.number) + 1;
             let counter = &self.shared.counters[self.me].phases_done;
             counter.store(done, Ordering::Release);
@@ -341,6 +345,10 @@ impl Client {
         let shared = self.shared.clone();
         for slot in 0..self.conns.len() {
             let (group, topic) = (self.conns[slot].group, self.conns[slot].topic);
+            if let Some(posts) = &self.conns[slot].posts {
+                self.report.posts_unanswered += posts.under_way.len() as u64;
+                continue;
+            }
             let mut lost = 0;
             for (publisher, stream) in shared.heard_from(topic) {
                 let sent = shared.sent[publisher as usize].load(Ordering::Acquire);
@@ -379,6 +387,7 @@ fn start_of(member: &Conn, publisher: u32, plan: &Plan) -> Start {
 }
 
 /// Whether a member's hearing a message is waited for.
-fn is_waited_for(member: &Member, publisher: u32, echo: bool) -> bool {
-    member.group == Group::Steady && (echo || member.publisher != Some(publisher))
+fn is_waited_for(member: &Member, publisher: u32, plan: &Plan) -> bool {
+    let hears = plan.echo || member.publisher != Some(publisher);
+    member.group == Group::Steady && hears && !plan.posts(member.publisher)
 }

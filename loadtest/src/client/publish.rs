@@ -146,6 +146,11 @@ impl Publishers {
         }
     }
 
+    /// The slots of their connections.
+    pub(super) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
+        self.all.iter().map(|publisher| publisher.slot)
+    }
+
     pub(super) fn windowed(&self) -> bool {
         matches!(self.pace, Pace::Window(_))
     }
@@ -258,8 +263,19 @@ impl Client {
 
     /// False if the publisher cannot send now: it is blocked, or gone.
     fn publish_one(&mut self, place: usize, due_ns: u64, now: u64) -> bool {
+        let under_way_max = match self.publishers.pace {
+            Pace::Window(window) => window as usize,
+            _ => 1,
+        };
         let publisher = &mut self.publishers.all[place];
         let conn = &mut self.conns[publisher.slot as usize];
+        let posts = self.shared.plan.app.as_ref().zip(conn.posts.as_mut());
+        if let Some((_, posts)) = &posts
+            && (conn.state != State::Open || posts.under_way.len() >= under_way_max)
+        {
+            publisher.blocked = true;
+            return false;
+        }
         if conn.state != State::Open {
             return false;
         }
@@ -274,20 +290,26 @@ impl Client {
             intended_ns: due_ns,
         };
         stamp.write(&mut self.publishers.payload);
-        let key = fastrand::u32(..).to_ne_bytes();
-        let dialect = self.shared.plan.dialect;
-        let (mut opcode, mut message) = (self.publishers.opcode, &self.publishers.payload);
-        if dialect.asks() {
-            conn.last_id = conn.last_id.wrapping_add(1).max(1);
-            self.publishers.words.clear();
-            let ask = Ask::Publish {
-                channel: &publisher.channel,
-                payload: &self.publishers.payload,
-            };
-            dialect.ask(conn.last_id, &ask, &mut self.publishers.words);
-            (opcode, message) = (dialect.opcode(), &self.publishers.words);
+        let payload = &self.publishers.payload;
+        if let Some((app, posts)) = posts {
+            let request = posts.request(app, &publisher.channel, payload);
+            conn.out.extend_from_slice(request);
+        } else {
+            let key = fastrand::u32(..).to_ne_bytes();
+            let dialect = self.shared.plan.dialect;
+            let (mut opcode, mut message) = (self.publishers.opcode, payload);
+            if dialect.asks() {
+                conn.last_id = conn.last_id.wrapping_add(1).max(1);
+                self.publishers.words.clear();
+                let ask = Ask::Publish {
+                    channel: &publisher.channel,
+                    payload,
+                };
+                dialect.ask(conn.last_id, &ask, &mut self.publishers.words);
+                (opcode, message) = (dialect.opcode(), &self.publishers.words);
+            }
+            append_frame(&mut conn.out, opcode, message, key);
         }
-        append_frame(&mut conn.out, opcode, message, key);
         publisher.sent += 1;
         publisher.in_phase += 1;
         self.shared.sent[publisher.number as usize].store(publisher.sent, Ordering::Release);

@@ -25,6 +25,11 @@ impl Client {
         let shared = self.shared.clone();
         let plan = &shared.plan;
         let conn = &mut self.conns[slot as usize];
+        if plan.dialect.is_greeted() {
+            conn.state = State::Joining;
+            conn.unanswered = 1 + plan.topics_from(conn.topic).count() as u32;
+            return Ok(());
+        }
         let mut words = Vec::new();
         plan.dialect.ask(CONNECT_ID, &Ask::Connect, &mut words);
         let mut id = CONNECT_ID;
@@ -41,6 +46,24 @@ impl Client {
         conn.unanswered = id;
         let key = fastrand::u32(..).to_ne_bytes();
         append_frame(&mut conn.out, plan.dialect.opcode(), &words, key);
+        self.flush(slot)
+    }
+
+    /// Asks for the connection's topics once the server has greeted.
+    fn enter(&mut self, slot: u32) -> io::Result<()> {
+        let shared = self.shared.clone();
+        let plan = &shared.plan;
+        let conn = &mut self.conns[slot as usize];
+        for topic in plan.topics_from(conn.topic) {
+            let ask = Ask::Subscribe {
+                channel: &plan.channel(topic),
+                since: None,
+            };
+            let mut words = Vec::new();
+            plan.dialect.ask(0, &ask, &mut words);
+            let key = fastrand::u32(..).to_ne_bytes();
+            append_frame(&mut conn.out, plan.dialect.opcode(), &words, key);
+        }
         self.flush(slot)
     }
 
@@ -104,7 +127,17 @@ impl Client {
                 let topic = self.shared.plan.topic_of(&channel);
                 self.hear_publication(slot, topic, &publication, now);
             }
-            Word::Connected => return self.on_answered(slot, now),
+            Word::Connected => {
+                if self.shared.plan.dialect.is_greeted() {
+                    self.enter(slot)?;
+                }
+                return self.on_answered(slot, now);
+            }
+            Word::Entered { channel } => {
+                if self.shared.plan.topic_of(&channel).is_some() {
+                    return self.on_answered(slot, now);
+                }
+            }
             Word::Subscribed {
                 id,
                 position,

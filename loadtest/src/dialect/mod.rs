@@ -1,11 +1,12 @@
-//! How clients talk once a WebSocket is open: plain messages, or Centrifugo's client
-//! protocol in JSON or Protobuf.
+//! How clients talk once a WebSocket is open: plain messages, Centrifugo's client
+//! protocol in JSON or Protobuf, or the Pusher Channels protocol.
 //!
 //! Pure: bytes go in and words come out. Called by `client` for what it sends and
 //! hears.
 
 mod json;
 mod protobuf;
+mod pusher;
 
 use std::borrow::Cow;
 
@@ -25,6 +26,8 @@ pub enum Dialect {
     CentrifugoProtobuf,
     /// Server-Sent Events of the topic that the path names; publishers talk as raw ones do
     Sse,
+    /// The Pusher Channels protocol, on /app/KEY?protocol=7; publishers use its HTTP API (--app)
+    Pusher,
 }
 
 /// What a client asks for. `id` comes back in the answer.
@@ -73,6 +76,10 @@ pub enum Word<'a> {
         /// The first that were missed; the others may follow as ordinary ones.
         publications: Vec<Publication<'a>>,
     },
+    /// A subscription that is known by its channel.
+    Entered {
+        channel: Cow<'a, str>,
+    },
     /// The answer to anything else.
     Done,
     /// Wants to be answered in kind.
@@ -92,7 +99,18 @@ pub enum Word<'a> {
 impl Dialect {
     /// Whether a connection names its topics in commands, so that it may have several.
     pub fn asks(self) -> bool {
-        matches!(self, Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf)
+        !matches!(self, Dialect::Raw | Dialect::Sse)
+    }
+
+    /// Whether the server speaks first, and clients wait for that before they ask for topics,
+    /// each in a message of its own.
+    pub fn is_greeted(self) -> bool {
+        self == Dialect::Pusher
+    }
+
+    /// Whether who returns can ask for what it has missed.
+    pub fn recovers(self) -> bool {
+        self != Dialect::Pusher
     }
 
     /// Whether who `publishes`, or does not, reads a stream of events rather than a WebSocket.
@@ -106,12 +124,12 @@ impl Dialect {
 
     pub fn opcode(self) -> Opcode {
         match self {
-            Dialect::Raw | Dialect::Sse | Dialect::CentrifugoJson => Opcode::Text,
             Dialect::CentrifugoProtobuf => Opcode::Binary,
+            _ => Opcode::Text,
         }
     }
 
-    /// Appends a command; several may stand in one message.
+    /// Appends a command; several may stand in one message, except where the client is greeted.
     ///
     /// # Panics
     /// For raw and streams, which have no commands.
@@ -120,6 +138,7 @@ impl Dialect {
             Dialect::Raw | Dialect::Sse => unreachable!("its clients send payloads"),
             Dialect::CentrifugoJson => json::ask(id, ask, out),
             Dialect::CentrifugoProtobuf => protobuf::ask(id, ask, out),
+            Dialect::Pusher => pusher::ask(ask, out),
         }
     }
 
@@ -129,6 +148,7 @@ impl Dialect {
             Dialect::Raw | Dialect::Sse => b"",
             Dialect::CentrifugoJson => b"{}",
             Dialect::CentrifugoProtobuf => &[0],
+            Dialect::Pusher => pusher::PONG,
         }
     }
 
@@ -141,6 +161,7 @@ impl Dialect {
             Dialect::Raw | Dialect::Sse => unreachable!("its messages are payloads"),
             Dialect::CentrifugoJson => json::read(message, each),
             Dialect::CentrifugoProtobuf => protobuf::read(message, each),
+            Dialect::Pusher => pusher::read(message, each),
         }
     }
 }

@@ -18,11 +18,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::Error;
 use crate::args::{Command, Common, check_topics};
+use crate::dialect::Dialect;
 use crate::fleet::{Finish, Fleet, FleetSettings};
 use crate::layout::{Layout, Limits};
 use crate::progress::Progress;
 use crate::server::Watched;
-use crate::shared::{Group, Pace, Plan};
+use crate::shared::{Final, Group, Pace, Plan};
 use crate::stats::{Checks, Machine, PhaseResult, Run};
 use crate::target::{Target, Targets};
 use crate::text;
@@ -69,8 +70,19 @@ impl Stage {
             .load
             .as_ref()
             .and_then(|load| load.publish_url.as_deref());
-        let of_publishers = elsewhere.map(target).transpose()?;
+        let of_api = |url: &str| {
+            Target::of_api(url, &common.header).map_err(|error| Error::Arguments(error.to_string()))
+        };
+        let of_publishers = match common.posting.app {
+            Some(_) => elsewhere.map(of_api).transpose()?,
+            None => elsewhere.map(target).transpose()?,
+        };
         let target = target(&common.url)?;
+        let must = common.dialect == Dialect::Pusher && !cast.publisher_topics.is_empty();
+        let app = common
+            .posting
+            .app(&target, must)
+            .map_err(Error::Arguments)?;
         check_topics(common, cast.topics, cast.members.len() as u64).map_err(Error::Arguments)?;
         let watched = match common.pid {
             None => None,
@@ -136,6 +148,7 @@ impl Stage {
             interval_ns: interval(cast.length).as_nanos() as u64,
             handshake_ns_max: common.connect_timeout.as_nanos() as u64,
             dialect: common.dialect,
+            app,
             channel: common.channel.clone(),
             topics: cast.topics as u32,
             topics_per_connection: common.topics_per_connection as u32,
@@ -217,6 +230,16 @@ impl Stage {
         if unrecovered > 0 {
             let failure = format!("{unrecovered} clients were not given what they had missed");
             run.failures.push(failure);
+        }
+        let posts = |of: fn(&Final) -> u64| finish.finals.iter().map(of).sum::<u64>();
+        for (count, what) in [
+            (posts(|report| report.posts_refused), "refused"),
+            (posts(|report| report.posts_unanswered), "not answered"),
+        ] {
+            if count > 0 {
+                run.failures
+                    .push(format!("{count} requests to publish were {what}"));
+            }
         }
         let echoes = finish.finals.iter().map(|report| report.echoes).sum();
         run.failures.extend(missing_echo(&run.checks, echo, echoes));

@@ -112,6 +112,12 @@ impl Work {
 }
 
 fn check(args: &RecoverArgs) -> Result<(), String> {
+    if !args.common.dialect.recovers() {
+        return Err("--dialect pusher: who returns cannot ask for what it has missed".into());
+    }
+    if args.common.posting.app.is_some() {
+        return Err("--app: what is missed is published at once, which takes a WebSocket".into());
+    }
     if args.common.topics_per_connection > 1 {
         return Err("--topics-per-connection: those who return recover one topic each".into());
     }

@@ -131,6 +131,19 @@ impl Hub {
     }
 }
 
+/// Whether what a client says begins with some bytes; nothing of it is taken.
+pub(crate) fn starts_with(stream: &TcpStream, begin: &[u8]) -> bool {
+    let mut seen = vec![0; begin.len()];
+    loop {
+        match stream.peek(&mut seen) {
+            Ok(count) if count == begin.len() => return seen == begin,
+            // It may be cut, though not where it differs.
+            Ok(count) if count > 0 && begin.starts_with(&seen[..count]) => thread::yield_now(),
+            _ => return false,
+        }
+    }
+}
+
 /// Runs the tool with a command line of words without spaces.
 pub(crate) fn tool(line: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_fanfare-loadtest"))

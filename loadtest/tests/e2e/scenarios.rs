@@ -224,6 +224,14 @@ fn arguments_that_make_no_sense_exit_with_2_and_say_what_to_do() {
             "ramp --url ws://127.0.0.1:1/ --from 10 --to 5",
             "above --to",
         ),
+        (
+            "fanout --url ws://127.0.0.1:1/app/k --dialect pusher",
+            "--app-secret-file FILE",
+        ),
+        (
+            "recover --url ws://127.0.0.1:1/app/k --dialect pusher",
+            "cannot ask for what it has missed",
+        ),
         ("fanout", "--url"),
         ("party", "unrecognized subcommand"),
     ] {
