@@ -215,9 +215,11 @@ impl State {
             self.catching.waits = true;
             return;
         }
-        let stored = topic.kept().map_or(0, Kept::stored);
         let own = self.own_stored(id).last().map_or(0, |own| own.end);
-        match topic.start(format, Some(since.max(held)), retention) {
+        let start = topic.start(format, Some(since.max(held)), retention);
+        // After the look: what memory had given up by then is stored by now.
+        let stored = topic.kept().map_or(0, Kept::stored);
+        match start {
             // What memory has in another form only is read as well, for as long as it is
             // stored: its view need not have room for it.
             Err(further) if further.offset() < stored => {
