@@ -15,8 +15,11 @@ use super::kind::Kind;
 use super::secrets::token_in;
 use super::topics::read_as;
 use super::value::{Given, Value, tables};
+use super::webhooks::{WrittenHook, read_webhooks};
 use super::{KIB, MIB, Settings};
-use crate::protocol::pusher::{APP_PREFIX_BYTES_MAX, App, Secrets, may_end_a_prefix};
+use crate::protocol::pusher::{
+    APP_PREFIX_BYTES_MAX, App, Secrets, check_channel, may_end_a_prefix,
+};
 use crate::protocol::topic::TopicName;
 
 /// The longest id and the longest key.
@@ -42,6 +45,8 @@ struct Written {
     batch_events_max: Option<Toml>,
     presence_members_max: Option<Toml>,
     presence_user_bytes_max: Option<Toml>,
+    #[serde(default)]
+    webhooks: Vec<WrittenHook>,
 }
 
 #[derive(Deserialize)]
@@ -126,6 +131,7 @@ impl TryFrom<Written> for Read {
                 1 << 10,
                 64 * KIB,
             )?,
+            webhooks: read_webhooks(written.webhooks)?,
         }))
     }
 }
@@ -170,6 +176,16 @@ impl Settings {
     /// The app whose servers ask `/apps/{id}`.
     pub fn app_by_id(&self, id: &str) -> Option<&Arc<App>> {
         self.apps.iter().find(|app| &*app.id == id)
+    }
+
+    /// The app that a topic is of, and its channel there. Of several prefixes the longest counts.
+    pub fn app_of<'a>(&self, topic: &'a str) -> Option<(&Arc<App>, &'a str)> {
+        let of = |app: &Arc<App>| Some(topic.strip_prefix(&*app.prefix)?.len());
+        let found = self.apps.iter().filter_map(|app| Some((app, of(app)?)));
+        let (app, len) = found.min_by_key(|(_, len)| *len)?;
+        let channel = &topic[topic.len() - len..];
+        // Users' channels are nobody's matter but the server's.
+        check_channel(channel).ok().map(|()| (app, channel))
     }
 
     /// Reads the files of the apps' secrets.
@@ -274,6 +290,22 @@ mod tests {
         assert_eq!(app.topic_of("b"), "a/b");
         assert!(app.client_events && app.connections_max == 7);
         assert!(!changed.is_open());
+    }
+
+    #[test]
+    fn a_topic_is_a_channel_of_the_app_with_the_longest_prefix() {
+        let shop = "[[apps]]\nid = \"2\"\nkey = \"l\"\nsecret_files = \"FOLDER/secret\"\nprefix = \"shop/\"\n";
+        let settings = check(&format!("{APP}{shop}")).unwrap();
+        let of = |topic| {
+            settings
+                .app_of(topic)
+                .map(|(app, channel)| (&*app.id, channel))
+        };
+        assert_eq!(of("news"), Some(("1", "news")));
+        assert_eq!(of("shop/news"), Some(("2", "news")));
+        for topic in ["shop/", "other/news", "shop/a/b", "#server-to-user-1", ""] {
+            assert_eq!(of(topic), None, "{topic:?}");
+        }
     }
 
     #[test]

@@ -211,7 +211,8 @@ impl fmt::Display for Kind {
                 "tables with id, key, and secret_files, one or two; prefix (none if not given), \
                  client_events (false), client_events_per_s_max (10), connections_max (0, no limit), \
                  event_bytes_max (10KiB), event_channels_max (100), batch_events_max (10), \
-                 presence_members_max (100), presence_user_bytes_max (1KiB)",
+                 presence_members_max (100), presence_user_bytes_max (1KiB), webhooks (none), tables with url \
+                 and events (all)",
             ),
             Kind::Keys => out.write_str(
                 "a path, as /etc/fanfare/issuer.pem, or behind an algorithm, as HS256:/etc/fanfare/secret",

@@ -30,6 +30,7 @@ mod topics;
 mod units;
 mod unused;
 mod value;
+mod webhooks;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -8,13 +8,13 @@ use super::conn::{Phase, Unpublished, Wait};
 use super::joiners::Joiner;
 use super::publishing::plain;
 use super::reactor::State;
-use crate::hub::Unproposed;
+use crate::hub::{Happening, Unproposed};
 use crate::log::{AppendError, Lack, Topic};
 use crate::protocol::centrifugo::encode_info;
 use crate::protocol::dialect::pusher::{self, Deed, Refusal, Unsent, Wish};
 use crate::protocol::dialect::session::{Source, Special};
 use crate::protocol::encoding::{Extras, Format};
-use crate::protocol::pusher::{Access, App, channel_of, read, words};
+use crate::protocol::pusher::{Access, App, ChannelKind, channel_of, read, words};
 use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::Action;
 use crate::protocol::ws::Payload;
@@ -308,6 +308,7 @@ impl State {
         let has_missed = begins.is_none_or(|begins| newest == 0 || begins > newest);
         if is_cache && has_missed {
             self.push(slot, &words::cache_miss(channel_of(topic.name())));
+            self.hub.note_cache_miss(topic);
         }
     }
 
@@ -371,6 +372,18 @@ impl State {
         }
         let talk = self.talks.get_mut(&slot).expect("it has a session");
         talk.published_to = Some(topic.clone());
+        let talk = &*talk;
+        self.hub.note_client_event(topic, || {
+            let info = talk.info_in(topic.name());
+            let is_presence = ChannelKind::of(channel_of(topic.name())).access == Access::Presence;
+            Happening::ClientEvent {
+                topic: topic.name().clone(),
+                event: event.into(),
+                data: data.into(),
+                socket_id: pusher::socket_id(&talk.session),
+                user: is_presence.then(|| info.user.as_str().into()),
+            }
+        });
         Ok(())
     }
 }

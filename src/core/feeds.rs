@@ -55,6 +55,8 @@ pub(super) struct Seat {
     /// Where that is to be had, as its own view does not reach back to it: it stands at the
     /// end.
     pub(super) further: Option<OutOfReach>,
+    /// Nobody had a seat in the feed.
+    pub(super) is_first: bool,
 }
 
 /// What follows from giving up a seat.
@@ -63,6 +65,9 @@ pub(super) struct Left {
     pub(super) moved: Option<SubId>,
     /// Fan-out would now miss it in the round under way.
     pub(super) missed: bool,
+    /// It was the last one of the feed, of this topic; those who hear who comes and goes do not
+    /// count.
+    pub(super) emptied: Option<Arc<Topic>>,
 }
 
 /// The log from one position on, over the end of a segment.
@@ -283,6 +288,7 @@ impl Feeds {
             cursor: start.position,
             offset: start.offset,
             further: None,
+            is_first: !known,
         })
     }
 
@@ -295,14 +301,19 @@ impl Feeds {
         let moved = feed.subscribers.get(place).copied();
         feed.interest[core].leave();
         if feed.subscribers.is_empty() {
-            self.0.remove(number);
+            let feed = self.0.remove(number);
             return Left {
                 moved: None,
                 missed: false,
+                emptied: (!feed.format.is_joins()).then_some(feed.topic),
             };
         }
         let missed = place < feed.next as usize;
         feed.next = feed.next.min(feed.subscribers.len() as u32);
-        Left { moved, missed }
+        Left {
+            moved,
+            missed,
+            emptied: None,
+        }
     }
 }

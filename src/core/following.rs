@@ -147,9 +147,13 @@ impl State {
             0 => since,
             newest => Since::Offset(newest),
         };
+        let retention = &policy.retention;
         let mut seat = self
             .feeds
-            .join(self.core, topic, format, id, since, &policy.retention);
+            .join(self.core, topic.clone(), format, id, since, retention);
+        if seat.is_first && !format.is_joins() {
+            self.hub.note_readers(&topic);
+        }
         let (offset, further) = (seat.offset, seat.further.take());
         if offset == newest {
             self.metrics().latest_given.add(1);
@@ -229,6 +233,9 @@ impl State {
         let (feed, place) = (sub.feed, sub.place);
         sub.place = Subscription::NONE.place;
         let left = self.feeds.leave(self.core, feed, place, id);
+        if let Some(topic) = left.emptied {
+            self.hub.note_readers(&topic);
+        }
         if let Some(moved) = left.moved {
             self.sub_mut(moved).place = place;
             if left.missed {

@@ -30,7 +30,10 @@ impl State {
         let talk = self.talks.get(&slot)?;
         let (client, info) = (talk.session.client().number(), talk.info_in(topic.name()));
         let hub = self.hub.clone();
+        let user = info.clone();
         hub.appear(topic, client, info, |is_first| {
+            self.hub
+                .note_member(topic, true, is_first, || user.user.as_str().into());
             self.tell_membership(slot, topic, Membership::joins(is_first));
         })
     }
@@ -43,6 +46,9 @@ impl State {
         let (client, hub) = (talk.session.client().number(), self.hub.clone());
         hub.disappear(topic, client, |is_last| {
             if is_told {
+                self.hub.note_member(topic, false, is_last, || {
+                    self.talks[&slot].info_in(topic.name()).user.as_str().into()
+                });
                 self.tell_membership(slot, topic, Membership::leaves(is_last));
             }
         });

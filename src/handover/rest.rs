@@ -83,6 +83,8 @@ fn shed(hub: &Hub, cores: &[Remote], room: usize) -> Result<(), String> {
 }
 
 fn freeze(hub: &Hub, cores: &[Remote]) -> Result<Vec<SavedCore>, String> {
+    // Requests that are under way end meanwhile, nearly always; the others are made again.
+    hub.hooks().hold(true);
     hub.hold_proposals(PROPOSALS_TIME);
     hub.set_frozen(true);
     hub.rest_cluster();
@@ -113,6 +115,7 @@ pub(super) fn carry_on(hub: &Hub, cores: &[Remote]) {
     hub.set_frozen(false);
     hub.resume_cluster();
     hub.keeping().resume();
+    hub.hooks().hold(false);
     for core in cores {
         core.send(Command::Thaw);
     }
@@ -151,6 +154,7 @@ pub fn write_down(hub: &Hub, cores: &[SavedCore]) -> Result<(State, Vec<OwnedFd>
             .iter()
             .flat_map(|core| core.conns.iter().map(|(_, conn)| conn.clone()))
             .collect(),
+        hooks: hub.hooks().save(),
     };
     Ok((state, logs))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::core::SavedConn;
-use crate::hub::{Hub, SavedReceipt};
+use crate::hub::{Hub, SavedHooks, SavedReceipt};
 use crate::log::{SavedTopic, Topic};
 use crate::protocol::rights::Revocation;
 
@@ -29,6 +29,8 @@ pub struct State {
     /// What tells who comes to topics and goes.
     pub companions: Vec<SavedTopic>,
     pub conns: Vec<SavedConn>,
+    /// What the servers of apps have not been told.
+    pub hooks: SavedHooks,
 }
 
 /// The topics of a hub by what distinguishes them, as connections name them on their way.
@@ -142,6 +144,7 @@ mod tests {
             topics: vec![topic.save()],
             companions: vec![companion.save()],
             conns: vec![SavedConn::sample()],
+            hooks: SavedHooks::sample(),
         }
     }
 

@@ -138,6 +138,7 @@ impl Stored {
         }
         hub.restore_revocations(&self.state.revocations);
         hub.restore_receipts(std::mem::take(&mut self.state.receipts));
+        hub.hooks().restore(std::mem::take(&mut self.state.hooks));
         let mut lost = Lost::Topic.note(hub);
         for topic in &self.state.topics {
             if let Err(sentence) = hub.restore_topic(topic) {

@@ -122,6 +122,7 @@ impl Successor {
         hub.arenas().inherit(logs)?;
         hub.restore_revocations(&state.revocations);
         hub.restore_receipts(state.receipts);
+        hub.hooks().restore(state.hooks);
         for topic in &state.topics {
             hub.restore_topic(topic)?;
         }

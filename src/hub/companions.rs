@@ -66,6 +66,7 @@ impl Hub {
     /// followed a topic.
     pub fn tell_gone(&self, topic: &Topic, info: &ClientInfo) {
         self.presence.look(topic.name(), &info.user, |is_last| {
+            self.note_member(topic, false, is_last, || info.user.as_str().into());
             self.tell_membership(topic.name(), Membership::leaves(is_last), info);
         });
     }

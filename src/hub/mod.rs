@@ -2,6 +2,7 @@
 //! mailbox for each core. The handle that everything outside the cores holds.
 
 mod admission;
+mod carried_hooks;
 mod checking;
 mod clock;
 mod cluster;
@@ -13,6 +14,7 @@ mod deliveries;
 pub mod descriptors;
 mod helpers;
 mod history;
+mod hooks;
 mod keeping;
 mod life;
 mod live;
@@ -60,6 +62,7 @@ use self::rights::Tokens;
 use self::visitors::Visitors;
 
 pub use admission::{Admission, Refusal};
+pub use carried_hooks::{SavedHooks, SavedOutbox};
 pub use checking::{Checked, Verdict};
 pub use clock::Clock;
 pub use cluster::{
@@ -70,6 +73,7 @@ pub use cluster_figures::{ClusterFigures, LinkFigures};
 pub use deliveries::{Awaited, Delivered, Delivery, DeliveryError};
 pub use helpers::Busy;
 pub use history::{HistoryError, Past};
+pub use hooks::{Happening, HookFigures, Hooks, Noted};
 pub use keeping::{Archive, At, NotStored, PageEnds, StoreState, StoredTopic, Todo, Unreadable};
 pub use life::{BEAT_MS_MAX, Upgrade, UpgradeError};
 pub use losses::{Losses, Lost};
@@ -110,6 +114,7 @@ pub struct Hub {
     rosters: Rosters,
     users: Users,
     app_connections: Users,
+    hooks: Hooks,
     uncompressed: Uncompressed,
     complaints: Complaints,
     tokens: Tokens,
@@ -164,6 +169,7 @@ impl Hub {
             rosters: Rosters::default(),
             users: Users::default(),
             app_connections: Users::default(),
+            hooks: Hooks::new(&settings),
             uncompressed: Uncompressed::default(),
             complaints: Complaints::default(),
             tokens: Tokens::default(),
@@ -224,6 +230,7 @@ impl Hub {
         let changes = self.live.change(new);
         if !changes.applied.is_empty() {
             self.give_policies();
+            self.hooks.look_at(self.settings());
             if self.settings().keeps_on_disk() && self.keeping.state() == StoreState::Off {
                 tracing::warn!("nothing is kept on disk before a restart: there is no store yet");
             }

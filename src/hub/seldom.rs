@@ -29,6 +29,8 @@ pub struct Complaints {
     pub store_reading: Seldom,
     /// The cluster has not taken what somebody has published.
     pub cluster: Seldom,
+    /// The server of an app has not taken what it was told.
+    pub webhooks: Seldom,
 }
 
 impl Seldom {

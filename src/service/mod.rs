@@ -42,6 +42,7 @@ use crate::core::{Core, Go, Inheritance, Plan, Remote, slots};
 use crate::handover::store::{Passed, Stored};
 use crate::handover::{self, Predecessor, Seats, Successor};
 use crate::hub::{Hub, Lost};
+use crate::keeper::webhooks::{self, Webhooks};
 use crate::keeper::{Cluster, Scribe};
 use crate::ring::{Abilities, LockedMemory, Probe};
 
@@ -121,6 +122,7 @@ fn run(
         cores: started,
         scribe,
         cluster,
+        webhooks,
     } = start_cores(
         &hub,
         remotes,
@@ -158,6 +160,9 @@ fn run(
         admin.stop();
     }
     housekeeping.stop();
+    if let Some(webhooks) = webhooks {
+        webhooks.stop();
+    }
     if let Some(cluster) = cluster {
         cluster.stop();
     }
@@ -177,7 +182,11 @@ fn answer_node(
     hub: Arc<Hub>,
     question: Option<Vec<u8>>,
 ) -> Pin<Box<dyn Future<Output = Vec<u8>> + Send + 'static>> {
-    Box::pin(admin::answer_node(hub, question))
+    let webhooks = |question: &Vec<u8>| webhooks::answer(&hub, question);
+    match question.as_ref().and_then(webhooks) {
+        Some(answer) => Box::pin(std::future::ready(answer)),
+        None => Box::pin(admin::answer_node(hub, question)),
+    }
 }
 
 /// What runs.
@@ -185,6 +194,7 @@ struct Started {
     cores: Vec<Core>,
     scribe: Option<Scribe>,
     cluster: Option<Cluster>,
+    webhooks: Option<Webhooks>,
 }
 
 /// Starts all cores and, where there is a predecessor, takes over from it. The store comes
@@ -203,6 +213,10 @@ fn start_cores(
     };
     let mut cluster = match origin {
         None => Cluster::start(hub, answer_node)?,
+        Some(_) => None,
+    };
+    let mut webhooks = match origin {
+        None => Some(Webhooks::start(hub)?),
         Some(_) => None,
     };
     let (seated, all_seated) = mpsc::channel();
@@ -249,6 +263,8 @@ fn start_cores(
         let connections = origin.take_over(hub, seats)?;
         scribe = Scribe::start(hub, false)?;
         cluster = Cluster::start(hub, answer_node)?;
+        // Who has been taken over is no news, who comes from now on is.
+        webhooks = Some(Webhooks::start(hub)?);
         tracing::info!(connections, "taken over");
     }
     bound.take();
@@ -260,6 +276,7 @@ fn start_cores(
         cores: started,
         scribe,
         cluster,
+        webhooks,
     })
 }
 

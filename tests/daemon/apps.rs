@@ -42,7 +42,7 @@ impl Apps {
         &self.world.daemon
     }
 
-    fn reload(&self, of_app: &str, more: &str) {
+    pub(crate) fn reload(&self, of_app: &str, more: &str) {
         self.world.reload(&text(&self.secret, of_app, more));
     }
 

@@ -14,6 +14,7 @@ use crate::protocol::rights::Action;
 
 use super::clustering;
 use super::family::{Family, Sample, Unit, Values, family, plain};
+use super::hooking;
 use super::process::Process;
 use super::storing;
 use super::summing::{by_label, encoded, gauge, per_core, sum, times};
@@ -27,6 +28,7 @@ pub(super) fn read(hub: &Hub, process: &Process) -> Vec<Family> {
     families.extend(limits(hub));
     families.extend(storing::read(hub));
     families.extend(clustering::read(hub));
+    families.extend(hooking::read(hub));
     families.extend(process.read());
     families
 }

@@ -6,6 +6,7 @@
 mod clustering;
 mod families;
 mod family;
+mod hooking;
 mod process;
 mod storing;
 mod summing;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::secrets::Secrets;
 use super::socket_id::SocketId;
+use super::webhook::{HookEvent, Webhook};
 
 /// One app, as the settings have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct App {
     pub presence_members_max: usize,
     /// Size of what the others in a presence channel are told of a user.
     pub presence_user_bytes_max: usize,
+    /// Where its servers are told what happens in its channels.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// Why somebody is not let in.
@@ -95,6 +98,12 @@ impl App {
     pub fn topic_of(&self, channel: &str) -> String {
         format!("{}{channel}", self.prefix)
     }
+
+    /// Some server of it is to be told of such an event.
+    pub fn is_told_of(&self, event: HookEvent) -> bool {
+        let mut hooks = self.webhooks.iter();
+        hooks.any(|hook| hook.events.contains(&event))
+    }
 }
 
 #[cfg(test)]
@@ -119,6 +128,7 @@ pub(super) mod testing {
             batch_events_max: 10,
             presence_members_max: 100,
             presence_user_bytes_max: 1 << 10,
+            webhooks: Vec::new(),
         }
     }
 }

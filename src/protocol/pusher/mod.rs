@@ -1,6 +1,6 @@
 //! The Pusher Channels protocol (version 7), as far as it needs neither a connection nor a
 //! topic: names of channels ([`ChannelKind`]), ids of connections ([`SocketId`]), apps with
-//! their limits ([`App`]), and signatures by their secrets ([`Secrets`], [`SignedQuery`]); what
+//! their limits ([`App`]) and what their servers are told of ([`Webhook`]), and signatures by their secrets ([`Secrets`], [`SignedQuery`]); what
 //! servers post ([`decode_event`], [`decode_batch`]), what
 //! clients send ([`read`]), what the server says to one of them ([`words`]), and the events
 //! that all in a channel share ([`write_event`], [`write_member`]).
@@ -15,6 +15,7 @@ mod incoming;
 mod secrets;
 mod signed_query;
 mod socket_id;
+mod webhook;
 pub mod words;
 
 pub use app::{App, AuthFault};
@@ -30,6 +31,7 @@ pub use incoming::{Incoming, Member, Subscribe, read};
 pub use secrets::Secrets;
 pub use signed_query::{QUERY_AGE_S_MAX, QueryFault, SignedQuery};
 pub use socket_id::SocketId;
+pub use webhook::{HookEvent, HookUrl, UrlFault, Webhook};
 
 /// The protocol's own events are called so, and no others.
 pub fn is_own_event(name: &str) -> bool {

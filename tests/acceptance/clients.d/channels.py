@@ -11,6 +11,7 @@ import time
 
 import libraries
 from daemon import Daemon
+from hooked import Hooked
 from meeting import KEY, SECRET, sign
 from table import report
 from voices import TEXT, NAMED, Program, Socket, until
@@ -28,11 +29,12 @@ key = "the-key-of-the-app"
 secret_files = "{folder}/app"
 client_events = true
 client_events_per_s_max = 1000
+webhooks = [{{ url = "{hooked}" }}]
 """
 MESSAGES = 10
 # 4200 to 4299: its clients come back at once.
 COME_BACK = 4250
-ABILITIES = ["members", "heard", "not itself", "left out", "its own user", "handover", "came back"]
+ABILITIES = ["members", "heard", "not itself", "left out", "its own user", "handover", "came back", "webhooks"]
 
 
 def token(user):
@@ -41,8 +43,8 @@ def token(user):
 
 
 class Channels:
-    def __init__(self, daemon):
-        self.daemon, self.results, self.number = daemon, {}, 0
+    def __init__(self, daemon, hooked):
+        self.daemon, self.hooked, self.results, self.number = daemon, hooked, {}, 0
         # What was said: who has said it, by its name.
         self.sent = {}
         here, node, python = libraries.HERE, "node", libraries.PYTHON
@@ -173,6 +175,34 @@ class Channels:
         except TimeoutError:
             self.note(self.backends[0], "its own user", "its connection was not ended")
 
+    def webhooks(self):
+        """Server libraries believe what they are told of who has come and what was said, and
+        nothing that somebody else has signed."""
+        names = {who.name for who in self.members} | {"centrifuge-node"}
+        said = sum(who in self.members for who in self.sent.values())
+
+        def attempt(who):
+            def told():
+                requests = list(self.hooked.requests)
+                return [event for headers, body in requests for event in who.ask("webhook", headers=headers, body=body)["events"]]
+
+            def users(events):
+                return {event["user_id"] for event in events if event["name"] == "member_added"}
+
+            def client_events(events):
+                return sum(event["name"] == "client_event" for event in events)
+
+            until("all is told", lambda: users(told()) == names and client_events(told()) >= said)
+            events = told()
+            if [event["name"] for event in events if event["channel"] == ROOM].count("channel_occupied") != 1:
+                return "it was not told once that the room is occupied"
+            headers, body = self.hooked.requests[0]
+            forged = who.ask("webhook", headers=headers, body=body.replace(":", ": ", 1))["events"]
+            return "believed what was forged" if forged else None
+
+        for who in self.backends:
+            self.tries(who, "webhooks", lambda who=who: attempt(who))
+
     def hand_over(self):
         before = {who.name: len(who.told("connected")) for who in self.members}
         self.speak(MESSAGES, "handover")
@@ -211,18 +241,21 @@ def run():
         for name, text in [("secret", SECRET), ("key", KEY), ("app", APP_SECRET)]:
             (pathlib.Path(folder) / name).write_text(text)
         settings = pathlib.Path(folder) / "fanfare.toml"
-        settings.write_text(SETTINGS.format(folder=folder))
+        hooked = Hooked()
+        settings.write_text(SETTINGS.format(folder=folder, hooked=hooked.url))
         with Daemon("--config", str(settings), "--api", "127.0.0.1:0", "--cores", "2") as daemon:
-            channels = Channels(daemon)
+            channels = Channels(daemon, hooked)
             try:
                 channels.meet()
                 channels.speak(MESSAGES, "heard")
                 channels.hear_all("heard")
+                channels.webhooks()
                 channels.leave_out()
                 channels.hand_over()
                 channels.come_back()
                 channels.sign_in()
             finally:
                 channels.end()
+                hooked.end()
             everybody = [*channels.members, *channels.backends, channels.centrifuge, channels.raw]
             return report(everybody, ABILITIES, channels.results, f"{len(channels.sent)} messages")

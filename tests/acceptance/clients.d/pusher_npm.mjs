@@ -20,6 +20,10 @@ const verbs = {
     await pusher.sendToUser(user, event, data);
     return {};
   },
+  async webhook({ headers, body }) {
+    const hook = pusher.webhook({ headers, rawBody: body });
+    return hook.isValid() ? { events: hook.getEvents() } : { events: [] };
+  },
   async terminate({ user }) {
     await pusher.terminateUserConnections(user);
     return {};

@@ -17,6 +17,10 @@ class Verbs:
     def users(self, channel):
         return {"users": [user["id"] for user in client.users_info(channel)["users"]]}
 
+    def webhook(self, headers, body):
+        told = client.validate_webhook(headers["x-pusher-key"], headers["x-pusher-signature"], body)
+        return {"events": told["events"] if told else []}
+
     def terminate(self, user):
         client.terminate_user_connections(user)
         return {}

@@ -83,6 +83,7 @@ fn app() -> App {
         batch_events_max: 3,
         presence_members_max: 1,
         presence_user_bytes_max: 1,
+        webhooks: Vec::new(),
     }
 }
 

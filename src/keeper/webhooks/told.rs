@@ -1,0 +1,165 @@
+//! What the servers of an app are told, word by word.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::hub::Happening;
+use crate::protocol::pusher::{App, HookEvent, channel_of};
+
+/// One event of a body. What the event does not have is left out.
+#[derive(Serialize)]
+struct Event<'a> {
+    name: &'static str,
+    channel: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+}
+
+/// A request's body, and the headers by which the server knows whom it is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Letter {
+    pub(super) body: Bytes,
+    pub(super) key: Box<str>,
+    pub(super) signature: String,
+}
+
+impl Letter {
+    /// Tells the servers of `app` of some events.
+    pub(super) fn new(app: &App, time_ms: u64, events: &[&str]) -> Letter {
+        let body = format!(
+            "{{\"time_ms\":{time_ms},\"events\":[{}]}}",
+            events.join(",")
+        );
+        Letter {
+            key: app.key.clone(),
+            signature: app.secrets.sign(body.as_bytes()),
+            body: body.into(),
+        }
+    }
+}
+
+/// Something has become of a topic as a whole.
+pub(super) fn of_channel(what: HookEvent, topic: &str) -> String {
+    write(&Event::new(what, topic))
+}
+
+/// Something has become of a user in a topic.
+pub(super) fn of_member(what: HookEvent, topic: &str, user: &str) -> String {
+    write(&Event {
+        user_id: Some(user),
+        ..Event::new(what, topic)
+    })
+}
+
+/// Something else has happened, which is told as it is.
+pub(super) fn of_happening(happening: &Happening) -> (HookEvent, String) {
+    match happening {
+        Happening::CacheMiss { topic } => (
+            HookEvent::CacheMiss,
+            of_channel(HookEvent::CacheMiss, topic),
+        ),
+        Happening::Member {
+            topic,
+            user,
+            has_come,
+        } => {
+            let what = match has_come {
+                true => HookEvent::MemberAdded,
+                false => HookEvent::MemberRemoved,
+            };
+            (what, of_member(what, topic, user))
+        }
+        Happening::ClientEvent {
+            topic,
+            event,
+            data,
+            socket_id,
+            user,
+        } => {
+            let what = HookEvent::ClientEvent;
+            let text = write(&Event {
+                event: Some(event),
+                data: Some(&String::from_utf8_lossy(data)),
+                socket_id: socket_id.map(|id| id.to_string()),
+                user_id: user.as_deref(),
+                ..Event::new(what, topic)
+            });
+            (what, text)
+        }
+    }
+}
+
+impl<'a> Event<'a> {
+    fn new(what: HookEvent, topic: &'a str) -> Event<'a> {
+        Event {
+            name: what.name(),
+            channel: channel_of(topic),
+            event: None,
+            data: None,
+            socket_id: None,
+            user_id: None,
+        }
+    }
+}
+
+fn write(event: &Event<'_>) -> String {
+    serde_json::to_string(event).expect("text is JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::pusher::SocketId;
+
+    #[test]
+    fn each_event_is_told_as_the_protocol_has_it() {
+        let occupied = of_channel(HookEvent::ChannelOccupied, "shop/news");
+        assert_eq!(occupied, r#"{"name":"channel_occupied","channel":"news"}"#);
+        let vacated = of_channel(HookEvent::ChannelVacated, "#server-to-user-a/b");
+        let user = r##"{"name":"channel_vacated","channel":"#server-to-user-a/b"}"##;
+        assert_eq!(vacated, user);
+        for (has_come, what, name) in [
+            (true, HookEvent::MemberAdded, "member_added"),
+            (false, HookEvent::MemberRemoved, "member_removed"),
+        ] {
+            let told = of_happening(&Happening::Member {
+                topic: "presence-a".into(),
+                user: "a\"nn".into(),
+                has_come,
+            });
+            let text = format!(r#"{{"name":"{name}","channel":"presence-a","user_id":"a\"nn"}}"#);
+            assert_eq!(told, (what, text));
+        }
+        let miss = of_happening(&Happening::CacheMiss {
+            topic: "cache-a".into(),
+        });
+        let text = r#"{"name":"cache_miss","channel":"cache-a"}"#.to_owned();
+        assert_eq!(miss, (HookEvent::CacheMiss, text));
+    }
+
+    #[test]
+    fn a_client_event_is_told_with_who_sent_it() {
+        let event = |user: Option<&str>| Happening::ClientEvent {
+            topic: "private-a".into(),
+            event: "client-e".into(),
+            data: b"{\"a\":1}".as_slice().into(),
+            socket_id: Some(SocketId {
+                node: 1,
+                connection: 2,
+            }),
+            user: user.map(Into::into),
+        };
+        let begin = r#"{"name":"client_event","channel":"private-a","event":"client-e","data":"{\"a\":1}","socket_id":"1.2""#;
+        let (what, nobody) = of_happening(&event(None));
+        assert_eq!(what, HookEvent::ClientEvent);
+        assert_eq!(nobody, format!("{begin}}}"));
+        let (_, ann) = of_happening(&event(Some("ann")));
+        assert_eq!(ann, format!("{begin},\"user_id\":\"ann\"}}"));
+    }
+}
