@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::post::Posts;
+use super::posts::Posts;
 use super::{Client, start_of};
 use crate::codec::{Decoder, Opcode, append_frame};
 use crate::dialect::Position;

@@ -8,6 +8,7 @@ mod connection;
 mod hear;
 mod leave;
 mod post;
+mod posts;
 mod publish;
 mod talk;
 

@@ -3,39 +3,14 @@
 //!
 //! What a request says is in `api`. Called by `connection`, `hear` and `leave`.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Client;
 use super::connection::State;
-use crate::api::{App, take_answer};
+use super::posts::Posts;
+use crate::api::take_answer;
 use crate::shared::Pace;
-
-/// The requests of a connection.
-#[derive(Default)]
-pub(super) struct Posts {
-    /// The lines of a request's head that are the same for all.
-    head: String,
-    /// Requests without an answer, in the order of their sending.
-    pub(super) under_way: VecDeque<Vec<u8>>,
-    /// What came so far of the next answer.
-    answer: Vec<u8>,
-    /// The server has said that it takes no more requests here: those under way go out again.
-    is_over: bool,
-}
-
-impl Posts {
-    /// A request that is under way from now on.
-    pub(super) fn request(&mut self, app: &App, channel: &str, payload: &[u8]) -> &[u8] {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let unix_s = since.map_or(0, |since| since.as_secs());
-        let request = app.publish(&self.head, channel, payload, unix_s);
-        self.under_way.push_back(request);
-        self.under_way.back().expect("one was added")
-    }
-}
 
 impl Client {
     /// Nothing is to be shaken hands about: it can publish as soon as it is connected.
