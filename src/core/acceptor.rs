@@ -70,7 +70,7 @@ pub(super) struct Guest {
     /// The server API is served where it has come in.
     pub(super) api: bool,
     /// How it asks, as far as is known.
-    asks: Asks,
+    pub(super) asks: Asks,
     /// Somebody else has it now, and lets it go in the end.
     adopted: bool,
 }

@@ -11,8 +11,9 @@ use super::time::ROOM_LOOK;
 use crate::config::{Deflate, Switch};
 use crate::hub::{Busy, Verdict};
 use crate::page;
+use crate::protocol::event_stream::Page;
 use crate::protocol::http::{Document, Reject, Request};
-use crate::protocol::opening::{Check, Opening, Settings, TopicTerms, opening};
+use crate::protocol::opening::{Check, Opening, Settings, TopicTerms, opening, page_that_reads};
 use crate::protocol::rights::{Purpose, Rights, TokenFault};
 use crate::protocol::ws::deflate;
 
@@ -22,7 +23,7 @@ impl Acceptor {
     pub(super) async fn decide(
         &self,
         request: &Request<'_>,
-        guest: &Guest,
+        guest: &mut Guest,
     ) -> Result<Opening, Reject> {
         let costly = Cell::new(None);
         let check = |token: &[u8]| {
@@ -36,11 +37,12 @@ impl Acceptor {
                 Verdict::rights,
             )
         };
-        let mut opened = self.open(request, guest, &check);
+        let (mut opened, page) = self.open(request, guest, &check);
+        guest.asks.asks_for(page);
         if let Some(token) = costly.take() {
             // In a box, as tasks of handshakes are as large as what they may ever wait for.
             let rights = Box::pin(self.check_aside(token)).await;
-            opened = self.open(request, guest, &|_| rights.clone());
+            (opened, _) = self.open(request, guest, &|_| rights.clone());
         }
         opened.inspect_err(|reject| complaints::of_request(&self.hub, guest.peer, request, *reject))
     }
@@ -64,12 +66,13 @@ impl Acceptor {
         verdict.map_or_else(|_| self.hub.check_token(&token), Verdict::rights)
     }
 
+    /// What becomes of it, and the page that may read its refusal.
     fn open(
         &self,
         request: &Request<'_>,
         guest: &Guest,
         check: &Check<'_>,
-    ) -> Result<Opening, Reject> {
+    ) -> (Result<Opening, Reject>, Option<Page>) {
         let addresses = self.hub.uncompressed();
         let spoils_it = addresses.holds(guest.peer.ip(), self.hub.now_ms());
         let deflate = (!spoils_it).then_some(deflate::Policy {
@@ -102,7 +105,8 @@ impl Acceptor {
             deflates_somewhere: self.hub.deflates_somewhere(),
             documents: page_at,
         };
-        opening(request, &settings, self.hub.unix_s())
+        let opened = opening(request, &settings, self.hub.unix_s());
+        (opened, page_that_reads(request, &settings))
     }
 }
 

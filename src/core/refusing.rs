@@ -13,6 +13,7 @@ use tokio_uring::net::TcpStream;
 use super::acceptor::{Acceptor, READ_BYTES};
 use super::asking::Asks;
 use crate::config::ProxyHeader;
+use crate::protocol::event_stream::shown_refusal;
 use crate::protocol::http::{Reject, Terms, response, wants_head_only};
 use crate::protocol::proxy;
 
@@ -39,16 +40,17 @@ impl Acceptor {
         self.metrics().note_reject(reject);
         tracing::debug!(%peer, reason = reject.name(), "request refused");
         let part = async |stream: &TcpStream| {
-            let head_only = match asks {
-                Asks::WithHead(head_only) => head_only,
-                Asks::Unread(begin) => self.asks_with_head(stream, peer, begin).await,
+            let (head_only, page) = match asks {
+                Asks::Read { head_only, page } => (head_only, page),
+                Asks::Unread(begin) => (self.asks_with_head(stream, peer, begin).await, None),
             };
+            let fields = page.as_ref().map(shown_refusal).unwrap_or_default();
             let terms = Terms {
                 head_only,
                 now_s: self.hub.unix_s(),
             };
             let retry_after_s = self.hub.settings().retry_after_s as u32;
-            send_and_linger(stream, response(reject, retry_after_s, terms)).await
+            send_and_linger(stream, response(reject, &fields, retry_after_s, terms)).await
         };
         // On the heap, here and below: the task of each handshake would be as large.
         Box::pin(self.part(stream, part)).await;

@@ -134,9 +134,8 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
     if !head.host().is_empty() && !settings.hosts.allow(head.host(), settings.via) {
         return Err(Reject::Host);
     }
-    let is_plain = !opens && !for_api;
-    let subscribes = settings.mercure && is_plain && asks_for_updates(head);
-    let streams = settings.event_streams && is_plain && asks_for_events(head) || subscribes;
+    let subscribes = !opens && !for_api && subscribes(head, settings);
+    let streams = !opens && !for_api && streams(head, settings);
     if (opens || for_api || streams) && !settings.is_named {
         return Err(Reject::ProxyHeader);
     }
@@ -182,6 +181,22 @@ pub fn opening(head: &Request<'_>, settings: &Settings<'_>, now_s: u64) -> Resul
         }),
         Err(_) => Err(Reject::NotFound),
     }
+}
+
+/// The page of another origin that asks for a stream, if it may read what is answered: it is to
+/// see why it is refused, too.
+pub fn page_that_reads(head: &Request<'_>, settings: &Settings<'_>) -> Option<Page> {
+    let is_reader = !is_upgrade(head) && streams(head, settings);
+    is_reader.then(|| page_of(head, settings)).flatten()
+}
+
+/// It asks for a stream, by one of the protocols that have some.
+fn streams(head: &Request<'_>, settings: &Settings<'_>) -> bool {
+    settings.event_streams && asks_for_events(head) || subscribes(head, settings)
+}
+
+fn subscribes(head: &Request<'_>, settings: &Settings<'_>) -> bool {
+    settings.mercure && asks_for_updates(head)
 }
 
 /// The path belongs to the server API, wherever that is served.

@@ -111,6 +111,58 @@ fn pages_of_allowed_origins_may_read_streams() {
     assert_eq!(answer.header("Access-Control-Allow-Origin"), None);
 }
 
+#[test]
+fn a_page_may_read_why_it_is_refused_if_its_origin_is_allowed() {
+    let origins = "origins = [\"https://page.example\"]\ntopics_max = 1\n";
+    let world = World::new(&format!("{origins}{RULES}"));
+    let daemon = &world.daemon;
+    let refused = |path: &str, origin: &str| {
+        let mut raw = daemon.raw();
+        raw.send(request(path, &format!("Origin: {origin}\r\n")).as_bytes());
+        raw.read_answer()
+    };
+    let hub = "/.well-known/mercure";
+    let mut paths = vec![
+        ("/closed".to_owned(), 401),
+        ("/closed?token=x".to_owned(), 401),
+        ("/elsewhere?token=x".to_owned(), 401),
+        ("/open?since=x".to_owned(), 400),
+        ("/events".to_owned(), 400),
+        ("/events?topic=api".to_owned(), 404),
+        (format!("{hub}?topic=closed"), 401),
+        (format!("{hub}?topic=%7Bid%7D"), 400),
+        (format!("{hub}?topic=.well-known"), 404),
+    ];
+    let token = token(r#"{"sub":"u"}"#);
+    paths.push((format!("/never?token={token}"), 403));
+    // There is room for one topic, and it has a reader.
+    let _reader = EventSource::open(daemon, "/open");
+    paths.push((format!("/closed?token={token}"), 503));
+    for (path, status) in paths {
+        let answer = refused(&path, "https://page.example");
+        assert_eq!(answer.status, status, "{path}");
+        let header = |name| answer.header(name);
+        let allowed = header("Access-Control-Allow-Origin");
+        assert_eq!(allowed, Some("https://page.example"), "{path}");
+        // The settings name a cookie.
+        let credentials = header("Access-Control-Allow-Credentials");
+        assert_eq!(credentials, Some("true"), "{path}");
+        assert_eq!(header("Vary"), Some("Origin"));
+        let exposed = header("Access-Control-Expose-Headers").unwrap();
+        assert!(exposed.contains("Retry-After"), "{exposed}");
+        // Another page is not even told that it is refused for its origin.
+        let answer = refused(&path, "https://other.example");
+        assert_eq!(answer.header("Access-Control-Allow-Origin"), None);
+    }
+    // Whoever asks for no stream is no page's reader.
+    let mut raw = daemon.raw();
+    let plain = request("/open", "Origin: https://page.example\r\n");
+    raw.send(plain.replace("text/event-stream", "*/*").as_bytes());
+    let answer = raw.read_answer();
+    assert_eq!(answer.status, 426);
+    assert_eq!(answer.header("Access-Control-Allow-Origin"), None);
+}
+
 const RULES: &str = r#"
 token_cookie = "session"
 
@@ -123,6 +175,10 @@ history = "token"
 match = "closed"
 subscribe = "token"
 history = "token"
+
+[[topics]]
+match = "never"
+subscribe = "nobody"
 "#;
 
 #[test]

@@ -8,6 +8,8 @@ use crate::protocol::http::{Begins, Resume, Terms, stream_head};
 
 /// What a page may read of an answer beside what every page may.
 const EXPOSED: &str = "Fanfare-Epoch, Fanfare-Next, Fanfare-Resume, Last-Event-ID";
+/// The same of a refusal.
+const EXPOSED_OF_REFUSALS: &str = "Retry-After, WWW-Authenticate";
 /// What a page's request may have beside what every request may.
 const TAKEN: &str = "authorization, cache-control, content-type, last-event-id";
 /// How long a browser need not ask again, in seconds.
@@ -85,6 +87,15 @@ pub fn preflight(page: &Page, methods: &str, terms: Terms) -> Bytes {
     ];
     fields.extend(shown_to(page));
     stream_head(&fields, terms).into()
+}
+
+/// What a refusal's head has beside, for the page that has asked: its script may read the status
+/// and why.
+pub fn shown_refusal(page: &Page) -> Vec<(&'static str, String)> {
+    let mut fields = shown_to(page);
+    let exposed = EXPOSED_OF_REFUSALS.to_owned();
+    fields.push(("Access-Control-Expose-Headers", exposed));
+    fields
 }
 
 /// Lets a page of another origin read an answer (Fetch standard, "CORS protocol").

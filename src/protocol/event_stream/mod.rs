@@ -8,7 +8,7 @@ mod id;
 mod request;
 mod view;
 
-pub use answer::{head, preflight};
+pub use answer::{head, preflight, shown_refusal};
 pub use id::{Place, write_ids};
 pub use request::{
     EVENTS_PATH, EventStream, Page, Shape, Wanted, asks_for_events, is_preflight, negotiate_events,

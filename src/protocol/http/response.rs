@@ -33,8 +33,13 @@ pub struct Document {
 }
 
 /// The answer to a refused request: status, the headers that its status asks for, and the
-/// cause as text. `retry_after_s` goes into every 503.
-pub fn response(reject: Reject, retry_after_s: u32, terms: Terms) -> Bytes {
+/// cause as text, with `fields` beside. `retry_after_s` goes into every 503.
+pub fn response(
+    reject: Reject,
+    fields: &[(&str, String)],
+    retry_after_s: u32,
+    terms: Terms,
+) -> Bytes {
     let status = reject.status();
     let body = format!("{reject}\n");
     let mut head = start(status, terms);
@@ -58,6 +63,9 @@ pub fn response(reject: Reject, retry_after_s: u32, terms: Terms) -> Bytes {
         }
         503 => head.field("Retry-After", retry_after_s),
         _ => {}
+    }
+    for (name, value) in fields {
+        head.field(name, value);
     }
     // RFC 9110 section 7.8: who sends Upgrade names it in Connection.
     head.end(if status == 426 {
@@ -223,7 +231,7 @@ mod tests {
         let mut names = HashSet::new();
         for reject in Reject::ALL {
             assert!(names.insert(reject.name()), "{}", reject.name());
-            let (status, headers, body) = read(&response(reject, 7, TERMS));
+            let (status, headers, body) = read(&response(reject, &[], 7, TERMS));
             assert_eq!(status, reject.status());
             assert_eq!(body, format!("{reject}\n"));
             let len = body.len().to_string();
@@ -231,7 +239,7 @@ mod tests {
                 value(&headers, "Date"),
                 Some("Sun, 06 Nov 1994 08:49:37 GMT")
             );
-            let (_, same_headers, no_body) = read(&response(reject, 7, HEAD_ONLY));
+            let (_, same_headers, no_body) = read(&response(reject, &[], 7, HEAD_ONLY));
             assert_eq!((same_headers, &no_body[..]), (headers.clone(), ""));
             assert_eq!(value(&headers, "Content-Length"), Some(&len[..]));
             assert!(value(&headers, "Connection").unwrap().starts_with("close"));
