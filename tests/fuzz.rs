@@ -75,6 +75,11 @@ fn log_agrees_with_its_model() {
 }
 
 #[test]
+fn mercure_agrees_with_its_model() {
+    fuzz("mercure");
+}
+
+#[test]
 fn negotiation_agrees_with_its_model() {
     fuzz("negotiation");
 }
@@ -92,6 +97,11 @@ fn reader_agrees_with_its_model() {
 #[test]
 fn token_agrees_with_its_model() {
     fuzz("token");
+}
+
+#[test]
+fn webhook_agrees_with_its_model() {
+    fuzz("webhook");
 }
 
 fn fuzz(name: &str) {

@@ -5,6 +5,7 @@ publish. Only addresses are changed, to those of a daemon that was started for t
 the page's library comes from the npm package."""
 
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -15,13 +16,13 @@ import urllib.request
 
 import libraries
 from daemon import TOP, Daemon
-from meeting import free_port
+from meeting import SECRET, free_port, sign
 from voices import until
 
-LISTENERS = ["README.md js", "README.md python", "README.md rust", "docs/clients.md html 1", "docs/clients.md html 2", "docs/clients.md html 3", "docs/clients.md js 1", "docs/clients.md js 2", "docs/clients.md js 3", "docs/clients.md python 1"]
-PUBLISHERS = ["README.md sh", "docs/clients.md python 2", "docs/clients.md python 3", "docs/clients.md sh"]
+LISTENERS = ["README.md js", "README.md python", "README.md rust", "docs/clients.md html 1", "docs/clients.md html 2", "docs/clients.md html 3", "docs/clients.md html 4", "docs/clients.md js 1", "docs/clients.md js 2", "docs/clients.md js 3", "docs/clients.md python 1"]
+PUBLISHERS = ["README.md sh", "docs/clients.md python 2", "docs/clients.md python 3", "docs/clients.md php", "docs/clients.md sh"]
 # What marks a message in what listeners show.
-HEARD = {"README.md sh": "home:9", "docs/clients.md python 2": "home:2", "docs/clients.md python 3": "home:5", "docs/clients.md sh": "home:4"}
+HEARD = {"README.md sh": "home:9", "docs/clients.md python 2": "home:2", "docs/clients.md python 3": "home:5", "docs/clients.md php": "home:6", "docs/clients.md sh": "home:4"}
 
 
 def run():
@@ -31,10 +32,12 @@ def run():
         api_port = free_port()
         secret = pathlib.Path(folder) / "app.secret"
         secret.write_text("app-secret")
+        key = pathlib.Path(folder) / "token.secret"
+        key.write_text(SECRET)
         app = f'id = "1", key = "app-key", secret_files = "{secret}"'
         # With an app the others may do what they may without settings only if that is said.
         everything = 'match = "**", publish = true, presence = true'
-        with Daemon("--api", f"127.0.0.1:{api_port}", "--apps", app, "--anonymous", everything) as daemon:
+        with Daemon("--api", f"127.0.0.1:{api_port}", "--apps", app, "--token-keys", f"HS256:{key}", "--anonymous", everything) as daemon:
             ports = {"8000": daemon.port, "8001": api_port}
             found = {name: addressed(text, ports) for name, text in blocks().items()}
             missing = [name for name in LISTENERS + PUBLISHERS if name not in found]
@@ -71,7 +74,7 @@ def blocks():
     found = {}
     for page in ["README.md", "docs/clients.md"]:
         text = (TOP / page).read_text()
-        parts = re.findall(r"^```(html|js|python|rust|sh)\n(.*?)^```", text, re.M | re.S)
+        parts = re.findall(r"^```(html|js|php|python|rust|sh)\n(.*?)^```", text, re.M | re.S)
         for language in dict.fromkeys(language for language, _ in parts):
             of_it = [block for other, block in parts if other == language]
             for number, block in enumerate(of_it, 1):
@@ -178,9 +181,17 @@ class Example:
 
 def publish(name, text, folder):
     language = name.split()[1]
-    program = [libraries.PYTHON, "-c"] if language == "python" else ["sh", "-euc"]
+    program = {"python": [libraries.PYTHON, "-c"], "sh": ["sh", "-euc"], "php": ["php", "-r"]}[language]
     text = text.replace("curl ", "curl --silent --show-error --fail-with-body ")
-    ended = subprocess.run([*program, text], cwd=folder, capture_output=True, text=True)
+    environment = dict(os.environ)
+    if language == "php":
+        # Packages of Debian in place of Composer's.
+        vendor = folder / "vendor"
+        vendor.mkdir(exist_ok=True)
+        (vendor / "autoload.php").write_text("<?php require_once 'Symfony/Component/Mercure/autoload.php';")
+        text = text.removeprefix("<?php\n")
+        environment["MERCURE_JWT"] = sign(mercure={"publish": ["*"]})
+    ended = subprocess.run([*program, text], cwd=folder, env=environment, capture_output=True, text=True)
     if ended.returncode != 0 or "error" in ended.stdout:
         return f"ended with {ended.returncode}: {ended.stdout}{ended.stderr}"
     return None

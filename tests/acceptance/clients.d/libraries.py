@@ -14,7 +14,7 @@ PYTHON = HOME / "venv" / "bin" / "python"
 
 
 def install():
-    """From PyPI and npm, unless they are there; and Chromium."""
+    """From PyPI and npm, unless they are there; Chromium and Symfony's client."""
     HOME.mkdir(parents=True, exist_ok=True)
     wanted = HERE / "requirements.txt"
     if not same(wanted, HOME / "requirements.txt"):
@@ -29,6 +29,7 @@ def install():
         shutil.copy(wanted, HOME / "installed.json")
     os.environ["CLIENT_MODULES"] = str(HOME)
     os.environ.setdefault("CHROMIUM", find_chromium())
+    find_symfony()
 
 
 def same(one, other):
@@ -37,12 +38,24 @@ def same(one, other):
 
 def find_chromium():
     if not shutil.which("chromium"):
-        if os.geteuid() != 0 or not shutil.which("apt-get"):
-            sys.exit("Chromium is needed: install it, or set CHROMIUM to its path")
-        subprocess.run(["apt-get", "update", "-qq"], check=True)
-        install = "apt-get install -y -qq --no-install-recommends chromium".split()
-        subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
+        install_for_all("Chromium is needed: install it, or set CHROMIUM to its path", "chromium")
     return shutil.which("chromium")
+
+
+def find_symfony():
+    """PHP and Symfony's Mercure client, where PHP finds it by its name."""
+    probe = "exit((int) !stream_resolve_include_path('Symfony/Component/Mercure/autoload.php'));"
+    if not shutil.which("php") or subprocess.run(["php", "-r", probe]).returncode != 0:
+        needed = "PHP and Symfony's Mercure client are needed: install Debian's php-cli and php-symfony-mercure"
+        install_for_all(needed, "php-cli", "php-symfony-mercure")
+
+
+def install_for_all(needed, *packages):
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        sys.exit(needed)
+    subprocess.run(["apt-get", "update", "-qq"], check=True)
+    install = "apt-get install -y -qq --no-install-recommends".split()
+    subprocess.run([*install, *packages], check=True, stdout=subprocess.DEVNULL)
 
 
 CRATE = "centrifuge-rust-meeting"

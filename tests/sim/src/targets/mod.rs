@@ -13,10 +13,12 @@ pub(crate) mod fields;
 mod head;
 mod log;
 pub(crate) mod members;
+mod mercure;
 mod naive;
 mod proxy;
 mod reader;
 mod token;
+mod webhook;
 
 pub use apps::apps;
 pub use batch::batch;
@@ -28,15 +30,17 @@ pub use deflate::{inflate, negotiation};
 pub use events::events;
 pub use head::head;
 pub use log::log;
+pub use mercure::mercure;
 pub use proxy::proxy;
 pub use reader::reader;
 pub use token::token;
+pub use webhook::webhook;
 
 /// One target: bytes in, a panic on disagreement.
 pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
-pub const ALL: [(&str, Target); 15] = [
+pub const ALL: [(&str, Target); 17] = [
     ("apps", apps),
     ("batch", batch),
     ("centrifugo_api", centrifugo_api),
@@ -48,10 +52,12 @@ pub const ALL: [(&str, Target); 15] = [
     ("head", head),
     ("inflate", inflate),
     ("log", log),
+    ("mercure", mercure),
     ("negotiation", negotiation),
     ("proxy", proxy),
     ("reader", reader),
     ("token", token),
+    ("webhook", webhook),
 ];
 
 /// Splits the input into what steers a target and what it is fed.
