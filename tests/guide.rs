@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -101,6 +102,46 @@ fn alerts_name_reasons_that_exist() {
             assert!(metrics.contains(&format!("`{reason}`")), "{reason}");
         }
     }
+}
+
+/// All that stands in the tests, whatever runs them.
+fn tests() -> String {
+    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests")];
+    let mut all = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("it is there") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(text) = fs::read_to_string(path) {
+                all.push_str(&text);
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn the_page_of_attacks_names_tests_that_exist() {
+    let (page, tests) = (text("docs/abuse.md"), tests());
+    let mut seen = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        for word in row.split('`').skip(1).step_by(2) {
+            let test = match word.rsplit_once("::") {
+                // A module of the daemon: `cargo test` would say that nothing was run.
+                _ if word.starts_with("cargo test ") => continue,
+                Some((_, name)) if tests.contains(&format!("mod {name};")) => continue,
+                Some((_, name)) => format!("fn {name}("),
+                None => match word.strip_prefix("abuse ") {
+                    Some(name) => format!("def {name}("),
+                    None => continue,
+                },
+            };
+            assert!(tests.contains(&test), "{word}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl Signed {
         let id = path.split('/').nth(2).unwrap_or_default();
         let Some(app) = hub.settings().app_by_id(id) else {
             let sentence = "there is no app with this id: apps in the settings names them";
-            return Err(Refusal::new(StatusCode::NOT_FOUND, sentence));
+            return Err(closing(Refusal::new(StatusCode::NOT_FOUND, sentence)));
         };
         let query = SignedQuery::read(head.uri.query().unwrap_or_default());
         let query = query.map_err(|fault| refuse(hub, fault))?;
@@ -70,16 +70,17 @@ impl Signed {
     }
 }
 
+/// Strangers are not waited for: neither for the body nor for another request.
 fn refuse(hub: &Hub, fault: QueryFault) -> Refusal {
     hub.posts().note_refusal(PostRefusal::Denied);
-    match fault {
+    closing(match fault {
         QueryFault::Form | QueryFault::Twice(_) => bad(fault.to_string()),
         _ => {
             let challenge = HeaderValue::from_static(CHALLENGE);
             Refusal::new(StatusCode::UNAUTHORIZED, fault.to_string())
                 .with(WWW_AUTHENTICATE, challenge)
         }
-    }
+    })
 }
 
 pub(super) fn bad(sentence: impl Into<Cow<'static, str>>) -> Refusal {
