@@ -75,8 +75,8 @@ fn model(text: &str) -> Option<Parts> {
                 return None;
             }
             let ip = host.parse::<Ipv4Addr>();
-            let is_local = ip.is_ok_and(|ip| ip.octets()[0] == 127)
-                || host.to_ascii_lowercase() == "localhost";
+            let is_local =
+                ip.is_ok_and(|ip| ip.octets()[0] == 127) || host.eq_ignore_ascii_case("localhost");
             (host, &server[host.len()..], is_local)
         }
     };
