@@ -1,8 +1,8 @@
-"""Clients of the Pusher Channels protocol meet server libraries, a client of Centrifugo's protocol
-and a plain WebSocket in one presence channel.
+"""Clients of the Pusher Channels protocol meet server libraries, readers of Server-Sent Events, a
+Mercure publisher, a client of Centrifugo's protocol and a plain WebSocket in one presence channel.
 
-All speak and all hear the others, before, during and after a handover that nobody notices; nobody
-hears itself. All are told who comes. Then they are sent away with a code for which they come back
+All that can speak do, and all hear the others, before, during and after a handover that nobody
+notices; nobody hears itself. All are told who comes. Then they are sent away with a code for which they come back
 at once, and go on."""
 
 import pathlib
@@ -22,6 +22,7 @@ APP_SECRET = "only-the-app-and-its-server-know-this"
 SETTINGS = """
 token_keys = ["HS256:{folder}/secret"]
 api_key_file = "{folder}/key"
+retry_after_s = 1
 
 [[apps]]
 id = "1"
@@ -65,6 +66,21 @@ class Channels:
         self.cent = Program("cent", "api", [python, here / "cent_python.py", f"{daemon.http}api", KEY])
         self.centrifuge = Program("centrifuge-node", "json", [node, here / "centrifuge_node.mjs", f"{daemon.ws}connection/websocket", "json"])
         self.raw = Socket("raw", "raw", daemon.port, f"/{ROOM}?token={token('raw')}")
+        hub = f"{daemon.http}.well-known/mercure"
+        self.mercure = Program("mercure-publisher", "api", [python, here / "mercure_python.py", hub, SECRET, ROOM])
+        one = lambda name: f"{daemon.http}{ROOM}?token={token(name)}"
+        claim = sign(sub="eventsource-mercure", mercure={"subscribe": [ROOM]}, exp=int(time.time()) + 3600)
+        self.readers = [
+            Program(name, "reader", [*command, url])
+            for name, command, url in [
+                ("eventsource", [node, here / "eventsource_node.mjs"], one("eventsource")),
+                ("eventsource-mercure", [node, here / "eventsource_node.mjs"], f"{hub}?topic={ROOM}&authorization={claim}"),
+                ("eventsource-chromium", [node, here / "eventsource_chromium.mjs"], one("eventsource-chromium")),
+                ("httpx-sse", [python, here / "sse_python.py"], one("httpx-sse")),
+            ]
+        ]
+        for who in self.readers:
+            until(f"{who.name} reads", lambda who=who: who.told("open"))
 
     def note(self, who, ability, fault=None):
         self.results.setdefault((who.name, ability), []).extend([fault] if fault else [])
@@ -105,6 +121,8 @@ class Channels:
             who.peer.send(TEXT, name.encode())
         elif who is self.centrifuge:
             who.ask("publish", channel=ROOM, data={"text": name})
+        elif who is self.mercure:
+            who.ask("publish", topic=ROOM, data=name, type="said")
         elif who in self.members:
             who.ask("trigger", channel=ROOM, event="client-said", data={"text": name})
         else:
@@ -112,7 +130,7 @@ class Channels:
 
     def speak(self, count, ability):
         for _ in range(count):
-            for who in [*self.members, *self.backends, self.centrifuge, self.raw]:
+            for who in [*self.members, *self.backends, self.mercure, self.centrifuge, self.raw]:
                 self.number += 1
                 name = f"{who.name}#{self.number}"
                 self.sent[name] = who
@@ -127,7 +145,7 @@ class Channels:
         return [NAMED.search(str(told["data"]).encode())[0].decode() for told in list(who.heard)]
 
     def hear_all(self, ability):
-        for who in [*self.members, self.centrifuge, self.raw]:
+        for who in [*self.members, self.centrifuge, self.raw, *self.readers]:
             # Centrifugo's clients hear themselves, the others do not.
             wanted = sorted(name for name, by in self.sent.items() if by is not who or who is self.centrifuge)
             try:
@@ -143,9 +161,11 @@ class Channels:
             if who in self.members:
                 itself = [name for name in heard if self.sent.get(name) is who]
                 self.note(who, "not itself", f"heard itself: {itself[:3]}" if itself else None)
-                for told in who.heard:
+            if who in self.members or who in self.readers:
+                for told in list(who.heard):
                     by = self.sent[NAMED.search(str(told["data"]).encode())[0].decode()]
-                    event = "client-said" if by in self.members else "said" if by in self.backends else "message"
+                    named = by in self.backends or by is self.mercure
+                    event = "client-said" if by in self.members else "said" if named else "message"
                     if told["name"] not in (event, event.removeprefix("client-")):
                         self.note(who, ability, f"an event of {by.name} came as {told['name']}")
 
@@ -205,12 +225,16 @@ class Channels:
 
     def hand_over(self):
         before = {who.name: len(who.told("connected")) for who in self.members}
+        opened = {who.name: len(who.told("open")) for who in self.readers}
         self.speak(MESSAGES, "handover")
         self.daemon.upgrade()
         self.speak(MESSAGES, "handover")
         self.hear_all("handover")
         for who in self.members:
             if len(who.told("connected")) != before[who.name]:
+                self.note(who, "handover", "had to come back")
+        for who in self.readers:
+            if len(who.told("open")) != opened[who.name]:
                 self.note(who, "handover", "had to come back")
 
     def come_back(self):
@@ -222,6 +246,12 @@ class Channels:
         # It would come with the signature of its connection before.
         until("it is connected", lambda: len(pysher.told("connected")) > connected)
         pysher.ask("subscribe", channel=ROOM)
+        # Readers have users, by their tokens.
+        opened = {who.name: len(who.told("open")) for who in self.readers}
+        for who in self.readers:
+            self.cent.ask("disconnect", user=who.name, code=3100, reason="come back")
+        for who in self.readers:
+            until(f"{who.name} comes back", lambda who=who: len(who.told("open")) > opened[who.name])
         for who in self.members:
             try:
                 until("it comes back", lambda who=who: len(who.told("subscribed")) > before[who.name])
@@ -231,7 +261,7 @@ class Channels:
         self.hear_all("came back")
 
     def end(self):
-        for who in [*self.members, *self.backends, self.cent, self.centrifuge, self.raw]:
+        for who in [*self.members, *self.backends, self.mercure, *self.readers, self.cent, self.centrifuge, self.raw]:
             who.end()
 
 
@@ -257,5 +287,5 @@ def run():
             finally:
                 channels.end()
                 hooked.end()
-            everybody = [*channels.members, *channels.backends, channels.centrifuge, channels.raw]
+            everybody = [*channels.members, *channels.backends, *channels.readers, channels.centrifuge, channels.raw]
             return report(everybody, ABILITIES, channels.results, f"{len(channels.sent)} messages")

@@ -15,7 +15,7 @@ export function listen(EventSource, url, say) {
     say({ event: "heard", name, data, id: event.lastEventId });
   };
   source.onmessage = hear("message");
-  source.addEventListener("said", hear("said"));
+  for (const name of ["said", "client-said"]) source.addEventListener(name, hear(name));
   source.addEventListener("gap", ({ data }) => say({ event: "gap", data }));
   return source;
 }
