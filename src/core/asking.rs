@@ -9,7 +9,7 @@ pub(super) enum Asks {
     Read {
         /// With `HEAD`: its answer has no body.
         head_only: bool,
-        /// For this page, which may read the answer.
+        /// By a script of this page, which may read the answer.
         page: Option<Page>,
     },
     /// What has come does not tell yet.
@@ -38,8 +38,8 @@ impl Asks {
         }
     }
 
-    /// Its head has been read, and says that it asks for a page.
-    pub(super) fn asks_for(&mut self, asking: Option<Page>) {
+    /// Its head has been read, which names the page.
+    pub(super) fn asked_by(&mut self, asking: Option<Page>) {
         if let Asks::Read { page, .. } = self {
             *page = asking;
         }

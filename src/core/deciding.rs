@@ -38,7 +38,7 @@ impl Acceptor {
             )
         };
         let (mut opened, page) = self.open(request, guest, &check);
-        guest.asks.asks_for(page);
+        guest.asks.asked_by(page);
         if let Some(token) = costly.take() {
             // In a box, as tasks of handshakes are as large as what they may ever wait for.
             let rights = Box::pin(self.check_aside(token)).await;
