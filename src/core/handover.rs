@@ -162,7 +162,7 @@ impl SavedConn {
             reader: Reader::new().save(),
             window: Some(vec![25]),
             session: Some(Session::sample()),
-            own: Some(Own::new("k")),
+            own: Some(Own::sample()),
             rights: Some(Rights {
                 user: "u".into(),
                 expires_s: Some(27),

@@ -151,6 +151,21 @@ impl Own {
         Own { key, active: None }
     }
 
+    /// One with something in every field.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Own {
+        let mut own = Own::new("k".into());
+        *own.active() = Active {
+            user: Some(User {
+                id: "34".into(),
+                info: Some("35".into()),
+            }),
+            second_ms: 36,
+            events: 37,
+        };
+        own
+    }
+
     fn user(&self) -> Option<&User> {
         self.active.as_ref()?.user.as_ref()
     }
