@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::closing::How;
 use super::conn::{Phase, Unpublished, Wait};
 use super::joiners::Joiner;
-use super::publishing::plain;
+use super::publishing::{check_text, plain};
 use super::reactor::State;
 use crate::hub::{Happening, Unproposed};
 use crate::log::{AppendError, Lack, Topic};
@@ -75,6 +75,7 @@ impl State {
         payload: Payload<'_>,
     ) -> Result<(), CloseReason> {
         let message = plain(payload);
+        check_text(text, &message).map_err(CloseReason::Fault)?;
         match self.heed_once(slot, &message, false)? {
             Some(wait) => self.put_aside(slot, text, message, wait),
             None => Ok(()),
