@@ -84,6 +84,10 @@ fn every_promise_holds_whatever_happens() {
         assert!(total.event_gaps > 0, "no stream ever told of a gap");
         assert!(total.returns > 0, "no reader ever came back");
         assert!(total.joins > 0, "no session ever heard who came");
+        assert!(total.channel_events > 0, "no channel ever had an event");
+        assert!(total.entered > 0, "nobody ever entered a channel");
+        assert!(total.channel_gaps > 0, "no channel ever told of a gap");
+        assert!(total.moves > 0, "no channel ever told who comes and goes");
         for reason in CloseReason::all() {
             let reached = total.reasons >> reason.index() & 1 == 1;
             let rare = matches!(
@@ -146,5 +150,9 @@ fn add(total: &mut Outcome, more: &Outcome) {
     total.events += more.events;
     total.event_gaps += more.event_gaps;
     total.returns += more.returns;
+    total.channel_events += more.channel_events;
+    total.entered += more.entered;
+    total.channel_gaps += more.channel_gaps;
+    total.moves += more.moves;
     total.reasons |= more.reasons;
 }

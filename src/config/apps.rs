@@ -90,7 +90,7 @@ impl TryFrom<Written> for Read {
         };
         Ok(Read(App {
             id: name("id", written.id)?,
-            key: name("key", written.key)?,
+            key: Arc::from(name("key", written.key)?),
             secret_files,
             secrets: Secrets::default(),
             prefix: written.prefix.into(),
@@ -219,9 +219,9 @@ impl Settings {
         for (at, app) in self.apps.iter().enumerate() {
             for (other_at, other) in self.apps[..at].iter().enumerate() {
                 let shared = [
-                    ("id", &app.id, &other.id),
-                    ("key", &app.key, &other.key),
-                    ("prefix", &app.prefix, &other.prefix),
+                    ("id", &*app.id, &*other.id),
+                    ("key", &*app.key, &*other.key),
+                    ("prefix", &*app.prefix, &*other.prefix),
                 ];
                 let shared = shared.into_iter().filter(|(_, one, other)| one == other);
                 found.extend(shared.map(|(what, value, _)| Conflict {

@@ -75,12 +75,12 @@ impl State {
     /// Ends what a connection may not hear any more: of a session the subscriptions, else
     /// the connection.
     pub(super) fn look_at_rights_of(&mut self, slot: u32) {
-        let own = self.talks.get(&slot).and_then(|talk| talk.own.as_ref());
+        let own = self.talks.get(slot).and_then(|talk| talk.own.as_ref());
         if own.is_some_and(|own| self.hub.settings().app_by_key(&own.key).is_none()) {
             return self.close(slot, CloseReason::AppUnknown, How::NextBoundary);
         }
         let topics = self.followed(slot);
-        if self.talks.contains_key(&slot) {
+        if self.talks.has(slot) {
             for topic in &topics {
                 let source = self.source(slot, topic.name());
                 if !self.may_follow(slot, topic.name(), source) {

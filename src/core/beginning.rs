@@ -73,7 +73,7 @@ impl State {
         };
         begun.was_recovering = start.since.is_some();
         if let Some(special) = special {
-            let talk = self.talks.get_mut(&slot).expect("it has a session");
+            let talk = self.talks.get_mut(slot).expect("it has a session");
             talk.session.note(name.as_str(), special);
             self.note_expiry(slot);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::closing::How;
 use super::conn::{Phase, Unpublished, Wait};
 use super::joiners::Joiner;
-use super::publishing::plain;
+use super::publishing::{check_text, plain};
 use super::reactor::State;
 use crate::hub::{Happening, Unproposed};
 use crate::log::{AppendError, Lack, Topic};
@@ -52,7 +52,7 @@ impl State {
 
     /// The first words to a client.
     pub(super) fn greet(&mut self, slot: u32) {
-        let session = &self.talks[&slot].session;
+        let session = &self.talks.at(slot).session;
         let id = pusher::socket_id(session).expect("it was given one");
         let activity_s = self.hub.settings().idle_ms_max / 1000;
         let activity_s = activity_s.clamp(1, ACTIVITY_S_MAX);
@@ -75,6 +75,7 @@ impl State {
         payload: Payload<'_>,
     ) -> Result<(), CloseReason> {
         let message = plain(payload);
+        check_text(text, &message).map_err(CloseReason::Fault)?;
         match self.heed_once(slot, &message, false)? {
             Some(wait) => self.put_aside(slot, text, message, wait),
             None => Ok(()),
@@ -109,7 +110,7 @@ impl State {
             return Ok(None);
         };
         let hub = self.hub.clone();
-        let talk = self.talks.get_mut(&slot).expect("it has a session");
+        let talk = self.talks.get_mut(slot).expect("it has a session");
         let own = talk.own.as_mut().expect("it has an app");
         let app = hub.settings().app_by_key(&own.key);
         // The settings had it when it came.
@@ -125,7 +126,7 @@ impl State {
             }
             Deed::SignIn { user, user_data } => {
                 self.delist(slot);
-                let talk = self.talks.get_mut(&slot).expect("it has a session");
+                let talk = self.talks.get_mut(slot).expect("it has a session");
                 talk.session.sign_in(&user);
                 talk.look_at_info();
                 self.enlist(slot);
@@ -211,7 +212,7 @@ impl State {
                 expires_s: None,
                 info: member.and_then(|member| Some(member.info.as_deref()?.into())),
             };
-            let talk = self.talks.get_mut(&slot).expect("it has a session");
+            let talk = self.talks.get_mut(slot).expect("it has a session");
             talk.session.note(name, special);
         }
         let is_cache = wish.kind.is_cache;
@@ -340,7 +341,7 @@ impl State {
             self.metrics().note_denial(Action::Publish);
             return Err(Unheard::Fails(Unsent::Denied));
         }
-        let talk = self.talks.get(&slot).expect("it has a session");
+        let talk = self.talks.get(slot).expect("it has a session");
         let info = encode_info(&talk.info_in(topic.name()));
         let extras = Extras {
             event: Some(event),
@@ -370,7 +371,7 @@ impl State {
             self.published_bytes += data.len() as u64;
             self.hub.announce(topic, None);
         }
-        let talk = self.talks.get_mut(&slot).expect("it has a session");
+        let talk = self.talks.get_mut(slot).expect("it has a session");
         talk.published_to = Some(topic.clone());
         let talk = &*talk;
         self.hub.note_client_event(topic, || {

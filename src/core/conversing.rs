@@ -145,7 +145,7 @@ impl State {
                 true => request.map_err(|_| CloseReason::BadRequest),
                 false => Err(CloseReason::TooManyCommands),
             };
-            let talk = self.talks.get_mut(&slot).expect("it has a session");
+            let talk = self.talks.get_mut(slot).expect("it has a session");
             let deed = request.and_then(|request| talk.session.handle(coding, request));
             let waited = std::mem::replace(&mut waited, Waited::Nothing);
             match deed.and_then(|deed| self.perform(slot, coding, deed, waited)) {
@@ -290,7 +290,7 @@ impl State {
             return Err(Failure::TooBig.into());
         }
         let topic = self.hub.topic(topic).map_err(|_| Failure::Full)?;
-        let talk = self.talks.get(&slot).expect("it has a session");
+        let talk = self.talks.get(slot).expect("it has a session");
         let info = encode_info(&talk.info_in(topic.name()));
         let extras = Extras {
             info: &info,
@@ -304,7 +304,7 @@ impl State {
                 Unproposed::TooBig => Failure::TooBig.into(),
                 Unproposed::NoLink => Failure::Full.into(),
             })?;
-            let talk = self.talks.get_mut(&slot).expect("it has a session");
+            let talk = self.talks.get_mut(slot).expect("it has a session");
             talk.published_to = Some(topic);
             return Ok(Told::Later);
         }
@@ -319,7 +319,7 @@ impl State {
         })?;
         self.published_bytes += data.bytes.len() as u64;
         self.hub.announce(&topic, None);
-        let talk = self.talks.get_mut(&slot).expect("it has a session");
+        let talk = self.talks.get_mut(slot).expect("it has a session");
         talk.published_to = Some(topic);
         Ok(Told::Now)
     }

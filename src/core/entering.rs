@@ -144,7 +144,7 @@ impl State {
         let app = upgrade.app.clone().map(|key| self.admit_to_app(&key?));
         match &app {
             None => self.begin_session(slot, None),
-            Some(Ok(app)) => self.begin_session(slot, Some(&app.key)),
+            Some(Ok(app)) => self.begin_session(slot, Some(app.key.clone())),
             Some(Err(_)) => {}
         }
         self.enlist(slot);

@@ -162,7 +162,7 @@ impl SavedConn {
             reader: Reader::new().save(),
             window: Some(vec![25]),
             session: Some(Session::sample()),
-            own: Some(Own::new("k")),
+            own: Some(Own::sample()),
             rights: Some(Rights {
                 user: "u".into(),
                 expires_s: Some(27),
@@ -319,7 +319,7 @@ impl State {
         let pause = extra.and_then(|extra| extra.pause.as_deref());
         let unpublished = pause.and_then(|pause| pause.unpublished.as_ref());
         let ids = self.subscriptions(slot);
-        let talk = self.talks.get(&slot);
+        let talk = self.talks.get(slot);
         let parts = extra.into_iter().flat_map(|extra| extra.lane.parts());
         let entry = |(bytes, after): (&[u8], Option<After>)| {
             let after = after.and_then(|After { sub, position }| {
@@ -355,7 +355,7 @@ impl State {
             reader: conn.reader.save(),
             window: extra.and_then(|extra| Some(extra.inflater.as_ref()?.window().to_vec())),
             session: talk.map(|talk| talk.session.clone()),
-            own: talk.and_then(|talk| Some(Own::clone(talk.own.as_ref()?))),
+            own: talk.and_then(|talk| talk.own.clone()),
             rights: conn.rights().map(|rights| Rights::clone(rights)),
             proposed: self.save_proposed(slot),
             origin: self.save_origin(slot),

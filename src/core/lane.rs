@@ -16,6 +16,9 @@ use crate::hub::Part;
 /// the longest pongs, and answers to commands are counted by `answers_bytes_max`.
 pub(super) const LANE_BYTES_MAX: usize = 64 << 10;
 
+/// So many bytes that others hold too are not copied to be sent.
+pub(super) const LONG_BYTES: usize = 16 << 10;
+
 /// A position of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct After {
@@ -57,6 +60,13 @@ impl Entry {
         match &self.data {
             Data::Own(bytes) => bytes,
             Data::Shared(bytes) => bytes,
+        }
+    }
+
+    fn long(&self) -> Option<&Bytes> {
+        match &self.data {
+            Data::Shared(bytes) if bytes.len() >= LONG_BYTES => Some(bytes),
+            _ => None,
         }
     }
 
@@ -308,20 +318,29 @@ impl Lane {
         assert_eq!(len, 0, "the lane holds what it is asked for");
     }
 
-    /// How much of the first `ready` bytes is sent in one go: some `bytes_max`. Only bytes that
-    /// others hold too are cut for that.
+    /// How much of the first `ready` bytes is sent in one go: [long](Self::long) bytes alone,
+    /// others together until they are some `bytes_max`.
     pub(super) fn portion(&self, ready: usize, bytes_max: usize) -> usize {
         let mut portion = 0;
         for entry in &self.entries {
-            portion += match &entry.data {
-                Data::Own(bytes) => bytes.len(),
-                Data::Shared(bytes) => bytes.len().min(bytes_max - portion),
-            };
-            if portion >= bytes_max.min(ready) {
+            if portion >= ready.min(bytes_max) {
                 break;
             }
+            if entry.long().is_some() {
+                if portion == 0 {
+                    portion = entry.bytes().len();
+                }
+                break;
+            }
+            portion += entry.bytes().len();
         }
         portion.min(ready)
+    }
+
+    /// The first bytes, where others hold them too and they are many: these are sent from where
+    /// they lie, as a copy for each of those who wait for them would take too much memory.
+    pub(super) fn long(&self) -> Option<&Bytes> {
+        self.entries.front()?.long()
     }
 
     /// So many bytes have been sent, the last of them `inside` a frame or not; where bytes that

@@ -27,31 +27,36 @@ impl State {
     /// It stands in the topic's list from now on, and others are told so. Returns the number of
     /// that change, if there is a list.
     pub(super) fn come_in(&mut self, slot: u32, topic: &Topic) -> Option<u64> {
-        let talk = self.talks.get(&slot)?;
-        let (client, info) = (talk.session.client().number(), talk.info_in(topic.name()));
+        let talk = self.talks.get(slot)?;
+        let client = talk.session.client().number();
         let hub = self.hub.clone();
-        let user = info.clone();
+        let info = hub.lists(topic).then(|| talk.info_in(topic.name()));
         hub.appear(topic, client, info, |is_first| {
             self.hub
-                .note_member(topic, true, is_first, || user.user.as_str().into());
+                .note_member(topic, true, is_first, || self.user_in(slot, topic));
             self.tell_membership(slot, topic, Membership::joins(is_first));
         })
     }
 
     /// It stands there no more, and others are told so if they are to be.
     fn go_out(&mut self, slot: u32, topic: &Topic, is_told: bool) {
-        let Some(talk) = self.talks.get(&slot) else {
+        let Some(talk) = self.talks.get(slot) else {
             return;
         };
         let (client, hub) = (talk.session.client().number(), self.hub.clone());
         hub.disappear(topic, client, |is_last| {
             if is_told {
-                self.hub.note_member(topic, false, is_last, || {
-                    self.talks[&slot].info_in(topic.name()).user.as_str().into()
-                });
+                self.hub
+                    .note_member(topic, false, is_last, || self.user_in(slot, topic));
                 self.tell_membership(slot, topic, Membership::leaves(is_last));
             }
         });
+    }
+
+    /// Whose session it is for those who follow a topic.
+    fn user_in(&self, slot: u32, topic: &Topic) -> Box<str> {
+        let talk = self.talks.at(slot);
+        talk.info_in(topic.name()).user.as_str().into()
     }
 
     /// A session's client follows a topic no more.
@@ -96,7 +101,7 @@ impl State {
 
     /// Nothing is special about a session's subscription any more, which has ended.
     fn forget(&mut self, slot: u32, topic: &Topic) {
-        if let Some(talk) = self.talks.get_mut(&slot) {
+        if let Some(talk) = self.talks.get_mut(slot) {
             talk.session.forget(topic.name());
         }
     }
@@ -114,17 +119,18 @@ impl State {
 
     /// A session's client stands in a topic's list from now on, if that has one.
     pub(super) fn appear(&self, slot: u32, topic: &Topic) {
-        if let Some(talk) = self.talks.get(&slot) {
-            let policy = self.hub.policy(topic);
-            if policy.presence_list || topic.is_shared() {
-                let (client, info) = (talk.session.client().number(), talk.info_in(topic.name()));
+        if let Some(talk) = self.talks.get(slot) {
+            let is_listed = self.hub.lists(topic);
+            if is_listed || topic.is_shared() {
+                let client = talk.session.client().number();
+                let info = is_listed.then(|| talk.info_in(topic.name()));
                 self.hub.appear(topic, client, info, |_| {});
             }
         }
     }
 
     fn disappear(&self, slot: u32, topic: &Topic) {
-        if let Some(talk) = self.talks.get(&slot) {
+        if let Some(talk) = self.talks.get(slot) {
             let client = talk.session.client().number();
             self.hub.disappear(topic, client, |_| {});
         }
@@ -133,7 +139,7 @@ impl State {
     /// Gives a session what it is to have where settings have changed: its place in lists, and
     /// who comes and goes.
     pub(super) fn look_at_presence_of(&mut self, slot: u32) {
-        if !self.talks.contains_key(&slot) {
+        if !self.talks.has(slot) {
             return;
         }
         for topic in self.followed(slot) {
@@ -193,7 +199,7 @@ impl State {
         if self.hub.policy(topic).joins == Joins::Nobody {
             return;
         }
-        let Some(talk) = self.talks.get(&slot) else {
+        let Some(talk) = self.talks.get(slot) else {
             return;
         };
         let companion = self.hub.find_companion(topic.name());
@@ -217,7 +223,7 @@ impl State {
         self.hub.announce(&companion, None);
         // Who comes and goes again and again is as fast as those who hear of it.
         self.published_bytes += payload.len() as u64;
-        if let Some(talk) = self.talks.get_mut(&slot) {
+        if let Some(talk) = self.talks.get_mut(slot) {
             talk.published_to = Some(companion);
         }
     }

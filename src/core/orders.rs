@@ -93,7 +93,7 @@ impl State {
             return Ok(());
         }
         let is_connected = |talk: &Talk| talk.session.is_connected();
-        if !self.talks.get(&slot).is_some_and(is_connected) {
+        if !self.talks.get(slot).is_some_and(is_connected) {
             return Ok(());
         }
         match &order.act {
@@ -134,7 +134,7 @@ impl State {
         let Some(user) = self.user_of(slot) else {
             return false;
         };
-        let talk = self.talks.get(&slot);
+        let talk = self.talks.get(slot);
         let client = talk.map(|talk| talk.session.client().number());
         let rights = self.conns.look_at(slot).rights();
         let id = rights.and_then(|rights| rights.id.as_deref());
@@ -173,7 +173,7 @@ impl State {
     }
 
     fn set_expiry(&mut self, slot: u32, expires_s: Option<u64>, info: Option<Box<str>>) {
-        let talk = self.talks.get_mut(&slot).expect("it has a session");
+        let talk = self.talks.get_mut(slot).expect("it has a session");
         talk.session.set_expiry(expires_s, info);
         self.show_anew(slot);
         self.note_expiry(slot);

@@ -173,29 +173,35 @@ impl<R: Ring> Reactor<R> {
 
     /// Copies pieces together and sends them in one go: a publisher among
     /// publishers, or a subscriber of many quiet topics, would get a send for each
-    /// otherwise.
+    /// otherwise. Long bytes of a lane come alone, and are not copied.
     fn send_pieces(&mut self, slot: u32, pieces: Vec<Piece>) {
         let State {
             feeds, conns, subs, ..
         } = &mut self.state;
         let conn = conns.at(slot);
-        let mut bytes = Vec::new();
-        for piece in &pieces {
-            match *piece {
-                Piece::Lane(len) => conn.extra().lane.copy(len as usize, &mut bytes),
-                Piece::Run { id, from, to } => {
-                    let feed = match id.slot() {
-                        Some(_) => conn.sub.feed,
-                        None => subs.get(id).feed,
-                    };
-                    feeds.look_at(feed).copy(from, to, &mut bytes);
+        let bytes = match (&pieces[..], conn.extra().lane.long()) {
+            ([Piece::Lane(len)], Some(long)) => long.slice(..*len as usize),
+            _ => {
+                let mut bytes = Vec::new();
+                for piece in &pieces {
+                    match *piece {
+                        Piece::Lane(len) => conn.extra().lane.copy(len as usize, &mut bytes),
+                        Piece::Run { id, from, to } => {
+                            let feed = match id.slot() {
+                                Some(_) => conn.sub.feed,
+                                None => subs.get(id).feed,
+                            };
+                            feeds.look_at(feed).copy(from, to, &mut bytes);
+                        }
+                    }
                 }
+                bytes.into()
             }
-        }
+        };
         conn.offered = bytes.len() as u32;
         conn.flags.set(Flags::SENDING_PIECES);
         conn.attend().sending = pieces;
-        let bytes = Rc::new(bytes.into());
+        let bytes = Rc::new(bytes);
         self.ring.send(slot, &bytes, 0, conn.offered, Mode::Copy);
     }
 

@@ -130,7 +130,7 @@ impl State {
         let Waits::Own(_) = waits else {
             return None;
         };
-        if let Some(talk) = self.talks.get(&slot)
+        if let Some(talk) = self.talks.get(slot)
             && let Client::Socket { node, connection } = talk.session.client()
         {
             return Some(Origin { node, connection });

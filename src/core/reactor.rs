@@ -3,7 +3,7 @@
 //! A turn lets the kernel deliver, notes every completion as a fact, then acts:
 //! grown topics are fanned out, and connections that need it are looked at.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use super::joiners::Joiners;
 use super::slots::Slots;
 use super::streams::Streams;
 use super::subs::{SubId, Subs};
-use super::talk::Talk;
+use super::talk::Talks;
 use super::users::{Underway, Users};
 use crate::hub::codec::Codec;
 use crate::hub::metrics::Metrics;
@@ -65,7 +65,7 @@ pub(super) struct State {
     pub(super) catching: Catching,
     pub(super) codec: Codec,
     /// What is known of clients whose dialect has sessions, by slot.
-    pub(super) talks: HashMap<u32, Talk>,
+    pub(super) talks: Talks,
     /// Those of them who wait to be let into channels.
     pub(super) joiners: Joiners,
     /// Those of them who have not said who they are, and when they came, oldest first.
@@ -138,7 +138,7 @@ impl<R: Ring> Reactor<R> {
                 reaching: VecDeque::new(),
                 catching: Catching::default(),
                 codec: Codec::default(),
-                talks: HashMap::new(),
+                talks: Talks::default(),
                 streams: Streams::default(),
                 joiners: Joiners::default(),
                 strangers: VecDeque::new(),

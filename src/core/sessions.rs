@@ -19,7 +19,7 @@ use crate::protocol::ws::Opcode;
 impl State {
     /// Whose connection it is; `None` of those that have not said so.
     pub(super) fn user_of(&self, slot: u32) -> Option<&str> {
-        if let Some(talk) = self.talks.get(&slot)
+        if let Some(talk) = self.talks.get(slot)
             && talk.session.is_connected()
         {
             return Some(talk.session.user());
@@ -51,22 +51,22 @@ impl State {
 
 impl State {
     /// A session begins with a connection whose dialect has one; `key` is that of its app.
-    pub(super) fn begin_session(&mut self, slot: u32, key: Option<&str>) {
+    pub(super) fn begin_session(&mut self, slot: u32, key: Option<Arc<str>>) {
         if let Some(key) = key {
             let number = self.hub.cluster().number();
             let Origin { node, connection } = self.hub.cluster().origin(number);
             let mut session = Session::new(Client::Socket { node, connection });
             // It says who it is channel by channel, or when it signs in.
             session.connect(None);
-            self.resume_session(slot, session, Some(Box::new(Own::new(key))));
+            self.resume_session(slot, session, Some(Own::new(key)));
         } else if self.conns.at(slot).dialect.has_sessions() {
-            let session = Session::new(Client::Uuid(fastrand::u128(..)));
+            let session = Session::new(Client::uuid(fastrand::u128(..)));
             self.resume_session(slot, session, None);
         }
     }
 
     /// A session goes on that may have begun in another process.
-    pub(super) fn resume_session(&mut self, slot: u32, session: Session, own: Option<Box<Own>>) {
+    pub(super) fn resume_session(&mut self, slot: u32, session: Session, own: Option<Own>) {
         if let Client::Socket { node, connection } = session.client() {
             self.origins.insert(Origin { node, connection }, slot);
         }
@@ -81,11 +81,11 @@ impl State {
     /// A session ends with its connection.
     pub(super) fn end_session(&mut self, slot: u32) {
         self.delist(slot);
-        if !self.talks.contains_key(&slot) {
+        if !self.talks.has(slot) {
             return;
         }
         self.go_from_all(slot);
-        let talk = self.talks.remove(&slot).expect("it was there");
+        let talk = self.talks.remove(slot).expect("it was there");
         if let Client::Socket { node, connection } = talk.session.client() {
             self.origins.remove(&Origin { node, connection });
         }
@@ -103,7 +103,7 @@ impl State {
             self.strangers.pop_front();
             // The slot may be another one's by now.
             let is_stranger = |talk: &Talk| talk.came_ms == came_ms && !talk.session.is_connected();
-            if self.talks.get(&slot).is_some_and(is_stranger) {
+            if self.talks.get(slot).is_some_and(is_stranger) {
                 self.close(slot, CloseReason::Stale, How::NextBoundary);
             }
         }
@@ -112,7 +112,7 @@ impl State {
     /// Asks a silent peer whether it lives.
     pub(super) fn ask(&mut self, slot: u32) {
         let is_stranger = |talk: &Talk| !talk.session.is_connected();
-        if self.talks.get(&slot).is_some_and(is_stranger) {
+        if self.talks.get(slot).is_some_and(is_stranger) {
             // It could not answer before it has said who it is, and has its time for that.
             return;
         }
@@ -133,7 +133,7 @@ impl State {
                 pushed.map_err(|_| CloseReason::ControlFlood)
             }
         };
-        if let Some(talk) = self.talks.get_mut(&slot) {
+        if let Some(talk) = self.talks.get_mut(slot) {
             talk.session.ping();
         }
         self.metrics().pings.add(1);
@@ -162,14 +162,14 @@ impl State {
     pub(super) fn paced_topic(&self, slot: u32) -> Option<&Topic> {
         let conn = self.conns.look_at(slot);
         if conn.dialect.has_sessions() {
-            return self.talks.get(&slot)?.published_to.as_deref();
+            return self.talks.get(slot)?.published_to.as_deref();
         }
         Some(&self.feeds.look_at(conn.sub.feed).topic)
     }
 
     /// What is known of a session's user has changed: others are shown that.
     pub(super) fn show_anew(&mut self, slot: u32) {
-        let Some(talk) = self.talks.get_mut(&slot) else {
+        let Some(talk) = self.talks.get_mut(slot) else {
             return;
         };
         if !talk.look_at_info() {
@@ -182,7 +182,7 @@ impl State {
 
     /// Who has begun a session's subscription, where that is not just its client.
     pub(super) fn source(&self, slot: u32, topic: &str) -> Option<Source> {
-        let special = self.talks.get(&slot)?.session.special(topic);
+        let special = self.talks.get(slot)?.session.special(topic);
         special.map(|special| special.source)
     }
 
@@ -223,7 +223,7 @@ impl State {
     /// Something of a session expires at another time than before.
     pub(super) fn note_expiry(&mut self, slot: u32) {
         let expires = |talk: &Talk| talk.session.expires();
-        let expires = self.talks.get(&slot).is_some_and(expires);
+        let expires = self.talks.get(slot).is_some_and(expires);
         let flags = &mut self.conns.at(slot).flags;
         match expires {
             true => flags.set(Flags::EXPIRES),
@@ -235,7 +235,7 @@ impl State {
     pub(super) fn end_expired(&mut self, slot: u32) {
         let unix_ms = self.hub.unix_ms(self.now_ms);
         let before_s = unix_ms.saturating_sub(self.hub.settings().refresh_ms_max) / 1000;
-        let Some(talk) = self.talks.get(&slot) else {
+        let Some(talk) = self.talks.get(slot) else {
             return;
         };
         if self.conns.look_at(slot).phase != Phase::Open {

@@ -9,10 +9,15 @@ use crate::protocol::centrifugo::ClientInfo;
 use crate::protocol::dialect::pusher::Own;
 use crate::protocol::dialect::session::Session;
 
+/// What is known of all of them, by their connections' slots. Each has a piece of its own, as
+/// connections of other dialects have slots as well.
+#[derive(Default)]
+pub(super) struct Talks(Vec<Option<Box<Talk>>>);
+
 pub(super) struct Talk {
     pub(super) session: Session,
     /// What sessions of apps have besides.
-    pub(super) own: Option<Box<Own>>,
+    pub(super) own: Option<Own>,
     /// Who it is, for others. Nobody asks that of most who only listen.
     info: OnceCell<Arc<ClientInfo>>,
     /// Where it published last.
@@ -21,8 +26,41 @@ pub(super) struct Talk {
     pub(super) came_ms: u64,
 }
 
+const _: () = assert!(size_of::<Talk>() <= 88, "an idle session stays small");
+
+impl Talks {
+    pub(super) fn has(&self, slot: u32) -> bool {
+        self.get(slot).is_some()
+    }
+
+    pub(super) fn get(&self, slot: u32) -> Option<&Talk> {
+        self.0.get(slot as usize)?.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Talk> {
+        self.0.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    /// That of a connection which is known to have one.
+    pub(super) fn at(&self, slot: u32) -> &Talk {
+        self.get(slot).expect("it has a session")
+    }
+
+    pub(super) fn insert(&mut self, slot: u32, talk: Talk) {
+        let slot = slot as usize;
+        if self.0.len() <= slot {
+            self.0.resize_with(slot + 1, || None);
+        }
+        self.0[slot] = Some(Box::new(talk));
+    }
+
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Talk> {
+        self.0.get_mut(slot as usize)?.take().map(|talk| *talk)
+    }
+}
+
 impl Talk {
-    pub(super) fn new(session: Session, own: Option<Box<Own>>, came_ms: u64) -> Talk {
+    pub(super) fn new(session: Session, own: Option<Own>, came_ms: u64) -> Talk {
         Talk {
             session,
             own,

@@ -11,14 +11,6 @@ use super::subs::{SubId, Subs, Subscription};
 /// as many is sent straight from its log.
 pub(super) const GATHER_BYTES: u64 = 64 << 10;
 
-/// So much of a lane is copied at a time: what a socket does not take of it would be copied for
-/// nothing, and for many at once.
-const LANE_BYTES: usize = 256 << 10;
-const _: () = assert!(
-    LANE_BYTES as u64 >= GATHER_BYTES,
-    "nothing follows a part of a lane that may end inside a frame"
-);
-
 /// What comes next for a connection.
 #[derive(Debug)]
 pub(super) enum Transmit {
@@ -49,6 +41,11 @@ struct Gather {
 impl Gather {
     fn is_full(&self) -> bool {
         self.bytes >= GATHER_BYTES
+    }
+
+    /// Nothing is to follow in this go.
+    fn fill(&mut self) {
+        self.bytes = self.bytes.max(GATHER_BYTES);
     }
 
     fn run(&mut self, id: SubId, from: u64, to: u64) {
@@ -130,10 +127,18 @@ impl Stand<'_> {
         };
         let lane = &mut self.conn.extra().lane;
         let ready = lane.release(passed);
-        let len = lane.portion(ready, LANE_BYTES);
+        if ready > 0 && lane.long().is_some() && !list.pieces.is_empty() {
+            // It goes alone, as soon as the frame that is begun has gone.
+            return list.fill();
+        }
+        let len = lane.portion(ready, GATHER_BYTES as usize);
         if len > 0 {
             list.bytes += len as u64;
             list.pieces.push(Piece::Lane(len as u32));
+        }
+        if len < ready {
+            // The rest comes before all of the logs.
+            list.fill();
         }
     }
 

@@ -6,29 +6,44 @@ use std::sync::Arc;
 
 use crate::hub::Ordered;
 
-/// A core's connections by user, then by slot. Sorted, so that who has many of them, as the
-/// nameless one, costs no more for each.
+/// A core's connections by user, then by slot. Sorted, so that who has many of them costs no
+/// more for each.
 #[derive(Debug, Default)]
-pub(super) struct Users(BTreeSet<(Arc<str>, u32)>);
+pub(super) struct Users {
+    named: BTreeSet<(Arc<str>, u32)>,
+    /// Those of the one without a name: where nobody has to say who they are, that is everybody.
+    nameless: BTreeSet<u32>,
+}
 
 impl Users {
     pub(super) fn insert(&mut self, user: &str, slot: u32) -> bool {
-        self.0.insert((user.into(), slot))
+        match user {
+            "" => self.nameless.insert(slot),
+            user => self.named.insert((user.into(), slot)),
+        }
     }
 
     pub(super) fn remove(&mut self, user: &str, slot: u32) -> bool {
-        self.0.remove(&(user.into(), slot))
+        match user {
+            "" => self.nameless.remove(&slot),
+            user => self.named.remove(&(user.into(), slot)),
+        }
     }
 
     /// The slots of a user's connections.
     pub(super) fn of(&self, user: &str) -> Vec<u32> {
+        if user.is_empty() {
+            return self.nameless.iter().copied().collect();
+        }
         let (first, last) = ((user.into(), 0), (user.into(), u32::MAX));
-        self.0.range(first..=last).map(|(_, slot)| *slot).collect()
+        let of_user = self.named.range(first..=last);
+        of_user.map(|(_, slot)| *slot).collect()
     }
 
     /// All slots in it.
     pub(super) fn all(&self) -> Vec<u32> {
-        self.0.iter().map(|(_, slot)| *slot).collect()
+        let named = self.named.iter().map(|(_, slot)| *slot);
+        named.chain(self.nameless.iter().copied()).collect()
     }
 }
 

@@ -89,7 +89,7 @@ impl State {
         {
             return Err(Refusal::Closes(CloseReason::TooManyTopics));
         }
-        let talk = self.talks.get_mut(&slot).expect("it has a session");
+        let talk = self.talks.get_mut(slot).expect("it has a session");
         talk.session.connect(rights.as_deref());
         talk.look_at_info();
         self.enlist(slot);
@@ -100,7 +100,7 @@ impl State {
             }
         }
         self.note_expiry(slot);
-        let session = &self.talks[&slot].session;
+        let session = &self.talks.at(slot).session;
         Ok(words::connected(
             coding,
             hello.id,
@@ -178,7 +178,7 @@ impl State {
     ) -> Result<Vec<u8>, Refusal> {
         let verdict = verdict.ok_or(Failure::TokenMissing)?;
         let rights = verdict.rights().map_err(refuse_refresh)?;
-        let talk = self.talks.get_mut(&slot).expect("it has a session");
+        let talk = self.talks.get_mut(slot).expect("it has a session");
         talk.session.refresh(&rights)?;
         let expires_s = talk.session.expires_s();
         self.conns.at(slot).extra().rights = Some(rights.clone());
@@ -195,7 +195,7 @@ impl State {
 
     /// A token subscribes to other topics than the one before did.
     fn token_topics_have_changed(&self, slot: u32, rights: &Rights) -> bool {
-        let session = &self.talks[&slot].session;
+        let session = &self.talks.at(slot).session;
         let mut before = session.token_topics();
         let is_gone = |topic: &str| rights.channel(topic).is_none();
         let is_new = |channel: &Channel| {
@@ -218,7 +218,7 @@ impl State {
         let special = match verdict {
             None => None,
             Some(verdict) => {
-                let session = &self.talks[&slot].session;
+                let session = &self.talks.at(slot).session;
                 Some(session.judge(verdict.subscription(), &wish.topic, now_s)?)
             }
         };
@@ -252,7 +252,7 @@ impl State {
         let verdict = verdict.ok_or(Failure::TokenMissing)?;
         let now_s = self.hub.unix_s();
         let checked = verdict.subscription();
-        let talk = self.talks.get_mut(&slot).expect("it has a session");
+        let talk = self.talks.get_mut(slot).expect("it has a session");
         let special = talk.session.judge_refresh(checked, name, now_s)?;
         let expires_s = special.expires_s;
         talk.session.note(name.as_str(), special);

@@ -113,10 +113,15 @@ impl State {
                 let origin = Origin { node, connection };
                 self.hub.cluster().take_up_origin(origin);
             }
-            if let Some(own) = &saved.own {
+            let mut own = saved.own;
+            if let Some(own) = &mut own {
                 self.hub.app_connections().enter(&own.key);
+                if let Some(app) = self.hub.settings().app_by_key(&own.key) {
+                    // All connections of an app share one text.
+                    own.key = app.key.clone();
+                }
             }
-            self.resume_session(slot, session, saved.own.map(Box::new));
+            self.resume_session(slot, session, own);
         }
         if phase == Phase::Open {
             self.enlist(slot);

@@ -44,22 +44,35 @@ fn an_entry_that_is_begun_goes_on_whatever_it_waited_for() {
 }
 
 #[test]
-fn long_bytes_that_others_hold_too_go_in_portions_and_nothing_comes_in_between() {
+fn long_bytes_that_others_hold_too_go_alone_and_nothing_comes_in_between() {
     let mut lane = Lane::default();
     lane.push(b"own ").unwrap();
-    lane.push_shared(Bytes::from_static(b"a long list"), None);
+    lane.push_shared(Bytes::from_static(b"short "), None);
+    let list = Bytes::from("x".repeat(LONG_BYTES + 5));
+    lane.push_shared(list.clone(), None);
     lane.push(b" own").unwrap();
     let mut gone = String::new();
+    let mut portions = Vec::new();
     while !lane.is_empty() {
         let ready = lane.release(|_| true);
         let portion = lane.portion(ready, 6);
-        assert!(portion > 0 && portion <= 10);
-        gone += &text(&lane, portion);
-        lane.consume(portion, false);
-        let is_cut = gone.len() > 4 && gone.len() < 15;
-        assert_eq!(lane.is_begun(), is_cut, "{gone}");
+        let long = lane.long().is_some();
+        portions.push((portion, long));
+        // Of the list the socket takes only a part at first.
+        let sent = if gone.len() == 10 { 5 } else { portion };
+        gone += &text(&lane, sent);
+        lane.consume(sent, false);
+        assert_eq!(lane.is_begun(), sent < portion);
     }
-    assert_eq!(gone, "own a long list own");
+    let (all, rest) = (LONG_BYTES + 5, LONG_BYTES);
+    assert_eq!(
+        portions,
+        [(10, false), (all, true), (rest, true), (4, false)]
+    );
+    assert_eq!(
+        gone,
+        format!("own short {} own", str::from_utf8(&list).unwrap())
+    );
 }
 
 #[test]

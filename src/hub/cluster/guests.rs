@@ -30,24 +30,28 @@ pub(super) struct Gone {
 }
 
 impl Hub {
-    /// A client of a session follows a topic here. While nobody else can come or go, `tell` is
-    /// called with whether it is its user's first connection there. Returns the number of the
-    /// change where the topic has a list of who is there.
+    /// There is a list of those who follow a topic.
+    pub fn lists(&self, topic: &Topic) -> bool {
+        let policy = self.policy(topic);
+        // Others tell from their own lists who has come to them.
+        policy.presence_list || topic.is_shared() && policy.joins != Joins::Nobody
+    }
+
+    /// A client of a session follows a topic here; `info` where the topic [lists](Self::lists) it.
+    /// While nobody else can come or go, `tell` is called with whether it is its user's first
+    /// connection there. Returns the number of the change where there is a list.
     pub fn appear(
         &self,
         topic: &Topic,
         client: u128,
-        info: Arc<ClientInfo>,
+        info: Option<Arc<ClientInfo>>,
         tell: impl FnOnce(bool),
     ) -> Option<u64> {
-        let policy = self.policy(topic);
-        // Others tell from their own lists who has come to them.
-        let is_told = topic.is_shared() && policy.joins != Joins::Nobody;
-        if !policy.presence_list && !is_told {
+        let Some(info) = info else {
             self.disappear(topic, client, |_| {});
             tell(false);
             return None;
-        }
+        };
         if topic.is_shared()
             && let Some(link) = self.cluster.link()
         {

@@ -1,5 +1,7 @@
 //! What the servers of an app are told, word by word.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -25,7 +27,7 @@ struct Event<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Letter {
     pub(super) body: Bytes,
-    pub(super) key: Box<str>,
+    pub(super) key: Arc<str>,
     pub(super) signature: String,
 }
 

@@ -3,7 +3,9 @@
 //! Each message becomes a [`Deed`] for the core. Whose signature lets whom in is found out here;
 //! topics, logs and sockets are the core's.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Gap;
 use super::session::{Client, Session};
@@ -23,10 +25,26 @@ const CLIENT_EVENT_REJECTED: u16 = 4301;
 /// What a session of this protocol has beside what all have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Own {
-    /// The key of its app.
-    pub key: Box<str>,
+    /// The key of its app: one text for all of that.
+    #[serde(serialize_with = "write_key", deserialize_with = "read_key")]
+    pub key: Arc<str>,
+    /// Most only listen.
+    active: Option<Box<Active>>,
+}
+
+fn write_key<S: Serializer>(key: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(key)
+}
+
+fn read_key<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
+    Box::<str>::deserialize(from).map(Into::into)
+}
+
+/// What sessions have that do more than listen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Active {
     /// Who has signed in.
-    user: Option<Box<User>>,
+    user: Option<User>,
     /// Client events in the second that began then, by the core's clock.
     second_ms: u64,
     events: u64,
@@ -124,18 +142,36 @@ impl Unsent {
 pub fn socket_id(session: &Session) -> Option<SocketId> {
     match session.client() {
         Client::Socket { node, connection } => Some(SocketId { node, connection }),
-        Client::Uuid(_) => None,
+        Client::Uuid(..) => None,
     }
 }
 
 impl Own {
-    pub fn new(key: &str) -> Own {
-        Own {
-            key: key.into(),
-            user: None,
-            second_ms: 0,
-            events: 0,
-        }
+    pub fn new(key: Arc<str>) -> Own {
+        Own { key, active: None }
+    }
+
+    /// One with something in every field.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Own {
+        let mut own = Own::new("k".into());
+        *own.active() = Active {
+            user: Some(User {
+                id: "34".into(),
+                info: Some("35".into()),
+            }),
+            second_ms: 36,
+            events: 37,
+        };
+        own
+    }
+
+    fn user(&self) -> Option<&User> {
+        self.active.as_ref()?.user.as_ref()
+    }
+
+    fn active(&mut self) -> &mut Active {
+        self.active.get_or_insert_default()
     }
 
     /// What a message asks for; `id` is the connection's, `now_ms` any clock's.
@@ -194,7 +230,7 @@ impl Own {
         match kind.access {
             Access::Public => {}
             Access::User => {
-                let user = self.user.as_ref().map(|user| &*user.id);
+                let user = self.user().map(|user| &*user.id);
                 if user != channel.strip_prefix(USER_CHANNEL) {
                     let error = "this channel is for its user alone, who has to sign in before";
                     return refuse("AuthError", &error, 401);
@@ -208,7 +244,7 @@ impl Own {
             }
         }
         if kind.access == Access::Presence {
-            member = match (&channel_data, &self.user) {
+            member = match (&channel_data, self.user()) {
                 (Some(data), _) => Member::of_channel(data).ok(),
                 (None, Some(user)) => Some(Member {
                     id: user.id.to_string(),
@@ -244,7 +280,7 @@ impl Own {
     fn sign_in(&mut self, app: &App, id: SocketId, auth: &str, user_data: String) -> Deed {
         // As the public servers do, which end the connection in the end.
         let refuse = |error: &str| Deed::Say(words::error(Some(4009), error));
-        if self.user.is_some() {
+        if self.user().is_some() {
             return refuse("the connection is signed in already");
         }
         if let Err(fault) = app.check_signin(auth, id, &user_data) {
@@ -256,10 +292,10 @@ impl Own {
             return refuse("user_data must be a JSON object with an id of 1 to 200 bytes");
         };
         let user = app.topic_of(&member.id);
-        self.user = Some(Box::new(User {
+        self.active().user = Some(User {
             id: member.id.into(),
             info: member.info.map(Into::into),
-        }));
+        });
         Deed::SignIn { user, user_data }
     }
 
@@ -283,13 +319,14 @@ impl Own {
         if data.len() > app.event_bytes_max {
             return Err(Unsent::TooBig);
         }
-        if now_ms >= self.second_ms + 1000 || now_ms < self.second_ms {
-            (self.second_ms, self.events) = (now_ms, 0);
+        let active = self.active();
+        if now_ms >= active.second_ms + 1000 || now_ms < active.second_ms {
+            (active.second_ms, active.events) = (now_ms, 0);
         }
-        if app.client_events_per_s_max > 0 && self.events >= app.client_events_per_s_max {
+        if app.client_events_per_s_max > 0 && active.events >= app.client_events_per_s_max {
             return Err(Unsent::Rate);
         }
-        self.events += 1;
+        active.events += 1;
         TopicName::new(&app.topic_of(channel)).map_err(|_| Unsent::Channel)
     }
 }

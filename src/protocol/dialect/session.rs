@@ -12,18 +12,22 @@ use crate::protocol::rights::Rights;
 /// By what a session's connection is known among all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Client {
-    /// A random number, told as a UUID.
-    Uuid(u128),
+    /// A random number, told as a UUID: its upper and its lower half.
+    Uuid(u64, u64),
     /// The numbers of its origin.
     Socket { node: u64, connection: u64 },
 }
 
 impl Client {
+    pub fn uuid(number: u128) -> Client {
+        Client::Uuid((number >> 64) as u64, number as u64)
+    }
+
     /// All of it in one number.
     pub fn number(self) -> u128 {
         match self {
-            Client::Uuid(number) => number,
-            Client::Socket { node, connection } => u128::from(node) << 64 | u128::from(connection),
+            Client::Uuid(upper, lower) => joined(upper, lower),
+            Client::Socket { node, connection } => joined(node, connection),
         }
     }
 }
@@ -31,7 +35,7 @@ impl Client {
 impl std::fmt::Display for Client {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match *self {
-            Client::Uuid(number) => out.write_str(&client_text(number)),
+            Client::Uuid(..) => out.write_str(&client_text(self.number())),
             Client::Socket { node, connection } => SocketId { node, connection }.fmt(out),
         }
     }
@@ -46,6 +50,10 @@ pub struct Session {
     pub(super) pings: u8,
     /// Of clients without a token and anything else of their own there is nothing.
     particulars: Option<Box<Particulars>>,
+}
+
+fn joined(upper: u64, lower: u64) -> u128 {
+    u128::from(upper) << 64 | u128::from(lower)
 }
 
 /// How a random number is told: as a UUID.
@@ -246,7 +254,7 @@ impl Session {
     /// One with something in every field.
     #[cfg(test)]
     pub(crate) fn sample() -> Session {
-        let mut session = Session::new(Client::Uuid(26));
+        let mut session = Session::new(Client::uuid(26));
         session.note(
             "t",
             Special {

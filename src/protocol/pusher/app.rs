@@ -1,6 +1,7 @@
 //! An app: who may publish to the channels of a prefix and let others in, and what limits hold.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::secrets::Secrets;
 use super::socket_id::SocketId;
@@ -12,7 +13,8 @@ pub struct App {
     /// As it stands in the paths of the HTTP API.
     pub id: Box<str>,
     /// As it stands in the path that clients connect to, and in signatures; no secret.
-    pub key: Box<str>,
+    /// Shared by its connections.
+    pub key: Arc<str>,
     /// Where its secrets are, the one that signs first.
     pub secret_files: Vec<PathBuf>,
     pub secrets: Secrets,

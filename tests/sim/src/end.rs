@@ -25,7 +25,7 @@ impl World {
         }
         self.run_dry();
         self.look_for_room();
-        if self.readers.come {
+        if self.readers.come || self.subscribers.come {
             // What came of that is told with the next tick.
             for core in 0..self.cores.len() {
                 self.tick(core);
@@ -66,6 +66,7 @@ impl World {
             }
             moved |= self.run_sessions();
             moved |= self.run_readers();
+            moved |= self.run_subscribers();
             moved |= self.run_cluster();
             self.run_scribe();
             for core in 0..self.cores.len() {
@@ -129,9 +130,12 @@ impl World {
         }
         self.check_sessions_quiet();
         self.check_readers_quiet();
+        self.check_subscribers_quiet();
         let parting = |client: &Client| client.closed && !client.over;
         let mut sessions = self.sessions.list.iter();
         let ending = sessions.any(|session| session.closed && !session.over);
+        let mut subscribers = self.subscribers.list.iter();
+        let ending = ending || subscribers.any(|of| of.closed && !of.over);
         if !ending && !self.clients.iter().any(parting) {
             assert_eq!(self.hub.partial_bytes(), 0, "nothing is half received");
         }
@@ -205,6 +209,9 @@ impl World {
         for reader in &mut self.readers.list {
             reader.oversleep();
         }
+        for subscriber in &mut self.subscribers.list {
+            subscriber.oversleep();
+        }
         for session in &mut self.sessions.list {
             session.asleep_until = if session.nature.sluggard {
                 usize::MAX
@@ -239,6 +246,9 @@ impl World {
         }
         for session in &mut self.sessions.list {
             session.asleep_until = 0;
+        }
+        for subscriber in &mut self.subscribers.list {
+            subscriber.asleep_until = 0;
         }
         self.run_dry();
         self.check_over();
@@ -286,10 +296,16 @@ impl World {
         }
         self.check_sessions_over();
         self.check_readers_over();
+        self.check_subscribers_over();
         let counts = &self.readers.counts;
         self.outcome.events = counts.events;
         self.outcome.event_gaps = counts.gaps;
         self.outcome.returns = counts.returns;
+        let counts = &self.subscribers.counts;
+        self.outcome.channel_events = counts.events;
+        self.outcome.entered = counts.entered;
+        self.outcome.channel_gaps = counts.gaps;
+        self.outcome.moves = counts.moves;
         let counts = &self.sessions.pushes.counts;
         self.outcome.recovered = counts.recovered;
         self.outcome.not_recovered = counts.not_recovered;

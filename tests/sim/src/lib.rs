@@ -23,6 +23,7 @@ mod session;
 mod side;
 pub mod socket;
 mod store;
+mod subscriber;
 pub mod targets;
 mod truth;
 pub mod waiting;

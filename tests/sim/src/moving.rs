@@ -157,6 +157,11 @@ impl World {
             let on = |side| self.cores.iter().position(|core| core.side == side);
             reader.core = place.and_then(|(side, _)| on(side)).unwrap_or(0);
         }
+        for subscriber in &mut self.subscribers.list {
+            let place = self.kernel.borrow().place(subscriber.socket);
+            let on = |side| self.cores.iter().position(|core| core.side == side);
+            subscriber.core = place.and_then(|(side, _)| on(side)).unwrap_or(0);
+        }
         for session in &mut self.sessions.list {
             let place = self.kernel.borrow().place(session.socket);
             let on = |side| self.cores.iter().position(|core| core.side == side);

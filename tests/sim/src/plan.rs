@@ -1,9 +1,11 @@
 //! What one seed stands for: the settings, the faults, the number of players.
 
 use fanfare::config::{Deflate, Keep, LagPolicy, Settings, Switch, Zerocopy};
+use fanfare::protocol::rights::{Grant, Pattern};
 use fastrand::Rng;
 
 use crate::kernel::Faults;
+use crate::subscriber::app;
 
 /// A core that looks at the clock later than this was kept from doing so. By so
 /// much it may think that more time has passed.
@@ -67,6 +69,26 @@ impl Plan {
             // Two more views, and what they hold is up to twice as long.
             self.settings.log_bytes_max *= 3;
             self.settings.log_bytes_total_max *= 3;
+        }
+        come
+    }
+
+    /// There may be clients of an app.
+    pub(crate) fn draw_subscribers(&mut self, rng: &mut Rng) -> bool {
+        let come = rng.u8(..) < 90;
+        if come {
+            self.settings.apps = vec![app()];
+            // Other clients may do with its public channels what they may with any topic.
+            self.settings.anonymous = vec![Grant {
+                pattern: Pattern::new("**").expect("a good one"),
+                subscribe: true,
+                publish: true,
+                presence: true,
+                history: true,
+            }];
+            // Three more views, and what they hold is up to twice as long.
+            self.settings.log_bytes_max *= 4;
+            self.settings.log_bytes_total_max *= 4;
         }
         come
     }

@@ -90,7 +90,11 @@ impl World {
             let in_use = |client: &Client| {
                 !client.over && client.follows.iter().any(|follow| follow.truth == index)
             };
-            if !self.clients.iter().any(in_use) && !self.is_named(index) && !self.is_read(index) {
+            let is_used = self.clients.iter().any(in_use)
+                || self.is_named(index)
+                || self.is_read(index)
+                || self.is_channel(index);
+            if !is_used {
                 self.truths[index].watch = None;
             }
         }

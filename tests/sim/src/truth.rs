@@ -27,6 +27,11 @@ pub(crate) enum By {
         id: u32,
         n: u32,
     },
+    /// Event `n` of a client of an app.
+    Subscriber {
+        id: u32,
+        n: u32,
+    },
     Welcome(u16),
     Logout(u16),
     Admin,
@@ -147,6 +152,11 @@ pub(crate) fn posted_tag(id: u32, n: usize) -> String {
     format!("s{id}.{n}")
 }
 
+/// What a client of an app puts first into its event `n`.
+pub(crate) fn event_tag(id: u32, n: usize) -> String {
+    format!("e{id}.{n}")
+}
+
 /// What the admin puts first.
 pub(crate) const ADMIN: &str = "admin;";
 
@@ -156,6 +166,9 @@ fn who(payload: &[u8]) -> By {
     }
     if let Some((id, n)) = read_posted_tag(payload) {
         return By::Session { id, n };
+    }
+    if let Some((id, n)) = numbers(payload, 'e') {
+        return By::Subscriber { id, n };
     }
     if payload.starts_with(ADMIN.as_bytes()) {
         return By::Admin;
@@ -181,9 +194,14 @@ fn who(payload: &[u8]) -> By {
 }
 
 fn read_tag(payload: &[u8]) -> Option<(u32, u32)> {
+    numbers(payload, 'm')
+}
+
+/// The two numbers of a tag that begins with a letter.
+fn numbers(payload: &[u8], letter: char) -> Option<(u32, u32)> {
     let end = payload.iter().take(24).position(|b| *b == b';')?;
     let tag = std::str::from_utf8(&payload[..end]).ok()?;
-    let (id, n) = tag.strip_prefix('m')?.split_once('.')?;
+    let (id, n) = tag.strip_prefix(letter)?.split_once('.')?;
     Some((id.parse().ok()?, n.parse().ok()?))
 }
 

@@ -19,6 +19,7 @@ use crate::reader::Readers;
 use crate::ring::FakeRing;
 use crate::session::Sessions;
 use crate::store::Store;
+use crate::subscriber::Subscribers;
 use crate::truth::{By, Truth, as_shown};
 
 /// What a run amounted to.
@@ -45,6 +46,12 @@ pub struct Outcome {
     pub events: u64,
     pub event_gaps: u64,
     pub returns: u64,
+    /// Events that clients of an app have heard, channels that they have come into, gaps that
+    /// they were told of, and members that came or went there.
+    pub channel_events: u64,
+    pub entered: u64,
+    pub channel_gaps: u64,
+    pub moves: u64,
     /// Entries of a ring that the kernel had no memory for.
     pub refusals: u64,
     /// One bit for each of [`fanfare::protocol::reason::CloseReason::all`] that ended a connection.
@@ -69,6 +76,7 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) sessions: Sessions,
     pub(crate) readers: Readers,
+    pub(crate) subscribers: Subscribers,
     pub(crate) step: usize,
     pub(crate) outcome: Outcome,
     /// Connections whose end has been counted.
@@ -105,6 +113,8 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
     let mut store_rng = Rng::with_seed(seed.rotate_left(32));
     let mut readers_rng = Rng::with_seed(seed.rotate_left(48));
     let readers_come = plan.draw_readers(&mut readers_rng);
+    let mut subscribers_rng = Rng::with_seed(seed.rotate_left(56));
+    let subscribers_come = plan.draw_subscribers(&mut subscribers_rng);
     let is_stored = plan.draw_store(&mut store_rng);
     let mut cluster_rng = Rng::with_seed(seed.rotate_left(16));
     let is_shared = !is_stored && plan.draw_cluster(&mut cluster_rng);
@@ -114,6 +124,7 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
     let mut world = World::new(rng, plan, trace);
     world.sessions = Sessions::new(sessions_rng.u64(..));
     world.readers = Readers::new(readers_rng, readers_come);
+    world.subscribers = Subscribers::new(subscribers_rng, subscribers_come);
     if is_stored {
         let store = Store::new(store_rng.fork());
         store.open(&world.hub);
@@ -152,6 +163,7 @@ impl World {
             clients: Vec::new(),
             sessions: Sessions::new(0),
             readers: Readers::new(Rng::with_seed(0), false),
+            subscribers: Subscribers::new(Rng::with_seed(0), false),
             step: 0,
             outcome: Outcome::default(),
             closes: 0,
@@ -203,6 +215,7 @@ impl World {
         }
         self.step_sessions();
         self.step_readers();
+        self.step_subscribers();
         self.step_scribe();
         self.step_cluster();
     }
@@ -380,6 +393,18 @@ impl World {
                 let delivered = self.kernel.borrow().sockets[session.socket].delivered;
                 assert!(post.end <= delivered, "published before it was whole");
                 assert!((message.opcode, &message.payload) == (post.opcode, &post.payload));
+                post.published = true;
+            }
+            By::Subscriber { id, n } => {
+                let subscriber = &mut self.subscribers.list[id as usize - 1];
+                let mut later = subscriber.posts[n as usize..].iter();
+                let later = later.any(|post| post.published && post.truth == truth);
+                assert!(!later, "subscriber {id}: order");
+                let post = &mut subscriber.posts[n as usize];
+                assert_eq!(post.truth, truth, "subscriber {id}: topic");
+                let delivered = self.kernel.borrow().sockets[subscriber.socket].delivered;
+                assert!(post.end <= delivered, "published before it was whole");
+                assert!((message.opcode, &message.payload) == (1, &post.payload));
                 post.published = true;
             }
             By::Welcome(port) => clients[by_port(port)].welcomed += 1,

@@ -22,7 +22,7 @@ fn rights_of(user: &str) -> Rights {
 }
 
 fn session_of(user: &str) -> Session {
-    let mut session = Session::new(Client::Uuid(1));
+    let mut session = Session::new(Client::uuid(1));
     session.connect(Some(&rights_of(user)));
     session
 }
@@ -50,7 +50,7 @@ fn subscription(user: &str, channel: &str) -> Subscription {
 
 #[test]
 fn nothing_is_asked_for_before_the_client_is_known_and_a_token_goes_to_the_core() {
-    let mut session = Session::new(Client::Uuid(1));
+    let mut session = Session::new(Client::uuid(1));
     let refresh = Command::Refresh { token: token("t") };
     assert_eq!(
         handle(&mut session, refresh.clone()),
@@ -129,7 +129,7 @@ fn a_token_says_who_it_is_and_another_ones_changes_nothing() {
     assert_eq!(session.refresh(&longer), Ok(()));
     assert_eq!((session.expires_s(), session.info()), (None, info));
     // Who came without a token has no name, and gets none by refreshing.
-    let mut nameless = Session::new(Client::Uuid(2));
+    let mut nameless = Session::new(Client::uuid(2));
     nameless.connect(None);
     assert_eq!((nameless.user(), nameless.expires()), ("", false));
     assert_eq!(
@@ -153,12 +153,12 @@ fn a_subscription_token_is_for_one_user_channel_and_client() {
         }
     );
     let mine = Subscription {
-        client: Some(Client::Uuid(1).to_string().into()),
+        client: Some(Client::uuid(1).to_string().into()),
         ..sound.clone()
     };
     assert!(session.judge(Ok(mine), &name("c"), NOW_S).is_ok());
     let others = Subscription {
-        client: Some(Client::Uuid(2).to_string().into()),
+        client: Some(Client::uuid(2).to_string().into()),
         ..sound.clone()
     };
     for (token, topic) in [
@@ -227,7 +227,7 @@ fn clients_come_back_or_stay_away_as_the_codes_say() {
 
 #[test]
 fn special_subscriptions_are_known_until_they_end_and_expire_each_by_itself() {
-    let mut session = Session::new(Client::Uuid(1));
+    let mut session = Session::new(Client::uuid(1));
     session.connect(None);
     let special = |source, expires_s| Special {
         source,
@@ -250,7 +250,7 @@ fn special_subscriptions_are_known_until_they_end_and_expire_each_by_itself() {
 #[test]
 fn the_name_of_a_client_is_read_as_it_is_written() {
     let number = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
-    let text = Client::Uuid(number).to_string();
+    let text = Client::uuid(number).to_string();
     assert_eq!(client_number(&text), Some(number));
     for bad in [
         "",

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use fanfare::core::StreamArrival;
 use fanfare::protocol::event_stream::negotiate_events;
 use fanfare::protocol::http::{HeadLimits, parse};
+use fanfare::protocol::mercure::{MERCURE_PATH, negotiate_mercure};
 use fastrand::Rng;
 
 use super::{Block, Counts, Heard, Reader};
@@ -104,7 +105,9 @@ impl World {
                 self.readers.counts.returns += 1;
             }
         }
-        let many = names.len() > 1 || rng.u8(..) < 40;
+        // Elsewhere some messages cannot be told from those of other topics.
+        let plain = self.plan.many && rng.u8(..) < 80;
+        let many = names.len() > 1 || !plain && rng.u8(..) < 40;
         let mut heard = Vec::new();
         for (at, name) in names.iter().enumerate() {
             let Some(truth) = self.truth(name) else {
@@ -120,11 +123,15 @@ impl World {
         if !self.admits(peer) {
             return;
         }
-        let head = head(many, &names, &ids);
+        let head = head(many, plain, &names, &ids);
         let (request, _) = parse(head.as_bytes(), HeadLimits::default())
             .expect("a head")
             .expect("whole");
-        let stream = negotiate_events(&request, self.hub.origins(), TOPICS_MAX);
+        let negotiate = match plain {
+            true => negotiate_mercure,
+            false => negotiate_events,
+        };
+        let stream = negotiate(&request, self.hub.origins(), TOPICS_MAX);
         let stream = Box::new(stream.expect("a good one"));
         let topics = stream.wanted.iter();
         let topics = topics.map(|wanted| self.hub.topic(&wanted.topic).expect("it is there"));
@@ -138,6 +145,7 @@ impl World {
             core,
             socket,
             many,
+            plain,
             heard,
             nature: Nature {
                 rogue: chance(&mut rng, self.plan.rogues),
@@ -329,10 +337,12 @@ impl World {
     }
 }
 
-fn head(many: bool, names: &[String], ids: &[(u64, u64)]) -> String {
-    let path = match many {
-        true => format!("/events?topic={}", names.join("&topic=")),
-        false => format!("/{}", names[0]),
+fn head(many: bool, plain: bool, names: &[String], ids: &[(u64, u64)]) -> String {
+    let topics = names.join("&topic=");
+    let path = match (plain, many) {
+        (true, _) => format!("{MERCURE_PATH}?topic={topics}"),
+        (false, true) => format!("/events?topic={topics}"),
+        (false, false) => format!("/{topics}"),
     };
     let mut head = format!("GET {path} HTTP/1.1\r\nHost: here\r\nAccept: text/event-stream\r\n");
     if !ids.is_empty() {

@@ -1,5 +1,5 @@
-//! Simulated clients of Server-Sent Events: each reads one topic, or many as one stream, and
-//! comes back with the id that it had last. What it checks of all that it reads is in
+//! Simulated clients of Server-Sent Events and Mercure: each reads one topic, or many as one
+//! stream, and comes back with the id that it had last. What it checks of all that it reads is in
 //! `judging`, how it lives in the world in `living`.
 
 mod judging;
@@ -47,6 +47,8 @@ pub(crate) struct Reader {
     pub(crate) core: usize,
     pub(crate) socket: usize,
     many: bool,
+    /// It is one of Mercure: events of many topics do not say of which they are.
+    plain: bool,
     pub(crate) heard: Vec<Heard>,
     nature: Nature,
     pub(crate) fate: Fate,
@@ -168,7 +170,11 @@ impl Reader {
     /// For people.
     pub(crate) fn name(&self) -> String {
         let at: Vec<_> = self.heard.iter().map(|h| (h.truth, h.next)).collect();
-        let kind = if self.many { "many" } else { "one" };
+        let kind = match (self.many, self.plain) {
+            (false, _) => "one",
+            (true, false) => "many",
+            (true, true) => "many, plain",
+        };
         format!(
             "reader {} ({kind}, core {}, {:?}, at {at:?}, {:?})",
             self.id, self.core, self.fate, self.words
