@@ -1,11 +1,13 @@
 //! What clients of apps ask for, and how the core does it. What an event means and how it is
 //! answered, the dialect knows.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::closing::How;
 use super::conn::{Phase, Unpublished, Wait};
 use super::joiners::Joiner;
+use super::lane::LANE_BYTES_MAX;
 use super::publishing::{check_text, plain};
 use super::reactor::State;
 use crate::hub::{Happening, Unproposed};
@@ -32,6 +34,17 @@ const JOINERS_MS: u64 = 10;
 enum Unheard {
     Fails(Unsent),
     Lacks(Option<Lack>),
+}
+
+/// What comes of one who has come to a channel.
+#[derive(PartialEq, Eq)]
+enum Admission {
+    /// It is in, or will not be let in.
+    Done,
+    /// Others may come with it, or there is no room.
+    Waits,
+    /// It has not read what it was told in other channels.
+    ReadsFirst,
 }
 
 impl State {
@@ -128,7 +141,7 @@ impl State {
                 self.delist(slot);
                 let talk = self.talks.get_mut(slot).expect("it has a session");
                 talk.session.sign_in(&user);
-                talk.look_at_info();
+                self.show_anew(slot);
                 self.enlist(slot);
                 self.push(slot, &words::signin_success(&user_data));
             }
@@ -190,13 +203,6 @@ impl State {
         if followed >= self.hub.settings().topics_per_connection_max {
             return refuse(self, Refusal::TooManyTopics);
         }
-        if let Some(member) = &wish.member {
-            let presence = self.hub.presence();
-            let is_new = !presence.is_there(name, &member.id);
-            if is_new && presence.numbers(name).users >= members_max {
-                return refuse(self, Refusal::TooManyMembers);
-            }
-        }
         if self.is_to_wait_for(&topic, None) {
             let wait = self.unknown.take();
             return match wait.filter(|_| !in_vain) {
@@ -217,7 +223,11 @@ impl State {
         }
         let is_cache = wish.kind.is_cache;
         if wish.member.is_some() {
-            self.join(slot, topic, is_cache);
+            let Ok(change) = self.come_in_within(slot, &topic, members_max) else {
+                self.forget(slot, &topic);
+                return refuse(self, Refusal::TooManyMembers);
+            };
+            self.join(slot, topic, change.unwrap_or(0), is_cache);
         } else {
             self.push(slot, &words::subscription_succeeded(channel));
             self.hear_channel(slot, &topic, is_cache);
@@ -226,23 +236,22 @@ impl State {
         None
     }
 
-    /// A member comes to a channel: the others are told at once, and it is told who is there
+    /// A member has come to a channel, and the others have been told: it is told who is there
     /// as soon as that may be.
-    fn join(&mut self, slot: u32, topic: Arc<Topic>, is_cache: bool) {
-        let companion = self.hub.companion(topic.name());
-        let change = self.come_in(slot, &topic).unwrap_or(0);
+    fn join(&mut self, slot: u32, topic: Arc<Topic>, change: u64, is_cache: bool) {
         let joiner = Joiner {
+            companion: self.hub.companion(topic.name()),
             topic,
-            companion,
             change,
             is_cache,
+            since_ms: self.now_ms,
         };
-        if !self.admit(slot, &joiner, false) {
+        // Frozen, it would be lost.
+        if self.admit(slot, &joiner, self.frozen) != Admission::Done {
             if !self.joiners.wait() {
                 self.joiners.due_ms = self.now_ms + JOINERS_MS;
             }
-            let key = (slot, joiner.topic.id());
-            self.joiners.waiting.insert(key, joiner);
+            self.joiners.insert(slot, joiner);
         }
     }
 
@@ -252,38 +261,67 @@ impl State {
             return;
         }
         self.joiners.due_ms = self.now_ms + JOINERS_MS;
-        let mut waiting = std::mem::take(&mut self.joiners.waiting);
         // Those of one channel wait together.
-        let mut closed = Vec::new();
-        waiting.retain(|(slot, topic), joiner| {
-            if closed.contains(topic) {
-                return true;
+        let mut closed = HashSet::new();
+        let wait_ms_max = self.hub.settings().publish_wait_ms_max;
+        for (slot, id) in self.joiners.all() {
+            let waits_for_room = closed.contains(&id);
+            let Some(mut joiner) = self.joiners.take(slot, id) else {
+                continue;
+            };
+            let admission = match waits_for_room {
+                true => Admission::Waits,
+                false => self.admit(slot, &joiner, now),
+            };
+            match admission {
+                Admission::Done => continue,
+                Admission::ReadsFirst => joiner.since_ms = self.now_ms,
+                Admission::Waits => {
+                    closed.insert(id);
+                }
             }
-            let is_in = self.admit(*slot, joiner, now);
-            if !is_in {
-                closed.push(*topic);
+            if self.now_ms >= joiner.since_ms + wait_ms_max {
+                self.turn_back(slot, &joiner.topic, Refusal::Full);
+            } else {
+                self.joiners.insert(slot, joiner);
             }
-            !is_in
-        });
-        self.joiners.waiting.append(&mut waiting);
+        }
     }
 
-    /// Tells a member who is in the channel, from where on it hears who comes and goes. False if
-    /// it has to wait for that.
-    fn admit(&mut self, slot: u32, joiner: &Joiner, now: bool) -> bool {
+    /// Who has come to a channel is not let in.
+    fn turn_back(&mut self, slot: u32, topic: &Topic, refusal: Refusal) {
+        self.go(slot, topic);
+        self.push(slot, &refusal.words(channel_of(topic.name())));
+    }
+
+    /// Tells a member who is in the channel, from where on it hears who comes and goes.
+    fn admit(&mut self, slot: u32, joiner: &Joiner, now: bool) -> Admission {
         let Joiner {
             topic,
             companion,
             change,
             is_cache,
+            ..
         } = joiner;
-        if self.conns.look_at(slot).phase != Phase::Open {
-            return true;
+        let conn = self.conns.look_at(slot);
+        if conn.phase != Phase::Open {
+            return Admission::Done;
+        }
+        let extra = conn.extra.as_deref();
+        if !now && extra.is_some_and(|extra| extra.lane.shared_bytes() > LANE_BYTES_MAX) {
+            return Admission::ReadsFirst;
+        }
+        // Rules may have changed while it waited.
+        let source = self.source(slot, topic.name());
+        if !self.may_follow(slot, topic.name(), source) {
+            self.metrics().note_denial(Action::Subscribe);
+            self.turn_back(slot, topic, Refusal::Denied);
+            return Admission::Done;
         }
         let mut change = *change;
         for _ in 0..ADMISSIONS_MAX {
             let Some(roster) = self.hub.roster(topic, change, now) else {
-                return false;
+                return Admission::Waits;
             };
             let since = roster.newest + 1;
             let (format, companion) = (Format::JoinsPusher, companion.clone());
@@ -293,13 +331,13 @@ impl State {
                 lane.push_shared(roster.frame.clone(), None);
                 self.mark(slot);
                 self.hear_channel(slot, topic, *is_cache);
-                return true;
+                return Admission::Done;
             }
             // What comes behind the roster has just been let go of: another one is due.
             self.unsubscribe(slot, &companion);
             change = roster.change + 1;
         }
-        false
+        Admission::Waits
     }
 
     /// Subscribes a client that has been told so; of a cache channel it gets the newest message.

@@ -4,6 +4,7 @@
 //! nothing. Its connections can then be written down, their sockets handed
 //! out, and everything taken up again elsewhere, or here if that fails.
 
+mod frames;
 mod restoring;
 
 use std::io;
@@ -11,8 +12,11 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use self::frames::Frames;
+use self::frames::SavedBytes;
 use super::conn::{Conn, Flags, Phase};
 use super::lane::After;
 use super::reactor::{Reactor, State};
@@ -113,7 +117,7 @@ struct SavedSub {
 
 /// One entry of a lane, and what it waits for: one of the subscriptions, and a
 /// position.
-type SavedEntry = (Vec<u8>, Option<(u32, u64)>);
+type SavedEntry = (SavedBytes, Option<(u32, u64)>);
 
 impl SavedConn {
     /// The topics that it follows, see [`Topic::id`].
@@ -155,7 +159,10 @@ impl SavedConn {
             silent_ms: 17,
             begun_ms: 18,
             pings: 19,
-            lane: vec![(vec![20], Some((21, 22)))],
+            lane: vec![
+                (SavedBytes::Here(Bytes::from_static(&[20])), Some((21, 22))),
+                (SavedBytes::Of { frame: 0, len: 3 }, None),
+            ],
             lane_begun: true,
             unpublished: Some((true, vec![23])),
             unread: vec![24],
@@ -321,12 +328,12 @@ impl State {
         let ids = self.subscriptions(slot);
         let talk = self.talks.get(slot);
         let parts = extra.into_iter().flat_map(|extra| extra.lane.parts());
-        let entry = |(bytes, after): (&[u8], Option<After>)| {
+        let entry = |(bytes, after): (Bytes, Option<After>)| {
             let after = after.and_then(|After { sub, position }| {
                 let at = ids.iter().position(|id| *id == sub)?;
                 Some((at as u32, position))
             });
-            (bytes.to_vec(), after)
+            (SavedBytes::Here(bytes), after)
         };
         SavedConn {
             cookie: 0,

@@ -9,7 +9,7 @@ use crate::log::Topic;
 /// number of the topic.
 #[derive(Default)]
 pub(super) struct Joiners {
-    pub(super) waiting: BTreeMap<(u32, u64), Joiner>,
+    waiting: BTreeMap<(u32, u64), Joiner>,
     /// They are looked at again then.
     pub(super) due_ms: u64,
 }
@@ -21,6 +21,8 @@ pub(super) struct Joiner {
     /// The change that it is.
     pub(super) change: u64,
     pub(super) is_cache: bool,
+    /// Since when there is no room for it, by the core's clock.
+    pub(super) since_ms: u64,
 }
 
 impl Joiners {
@@ -34,8 +36,21 @@ impl Joiners {
         of.map(|(_, joiner)| &joiner.topic)
     }
 
+    pub(super) fn insert(&mut self, slot: u32, joiner: Joiner) {
+        self.waiting.insert((slot, joiner.topic.id()), joiner);
+    }
+
+    /// All who wait.
+    pub(super) fn all(&self) -> Vec<(u32, u64)> {
+        self.waiting.keys().copied().collect()
+    }
+
+    pub(super) fn take(&mut self, slot: u32, topic: u64) -> Option<Joiner> {
+        self.waiting.remove(&(slot, topic))
+    }
+
     /// A connection does not want to be let in any more. True if it was waiting for that.
     pub(super) fn remove(&mut self, slot: u32, topic: &Topic) -> bool {
-        self.waiting.remove(&(slot, topic.id())).is_some()
+        self.take(slot, topic.id()).is_some()
     }
 }

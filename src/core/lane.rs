@@ -337,6 +337,15 @@ impl Lane {
         portion.min(ready)
     }
 
+    /// Bytes of it that others hold too.
+    pub(super) fn shared_bytes(&self) -> usize {
+        let shared = |entry: &Entry| match &entry.data {
+            Data::Own(_) => 0,
+            Data::Shared(bytes) => bytes.len(),
+        };
+        self.entries.iter().map(shared).sum()
+    }
+
     /// The first bytes, where others hold them too and they are many: these are sent from where
     /// they lie, as a copy for each of those who wait for them would take too much memory.
     pub(super) fn long(&self) -> Option<&Bytes> {
@@ -388,19 +397,23 @@ impl Lane {
 
     /// All that has not been sent, with what each part waits for. Of stored history that is
     /// the rest of a message that is begun: the others are read again.
-    pub(super) fn parts(&self) -> impl Iterator<Item = (&[u8], Option<After>)> {
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Bytes, Option<After>)> {
         let mut read_again: SmallVec<[SubId; 2]> = SmallVec::new();
         self.entries.iter().enumerate().map(move |(at, entry)| {
             let begun = at == 0 && self.begun;
             let of = entry.history.as_ref().map(|history| history.sub);
-            let bytes = match of.and_then(|sub| entry.begun_history(sub, 0)) {
+            let len = match of.and_then(|sub| entry.begun_history(sub, 0)) {
                 Some((rest, _)) => {
                     read_again.extend(of.filter(|_| rest < entry.bytes().len()));
-                    &entry.bytes()[..rest]
+                    rest
                 }
                 // It will be found out anew.
-                None if entry.notice_of.is_some_and(|sub| read_again.contains(&sub)) => &[],
-                None => entry.bytes(),
+                None if entry.notice_of.is_some_and(|sub| read_again.contains(&sub)) => 0,
+                None => entry.bytes().len(),
+            };
+            let bytes = match &entry.data {
+                Data::Own(bytes) => Bytes::copy_from_slice(&bytes[..len]),
+                Data::Shared(bytes) => bytes.slice(..len),
             };
             (bytes, entry.after.filter(|_| !begun))
         })

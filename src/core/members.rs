@@ -4,14 +4,17 @@
 
 use std::sync::Arc;
 
+use super::closing::How;
+use super::conn::Phase;
 use super::reactor::State;
 use super::subs::SubId;
 use crate::config::Joins;
-use crate::hub::Numbers;
+use crate::hub::{Crowded, Numbers};
 use crate::log::Topic;
 use crate::protocol::centrifugo::{ClientInfo, Membership, membership};
 use crate::protocol::dialect::centrifugo::Failure;
 use crate::protocol::encoding::Format;
+use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::Action;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Payload;
@@ -27,11 +30,24 @@ impl State {
     /// It stands in the topic's list from now on, and others are told so. Returns the number of
     /// that change, if there is a list.
     pub(super) fn come_in(&mut self, slot: u32, topic: &Topic) -> Option<u64> {
-        let talk = self.talks.get(slot)?;
+        let come_in = self.come_in_within(slot, topic, usize::MAX);
+        come_in.expect("there is room for everybody")
+    }
+
+    /// The same where there are fewer users than so many, or it is one of them.
+    pub(super) fn come_in_within(
+        &mut self,
+        slot: u32,
+        topic: &Topic,
+        users_max: usize,
+    ) -> Result<Option<u64>, Crowded> {
+        let Some(talk) = self.talks.get(slot) else {
+            return Ok(None);
+        };
         let client = talk.session.client().number();
         let hub = self.hub.clone();
         let info = hub.lists(topic).then(|| talk.info_in(topic.name()));
-        hub.appear(topic, client, info, |is_first| {
+        hub.appear(topic, client, info, users_max, |is_first| {
             self.hub
                 .note_member(topic, true, is_first, || self.user_in(slot, topic));
             self.tell_membership(slot, topic, Membership::joins(is_first));
@@ -100,7 +116,7 @@ impl State {
     }
 
     /// Nothing is special about a session's subscription any more, which has ended.
-    fn forget(&mut self, slot: u32, topic: &Topic) {
+    pub(super) fn forget(&mut self, slot: u32, topic: &Topic) {
         if let Some(talk) = self.talks.get_mut(slot) {
             talk.session.forget(topic.name());
         }
@@ -124,7 +140,8 @@ impl State {
             if is_listed || topic.is_shared() {
                 let client = talk.session.client().number();
                 let info = is_listed.then(|| talk.info_in(topic.name()));
-                self.hub.appear(topic, client, info, |_| {});
+                let appears = self.hub.appear(topic, client, info, usize::MAX, |_| {});
+                appears.expect("there is room for everybody");
             }
         }
     }
@@ -217,7 +234,8 @@ impl State {
         });
         if told.is_err() {
             // Whoever comes or goes does not wait for room.
-            return self.metrics().joins_lost.add(1);
+            self.metrics().joins_lost.add(1);
+            return self.hub.lose_join(&companion);
         }
         self.metrics().joins.add(1);
         self.hub.announce(&companion, None);
@@ -225,6 +243,17 @@ impl State {
         self.published_bytes += payload.len() as u64;
         if let Some(talk) = self.talks.get_mut(slot) {
             talk.published_to = Some(companion);
+        }
+    }
+
+    /// Who hears a companion has missed somebody. Clients of apps keep lists by what they hear:
+    /// they are to come back.
+    pub(super) fn miss_join(&mut self, companion: &Arc<Topic>) {
+        for (id, format) in self.readers_of(companion) {
+            let slot = self.subs.owner(id);
+            if format == Format::JoinsPusher && self.conns.look_at(slot).phase == Phase::Open {
+                self.close(slot, CloseReason::InsufficientState, How::NextBoundary);
+            }
         }
     }
 

@@ -51,7 +51,7 @@ mod visiting;
 mod welcoming;
 
 pub use entering::Arrival;
-pub use handover::{SavedConn, SavedCore};
+pub use handover::{Frames, SavedConn, SavedCore};
 pub use reactor::Reactor;
 pub use remote::{Command, Installed, Remote};
 pub use rings::Rings;

@@ -49,6 +49,10 @@ impl State {
                     self.part_with(&topic);
                     continue;
                 }
+                Task::MissJoin(companion) => {
+                    self.miss_join(&companion);
+                    continue;
+                }
                 Task::Follow(delivery) => {
                     self.follow_delivery(delivery);
                     continue;

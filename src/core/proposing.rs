@@ -347,7 +347,7 @@ impl State {
     }
 
     /// The subscriptions to a topic, in whatever form, without its companion's.
-    fn readers_of(&self, topic: &Arc<Topic>) -> Vec<(SubId, Format)> {
+    pub(super) fn readers_of(&self, topic: &Arc<Topic>) -> Vec<(SubId, Format)> {
         let mut readers = Vec::new();
         for number in self.feeds.numbers() {
             let feed = self.feeds.look_at(number);

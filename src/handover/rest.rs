@@ -11,7 +11,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::fstat;
 
 use super::state::State;
-use crate::core::{Command, Remote, SavedCore};
+use crate::core::{Command, Frames, Remote, SavedConn, SavedCore};
 use crate::hub::Hub;
 
 /// How long handshakes that are under way may take to end.
@@ -144,16 +144,22 @@ pub(super) fn plain_sockets(core: &Remote, slots: &[u32]) -> Result<Vec<OwnedFd>
 pub fn write_down(hub: &Hub, cores: &[SavedCore]) -> Result<(State, Vec<OwnedFd>), String> {
     let logs = hub.arenas().files()?;
     let (topics, companions) = (hub.all_topics(), hub.all_companions());
+    let conns = cores.iter().flat_map(|core| &core.conns);
+    let mut frames = Frames::default();
+    let gather = |(_, conn): &(u32, SavedConn)| {
+        let mut conn = conn.clone();
+        frames.gather(&mut conn);
+        conn
+    };
+    let conns = conns.map(gather).collect();
     let state = State {
         logs: logs.iter().map(inode).collect::<Result<_, _>>()?,
         revocations: hub.revocations(),
         receipts: hub.save_receipts(),
         topics: topics.iter().map(|topic| topic.save()).collect(),
         companions: companions.iter().map(|topic| topic.save()).collect(),
-        conns: cores
-            .iter()
-            .flat_map(|core| core.conns.iter().map(|(_, conn)| conn.clone()))
-            .collect(),
+        frames: frames.into_all(),
+        conns,
         hooks: hub.hooks().save(),
     };
     Ok((state, logs))

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::core::SavedConn;
+use crate::core::{Frames, SavedConn};
 use crate::hub::{Hub, SavedHooks, SavedReceipt};
 use crate::log::{SavedTopic, Topic};
 use crate::protocol::rights::Revocation;
@@ -28,6 +29,8 @@ pub struct State {
     pub topics: Vec<SavedTopic>,
     /// What tells who comes to topics and goes.
     pub companions: Vec<SavedTopic>,
+    /// Bytes that many connections are sent.
+    pub frames: Vec<Bytes>,
     pub conns: Vec<SavedConn>,
     /// What the servers of apps have not been told.
     pub hooks: SavedHooks,
@@ -74,10 +77,24 @@ impl State {
         let (version, rest) = rest.split_first_chunk().ok_or(StateError::Foreign)?;
         match u32::from_le_bytes(*version) {
             VERSION => {
-                postcard::from_bytes(rest).map_err(|error| StateError::Damaged(error.to_string()))
+                let state = postcard::from_bytes::<State>(rest);
+                let state = state.map_err(|error| StateError::Damaged(error.to_string()))?;
+                state.scatter()
             }
             other => Err(StateError::Version(other)),
         }
+    }
+}
+
+impl State {
+    /// Puts back into connections what many are sent.
+    fn scatter(mut self) -> Result<State, StateError> {
+        let frames = std::mem::take(&mut self.frames);
+        for conn in &mut self.conns {
+            let scattered = Frames::scatter(&frames, conn);
+            scattered.ok_or_else(|| StateError::Damaged("a frame is missing".into()))?;
+        }
+        Ok(self)
     }
 }
 
@@ -143,6 +160,7 @@ mod tests {
             receipts: vec![SavedReceipt::sample()],
             topics: vec![topic.save()],
             companions: vec![companion.save()],
+            frames: vec![Bytes::from_static(b"many")],
             conns: vec![SavedConn::sample()],
             hooks: SavedHooks::sample(),
         }

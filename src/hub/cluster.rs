@@ -16,7 +16,7 @@ mod turn;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,9 +25,9 @@ use tokio::sync::{oneshot, watch};
 use self::guests::Gone;
 use self::origins::Homes;
 use self::proposing::Tickets;
-use super::Hub;
 use super::codec::Codec;
 use super::keeping::{Archive, At};
+use super::{Hub, lock};
 use crate::config::Keep;
 use crate::log::{Lack, Topic};
 
@@ -160,10 +160,6 @@ impl Cluster {
     pub fn set_aside_len(&self) -> usize {
         self.set_aside_len.load(Ordering::Acquire)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Hub {

@@ -96,7 +96,17 @@ impl Hub {
         match told {
             Ok(_) => self.announce(&companion, None),
             Err(AppendError::Payload(never)) => match never {},
-            Err(error) => tracing::warn!(%error, "nobody is told who has come or gone"),
+            Err(error) => {
+                tracing::warn!(%error, "nobody is told who has come or gone");
+                self.lose_join(&companion);
+            }
+        }
+    }
+
+    /// There was no room in a companion to say who has come or gone.
+    pub fn lose_join(&self, companion: &Arc<Topic>) {
+        for mailbox in self.mailboxes() {
+            mailbox.miss_join(companion.clone());
         }
     }
 

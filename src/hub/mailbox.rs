@@ -36,6 +36,8 @@ pub enum Task {
     Forget(u64),
     /// A topic's history ends.
     End(Arc<Topic>),
+    /// Somebody has come or gone, and there was no room to say so in this companion.
+    MissJoin(Arc<Topic>),
 }
 
 /// What a core is to know before it reads a log any further.
@@ -151,6 +153,11 @@ impl Mailbox {
     /// Has the core part with a topic.
     pub(super) fn end_topic(&self, topic: Arc<Topic>) {
         self.give(Task::End(topic));
+    }
+
+    /// Has the core tell those who hear a companion that they have missed somebody.
+    pub(super) fn miss_join(&self, companion: Arc<Topic>) {
+        self.give(Task::MissJoin(companion));
     }
 
     /// Called before what it is about can be found in the log.

@@ -41,7 +41,7 @@ mod visitors;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use self::codec::Codec;
 use tokio::sync::watch;
@@ -82,7 +82,7 @@ pub use older::{Found, OlderAnswer, Part, PastAnswer, Postponed};
 pub use orders::{Act, Order, OrderError, Ordered, Whom};
 pub use policies::TopicPolicy;
 pub use posts::{PostRefusal, Posts};
-pub use presence::{Numbers, Presence};
+pub use presence::{Crowded, Numbers, Presence};
 pub use publishing::PublishError;
 pub use receipts::{Answer, Claim, Claimed, RequestName, SavedReceipt};
 pub use relief::Relief;
@@ -146,6 +146,10 @@ pub struct Hub {
     encoded: AtomicU64,
     /// Compresses them.
     codec: Mutex<Codec>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Hub {

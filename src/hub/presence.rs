@@ -3,17 +3,21 @@
 //! once for each change.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use super::Hub;
 use super::rosters::Roster;
+use super::{Hub, lock};
 use crate::protocol::centrifugo::ClientInfo;
 use crate::protocol::encoding::Format;
 use crate::protocol::topic::TopicName;
 
-/// The members of all topics.
+/// The members of all topics. Each topic's have a lock of their own: who comes to one, or is told
+/// who is there, holds up nobody elsewhere.
+///
+/// Locks are taken in this order: the list of topics (for a moment only), then one topic's members, then
+/// companions, logs and mailboxes, as those who hear of a change are told while no other can be.
 #[derive(Debug, Default)]
-pub struct Presence(Mutex<HashMap<Arc<str>, Members>>);
+pub struct Presence(RwLock<HashMap<Arc<str>, Arc<Mutex<Members>>>>);
 
 /// The members of one topic, by the numbers of their connections.
 #[derive(Debug, Default)]
@@ -25,7 +29,8 @@ struct Members {
     changes: u64,
     /// The list as it is given out, until somebody comes or goes.
     snapshot: Option<Arc<[ClientInfo]>>,
-    /// As clients of apps get it: the newest that has been written, older than the list may be.
+    /// As clients of apps get it: the newest that has been written, older than the list may be. It
+    /// is let go of once those who came at about the same time have it.
     roster: Option<Arc<Roster>>,
 }
 
@@ -43,21 +48,32 @@ pub struct Numbers {
     pub users: usize,
 }
 
+/// There are as many users as there may be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Crowded;
+
 impl Presence {
     /// A client follows a topic. While nobody else can come or go, `tell` is called with
     /// whether it is its user's first connection there. Returns the number of this change.
+    ///
+    /// # Errors
+    /// When there are as many users as `users_max` says, and it is none of them.
     pub fn join(
         &self,
         topic: &Arc<str>,
         client: u128,
         info: Arc<ClientInfo>,
+        users_max: usize,
         tell: impl FnOnce(bool),
-    ) -> u64 {
-        let mut topics = self.lock();
-        let members = topics.entry(topic.clone()).or_default();
-        let is_first = members.add(client, Member { info, node: None });
-        tell(is_first);
-        members.changes
+    ) -> Result<u64, Crowded> {
+        self.with(topic, |members| {
+            if members.users.len() >= users_max && !members.users.contains_key(&info.user) {
+                return Err(Crowded);
+            }
+            let is_first = members.add(client, Member { info, node: None });
+            tell(is_first);
+            Ok(members.changes)
+        })
     }
 
     /// A client follows a topic no more. If it did, `tell` is called in the same way with
@@ -75,19 +91,19 @@ impl Presence {
         node: u64,
         tell: impl FnOnce(bool),
     ) {
-        let mut topics = self.lock();
-        let members = topics.entry(topic.clone()).or_default();
-        let known = members.list.get(&client);
-        let is_new = known.is_none();
-        let mut is_first = false;
-        // One that is here is here, whatever others have known before.
-        if known.is_none_or(|member| member.node.is_some()) {
-            let node = Some(node);
-            is_first = members.add(client, Member { info, node });
-        }
-        if is_new {
-            tell(is_first);
-        }
+        self.with(topic, |members| {
+            let known = members.list.get(&client);
+            let is_new = known.is_none();
+            let mut is_first = false;
+            // One that is here is here, whatever others have known before.
+            if known.is_none_or(|member| member.node.is_some()) {
+                let node = Some(node);
+                is_first = members.add(client, Member { info, node });
+            }
+            if is_new {
+                tell(is_first);
+            }
+        });
     }
 
     /// A client follows a topic no more at another node: `tell` is called in the same way, with
@@ -104,34 +120,35 @@ impl Presence {
 
     /// Forgets who is at a node: `tell` is called in the same way for each of them.
     pub(super) fn take_guests(&self, node: u64, mut tell: impl FnMut(&str, &ClientInfo, bool)) {
-        let mut topics = self.lock();
-        topics.retain(|topic, members| {
-            let guests = members.list.iter();
-            let guests = guests.filter(|(_, member)| member.node == Some(node));
-            let guests: Vec<u128> = guests.map(|(client, _)| *client).collect();
-            for client in guests {
-                let (member, is_last) = members.remove(client).expect("it is listed");
-                tell(topic, &member.info, is_last);
-            }
-            !members.list.is_empty()
-        });
+        let topics: Vec<Arc<str>> = self.read().keys().cloned().collect();
+        for topic in topics {
+            self.with_known(&topic, |members| {
+                let guests = members.list.iter();
+                let guests = guests.filter(|(_, member)| member.node == Some(node));
+                let guests: Vec<u128> = guests.map(|(client, _)| *client).collect();
+                for client in guests {
+                    let (member, is_last) = members.remove(client).expect("it is listed");
+                    tell(&topic, &member.info, is_last);
+                }
+            });
+        }
     }
 
     /// While nobody can come or go, `tell` is called with whether a user has no connection
     /// to a topic.
-    pub(super) fn look(&self, topic: &str, user: &str, tell: impl FnOnce(bool)) {
-        let topics = self.lock();
-        let members = topics.get(topic);
-        tell(members.is_none_or(|members| !members.users.contains_key(user)));
+    pub(super) fn look(&self, topic: &Arc<str>, user: &str, tell: impl FnOnce(bool)) {
+        self.with(topic, |members| tell(!members.users.contains_key(user)));
     }
 
     /// Those who follow a topic here.
     pub(super) fn own(&self, topic: &str) -> Vec<(u128, Arc<ClientInfo>)> {
-        let topics = self.lock();
-        let list = topics.get(topic).into_iter().flat_map(|of| &of.list);
-        list.filter(|(_, member)| member.node.is_none())
-            .map(|(client, member)| (*client, member.info.clone()))
-            .collect()
+        let own = self.with_known(topic, |members| {
+            let own = members.list.iter();
+            own.filter(|(_, member)| member.node.is_none())
+                .map(|(client, member)| (*client, member.info.clone()))
+                .collect()
+        });
+        own.unwrap_or_default()
     }
 
     fn take(
@@ -141,31 +158,26 @@ impl Presence {
         node: Option<u64>,
         tell: impl FnOnce(&ClientInfo, bool),
     ) -> bool {
-        let mut topics = self.lock();
-        let Some(members) = topics.get_mut(topic) else {
-            return false;
-        };
-        let is_there = |member: &Member| member.node == node;
-        if !members.list.get(&client).is_some_and(is_there) {
-            return false;
-        }
-        let (member, is_last) = members.remove(client).expect("it is listed");
-        tell(&member.info, is_last);
-        if members.list.is_empty() {
-            topics.remove(topic);
-        }
-        true
+        let taken = self.with_known(topic, |members| {
+            let is_there = |member: &Member| member.node == node;
+            if !members.list.get(&client).is_some_and(is_there) {
+                return false;
+            }
+            let (member, is_last) = members.remove(client).expect("it is listed");
+            tell(&member.info, is_last);
+            true
+        });
+        taken.unwrap_or(false)
     }
 
     /// All who follow a topic.
     pub fn list(&self, topic: &str) -> Arc<[ClientInfo]> {
-        let mut topics = self.lock();
-        let Some(members) = topics.get_mut(topic) else {
-            return Arc::default();
-        };
-        let members_of = members.list.values();
-        let all = || members_of.map(|of| (*of.info).clone()).collect();
-        members.snapshot.get_or_insert_with(all).clone()
+        let list = self.with_known(topic, |members| {
+            let members_of = members.list.values();
+            let all = || members_of.map(|of| (*of.info).clone()).collect();
+            members.snapshot.get_or_insert_with(all).clone()
+        });
+        list.unwrap_or_default()
     }
 
     /// Who follows a topic, in a roster that has at least the change with this number. One
@@ -181,39 +193,84 @@ impl Presence {
             &mut dyn Iterator<Item = &ClientInfo>,
         ) -> Option<Roster>,
     ) -> Option<Arc<Roster>> {
-        let mut topics = self.lock();
-        let members = topics.get_mut(topic)?;
-        let known = members.roster.as_ref();
-        if let Some(known) = known.filter(|known| known.change >= change) {
-            return Some(known.clone());
-        }
-        let mut all = members.list.values().map(|member| &*member.info);
-        let roster = write(known.map(|known| &**known), members.changes, &mut all)?;
-        members.roster = Some(Arc::new(roster));
-        members.roster.clone()
+        let roster = self.with_known(topic, |members| {
+            let known = members.roster.as_ref();
+            if let Some(known) = known.filter(|known| known.change >= change) {
+                return Some(known.clone());
+            }
+            let mut all = members.list.values().map(|member| &*member.info);
+            let roster = write(known.map(|known| &**known), members.changes, &mut all)?;
+            members.roster = Some(Arc::new(roster));
+            members.roster.clone()
+        });
+        roster.flatten()
+    }
+
+    /// Lets go of a topic's roster, if it is still this one.
+    pub(super) fn drop_roster(&self, topic: &str, change: u64) {
+        self.with_known(topic, |members| {
+            members.roster.take_if(|roster| roster.change == change);
+        });
     }
 
     /// A user follows a topic.
     pub fn is_there(&self, topic: &str, user: &str) -> bool {
-        let topics = self.lock();
-        topics
-            .get(topic)
-            .is_some_and(|members| members.users.contains_key(user))
+        let is_there = self.with_known(topic, |members| members.users.contains_key(user));
+        is_there.unwrap_or(false)
     }
 
     /// How many follow a topic.
     pub fn numbers(&self, topic: &str) -> Numbers {
-        let topics = self.lock();
-        topics
-            .get(topic)
-            .map_or_else(Numbers::default, |members| Numbers {
-                clients: members.list.len(),
-                users: members.users.len(),
-            })
+        let numbers = self.with_known(topic, |members| Numbers {
+            clients: members.list.len(),
+            users: members.users.len(),
+        });
+        numbers.unwrap_or_default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Members>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Looks at a topic's members, or changes them.
+    fn with<T>(&self, topic: &Arc<str>, look: impl FnOnce(&mut Members) -> T) -> T {
+        let known = self.read().get(topic).cloned();
+        let members = known.unwrap_or_else(|| {
+            let mut topics = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            topics.entry(topic.clone()).or_default().clone()
+        });
+        let done = look(&mut lock(&members));
+        self.tidy(topic, members);
+        done
+    }
+
+    /// The same where a topic has any.
+    fn with_known<T>(&self, topic: &str, look: impl FnOnce(&mut Members) -> T) -> Option<T> {
+        let members = self.read().get(topic).cloned()?;
+        let done = look(&mut lock(&members));
+        self.tidy(topic, members);
+        Some(done)
+    }
+
+    /// Forgets a topic that has no members, unless somebody else is just looking at it: who does
+    /// so last forgets it.
+    fn tidy(&self, topic: &str, members: Arc<Mutex<Members>>) {
+        let is_empty = lock(&members).list.is_empty();
+        drop(members);
+        if is_empty {
+            let mut topics = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            let known = topics.get_mut(topic).and_then(Arc::get_mut);
+            let is_empty = |members: &mut Mutex<Members>| {
+                let members = members.get_mut();
+                members
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .list
+                    .is_empty()
+            };
+            if known.is_some_and(is_empty) {
+                topics.remove(topic);
+            }
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<Arc<str>, Arc<Mutex<Members>>>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -293,9 +350,12 @@ mod tests {
         let topic: Arc<str> = "t".into();
         let numbers = |clients, users| Numbers { clients, users };
         for (client, user) in [(3, "ann"), (1, "bob"), (2, "ann"), (2, "ann")] {
-            presence.join(&topic, client, info(user, client), |_| {});
+            let joined = presence.join(&topic, client, info(user, client), 2, |_| {});
+            assert!(joined.is_ok());
         }
         assert_eq!(presence.numbers("t"), numbers(3, 2));
+        let third = presence.join(&topic, 4, info("cid", 4), 2, |_| {});
+        assert_eq!(third, Err(Crowded));
         let names = |list: &[ClientInfo]| -> Vec<String> {
             list.iter().map(|info| info.client.clone()).collect()
         };
@@ -311,6 +371,6 @@ mod tests {
         assert_eq!(presence.numbers("t"), numbers(1, 1));
         presence.leave("t", 1, |_| {});
         assert_eq!(presence.numbers("t"), numbers(0, 0));
-        assert!(presence.list("t").is_empty() && presence.lock().is_empty());
+        assert!(presence.list("t").is_empty() && presence.read().is_empty());
     }
 }

@@ -5,18 +5,22 @@
 //! many come at once they are let in together, a few times a second. It says at which message of
 //! the companion it was right, and whoever gets it hears the companion from there on.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use super::Hub;
+use super::{Hub, lock};
 use crate::log::Topic;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::pusher::{channel_of, words};
 
 /// Of one channel no two rosters are written within this time.
 const ROSTER_MS_MIN: u64 = 60;
+
+/// So long a roster is known for others who have come with it.
+const KEPT_MS: u64 = 1000;
 
 /// Who is in a channel, at some moment.
 #[derive(Debug)]
@@ -36,6 +40,16 @@ pub struct Rosters {
     written: AtomicU64,
     /// Of all that are known or on their way to somebody.
     bytes: Arc<AtomicU64>,
+    /// Those that are known, oldest first.
+    known: Mutex<VecDeque<Known>>,
+}
+
+/// A roster that is known for others who have come with it.
+#[derive(Debug)]
+struct Known {
+    topic: Arc<str>,
+    change: u64,
+    written_ms: u64,
 }
 
 /// The bytes of one, counted for as long as somebody has them.
@@ -87,6 +101,7 @@ impl Hub {
     pub fn roster(&self, topic: &Topic, change: u64, now: bool) -> Option<Arc<Roster>> {
         let now_ms = self.now_ms();
         let name = topic.name();
+        self.drop_rosters(now_ms);
         self.presence
             .roster(name, change, |known, change, members| {
                 let is_due = known.is_none_or(|known| now_ms >= known.written_ms + ROSTER_MS_MIN);
@@ -97,6 +112,11 @@ impl Hub {
                 }
                 let message = words::subscribed_with(channel_of(name), members);
                 let companion = self.find_companion(name);
+                lock(&self.rosters.known).push_back(Known {
+                    topic: name.clone(),
+                    change,
+                    written_ms: now_ms,
+                });
                 Some(Roster {
                     change,
                     newest: companion.map_or(0, |companion| companion.newest()),
@@ -104,5 +124,19 @@ impl Hub {
                     written_ms: now_ms,
                 })
             })
+    }
+
+    /// Lets go of rosters that nobody else will want: each who comes wants a newer one.
+    pub(super) fn drop_rosters(&self, now_ms: u64) {
+        loop {
+            let mut all = lock(&self.rosters.known);
+            let is_old = |known: &Known| now_ms >= known.written_ms + KEPT_MS;
+            if !all.front().is_some_and(is_old) {
+                return;
+            }
+            let known = all.pop_front().expect("there is one");
+            drop(all);
+            self.presence.drop_roster(&known.topic, known.change);
+        }
     }
 }

@@ -152,6 +152,7 @@ impl Hub {
         drop(topics);
         self.idle_topics.store(idle, Ordering::Relaxed);
         self.expire_companions(unix_ms);
+        self.drop_rosters(now_ms);
         // Better now than when somebody waits for it.
         if self.log_bytes() > self.log_bytes_wanted() {
             self.make_room();

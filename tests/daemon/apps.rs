@@ -219,43 +219,6 @@ fn members_come_and_go_by_user_and_newcomers_are_told_who_is_there() {
 }
 
 #[test]
-fn many_who_join_at_once_are_told_of_everybody_exactly_once_by_few_lists() {
-    let apps = Apps::new("presence_members_max = 1000", "cores = 3");
-    let mut speakers: Vec<_> = (0..100).map(|_| apps.connect()).collect();
-    for (number, speaker) in speakers.iter_mut().enumerate() {
-        let wish = speaker.wish("presence-room", Some(&format!("u{number}")));
-        speaker.say(&wish);
-    }
-    let mut known: Vec<Vec<String>> = Vec::new();
-    for speaker in &mut speakers {
-        let told = speaker.hear();
-        let (_, ids) = told.split_once(r#"\"ids\":["#).expect(&told);
-        let (ids, _) = ids.split_once(']').unwrap();
-        let ids = ids.split(',').map(|id| id.replace(['\\', '"'], ""));
-        known.push(ids.collect());
-    }
-    for (number, speaker) in speakers.iter_mut().enumerate() {
-        let all = &mut known[number];
-        assert!(all.contains(&format!("u{number}")));
-        while all.len() < 100 {
-            let told = speaker.hear();
-            let (_, user) = told.split_once(r#"\"user_id\":\""#).expect(&told);
-            all.push(user.split_once('\\').unwrap().0.to_owned());
-        }
-        all.sort();
-        all.dedup();
-        assert_eq!(all.len(), 100, "nobody is told twice");
-        speaker.is_quiet();
-    }
-    let written = apps.daemon().metric("fanfare_rosters_written_total");
-    assert!((1..=60).contains(&written), "{written}");
-    drop(speakers);
-    eventually("the lists are gone", || {
-        apps.daemon().metric("fanfare_rosters_bytes") == 0
-    });
-}
-
-#[test]
 fn a_cache_channel_begins_with_its_newest_event_or_says_that_there_is_none() {
     let apps = Apps::new("", "");
     let mut early = apps.connect();

@@ -9,6 +9,7 @@ mod nats_server;
 mod tokens;
 
 mod apps;
+mod apps_crowded;
 mod apps_lasting;
 mod bad_frames;
 mod bad_peers;

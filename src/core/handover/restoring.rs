@@ -8,7 +8,7 @@ use super::super::peer::Rate;
 use super::super::reactor::State;
 use super::super::streams::Stands;
 use super::super::subs::{SubId, Subscription};
-use super::{KEPT, SavedConn, SavedPlace, SavedSub};
+use super::{KEPT, SavedBytes, SavedConn, SavedPlace, SavedSub};
 use crate::hub::Origin;
 use crate::log::Topic;
 use crate::protocol::dialect::Dialect;
@@ -145,11 +145,14 @@ impl State {
         }
         let conn = self.conns.at(slot);
         for (bytes, after) in saved.lane {
+            let SavedBytes::Here(bytes) = bytes else {
+                return Err("what many are sent is missing".into());
+            };
             let after = after.and_then(|(at, position)| {
                 let sub = *ids.get(at as usize)?;
                 Some(After { sub, position })
             });
-            conn.extra().lane.push_shared(bytes.into(), after);
+            conn.extra().lane.push_shared(bytes, after);
         }
         if saved.lane_begun {
             conn.extra().lane.set_begun();

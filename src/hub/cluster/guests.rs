@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use prost::Message as _;
 use tokio::sync::oneshot;
 
+use super::super::presence::Crowded;
 use super::{Hub, lock};
 use crate::config::Joins;
 use crate::log::Topic;
@@ -40,24 +41,33 @@ impl Hub {
     /// A client of a session follows a topic here; `info` where the topic [lists](Self::lists) it.
     /// While nobody else can come or go, `tell` is called with whether it is its user's first
     /// connection there. Returns the number of the change where there is a list.
+    ///
+    /// # Errors
+    /// When it would be a user beyond `users_max`.
     pub fn appear(
         &self,
         topic: &Topic,
         client: u128,
         info: Option<Arc<ClientInfo>>,
+        users_max: usize,
         tell: impl FnOnce(bool),
-    ) -> Option<u64> {
+    ) -> Result<Option<u64>, Crowded> {
         let Some(info) = info else {
             self.disappear(topic, client, |_| {});
             tell(false);
-            return None;
+            return Ok(None);
         };
+        let name = topic.name();
+        let join = self
+            .presence
+            .join(name, client, info.clone(), users_max, tell);
+        let change = join?;
         if topic.is_shared()
             && let Some(link) = self.cluster.link()
         {
-            link.present(topic.name(), client, Some(info.encode_to_vec()));
+            link.present(name, client, Some(info.encode_to_vec()));
         }
-        Some(self.presence.join(topic.name(), client, info, tell))
+        Ok(Some(change))
     }
 
     /// It follows it no more. `tell` is called in the same way with whether it was its user's
