@@ -217,6 +217,7 @@ impl World {
     fn read_subscriber(&mut self, index: usize, max: usize) -> bool {
         let mut comings = vec![0; self.truths.len()];
         self.count_comings(&mut comings);
+        let all_told = self.all_joins_lost() == 0 && !self.hub.is_stopping();
         // Who waits in vain until something may be proposed again is refused too.
         let refusing = self.plan.refusing || self.was_cluster_full();
         let Subscribers {
@@ -237,6 +238,7 @@ impl World {
                 drained: drained.map(Vec::as_slice),
             },
             comings,
+            all_told,
         };
         let mut kernel = self.kernel.borrow_mut();
         let facts = |of: &Subscriber, counts: &Counts| {
