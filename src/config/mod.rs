@@ -276,7 +276,7 @@ settings! {
         token_checks_waiting_max: usize = "4096", Count(1, 1_000_000), Reload,
             "Tokens that wait to be checked by a helper thread; beyond it a token waits with its connection";
         rosters_bytes_max: usize = "64MiB", Bytes(64 * KIB, 64 * GIB), Reload,
-            "Size of the lists of members that are on their way to clients of apps which join presence channels; beyond it they wait for one another";
+            "Size of the lists of members that are on their way to clients of apps which join presence channels; beyond it they wait for one another, up to publish_wait_ms_max (1 s at least), and are then refused";
         presence: Switch = "off", Choice(&["on", "off"]), Reload,
             "Whether clients may ask who follows a topic; on costs some 200 bytes for each who does";
     }

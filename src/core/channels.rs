@@ -30,6 +30,9 @@ const ADMISSIONS_MAX: u32 = 4;
 /// How soon those who wait are looked at again.
 const JOINERS_MS: u64 = 10;
 
+/// So long one may wait at least: those of a channel always wait for one another for a moment.
+const JOIN_WAIT_MS_MIN: u64 = 1000;
+
 /// Why an event is not published.
 enum Unheard {
     Fails(Unsent),
@@ -263,7 +266,11 @@ impl State {
         self.joiners.due_ms = self.now_ms + JOINERS_MS;
         // Those of one channel wait together.
         let mut closed = HashSet::new();
-        let wait_ms_max = self.hub.settings().publish_wait_ms_max;
+        let wait_ms_max = self
+            .hub
+            .settings()
+            .publish_wait_ms_max
+            .max(JOIN_WAIT_MS_MIN);
         for (slot, id) in self.joiners.all() {
             let waits_for_room = closed.contains(&id);
             let Some(mut joiner) = self.joiners.take(slot, id) else {
