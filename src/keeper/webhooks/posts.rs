@@ -95,7 +95,7 @@ impl Posts {
             let address = (app.id.clone(), hook.url.clone());
             let post = self.post(address);
             figures.events.fetch_add(1, Ordering::Relaxed);
-            if !post.outbox.push(text.to_owned(), hub.now_ms()) {
+            if !post.outbox.push(what, text, hub.now_ms()) {
                 figures.dropped_full.fetch_add(1, Ordering::Relaxed);
             }
         }
