@@ -119,7 +119,10 @@ impl Work {
         }
         if noted.all {
             let topics = hub.all_topics().into_iter();
-            noted.touched = topics.map(|topic| topic.name().clone()).collect();
+            let names = topics.map(|topic| topic.name().clone());
+            noted.touched.extend(names);
+            // A topic that all have left may be gone already, and its name with what was noted.
+            noted.touched.extend(self.occupancy.occupied().cloned());
         }
         for topic in &noted.touched {
             if tells_of_channel(&hub, topic)
@@ -264,4 +267,35 @@ fn tells_of_channel(hub: &Hub, topic: &str) -> bool {
     app.is_some_and(|(app, _)| {
         app.is_told_of(HookEvent::ChannelOccupied) || app.is_told_of(HookEvent::ChannelVacated)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::protocol::pusher::{HookUrl, Webhook, sample_app};
+
+    /// All of an app's events are told to one address.
+    fn work() -> Work {
+        let mut app = sample_app();
+        app.webhooks = vec![Webhook {
+            url: HookUrl::parse("http://localhost/").unwrap(),
+            events: HookEvent::ALL.into(),
+        }];
+        let settings = Settings {
+            apps: vec![Arc::new(app)],
+            ..Settings::default()
+        };
+        let hub = Hub::new(settings).unwrap();
+        Work::new(hub, Arc::default())
+    }
+
+    #[test]
+    fn a_topic_that_is_gone_is_vacated_where_all_topics_are_looked_at() {
+        let mut work = work();
+        // The first step looks at all topics, of which there are none.
+        assert!(work.occupancy.look(&"a".into(), true, 0));
+        work.step();
+        assert!(work.occupancy.next_ms().is_some());
+    }
 }

@@ -18,6 +18,8 @@ mod socket_id;
 mod webhook;
 pub mod words;
 
+#[cfg(test)]
+pub(crate) use app::testing::app as sample_app;
 pub use app::{App, AuthFault};
 pub use channel::{
     APP_PREFIX_BYTES_MAX, Access, CHANNEL_BYTES_MAX, ChannelFault, ChannelKind, USER_BYTES_MAX,
