@@ -96,7 +96,10 @@ impl Work {
                 done = self.posts.next_done() => self.posts.note_done(&hub, done),
                 Some(answered) = self.asking.join_next() => match answered {
                     Ok(standings) => self.note_answered(standings),
-                    Err(error) => tracing::error!(%error, "other nodes could not be asked"),
+                    Err(error) => {
+                        tracing::error!(%error, "other nodes could not be asked");
+                        self.note_answered(vec![Standing::default(); self.asked.len()]);
+                    }
                 },
                 () = sleep(rest) => {}
             }
