@@ -84,8 +84,7 @@ impl Work {
             let mut rest = self.rest();
             if stops {
                 let end = *end.get_or_insert_with(|| Instant::now() + STOP_TIME);
-                let is_done = self.asking.is_empty() && self.posts.are_done();
-                if is_done || Instant::now() >= end {
+                if self.is_done() || Instant::now() >= end {
                     return;
                 }
                 rest = rest.min(end - Instant::now());
@@ -104,6 +103,11 @@ impl Work {
                 () = sleep(rest) => {}
             }
         }
+    }
+
+    /// Nothing is left to be told, or another process has been handed what is.
+    fn is_done(&self) -> bool {
+        self.hub.hooks().is_held() || (self.asking.is_empty() && self.posts.are_done())
     }
 
     /// Does all that is to be done now.
@@ -300,5 +304,15 @@ mod tests {
         assert!(work.occupancy.look(&"a".into(), true, 0));
         work.step();
         assert!(work.occupancy.next_ms().is_some());
+    }
+
+    #[test]
+    fn nothing_is_left_to_do_for_who_has_handed_over_what_is_not_told() {
+        let mut work = work();
+        assert!(work.is_done());
+        work.tell("a", HookEvent::ChannelOccupied, "{}");
+        assert!(!work.is_done());
+        work.hub.hooks().hold(true);
+        assert!(work.is_done());
     }
 }
