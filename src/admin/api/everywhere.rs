@@ -43,9 +43,9 @@ pub(super) enum Question {
     Occupied {
         prefix: String,
     },
-    /// How many subscribers a topic has.
+    /// How many subscribers topics have.
     Subscribers {
-        topic: String,
+        topics: Vec<String>,
     },
     Info,
 }
@@ -73,10 +73,13 @@ pub(in crate::admin) async fn occupied(
     }
 }
 
-/// How many subscribers a topic has.
-pub(in crate::admin) async fn subscribers(hub: &Arc<Hub>, topic: String) -> Result<u64, Error> {
-    match perform(hub, Question::Subscribers { topic }).await? {
-        Answer::Channels(channels) => Ok(channels.iter().map(|(_, count)| count).sum()),
+/// How many subscribers topics have, those with none left out.
+pub(in crate::admin) async fn subscribers(
+    hub: &Arc<Hub>,
+    topics: Vec<String>,
+) -> Result<Vec<(Arc<str>, u64)>, Error> {
+    match perform(hub, Question::Subscribers { topics }).await? {
+        Answer::Channels(channels) => Ok(channels),
         _ => Err(Error::INTERNAL),
     }
 }
@@ -186,10 +189,13 @@ async fn perform_here(hub: &Arc<Hub>, question: Question) -> Outcome {
         } => sessions::refresh(hub, &of, expired, expire_at, &info).await,
         Question::Channels { pattern } => super::channels(hub, &pattern),
         Question::Occupied { prefix } => Ok(occupied_here(hub, &prefix)),
-        Question::Subscribers { topic: name } => {
-            let known = hub.known_topic(&topic(&name)?);
-            let here = known.map(|(topic, summary)| (topic.name().clone(), summary.subscribers));
-            Ok(Answer::Channels(here.into_iter().collect()))
+        Question::Subscribers { topics } => {
+            let topics = topics.iter().filter_map(|name| topic(name).ok());
+            let known = topics.filter_map(|topic| hub.known_topic(&topic));
+            let followed = known.filter(|(_, summary)| summary.subscribers > 0);
+            let counted =
+                followed.map(|(topic, summary)| (topic.name().clone(), summary.subscribers));
+            Ok(Answer::Channels(counted.collect()))
         }
         Question::Info => Ok(Answer::Info(vec![node::node(hub)])),
     }

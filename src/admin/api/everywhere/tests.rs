@@ -12,7 +12,7 @@ fn sessions() -> Sessions {
     }
 }
 
-fn questions() -> [(Question, &'static str); 6] {
+fn questions() -> [(Question, &'static str); 7] {
     [
         (
             Question::Subscribe {
@@ -65,6 +65,12 @@ fn questions() -> [(Question, &'static str); 6] {
                 pattern: "a*".into(),
             },
             r#"{"Channels":{"pattern":"a*"}}"#,
+        ),
+        (
+            Question::Subscribers {
+                topics: vec!["a".into(), "b".into()],
+            },
+            r#"{"Subscribers":{"topics":["a","b"]}}"#,
         ),
         (Question::Info, r#""Info""#),
     ]
