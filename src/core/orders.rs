@@ -137,9 +137,11 @@ impl State {
         let talk = self.talks.get(slot);
         let client = talk.map(|talk| talk.session.client().number());
         let rights = self.conns.look_at(slot).rights();
+        let app = talk.and_then(|talk| Some(&*talk.own.as_ref()?.key));
         let id = rights.and_then(|rights| rights.id.as_deref());
         let issued_s = rights.map_or(0, |rights| rights.issued_s);
         whom.user.as_deref().is_none_or(|wanted| wanted == user)
+            && whom.app.as_deref().is_none_or(|wanted| app == Some(wanted))
             && whom.client.is_none_or(|wanted| client == Some(wanted))
             && whom.id.as_deref().is_none_or(|wanted| id == Some(wanted))
             && whom.not_before_s.is_none_or(|time_s| issued_s < time_s)

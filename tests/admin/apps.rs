@@ -43,7 +43,11 @@ impl App {
     }
 
     fn connect(&self) -> Client {
-        let url = format!("ws://{}/app/key?protocol=7", self.daemon.public);
+        self.connect_to("key")
+    }
+
+    fn connect_to(&self, key: &str) -> Client {
+        let url = format!("ws://{}/app/{key}?protocol=7", self.daemon.public);
         let (mut socket, _) = tungstenite::connect(url).unwrap();
         let told = next(&mut socket).into_text().unwrap().to_string();
         let (_, rest) = told.split_once(r#"\"socket_id\":\""#).expect(&told);
@@ -100,11 +104,15 @@ impl Client {
     }
 
     fn sign_in(&mut self, user: &str) {
+        self.sign_in_to("key", user);
+    }
+
+    fn sign_in_to(&mut self, key: &str, user: &str) {
         let data = format!(r#"{{"id":"{user}"}}"#);
         let auth = sign(&format!("{}::user::{data}", self.id));
         let data = data.replace('"', "\\\"");
         let told = self.ask(&format!(
-            r#"{{"event":"pusher:signin","data":{{"auth":"key:{auth}","user_data":"{data}"}}}}"#
+            r#"{{"event":"pusher:signin","data":{{"auth":"{key}:{auth}","user_data":"{data}"}}}}"#
         ));
         assert!(told.contains("pusher:signin_success"), "{told}");
         // As the official client does by itself.
@@ -259,6 +267,26 @@ fn servers_reach_a_user_by_id_and_end_the_users_connections() {
             .status,
         200
     );
+}
+
+#[test]
+fn an_app_does_not_end_connections_of_users_of_another_one() {
+    let secret = tempfile::tempdir().unwrap();
+    let path = secret.path().join("secret");
+    fs::write(&path, SECRET).unwrap();
+    let path = path.display();
+    let other =
+        format!("id = \"2\", key = \"other\", secret_files = \"{path}\", prefix = \"shop/\"");
+    let app = App::start("", &["--apps", &other]);
+    let mut ann = app.connect_to("other");
+    ann.sign_in_to("other", "ann");
+    // By its name it could be either's.
+    let mut own = app.connect();
+    own.sign_in("shop/ann");
+    let answer = app.post("/apps/1/users/shop%2Fann/terminate_connections", "{}");
+    assert_eq!((answer.status, &*answer.body), (200, "{}\n"));
+    assert!(matches!(next(&mut own.socket), Message::Close(_)));
+    ann.subscribe("news");
 }
 
 #[test]

@@ -30,6 +30,11 @@ pub(super) enum Question {
         whitelist: Vec<String>,
         revoke: Revoke,
     },
+    /// The connections of a user of the app with a key are closed.
+    Terminate {
+        app: String,
+        user: String,
+    },
     Refresh {
         of: Sessions,
         expired: bool,
@@ -84,23 +89,16 @@ pub(in crate::admin) async fn subscribers(
     }
 }
 
-/// Closes the connections of a user.
-pub(in crate::admin) async fn disconnect(
+/// Closes the connections of a user of the app with a key.
+pub(in crate::admin) async fn terminate(
     hub: &Arc<Hub>,
+    app: &str,
     user: String,
-    (code, reason): (u16, &str),
 ) -> Result<(), Error> {
-    let question = Question::Disconnect {
-        of: Sessions {
-            user,
-            ..Sessions::default()
-        },
-        code: code.into(),
-        reason: reason.to_owned(),
-        whitelist: Vec::new(),
-        revoke: Revoke::default(),
-    };
-    perform(hub, question).await.map(drop)
+    let app = app.to_owned();
+    perform(hub, Question::Terminate { app, user })
+        .await
+        .map(drop)
 }
 
 /// Does it here, and has all other nodes do it.
@@ -181,6 +179,7 @@ async fn perform_here(hub: &Arc<Hub>, question: Question) -> Outcome {
             let farewell = sessions::farewell(code, reason)?;
             sessions::disconnect(hub, &of, farewell, &whitelist, revoke).await
         }
+        Question::Terminate { app, user } => sessions::terminate(hub, app, user).await,
         Question::Refresh {
             of,
             expired,

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use self::counts::{count, counts, failed};
 use self::publishing::publish;
 use self::signed::{Signed, bad};
-use super::api::everywhere::{disconnect, occupied, subscribers};
+use super::api::everywhere::{occupied, subscribers, terminate};
 use super::patience::Patience;
 use super::reply::{Json, Refusal};
 use crate::hub::{Hub, PostRefusal};
@@ -31,9 +31,6 @@ use crate::protocol::topic::TopicName;
 const BODY_SPARE_BYTES: usize = 64 << 10;
 /// As much longer data may be that is escaped: each byte as `\u0000`.
 const ESCAPED_MAX: usize = 6;
-
-/// With what a user's connections are closed: no client comes back by itself.
-const TERMINATED: (u16, &str) = (4009, "disconnected by the app");
 
 type Answer = Result<Json<Value>, Refusal>;
 
@@ -149,7 +146,8 @@ pub(super) async fn terminate_connections(State(hub): State<Arc<Hub>>, request: 
     let user = signed.parameter(2)?;
     let named = check_target(&format!("{USER_CHANNEL}{user}"));
     named.map_err(|fault| bad(fault.to_string()))?;
-    let ended = disconnect(&hub, signed.app.topic_of(&user), TERMINATED).await;
+    let app = &signed.app;
+    let ended = terminate(&hub, &app.key, app.topic_of(&user)).await;
     ended.map_err(|_| failed(&hub))?;
     Ok(Json(json!({})))
 }
