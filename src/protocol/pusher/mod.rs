@@ -35,7 +35,8 @@ pub use signed_query::{QUERY_AGE_S_MAX, QueryFault, SignedQuery};
 pub use socket_id::SocketId;
 pub use webhook::{HookEvent, HookUrl, UrlFault, Webhook};
 
-/// The protocol's own events are called so, and no others.
+/// The events of the protocol and of this server are called so, and no others.
 pub fn is_own_event(name: &str) -> bool {
-    name.starts_with("pusher:") || name.starts_with("pusher_internal:")
+    let own = ["pusher:", "pusher_internal:", "fanfare:"];
+    own.iter().any(|prefix| name.starts_with(prefix))
 }
