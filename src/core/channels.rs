@@ -76,7 +76,7 @@ impl State {
     ) -> Result<(), CloseReason> {
         let message = plain(payload);
         check_text(text, &message).map_err(CloseReason::Fault)?;
-        match self.heed_once(slot, &message, false)? {
+        match self.heed_once(slot, &message, Look::First)? {
             Some(wait) => self.put_aside(slot, text, message, wait),
             None => Ok(()),
         }
@@ -89,7 +89,8 @@ impl State {
         message: &mut Unpublished,
         waits_on: bool,
     ) -> Result<bool, CloseReason> {
-        match self.heed_once(slot, &message.payload, !waits_on)? {
+        let look = if waits_on { Look::Again } else { Look::Last };
+        match self.heed_once(slot, &message.payload, look)? {
             Some(wait) => {
                 message.wait = wait;
                 Ok(true)
@@ -102,8 +103,9 @@ impl State {
         &mut self,
         slot: u32,
         message: &[u8],
-        in_vain: bool,
+        look: Look,
     ) -> Result<Option<Wait>, CloseReason> {
+        let in_vain = look == Look::Last;
         let Ok(incoming) = read(message) else {
             let error = "this is no event: a JSON object with a name in event, and its data";
             self.push(slot, &words::error(None, error));
@@ -116,7 +118,8 @@ impl State {
         // The settings had it when it came.
         let app = app.ok_or(CloseReason::AppUnknown)?;
         let id = pusher::socket_id(&talk.session).expect("it was given one");
-        match own.handle(app, id, incoming, self.now_ms) {
+        let counts = (look == Look::First).then_some(self.now_ms);
+        match own.handle(app, id, incoming, counts) {
             Deed::Nothing => {}
             Deed::Say(message) => self.push(slot, &message),
             Deed::Unsubscribe(topic) => {
@@ -387,4 +390,13 @@ impl State {
         });
         Ok(())
     }
+}
+
+/// Which look at a message this is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    First,
+    Again,
+    /// It has waited for as long as it may.
+    Last,
 }
