@@ -11,6 +11,7 @@ use super::reactor::State;
 use crate::hub::{Happening, Unproposed};
 use crate::log::{AppendError, Lack, Topic};
 use crate::protocol::centrifugo::encode_info;
+use crate::protocol::dialect::centrifugo::Ending;
 use crate::protocol::dialect::pusher::{self, Deed, Refusal, Unsent, Wish};
 use crate::protocol::dialect::session::{Source, Special};
 use crate::protocol::encoding::{Extras, Format};
@@ -323,10 +324,12 @@ impl State {
     }
 
     /// Tells a client that a subscription of it has ended that it has not ended itself.
-    pub(super) fn tell_channel_ended(&mut self, slot: u32, topic: &Topic) {
-        let channel = channel_of(topic.name());
-        let words = Refusal::Denied.words(channel);
-        self.push(slot, &words);
+    pub(super) fn tell_channel_ended(&mut self, slot: u32, topic: &Topic, ending: Ending) {
+        let refusal = match ending {
+            Ending::Denied => Refusal::Denied,
+            Ending::Asked | Ending::Expired | Ending::InsufficientState => Refusal::Ended,
+        };
+        self.push(slot, &refusal.words(channel_of(topic.name())));
     }
 
     /// Publishes what a client sends to the others in a channel.

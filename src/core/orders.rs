@@ -103,6 +103,14 @@ impl State {
                 data,
                 since,
             } => {
+                if self.conns.at(slot).dialect.coding().is_none() {
+                    // No word of its protocol says so: it would hear what it has not asked for.
+                    // Of a user it is one connection of several, which need not be the same.
+                    return match order.whom.client {
+                        Some(_) => Err(Failure::NotOffered),
+                        None => Ok(()),
+                    };
+                }
                 let start = Start {
                     since: since.as_ref(),
                     whole_or_not: false,

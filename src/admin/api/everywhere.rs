@@ -227,6 +227,7 @@ fn add(sum: Outcome, reply: Reply) -> Outcome {
         (_, Reply::Failed(code)) => Err(match code {
             code if code == Error::LIMIT_EXCEEDED.code => Error::LIMIT_EXCEEDED,
             code if code == Error::PERMISSION_DENIED.code => Error::PERMISSION_DENIED,
+            code if code == Error::NOT_AVAILABLE.code => Error::NOT_AVAILABLE,
             _ => Error::INTERNAL,
         }),
         (sum, _) => Ok(sum),

@@ -86,7 +86,7 @@ pub struct Wish {
     pub member: Option<Member>,
 }
 
-/// Why something asked for is not done.
+/// Why something asked for is not done, or goes on no longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("this channel may not be heard: a rule is against it")]
@@ -97,6 +97,8 @@ pub enum Refusal {
     TooManyMembers,
     #[error("the server has no room for the channel at the moment")]
     Full,
+    #[error("the server has ended the subscription")]
+    Ended,
 }
 
 impl Refusal {
@@ -106,6 +108,7 @@ impl Refusal {
             Refusal::Denied => ("AuthError", 403),
             Refusal::TooManyTopics | Refusal::TooManyMembers => ("LimitReached", 429),
             Refusal::Full => ("ServerError", 503),
+            Refusal::Ended => ("SubscriptionEnded", 410),
         };
         words::subscription_error(channel, kind, &self.to_string(), status)
     }
