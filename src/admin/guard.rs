@@ -16,7 +16,6 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use percent_encoding::percent_decode_str;
 
 use super::cors;
 use super::credentials::{API_KEY, Credential, Several};
@@ -25,9 +24,9 @@ use super::token::Token;
 use super::who::Who;
 use crate::config::{Place, Roles};
 use crate::hub::Hub;
-use crate::protocol::http::Origins;
-use crate::protocol::http::bearer::{MERCURE_COOKIE, in_cookies};
+use crate::protocol::http::bearer::{cookies_count, in_cookies, in_mercure_query, mercure_cookie};
 use crate::protocol::http::hosts::is_local_name;
+use crate::protocol::http::{Origins, Reject};
 use crate::protocol::mercure::MERCURE_PATH;
 use crate::protocol::opening::is_for_api;
 use crate::protocol::rights::{Rights, TokenFault};
@@ -68,11 +67,12 @@ pub(super) async fn check(
     next: Next,
 ) -> Response {
     let Watch { guard, hub } = &*watch;
-    if request.uri().path() == MERCURE_PATH {
-        let origins = hub.origins();
-        bear_in_header(&mut request, |origin| origins.list(origin));
+    let is_mercure = request.uri().path() == MERCURE_PATH;
+    if is_mercure && let Err(reject) = bear_in_header(&mut request, hub) {
+        let refusal = Refusal::new(StatusCode::BAD_REQUEST, reject.to_string());
+        return guard.refuse(refusal);
     }
-    let listed = match guard.check_origin(hub.origins(), request.headers()) {
+    let listed = match guard.check_origin(hub.origins(), is_mercure, request.headers()) {
         Ok(listed) => listed,
         Err(refusal) => return guard.refuse(refusal),
     };
@@ -241,10 +241,12 @@ impl Guard {
         Err(Refusal::new(StatusCode::FORBIDDEN, sentence))
     }
 
-    /// The origin of the page that asks, where the settings list it.
+    /// The origin of the page that asks, where the settings list it. To a Mercure hub pages of
+    /// its own host may publish, as they may hear it.
     fn check_origin(
         &self,
         origins: &Origins,
+        is_mercure: bool,
         headers: &HeaderMap,
     ) -> Result<Option<HeaderValue>, Refusal> {
         let mut given = headers.get_all(ORIGIN).iter();
@@ -255,7 +257,11 @@ impl Guard {
         if second.is_none() && origins.list(origin.as_bytes()) {
             return Ok(Some(origin.clone()));
         }
-        if second.is_none() && !self.public && self.same_host.allow(origin.as_bytes(), host) {
+        let is_own = match self.public {
+            true => is_mercure && origins.name(origin.as_bytes(), host),
+            false => self.same_host.allow(origin.as_bytes(), host),
+        };
+        if second.is_none() && is_own {
             return Ok(None);
         }
         let sentence = match self.public {
@@ -282,27 +288,36 @@ fn is_api(path: &str) -> bool {
     is_for_api(path) || path == MERCURE_PATH
 }
 
-/// Publishers to a Mercure hub may bear their token in the query, or in a cookie where a listed
-/// page asks. What is in the header counts before either.
-fn bear_in_header(request: &mut Request, is_listed: impl Fn(&[u8]) -> bool) {
+/// Publishers to a Mercure hub may bear their token where its readers may: in the query, or in
+/// a cookie. What is in the header counts before either.
+fn bear_in_header(request: &mut Request, hub: &Hub) -> Result<(), Reject> {
+    let in_query = in_mercure_query(request.uri().query().unwrap_or_default())?;
     let headers = request.headers();
     if headers.contains_key(AUTHORIZATION) || headers.contains_key(API_KEY) {
-        return;
+        return Ok(());
     }
-    let query = request.uri().query().unwrap_or_default();
-    let mut pairs = query.split('&');
-    let in_query = pairs.find_map(|pair| pair.strip_prefix("authorization="));
-    let in_query = in_query.map(|value| percent_decode_str(value).collect::<Vec<u8>>());
-    let of_page = headers.get(ORIGIN).map(HeaderValue::as_bytes);
-    let cookies = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
-    let in_cookie = of_page
-        .filter(|origin| is_listed(origin))
-        .and_then(|_| in_cookies(cookies, MERCURE_COOKIE).ok().flatten());
-    let token = in_query.or_else(|| in_cookie.map(<[u8]>::to_vec));
+    let token = match in_query {
+        Some(token) => Some(token),
+        None => in_mercure_cookie(headers, hub)?.map(<[u8]>::to_vec),
+    };
     let value = token.map(|token| [b"Bearer ", &token[..]].concat());
     if let Some(Ok(value)) = value.map(|value| HeaderValue::from_bytes(&value)) {
         request.headers_mut().insert(AUTHORIZATION, value);
     }
+    Ok(())
+}
+
+fn in_mercure_cookie<'a>(headers: &'a HeaderMap, hub: &Hub) -> Result<Option<&'a [u8]>, Reject> {
+    let origin = headers.get(ORIGIN).map(HeaderValue::as_bytes);
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    let host = host(headers).unwrap_or_default();
+    if !cookies_count(origin, site, host, hub.origins()) {
+        return Ok(None);
+    }
+    let settings = hub.settings();
+    let name = mercure_cookie(settings.token_cookie.as_deref());
+    let cookies = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    in_cookies(cookies, name)
 }
 
 /// Where messages are posted.

@@ -13,6 +13,7 @@ use super::reactor::State;
 use crate::hub::{Happening, Unproposed};
 use crate::log::{AppendError, Lack, Topic};
 use crate::protocol::centrifugo::encode_info;
+use crate::protocol::dialect::centrifugo::Ending;
 use crate::protocol::dialect::pusher::{self, Deed, Refusal, Unsent, Wish};
 use crate::protocol::dialect::session::{Source, Special};
 use crate::protocol::encoding::{Extras, Format};
@@ -92,7 +93,7 @@ impl State {
     ) -> Result<(), CloseReason> {
         let message = plain(payload);
         check_text(text, &message).map_err(CloseReason::Fault)?;
-        match self.heed_once(slot, &message, false)? {
+        match self.heed_once(slot, &message, Look::First)? {
             Some(wait) => self.put_aside(slot, text, message, wait),
             None => Ok(()),
         }
@@ -105,7 +106,8 @@ impl State {
         message: &mut Unpublished,
         waits_on: bool,
     ) -> Result<bool, CloseReason> {
-        match self.heed_once(slot, &message.payload, !waits_on)? {
+        let look = if waits_on { Look::Again } else { Look::Last };
+        match self.heed_once(slot, &message.payload, look)? {
             Some(wait) => {
                 message.wait = wait;
                 Ok(true)
@@ -118,8 +120,9 @@ impl State {
         &mut self,
         slot: u32,
         message: &[u8],
-        in_vain: bool,
+        look: Look,
     ) -> Result<Option<Wait>, CloseReason> {
+        let in_vain = look == Look::Last;
         let Ok(incoming) = read(message) else {
             let error = "this is no event: a JSON object with a name in event, and its data";
             self.push(slot, &words::error(None, error));
@@ -132,7 +135,8 @@ impl State {
         // The settings had it when it came.
         let app = app.ok_or(CloseReason::AppUnknown)?;
         let id = pusher::socket_id(&talk.session).expect("it was given one");
-        match own.handle(app, id, incoming, self.now_ms) {
+        let counts = (look == Look::First).then_some(self.now_ms);
+        match own.handle(app, id, incoming, counts) {
             Deed::Nothing => {}
             Deed::Say(message) => self.push(slot, &message),
             Deed::Unsubscribe(topic) => {
@@ -365,10 +369,12 @@ impl State {
     }
 
     /// Tells a client that a subscription of it has ended that it has not ended itself.
-    pub(super) fn tell_channel_ended(&mut self, slot: u32, topic: &Topic) {
-        let channel = channel_of(topic.name());
-        let words = Refusal::Denied.words(channel);
-        self.push(slot, &words);
+    pub(super) fn tell_channel_ended(&mut self, slot: u32, topic: &Topic, ending: Ending) {
+        let refusal = match ending {
+            Ending::Denied => Refusal::Denied,
+            Ending::Asked | Ending::Expired | Ending::InsufficientState => Refusal::Ended,
+        };
+        self.push(slot, &refusal.words(channel_of(topic.name())));
     }
 
     /// Publishes what a client sends to the others in a channel.
@@ -432,4 +438,13 @@ impl State {
         });
         Ok(())
     }
+}
+
+/// Which look at a message this is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    First,
+    Again,
+    /// It has waited for as long as it may.
+    Last,
 }

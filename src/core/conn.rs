@@ -21,6 +21,10 @@ use crate::ring::Errno;
 /// faster than it reads, and is paused.
 pub(super) const OWN_MAX: usize = 4096;
 
+/// Beyond it a connection is closed, as servers that post in its name cannot be paused for it.
+/// A publisher that is paused at half of that has what had already been read of it as well.
+pub(super) const OWN_POSTED_MAX: usize = 2 * OWN_MAX;
+
 /// Where a connection is in its life. Each phase but the first is entered by one
 /// function, see `closing.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

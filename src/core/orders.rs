@@ -107,6 +107,14 @@ impl State {
                 data,
                 since,
             } => {
+                if self.conns.at(slot).dialect.coding().is_none() {
+                    // No word of its protocol says so: it would hear what it has not asked for.
+                    // Of a user it is one connection of several, which need not be the same.
+                    return match order.whom.client {
+                        Some(_) => Err(Failure::NotOffered),
+                        None => Ok(()),
+                    };
+                }
                 let start = Start {
                     since: since.as_ref(),
                     whole_or_not: false,
@@ -141,9 +149,11 @@ impl State {
         let talk = self.talks.get(slot);
         let client = talk.map(|talk| talk.session.client().number());
         let rights = self.conns.look_at(slot).rights();
+        let app = talk.and_then(|talk| Some(&*talk.own.as_ref()?.key));
         let id = rights.and_then(|rights| rights.id.as_deref());
         let issued_s = rights.map_or(0, |rights| rights.issued_s);
         whom.user.as_deref().is_none_or(|wanted| wanted == user)
+            && whom.app.as_deref().is_none_or(|wanted| app == Some(wanted))
             && whom.client.is_none_or(|wanted| client == Some(wanted))
             && whom.id.as_deref().is_none_or(|wanted| id == Some(wanted))
             && whom.not_before_s.is_none_or(|time_s| issued_s < time_s)

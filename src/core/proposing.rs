@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::closing::How;
-use super::conn::{Asker, Flags, Phase, Proposed, Ticket, Unpublished, Wait};
+use super::conn::{Asker, Flags, OWN_POSTED_MAX, Phase, Proposed, Ticket, Unpublished, Wait};
 use super::lane::After;
 use super::publishing::{check_text, plain};
 use super::reactor::State;
@@ -268,7 +268,9 @@ impl State {
                     let Some(slot) = self.origins.get(&origin).copied() else {
                         continue;
                     };
-                    if let Some(id) = self.find_by_id(slot, topic.id()) {
+                    if let Some(id) = self.find_by_id(slot, topic.id())
+                        && self.may_step_over_more(slot)
+                    {
                         self.step_over(slot, id, &committed);
                     }
                 }
@@ -280,6 +282,20 @@ impl State {
                 } => self.tell_missing(&topic, at, from, to),
             }
         }
+    }
+
+    /// False for a connection that is too far behind to note one more message that a server has
+    /// posted in its name: it is closed.
+    fn may_step_over_more(&mut self, slot: u32) -> bool {
+        let conn = self.conns.at(slot);
+        let own = conn.extra.as_ref().map_or(0, |extra| extra.own.len());
+        if own < OWN_POSTED_MAX {
+            return true;
+        }
+        if conn.phase == Phase::Open {
+            self.close(slot, CloseReason::Lag, How::NextBoundary);
+        }
+        false
     }
 
     /// All who read a topic here are told that messages are missing at a position.

@@ -204,7 +204,7 @@ impl State {
         self.go(slot, topic);
         match self.conns.at(slot).dialect.coding() {
             Some(coding) => self.push(slot, &words::ended(coding, topic.name(), ending)),
-            None => self.tell_channel_ended(slot, topic),
+            None => self.tell_channel_ended(slot, topic, ending),
         }
         true
     }

@@ -19,7 +19,8 @@ use crate::config::Settings;
 use crate::log::Topic;
 use crate::protocol::pusher::{Access, ChannelKind, HookEvent, SocketId, channel_of};
 
-/// Beyond one of these, what happens is dropped.
+/// Beyond one of these, what happens is dropped; beyond half of one, what changes nothing of who
+/// is there, as clients can make as much of that as they like.
 const HAPPENINGS_MAX: usize = 16 << 10;
 const HAPPENINGS_BYTES_MAX: usize = 8 << 20;
 /// Beyond it all topics are looked at.
@@ -97,6 +98,8 @@ pub struct Noted {
 struct Pending {
     noted: Noted,
     bytes: usize,
+    /// Topics whose cache miss is among what is noted: one says it all.
+    missed: HashSet<Arc<str>>,
 }
 
 impl Happening {
@@ -106,6 +109,16 @@ impl Happening {
             Happening::Member { topic, .. }
             | Happening::ClientEvent { topic, .. }
             | Happening::CacheMiss { topic } => topic,
+        }
+    }
+
+    /// What a server is told of it.
+    pub fn what(&self) -> HookEvent {
+        match self {
+            Happening::Member { has_come: true, .. } => HookEvent::MemberAdded,
+            Happening::Member { .. } => HookEvent::MemberRemoved,
+            Happening::ClientEvent { .. } => HookEvent::ClientEvent,
+            Happening::CacheMiss { .. } => HookEvent::CacheMiss,
         }
     }
 
@@ -151,8 +164,7 @@ impl Hooks {
     /// All that has been noted since the last time.
     pub fn take(&self) -> Noted {
         let mut pending = self.lock();
-        pending.bytes = 0;
-        std::mem::take(&mut pending.noted)
+        std::mem::take(&mut *pending).noted
     }
 
     /// The servers know, or do not know any more, that a topic is occupied.
@@ -226,13 +238,22 @@ impl Hooks {
 
     fn note(&self, happening: Happening) {
         let mut pending = self.lock();
+        let is_miss = matches!(happening, Happening::CacheMiss { .. });
+        if is_miss && pending.missed.contains(happening.topic()) {
+            return;
+        }
+        let share = if happening.what().is_change() { 1 } else { 2 };
         let bytes = pending.bytes + happening.bytes();
-        if pending.noted.happenings.len() >= HAPPENINGS_MAX || bytes > HAPPENINGS_BYTES_MAX {
+        let is_full = pending.noted.happenings.len() >= HAPPENINGS_MAX / share;
+        if is_full || bytes > HAPPENINGS_BYTES_MAX / share {
             drop(pending);
             self.figures.dropped_busy.fetch_add(1, Ordering::Relaxed);
             return;
         }
         pending.bytes = bytes;
+        if is_miss {
+            pending.missed.insert(happening.topic().clone());
+        }
         pending.noted.happenings.push(happening);
         drop(pending);
         self.more.notify_one();
@@ -340,12 +361,16 @@ mod tests {
             hooks.touch(&"a".into());
             hooks.touch(&"b".into());
         }
-        hooks.note(miss("a"));
+        for _ in 0..3 {
+            hooks.note(miss("a"));
+        }
         let noted = hooks.take();
         assert_eq!((noted.touched.len(), noted.all), (2, false));
         assert_eq!(noted.happenings, [miss("a")]);
         let noted = hooks.take();
         assert!(noted.touched.is_empty() && noted.happenings.is_empty());
+        hooks.note(miss("a"));
+        assert_eq!(hooks.take().happenings, [miss("a")]);
     }
 
     #[test]
@@ -359,23 +384,48 @@ mod tests {
         assert!(!hooks.take().all);
     }
 
+    fn member(topic: &str) -> Happening {
+        Happening::Member {
+            topic: topic.into(),
+            user: "ann".into(),
+            has_come: true,
+        }
+    }
+
     #[test]
     fn what_is_too_much_is_dropped_and_counted() {
         let hooks = Hooks::default();
         for _ in 0..HAPPENINGS_MAX + 2 {
-            hooks.note(miss("a"));
+            hooks.note(member("a"));
         }
         assert_eq!(hooks.take().happenings.len(), HAPPENINGS_MAX);
         let large = || Happening::ClientEvent {
             topic: "a".into(),
             event: "client-e".into(),
-            data: vec![b' '; HAPPENINGS_BYTES_MAX / 2].into(),
+            data: vec![b' '; HAPPENINGS_BYTES_MAX / 4].into(),
             socket_id: None,
             user: None,
         };
         hooks.note(large());
         hooks.note(large());
-        assert_eq!(hooks.take().happenings.len(), 1);
+        hooks.note(member("a"));
+        assert_eq!(hooks.take().happenings.len(), 2);
         assert_eq!(hooks.figures.dropped_busy.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn what_clients_make_as_they_like_leaves_room_for_who_comes_and_goes() {
+        let hooks = Hooks::default();
+        for number in 0..HAPPENINGS_MAX {
+            hooks.note(miss(&number.to_string()));
+        }
+        for _ in 0..HAPPENINGS_MAX / 2 {
+            hooks.note(member("a"));
+        }
+        let dropped = hooks.figures.dropped_busy.load(Ordering::Relaxed);
+        assert_eq!(dropped as usize, HAPPENINGS_MAX / 2);
+        let happenings = hooks.take().happenings;
+        let members = happenings.iter().filter(|what| **what == member("a"));
+        assert_eq!(members.count(), HAPPENINGS_MAX / 2);
     }
 }

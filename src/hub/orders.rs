@@ -28,6 +28,8 @@ pub struct Whom {
     /// Those of this user; the empty one is who has no name. `None` is any, where `id` says
     /// which.
     pub user: Option<Box<str>>,
+    /// Of those the clients of the app with this key alone: names of users are an app's own.
+    pub app: Option<Box<str>>,
     /// Of those the session with this number alone.
     pub client: Option<u128>,
     /// Of those the ones with this `jti` in their token.

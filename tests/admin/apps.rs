@@ -1,6 +1,7 @@
 //! The HTTP API of the Pusher Channels protocol, as the servers of apps ask.
 
 use std::fs;
+use std::net::TcpStream;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use md5::{Digest, Md5};
@@ -8,10 +9,11 @@ use ring::hmac;
 use simd_json::prelude::*;
 use tempfile::TempDir;
 use tungstenite::Message;
+use tungstenite::stream::MaybeTlsStream;
 
-use crate::client::{Admin, Answer, Daemon, Subscriber, next};
+use crate::client::{Admin, Answer, Daemon, PATIENCE, Subscriber, next};
 
-const SECRET: &str = "app secret";
+pub(crate) const SECRET: &str = "app secret";
 
 /// A daemon with an app.
 pub(crate) struct App {
@@ -20,9 +22,9 @@ pub(crate) struct App {
 }
 
 /// A client, and the id that it was told.
-struct Client {
-    socket: Subscriber,
-    id: String,
+pub(crate) struct Client {
+    pub(crate) socket: Subscriber,
+    pub(crate) id: String,
     /// What was heard of other channels meanwhile.
     aside: Vec<String>,
 }
@@ -42,9 +44,19 @@ impl App {
         }
     }
 
-    fn connect(&self) -> Client {
-        let url = format!("ws://{}/app/key?protocol=7", self.daemon.public);
-        let (mut socket, _) = tungstenite::connect(url).unwrap();
+    pub(crate) fn connect(&self) -> Client {
+        self.connect_to("key")
+    }
+
+    pub(crate) fn connect_to(&self, key: &str) -> Client {
+        let stream = TcpStream::connect(&self.daemon.public).unwrap();
+        self.connect_over(stream, key)
+    }
+
+    pub(crate) fn connect_over(&self, stream: TcpStream, key: &str) -> Client {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let url = format!("ws://{}/app/{key}?protocol=7", self.daemon.public);
+        let (mut socket, _) = tungstenite::client(url, MaybeTlsStream::Plain(stream)).unwrap();
         let told = next(&mut socket).into_text().unwrap().to_string();
         let (_, rest) = told.split_once(r#"\"socket_id\":\""#).expect(&told);
         let (id, _) = rest.split_once('\\').unwrap();
@@ -56,7 +68,7 @@ impl App {
         }
     }
 
-    fn post(&self, path: &str, body: &str) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
         self.daemon
             .ask(&signed("POST", path, &[], body), &[], body.as_bytes())
     }
@@ -66,7 +78,7 @@ impl App {
     }
 
     #[track_caller]
-    fn publish(&self, body: &str) {
+    pub(crate) fn publish(&self, body: &str) {
         let answer = self.post("/apps/1/events", body);
         assert_eq!((answer.status, &*answer.body), (200, "{}\n"));
     }
@@ -82,7 +94,7 @@ impl Client {
         next(&mut self.socket).into_text().unwrap().to_string()
     }
 
-    fn subscribe(&mut self, channel: &str) {
+    pub(crate) fn subscribe(&mut self, channel: &str) {
         let wish = format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}"}}}}"#);
         let told = self.ask(&wish);
         assert!(told.contains("subscription_succeeded"), "{told}");
@@ -99,12 +111,16 @@ impl Client {
         assert!(told.contains("subscription_succeeded"), "{told}");
     }
 
-    fn sign_in(&mut self, user: &str) {
+    pub(crate) fn sign_in(&mut self, user: &str) {
+        self.sign_in_to("key", user);
+    }
+
+    pub(crate) fn sign_in_to(&mut self, key: &str, user: &str) {
         let data = format!(r#"{{"id":"{user}"}}"#);
         let auth = sign(&format!("{}::user::{data}", self.id));
         let data = data.replace('"', "\\\"");
         let told = self.ask(&format!(
-            r#"{{"event":"pusher:signin","data":{{"auth":"key:{auth}","user_data":"{data}"}}}}"#
+            r#"{{"event":"pusher:signin","data":{{"auth":"{key}:{auth}","user_data":"{data}"}}}}"#
         ));
         assert!(told.contains("pusher:signin_success"), "{told}");
         // As the official client does by itself.

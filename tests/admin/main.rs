@@ -4,6 +4,7 @@ mod acks;
 mod api;
 mod api_keys;
 mod apps;
+mod apps_apart;
 mod batches;
 mod client;
 mod idempotency;

@@ -2,6 +2,7 @@
 
 use tungstenite::Message;
 
+use crate::apps::Apps;
 use crate::common::{self, Client, hear_close};
 use crate::speaking::{
     PATH, ask, call, connect_as, connected, epoch, hear, lives, order, push, say, subscribe,
@@ -218,4 +219,25 @@ fn a_subscription_that_the_server_began_recovers_expires_and_is_the_servers() {
     let heard = common::hear(&mut client);
     assert!(heard.contains(r#""subscribe":"#), "{heard}");
     assert_eq!(hear_close(&mut client).0, 3006);
+}
+
+#[test]
+fn a_client_of_an_app_is_in_the_channels_that_it_has_asked_for_alone() {
+    let apps = Apps::new("", "");
+    let mut ann = apps.connect();
+    let daemon = apps.daemon();
+    let of_all = r#"{"user":"","channel":"news"}"#;
+    order(daemon, "subscribe", of_all);
+    let of_one = format!(r#"{{"user":"","client":"{}","channel":"news"}}"#, ann.id);
+    let told = call(daemon, "subscribe", &of_one);
+    assert!(told.contains(r#""code":108"#), "{told}");
+    ann.subscribe("news");
+    order(daemon, "unsubscribe", of_all);
+    let ended = common::hear(&mut ann.client);
+    assert!(
+        ended.starts_with(r#"{"event":"pusher:subscription_error""#)
+            && ended.contains(r#""type":"SubscriptionEnded""#),
+        "{ended}"
+    );
+    ann.subscribe("news");
 }

@@ -205,6 +205,27 @@ fn the_claim_of_a_token_says_who_may_hear_and_publish() {
     let (status, words) = ask("", &all, "topic=news&data=x&private=on");
     assert!(status == "400" && words.contains("for anyone"), "{words}");
     assert_eq!(ask("", "none", "topic=news&data=x").0, "401");
+    let twice = format!("?authorization={all}&authorization={all}");
+    assert_eq!(ask(&twice, "", "topic=news&data=x").0, "400");
+    // Pages of the hub's own host publish by the cookie by which they hear.
+    let by_cookie = |origin: &str, cookies: &str| {
+        let more = format!("Origin: {origin}\r\nCookie: {cookies}\r\n");
+        let request = format!("POST {HUB}");
+        let form = b"topic=users.1&data=by%20cookie";
+        let (head, _) = daemon.ask_as(&request, &format!("{lines}{more}"), form);
+        head[9..12].to_owned()
+    };
+    let cookie = format!("mercureAuthorization={all}");
+    assert_eq!(by_cookie("http://localhost", &cookie), "200");
+    assert_eq!(
+        by_cookie("http://localhost", "mercureAuthorization=none"),
+        "401"
+    );
+    assert_eq!(by_cookie("http://other.example", &cookie), "403");
+    assert_eq!(
+        by_cookie("http://localhost", &format!("{cookie}; {cookie}")),
+        "400"
+    );
 }
 
 #[test]
@@ -230,6 +251,12 @@ fn a_hub_is_one_address_for_both() {
     assert_eq!(status, "200", "{id}");
     let event = source.next().unwrap();
     assert_eq!((event.data, event.id), ("x".to_owned(), id));
+    let of_page = |page: &str| {
+        let lines = format!("{lines}Origin: {page}\r\n");
+        post(&daemon, &lines, "topic=a&data=y").0
+    };
+    assert_eq!(of_page("http://localhost"), "200");
+    assert_eq!(of_page("http://other.example"), "403");
     // Where there is no server API nobody publishes.
     let plain = Daemon::start(&[]);
     assert_eq!(post(&plain, "", "topic=a").0, "405");

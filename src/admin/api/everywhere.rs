@@ -30,6 +30,11 @@ pub(super) enum Question {
         whitelist: Vec<String>,
         revoke: Revoke,
     },
+    /// The connections of a user of the app with a key are closed.
+    Terminate {
+        app: String,
+        user: String,
+    },
     Refresh {
         of: Sessions,
         expired: bool,
@@ -43,9 +48,9 @@ pub(super) enum Question {
     Occupied {
         prefix: String,
     },
-    /// How many subscribers a topic has.
+    /// How many subscribers topics have.
     Subscribers {
-        topic: String,
+        topics: Vec<String>,
     },
     Info,
 }
@@ -73,31 +78,27 @@ pub(in crate::admin) async fn occupied(
     }
 }
 
-/// How many subscribers a topic has.
-pub(in crate::admin) async fn subscribers(hub: &Arc<Hub>, topic: String) -> Result<u64, Error> {
-    match perform(hub, Question::Subscribers { topic }).await? {
-        Answer::Channels(channels) => Ok(channels.iter().map(|(_, count)| count).sum()),
+/// How many subscribers topics have, those with none left out.
+pub(in crate::admin) async fn subscribers(
+    hub: &Arc<Hub>,
+    topics: Vec<String>,
+) -> Result<Vec<(Arc<str>, u64)>, Error> {
+    match perform(hub, Question::Subscribers { topics }).await? {
+        Answer::Channels(channels) => Ok(channels),
         _ => Err(Error::INTERNAL),
     }
 }
 
-/// Closes the connections of a user.
-pub(in crate::admin) async fn disconnect(
+/// Closes the connections of a user of the app with a key.
+pub(in crate::admin) async fn terminate(
     hub: &Arc<Hub>,
+    app: &str,
     user: String,
-    (code, reason): (u16, &str),
 ) -> Result<(), Error> {
-    let question = Question::Disconnect {
-        of: Sessions {
-            user,
-            ..Sessions::default()
-        },
-        code: code.into(),
-        reason: reason.to_owned(),
-        whitelist: Vec::new(),
-        revoke: Revoke::default(),
-    };
-    perform(hub, question).await.map(drop)
+    let app = app.to_owned();
+    perform(hub, Question::Terminate { app, user })
+        .await
+        .map(drop)
 }
 
 /// Does it here, and has all other nodes do it.
@@ -178,6 +179,7 @@ async fn perform_here(hub: &Arc<Hub>, question: Question) -> Outcome {
             let farewell = sessions::farewell(code, reason)?;
             sessions::disconnect(hub, &of, farewell, &whitelist, revoke).await
         }
+        Question::Terminate { app, user } => sessions::terminate(hub, app, user).await,
         Question::Refresh {
             of,
             expired,
@@ -186,10 +188,13 @@ async fn perform_here(hub: &Arc<Hub>, question: Question) -> Outcome {
         } => sessions::refresh(hub, &of, expired, expire_at, &info).await,
         Question::Channels { pattern } => super::channels(hub, &pattern),
         Question::Occupied { prefix } => Ok(occupied_here(hub, &prefix)),
-        Question::Subscribers { topic: name } => {
-            let known = hub.known_topic(&topic(&name)?);
-            let here = known.map(|(topic, summary)| (topic.name().clone(), summary.subscribers));
-            Ok(Answer::Channels(here.into_iter().collect()))
+        Question::Subscribers { topics } => {
+            let topics = topics.iter().filter_map(|name| topic(name).ok());
+            let known = topics.filter_map(|topic| hub.known_topic(&topic));
+            let followed = known.filter(|(_, summary)| summary.subscribers > 0);
+            let counted =
+                followed.map(|(topic, summary)| (topic.name().clone(), summary.subscribers));
+            Ok(Answer::Channels(counted.collect()))
         }
         Question::Info => Ok(Answer::Info(vec![node::node(hub)])),
     }
@@ -222,6 +227,7 @@ fn add(sum: Outcome, reply: Reply) -> Outcome {
         (_, Reply::Failed(code)) => Err(match code {
             code if code == Error::LIMIT_EXCEEDED.code => Error::LIMIT_EXCEEDED,
             code if code == Error::PERMISSION_DENIED.code => Error::PERMISSION_DENIED,
+            code if code == Error::NOT_AVAILABLE.code => Error::NOT_AVAILABLE,
             _ => Error::INTERNAL,
         }),
         (sum, _) => Ok(sum),

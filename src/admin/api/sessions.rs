@@ -96,6 +96,22 @@ pub(super) async fn disconnect(
     Ok(Answer::Disconnected)
 }
 
+/// With what those are closed that their app ends: no client comes back by itself.
+const TERMINATED: (u16, &str) = (4009, "disconnected by the app");
+
+/// Closes the connections of an app's user.
+pub(super) async fn terminate(hub: &Hub, app: String, user: String) -> Outcome {
+    let whom = Whom {
+        user: Some(user.into()),
+        app: Some(app.into()),
+        ..Whom::default()
+    };
+    let (code, reason) = TERMINATED;
+    let farewell = Some((code, reason.into()));
+    order(hub, Some(whom), Act::Disconnect { farewell }).await?;
+    Ok(Answer::Disconnected)
+}
+
 /// Has sessions expire at another time, or now.
 pub(super) async fn refresh(
     hub: &Hub,

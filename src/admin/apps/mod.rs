@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use self::counts::{count, counts, failed};
 use self::publishing::publish;
 use self::signed::{Signed, bad};
-use super::api::everywhere::{disconnect, occupied, subscribers};
+use super::api::everywhere::{occupied, subscribers, terminate};
 use super::patience::Patience;
 use super::reply::{Json, Refusal};
 use crate::hub::{Hub, PostRefusal};
@@ -31,9 +31,6 @@ use crate::protocol::topic::TopicName;
 const BODY_SPARE_BYTES: usize = 64 << 10;
 /// As much longer data may be that is escaped: each byte as `\u0000`.
 const ESCAPED_MAX: usize = 6;
-
-/// With what a user's connections are closed: no client comes back by itself.
-const TERMINATED: (u16, &str) = (4009, "disconnected by the app");
 
 type Answer = Result<Json<Value>, Refusal>;
 
@@ -50,11 +47,11 @@ pub(super) async fn events(State(hub): State<Arc<Hub>>, request: Request) -> Ans
     if !event.info.are_asked() {
         return Ok(Json(json!({})));
     }
-    let mut channels = Map::new();
-    for channel in &event.channels {
-        let told = counts(&hub, app, channel, event.info).await?;
-        channels.insert(channel.clone(), told.into());
-    }
+    let channels = event.channels.iter();
+    let asked: Vec<_> = channels.map(|channel| (&**channel, event.info)).collect();
+    let told = counts(&hub, app, &asked).await;
+    let told = event.channels.iter().cloned().zip(told);
+    let channels: Map<_, _> = told.map(|(name, told)| (name, told.into())).collect();
     Ok(Json(json!({ "channels": channels })))
 }
 
@@ -73,12 +70,10 @@ pub(super) async fn batch_events(State(hub): State<Arc<Hub>>, request: Request) 
     if !events.iter().any(|event| event.info.are_asked()) {
         return Ok(Json(json!({})));
     }
-    let mut batch = Vec::with_capacity(events.len());
-    for event in &events {
-        // It goes to one channel, nearly always.
-        let told = counts(&hub, app, &event.channels[0], event.info).await?;
-        batch.push(Value::from(told));
-    }
+    // Each goes to one channel, nearly always.
+    let asked = events.iter().map(|event| (&*event.channels[0], event.info));
+    let asked: Vec<_> = asked.collect();
+    let batch = counts(&hub, app, &asked).await;
     Ok(Json(json!({ "batch": batch })))
 }
 
@@ -100,7 +95,7 @@ pub(super) async fn channels(State(hub): State<Arc<Hub>>, request: Request) -> A
         let channel = &topic[app.prefix.len()..];
         // Other topics may begin so, and users' channels are no matter of others.
         if check_channel(channel).is_ok() {
-            let told = count(&hub, app, channel, info, subscriptions);
+            let told = count(&hub, app, channel, info, Some(subscriptions));
             channels.insert(channel.to_owned(), told.into());
         }
     }
@@ -116,9 +111,10 @@ pub(super) async fn channel(State(hub): State<Arc<Hub>>, request: Request) -> An
     if info.user_count && ChannelKind::of(&channel).access != Access::Presence {
         return Err(bad("user_count is told of presence channels"));
     }
-    let counted = subscribers(&hub, signed.app.topic_of(&channel)).await;
-    let subscriptions = counted.map_err(|_| failed(&hub))?;
-    let mut told = count(&hub, &signed.app, &channel, info, subscriptions);
+    let counted = subscribers(&hub, vec![signed.app.topic_of(&channel)]).await;
+    let counted = counted.map_err(|_| failed(&hub))?;
+    let subscriptions = counted.iter().map(|(_, count)| count).sum();
+    let mut told = count(&hub, &signed.app, &channel, info, Some(subscriptions));
     told.insert("occupied".to_owned(), (subscriptions > 0).into());
     Ok(Json(told.into()))
 }
@@ -150,7 +146,8 @@ pub(super) async fn terminate_connections(State(hub): State<Arc<Hub>>, request: 
     let user = signed.parameter(2)?;
     let named = check_target(&format!("{USER_CHANNEL}{user}"));
     named.map_err(|fault| bad(fault.to_string()))?;
-    let ended = disconnect(&hub, signed.app.topic_of(&user), TERMINATED).await;
+    let app = &signed.app;
+    let ended = terminate(&hub, &app.key, app.topic_of(&user)).await;
     ended.map_err(|_| failed(&hub))?;
     Ok(Json(json!({})))
 }

@@ -17,7 +17,7 @@ use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Request, Response, StatusCode, body::Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
@@ -63,6 +63,8 @@ pub(super) enum Failure {
     Request(#[from] hyper::http::Error),
     #[error("it has not answered within {} s", CONNECT_TIME.as_secs() + ANSWER_TIME.as_secs())]
     Silent,
+    #[error("the request has broken off: {0}")]
+    Broken(#[from] JoinError),
     #[error("it redirects ({0}), which is not followed")]
     Redirect(StatusCode),
     #[error("it answers {0}")]
@@ -101,10 +103,6 @@ impl Client {
     /// Who vouches for servers that it connects to from now on.
     pub(super) fn trust(&mut self, tls: &Tls) {
         self.tls = tls.clone();
-    }
-
-    pub(super) fn url(&self) -> &HookUrl {
-        &self.url
     }
 
     /// Makes a request of a letter.

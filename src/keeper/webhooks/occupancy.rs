@@ -32,6 +32,11 @@ impl Occupancy {
         self.occupied.iter().map(ToString::to_string).collect()
     }
 
+    /// The same.
+    pub(super) fn occupied(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.occupied.iter()
+    }
+
     /// Somebody is in a topic, or nobody. Returns whether its servers are to be told that it is
     /// occupied.
     pub(super) fn look(&mut self, topic: &Arc<str>, is_occupied: bool, now_ms: u64) -> bool {

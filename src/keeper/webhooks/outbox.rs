@@ -1,9 +1,13 @@
 //! What one address has not been told yet: in batches, each tried again ever more seldom until
 //! it is taken, or too old.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
-/// Beyond one of these nothing more is taken in.
+use crate::protocol::pusher::HookEvent;
+
+/// Beyond one of these nothing more is taken in; beyond half of one, nothing that does not
+/// change who is there, as clients can make as much of that as they like.
 const EVENTS_MAX: usize = 16 << 10;
 const BYTES_MAX: usize = 4 << 20;
 /// A batch has no more than this, but for one event that is longer.
@@ -22,6 +26,8 @@ const AGE_MS_MAX: u64 = 300_000;
 pub(super) struct Outbox {
     queue: VecDeque<Waiting>,
     bytes: usize,
+    /// The cache misses among them that are not under way: one of a topic says it all.
+    misses: HashSet<Arc<str>>,
     /// So many of the first are under way.
     under_way: usize,
     /// Requests in a row that have failed.
@@ -32,7 +38,7 @@ pub(super) struct Outbox {
 
 #[derive(Debug)]
 struct Waiting {
-    text: Box<str>,
+    text: Arc<str>,
     since_ms: u64,
 }
 
@@ -46,7 +52,7 @@ impl Outbox {
     ) -> Outbox {
         let mut outbox = Outbox::default();
         for (text, age_ms) in events {
-            outbox.push(text, now_ms.saturating_sub(age_ms));
+            outbox.put(text.into(), 1, now_ms.saturating_sub(age_ms));
         }
         outbox.failures = failures;
         outbox.due_ms = now_ms + rest_ms.min(RETRY_MS_MAX);
@@ -64,9 +70,23 @@ impl Outbox {
     }
 
     /// Takes an event in. Returns false where there is no room for it.
-    pub(super) fn push(&mut self, text: String, now_ms: u64) -> bool {
+    pub(super) fn push(&mut self, what: HookEvent, text: &str, now_ms: u64) -> bool {
+        let is_miss = what == HookEvent::CacheMiss;
+        if is_miss && self.misses.contains(text) {
+            return true;
+        }
+        let (text, share) = (Arc::from(text), if what.is_change() { 1 } else { 2 });
+        let is_in = self.put(Arc::clone(&text), share, now_ms);
+        if is_in && is_miss {
+            self.misses.insert(text);
+        }
+        is_in
+    }
+
+    /// Puts an event into a full or half outbox, if it fits there.
+    fn put(&mut self, text: Arc<str>, share: usize, now_ms: u64) -> bool {
         let bytes = self.bytes + text.len() + size_of::<Waiting>();
-        if self.queue.len() >= EVENTS_MAX || bytes > BYTES_MAX {
+        if self.queue.len() >= EVENTS_MAX / share || bytes > BYTES_MAX / share {
             return false;
         }
         if self.queue.is_empty() && self.failures == 0 {
@@ -74,7 +94,7 @@ impl Outbox {
         }
         self.bytes = bytes;
         self.queue.push_back(Waiting {
-            text: text.into(),
+            text,
             since_ms: now_ms,
         });
         true
@@ -87,6 +107,9 @@ impl Outbox {
         }
         let is_late = |event: &&Waiting| event.since_ms + AGE_MS_MAX <= now_ms;
         let late = self.queue.iter().take_while(is_late).count();
+        for event in self.queue.range(..late) {
+            self.misses.remove(&event.text);
+        }
         self.take(late);
         late
     }
@@ -104,6 +127,9 @@ impl Outbox {
         };
         let events = self.queue.iter().take(BATCH_EVENTS_MAX).take_while(fits);
         let batch: Vec<&str> = events.map(|event| &*event.text).collect();
+        for text in &batch {
+            self.misses.remove(*text);
+        }
         self.under_way = batch.len();
         Some(batch)
     }
@@ -152,10 +178,14 @@ impl Outbox {
 mod tests {
     use super::*;
 
+    fn tell(outbox: &mut Outbox, text: &str, now_ms: u64) -> bool {
+        outbox.push(HookEvent::MemberAdded, text, now_ms)
+    }
+
     fn outbox(events: usize, now_ms: u64) -> Outbox {
         let mut outbox = Outbox::default();
         for number in 0..events {
-            assert!(outbox.push(number.to_string(), now_ms));
+            assert!(tell(&mut outbox, &number.to_string(), now_ms));
         }
         outbox
     }
@@ -180,7 +210,7 @@ mod tests {
     fn a_batch_is_not_long_unless_one_event_is() {
         let mut outbox = Outbox::default();
         for len in [BATCH_BYTES_MAX + 1, BATCH_BYTES_MAX, 1, 1] {
-            assert!(outbox.push("x".repeat(len), 0));
+            assert!(tell(&mut outbox, &"x".repeat(len), 0));
         }
         for count in [1, 1, 2] {
             assert_eq!(outbox.batch(GATHER_MS).unwrap().len(), count);
@@ -210,7 +240,7 @@ mod tests {
         assert_eq!((outbox.expire(now_ms), outbox.len()), (2, 0));
         // Who comes next is not in a hurry either.
         let due_ms = outbox.due_ms;
-        assert!(outbox.push("2".to_owned(), now_ms));
+        assert!(tell(&mut outbox, "2", now_ms));
         assert_eq!(outbox.next_ms(), Some(due_ms));
     }
 
@@ -222,7 +252,7 @@ mod tests {
         outbox.batch(GATHER_MS + 500).unwrap();
         outbox.note_taken(600);
         assert_eq!(outbox.failures(), 0);
-        outbox.push("1".to_owned(), 700);
+        tell(&mut outbox, "1", 700);
         assert_eq!(outbox.next_ms(), Some(700 + GATHER_MS));
     }
 
@@ -246,10 +276,39 @@ mod tests {
     #[test]
     fn there_is_room_for_so_many() {
         let mut full = outbox(EVENTS_MAX, 0);
-        assert!(!full.push("x".to_owned(), 0));
+        assert!(!tell(&mut full, "x", 0));
         let mut large = Outbox::default();
-        let texts = (0..).take_while(|_| large.push("x".repeat(1 << 18), 0));
+        let text = "x".repeat(1 << 18);
+        let texts = (0..).take_while(|_| tell(&mut large, &text, 0));
         assert_eq!(texts.count(), 15);
         assert!(large.bytes <= BYTES_MAX);
+    }
+
+    #[test]
+    fn what_clients_make_as_they_like_leaves_half_of_the_room() {
+        let mut outbox = Outbox::default();
+        let misses = (0..)
+            .take_while(|number: &usize| outbox.push(HookEvent::CacheMiss, &number.to_string(), 0));
+        assert_eq!(misses.count(), EVENTS_MAX / 2);
+        assert!(!outbox.push(HookEvent::ClientEvent, "x", 0));
+        assert!((0..EVENTS_MAX / 2).all(|_| tell(&mut outbox, "x", 0)));
+        assert!(!tell(&mut outbox, "x", 0));
+    }
+
+    #[test]
+    fn a_cache_miss_that_waits_is_not_told_twice() {
+        let mut outbox = Outbox::default();
+        let miss = |outbox: &mut Outbox, now_ms| outbox.push(HookEvent::CacheMiss, "m", now_ms);
+        assert!(miss(&mut outbox, 0) && miss(&mut outbox, 0));
+        assert_eq!(outbox.batch(GATHER_MS).unwrap(), ["m"]);
+        // The server may have filled the channel meanwhile, and it is empty again.
+        assert!(miss(&mut outbox, GATHER_MS) && miss(&mut outbox, GATHER_MS));
+        outbox.note_taken(GATHER_MS);
+        assert!(miss(&mut outbox, GATHER_MS));
+        assert_eq!(outbox.len(), 1);
+        assert_eq!(outbox.expire(GATHER_MS + AGE_MS_MAX), 1);
+        let late_ms = GATHER_MS + AGE_MS_MAX;
+        assert!(miss(&mut outbox, late_ms));
+        assert_eq!((outbox.len(), outbox.misses.len()), (1, 1));
     }
 }

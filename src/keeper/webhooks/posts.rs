@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use super::client::{Client, Failure, Tls};
 use super::outbox::Outbox;
@@ -18,25 +18,23 @@ type Address = (Box<str>, HookUrl);
 #[derive(Default)]
 pub(super) struct Posts {
     posts: HashMap<Address, Post>,
-    requests: JoinSet<Done>,
-    /// Of the next post.
-    number: u64,
+    requests: JoinSet<(Client, Result<(), Failure>)>,
     tls: Tls,
 }
 
 struct Post {
-    /// Distinguishes it from those that an address had before.
-    number: u64,
     outbox: Outbox,
     /// `None` while a request is under way.
     client: Option<Client>,
+    /// The request that is under way.
+    request: Option<Id>,
 }
 
 /// A request has come to its end.
 pub(super) struct Done {
-    app: Box<str>,
-    number: u64,
-    client: Client,
+    request: Id,
+    /// None is left where the request has panicked.
+    client: Option<Client>,
     posted: Result<(), Failure>,
 }
 
@@ -76,14 +74,11 @@ impl Posts {
     }
 
     fn post(&mut self, address: Address) -> &mut Post {
-        let (number, url) = (&mut self.number, address.1.clone());
-        self.posts.entry(address).or_insert_with(|| {
-            *number += 1;
-            Post {
-                number: *number,
-                outbox: Outbox::default(),
-                client: Some(Client::new(url)),
-            }
+        let url = address.1.clone();
+        self.posts.entry(address).or_insert_with(|| Post {
+            outbox: Outbox::default(),
+            client: Some(Client::new(url)),
+            request: None,
         })
     }
 
@@ -95,7 +90,7 @@ impl Posts {
             let address = (app.id.clone(), hook.url.clone());
             let post = self.post(address);
             figures.events.fetch_add(1, Ordering::Relaxed);
-            if !post.outbox.push(text.to_owned(), hub.now_ms()) {
+            if !post.outbox.push(what, text, hub.now_ms()) {
                 figures.dropped_full.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -123,43 +118,42 @@ impl Posts {
             let letter = Letter::new(app, hub.unix_ms(now_ms), &events);
             let mut client = post.client.take().expect("there is one");
             client.trust(&self.tls);
-            let (app, number) = (id.clone(), post.number);
-            self.requests.spawn(async move {
+            let request = self.requests.spawn(async move {
                 let posted = client.post(&letter).await;
-                Done {
-                    app,
-                    number,
-                    client,
-                    posted,
-                }
+                (client, posted)
             });
+            post.request = Some(request.id());
         }
         self.count(figures);
     }
 
     /// The next request that has come to its end; never if there are none.
     pub(super) async fn next_done(&mut self) -> Done {
-        loop {
-            match self.requests.join_next().await {
-                Some(Ok(done)) => return done,
-                Some(Err(error)) => tracing::error!(%error, "a request of a webhook has failed"),
-                None => std::future::pending().await,
-            }
+        match self.requests.join_next_with_id().await {
+            Some(Ok((request, (client, posted)))) => Done {
+                request,
+                client: Some(client),
+                posted,
+            },
+            Some(Err(error)) => Done {
+                request: error.id(),
+                client: None,
+                posted: Err(error.into()),
+            },
+            None => std::future::pending().await,
         }
     }
 
     pub(super) fn note_done(&mut self, hub: &Hub, done: Done) {
         let Done {
-            app,
-            number,
+            request,
             client,
             posted,
         } = done;
         let (now_ms, figures) = (hub.now_ms(), &hub.hooks().figures);
-        let address = (app, client.url().clone());
-        // It may be gone from the settings, or be there again.
-        let post = self.posts.get_mut(&address);
-        let Some(post) = post.filter(|post| post.number == number) else {
+        let mut posts = self.posts.iter_mut();
+        // Its address may be gone from the settings, or be there again.
+        let Some((address, post)) = posts.find(|(_, post)| post.request == Some(request)) else {
             return;
         };
         match posted {
@@ -180,7 +174,8 @@ impl Posts {
                 }
             }
         }
-        post.client = Some(client);
+        post.request = None;
+        post.client = Some(client.unwrap_or_else(|| Client::new(address.1.clone())));
     }
 
     /// Lets go of addresses that the settings do not have any more.
@@ -209,5 +204,31 @@ impl Posts {
     fn count(&self, figures: &HookFigures) {
         let waiting: usize = self.posts.values().map(|post| post.outbox.len()).sum();
         figures.waiting.store(waiting as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    #[tokio::test]
+    async fn an_address_whose_request_panics_is_told_again_later() {
+        let hub = Hub::new(Settings::default()).unwrap();
+        let mut posts = Posts::default();
+        let url = HookUrl::parse("http://localhost/").unwrap();
+        let address: Address = ("1".into(), url);
+        let post = posts.post(address.clone());
+        assert!(post.outbox.push(HookEvent::ChannelOccupied, "{}", 0));
+        assert!(post.outbox.batch(u64::MAX).is_some());
+        post.client = None;
+        let request = posts.requests.spawn(async { panic!("a fault of ours") });
+        posts.post(address.clone()).request = Some(request.id());
+        let done = posts.next_done().await;
+        posts.note_done(&hub, done);
+        let post = posts.post(address);
+        assert!(post.client.is_some() && post.request.is_none());
+        assert_eq!((post.outbox.len(), post.outbox.failures()), (1, 1));
+        assert!(post.outbox.batch(u64::MAX).is_some());
     }
 }

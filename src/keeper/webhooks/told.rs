@@ -61,40 +61,25 @@ pub(super) fn of_member(what: HookEvent, topic: &str, user: &str) -> String {
 
 /// Something else has happened, which is told as it is.
 pub(super) fn of_happening(happening: &Happening) -> (HookEvent, String) {
-    match happening {
-        Happening::CacheMiss { topic } => (
-            HookEvent::CacheMiss,
-            of_channel(HookEvent::CacheMiss, topic),
-        ),
-        Happening::Member {
-            topic,
-            user,
-            has_come,
-        } => {
-            let what = match has_come {
-                true => HookEvent::MemberAdded,
-                false => HookEvent::MemberRemoved,
-            };
-            (what, of_member(what, topic, user))
-        }
+    let what = happening.what();
+    let text = match happening {
+        Happening::CacheMiss { topic } => of_channel(what, topic),
+        Happening::Member { topic, user, .. } => of_member(what, topic, user),
         Happening::ClientEvent {
             topic,
             event,
             data,
             socket_id,
             user,
-        } => {
-            let what = HookEvent::ClientEvent;
-            let text = write(&Event {
-                event: Some(event),
-                data: Some(&String::from_utf8_lossy(data)),
-                socket_id: socket_id.map(|id| id.to_string()),
-                user_id: user.as_deref(),
-                ..Event::new(what, topic)
-            });
-            (what, text)
-        }
-    }
+        } => write(&Event {
+            event: Some(event),
+            data: Some(&String::from_utf8_lossy(data)),
+            socket_id: socket_id.map(|id| id.to_string()),
+            user_id: user.as_deref(),
+            ..Event::new(what, topic)
+        }),
+    };
+    (what, text)
 }
 
 impl<'a> Event<'a> {

@@ -84,8 +84,7 @@ impl Work {
             let mut rest = self.rest();
             if stops {
                 let end = *end.get_or_insert_with(|| Instant::now() + STOP_TIME);
-                let is_done = self.asking.is_empty() && self.posts.are_done();
-                if is_done || Instant::now() >= end {
+                if self.is_done() || Instant::now() >= end {
                     return;
                 }
                 rest = rest.min(end - Instant::now());
@@ -96,11 +95,19 @@ impl Work {
                 done = self.posts.next_done() => self.posts.note_done(&hub, done),
                 Some(answered) = self.asking.join_next() => match answered {
                     Ok(standings) => self.note_answered(standings),
-                    Err(error) => tracing::error!(%error, "other nodes could not be asked"),
+                    Err(error) => {
+                        tracing::error!(%error, "other nodes could not be asked");
+                        self.note_answered(vec![Standing::default(); self.asked.len()]);
+                    }
                 },
                 () = sleep(rest) => {}
             }
         }
+    }
+
+    /// Nothing is left to be told, or another process has been handed what is.
+    fn is_done(&self) -> bool {
+        self.hub.hooks().is_held() || (self.asking.is_empty() && self.posts.are_done())
     }
 
     /// Does all that is to be done now.
@@ -119,7 +126,10 @@ impl Work {
         }
         if noted.all {
             let topics = hub.all_topics().into_iter();
-            noted.touched = topics.map(|topic| topic.name().clone()).collect();
+            let names = topics.map(|topic| topic.name().clone());
+            noted.touched.extend(names);
+            // A topic that all have left may be gone already, and its name with what was noted.
+            noted.touched.extend(self.occupancy.occupied().cloned());
         }
         for topic in &noted.touched {
             if tells_of_channel(&hub, topic)
@@ -264,4 +274,45 @@ fn tells_of_channel(hub: &Hub, topic: &str) -> bool {
     app.is_some_and(|(app, _)| {
         app.is_told_of(HookEvent::ChannelOccupied) || app.is_told_of(HookEvent::ChannelVacated)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::protocol::pusher::{HookUrl, Webhook, sample_app};
+
+    /// All of an app's events are told to one address.
+    fn work() -> Work {
+        let mut app = sample_app();
+        app.webhooks = vec![Webhook {
+            url: HookUrl::parse("http://localhost/").unwrap(),
+            events: HookEvent::ALL.into(),
+        }];
+        let settings = Settings {
+            apps: vec![Arc::new(app)],
+            ..Settings::default()
+        };
+        let hub = Hub::new(settings).unwrap();
+        Work::new(hub, Arc::default())
+    }
+
+    #[test]
+    fn a_topic_that_is_gone_is_vacated_where_all_topics_are_looked_at() {
+        let mut work = work();
+        // The first step looks at all topics, of which there are none.
+        assert!(work.occupancy.look(&"a".into(), true, 0));
+        work.step();
+        assert!(work.occupancy.next_ms().is_some());
+    }
+
+    #[test]
+    fn nothing_is_left_to_do_for_who_has_handed_over_what_is_not_told() {
+        let mut work = work();
+        assert!(work.is_done());
+        work.tell("a", HookEvent::ChannelOccupied, "{}");
+        assert!(!work.is_done());
+        work.hub.hooks().hold(true);
+        assert!(work.is_done());
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::Gap;
 use super::raw;
-use crate::protocol::event_stream::Place;
+use crate::protocol::event_stream::{GAP, Place};
 use crate::protocol::reason::CloseReason;
 
 /// Keeps those awake who watch the connection on its way. A comment alone: an empty line behind it would
@@ -31,7 +31,7 @@ pub(super) fn lost(topic: Option<&str>, epoch: u64, next: u64) -> Vec<u8> {
 }
 
 fn told(topic: Option<&str>, end: Place, notice: &str) -> Vec<u8> {
-    let mut event = b"event: gap\n".to_vec();
+    let mut event = format!("event: {GAP}\n").into_bytes();
     match topic {
         None => {
             event.extend_from_slice(b"id: ");

@@ -86,7 +86,7 @@ pub struct Wish {
     pub member: Option<Member>,
 }
 
-/// Why something asked for is not done.
+/// Why something asked for is not done, or goes on no longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("this channel may not be heard: a rule is against it")]
@@ -97,6 +97,8 @@ pub enum Refusal {
     TooManyMembers,
     #[error("the server has no room for the channel at the moment")]
     Full,
+    #[error("the server has ended the subscription")]
+    Ended,
 }
 
 impl Refusal {
@@ -106,6 +108,7 @@ impl Refusal {
             Refusal::Denied => ("AuthError", 403),
             Refusal::TooManyTopics | Refusal::TooManyMembers => ("LimitReached", 429),
             Refusal::Full => ("ServerError", 503),
+            Refusal::Ended => ("SubscriptionEnded", 410),
         };
         words::subscription_error(channel, kind, &self.to_string(), status)
     }
@@ -174,8 +177,15 @@ impl Own {
         self.active.get_or_insert_default()
     }
 
-    /// What a message asks for; `id` is the connection's, `now_ms` any clock's.
-    pub fn handle(&mut self, app: &App, id: SocketId, incoming: Incoming<'_>, now_ms: u64) -> Deed {
+    /// What a message asks for; `id` is the connection's, `now_ms` any clock's. A message that
+    /// had to wait comes again, without one: it has been counted.
+    pub fn handle(
+        &mut self,
+        app: &App,
+        id: SocketId,
+        incoming: Incoming<'_>,
+        now_ms: Option<u64>,
+    ) -> Deed {
         match incoming {
             Incoming::Ping => Deed::Say(words::pong().to_vec()),
             Incoming::Pong => Deed::Nothing,
@@ -305,7 +315,7 @@ impl Own {
         event: &str,
         channel: &str,
         data: &[u8],
-        now_ms: u64,
+        now_ms: Option<u64>,
     ) -> Result<TopicName, Unsent> {
         if !app.client_events {
             return Err(Unsent::Disabled);
@@ -319,15 +329,25 @@ impl Own {
         if data.len() > app.event_bytes_max {
             return Err(Unsent::TooBig);
         }
+        if let Some(now_ms) = now_ms {
+            self.count_event(app.client_events_per_s_max, now_ms)?;
+        }
+        TopicName::new(&app.topic_of(channel)).map_err(|_| Unsent::Channel)
+    }
+}
+
+impl Own {
+    /// Another client event comes; 0 is no limit.
+    fn count_event(&mut self, per_s_max: u64, now_ms: u64) -> Result<(), Unsent> {
         let active = self.active();
         if now_ms >= active.second_ms + 1000 || now_ms < active.second_ms {
             (active.second_ms, active.events) = (now_ms, 0);
         }
-        if app.client_events_per_s_max > 0 && active.events >= app.client_events_per_s_max {
+        if per_s_max > 0 && active.events >= per_s_max {
             return Err(Unsent::Rate);
         }
         active.events += 1;
-        TopicName::new(&app.topic_of(channel)).map_err(|_| Unsent::Channel)
+        Ok(())
     }
 }
 
@@ -357,5 +377,35 @@ pub(super) fn code(reason: CloseReason) -> u16 {
         | CloseReason::NotStored => 4200,
         CloseReason::Idle => 4201,
         reason => reason.code(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::pusher::{read, sample_app};
+
+    #[test]
+    fn a_client_event_counts_once_however_often_it_is_looked_at() {
+        let app = App {
+            client_events: true,
+            client_events_per_s_max: 2,
+            ..sample_app()
+        };
+        let mut own = Own::new("k".into());
+        let id = SocketId {
+            node: 1,
+            connection: 2,
+        };
+        let mut is_passed_on = |now_ms| {
+            let event = br#"{"event":"client-e","channel":"private-a","data":"x"}"#;
+            let deed = own.handle(&app, id, read(event).unwrap(), now_ms);
+            matches!(deed, Deed::Publish { .. })
+        };
+        assert!(is_passed_on(Some(0)));
+        assert!((0..10).all(|_| is_passed_on(None)));
+        assert!(is_passed_on(Some(1)));
+        assert!(!is_passed_on(Some(2)) && is_passed_on(None));
+        assert!(is_passed_on(Some(1000)));
     }
 }

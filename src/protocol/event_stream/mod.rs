@@ -14,4 +14,4 @@ pub use request::{
     EVENTS_PATH, EventStream, Page, Shape, Wanted, asks_for_events, is_preflight, negotiate_events,
 };
 pub(in crate::protocol) use request::{last_event_id, name_topics};
-pub use view::{event_bound, events_bound, write_event, write_events, write_plain_event};
+pub use view::{GAP, event_bound, events_bound, write_event, write_events, write_plain_event};

@@ -12,6 +12,9 @@ const ID: &[u8] = b"id: ";
 const EVENT: &[u8] = b"event: ";
 const DATA: &[u8] = b"data: ";
 
+/// The event by which the server itself tells that something is missing.
+pub const GAP: &str = "gap";
+
 /// [`write_event`] and [`write_plain_event`] write at most so many bytes.
 pub fn event_bound(message: &Message<'_>) -> usize {
     let data = match message.text {
@@ -64,10 +67,11 @@ fn name_bound(message: &Message<'_>) -> usize {
     name(message).map_or(0, |name| EVENT.len() + name.len() + 1)
 }
 
-/// The name of its event. An empty one is that of events without a name.
+/// The name of its event. An empty one is that of events without a name, and what the server
+/// says itself is not for publishers to say.
 fn name<'a>(message: &Message<'a>) -> Option<&'a str> {
     let name = message.extras?.event?;
-    (!name.is_empty()).then_some(name)
+    (!name.is_empty() && name != GAP).then_some(name)
 }
 
 fn ends_line(byte: u8) -> bool {

@@ -15,7 +15,7 @@ use super::reject::Reject;
 pub const BEARER: &str = "bearer";
 
 /// The cookie that bears a token for a Mercure hub, where the settings name none.
-pub const MERCURE_COOKIE: &str = "mercureAuthorization";
+const MERCURE_COOKIE: &str = "mercureAuthorization";
 
 /// A token, and where it stood.
 #[derive(Debug)]
@@ -81,22 +81,33 @@ pub fn mercure_token(
     cookie: Option<&str>,
 ) -> Result<Option<Borne>, Reject> {
     let in_header = request.values("authorization").next().is_some();
-    let mut in_query = None;
-    for pair in request.query().unwrap_or_default().split('&') {
-        if let ("authorization", value) = pair.split_once('=').unwrap_or((pair, ""))
-            && in_query
-                .replace(percent_decode_str(value).collect::<Vec<u8>>())
-                .is_some()
-        {
-            return Err(Reject::TokenTwice);
-        }
-    }
-    match in_query {
+    match in_mercure_query(request.query().unwrap_or_default())? {
         Some(token) if !in_header => Ok(Some(Borne {
             token,
             by_header: false,
         })),
-        _ => token(request, origins, cookie.or(Some(MERCURE_COOKIE))),
+        _ => token(request, origins, Some(mercure_cookie(cookie))),
+    }
+}
+
+/// The cookie that may bear a token for a Mercure hub; `setting` is the one that the settings
+/// name.
+pub fn mercure_cookie(setting: Option<&str>) -> &str {
+    setting.unwrap_or(MERCURE_COOKIE)
+}
+
+/// The token in the query of a request to a Mercure hub.
+///
+/// # Errors
+/// There is more than one.
+pub fn in_mercure_query(query: &str) -> Result<Option<Vec<u8>>, Reject> {
+    let mut values = query.split('&').filter_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == "authorization").then(|| percent_decode_str(value).collect())
+    });
+    match (values.next(), values.next()) {
+        (token, None) => Ok(token),
+        _ => Err(Reject::TokenTwice),
     }
 }
 
@@ -132,9 +143,21 @@ pub(super) fn offered<'a>(request: &Request<'a>) -> Option<&'a str> {
 }
 
 fn is_of_a_listed_page(request: &Request<'_>, origins: &Origins) -> bool {
-    match request.single("origin") {
-        Ok(Some(origin)) => origins.name(origin, request.host()),
-        Ok(None) => request.single("sec-fetch-site") == Ok(Some(b"same-origin")),
-        Err(_) => false,
+    let site = request.single("sec-fetch-site").unwrap_or_default();
+    let origin = request.single("origin");
+    origin.is_ok_and(|origin| cookies_count(origin, site, request.host(), origins))
+}
+
+/// Whether a cookie may bear the token of a request to `host`, by its fields `Origin` and
+/// `Sec-Fetch-Site`: whether it is of a page that may ask in its reader's name.
+pub fn cookies_count(
+    origin: Option<&[u8]>,
+    site: Option<&[u8]>,
+    host: &str,
+    origins: &Origins,
+) -> bool {
+    match origin {
+        Some(origin) => origins.name(origin, host),
+        None => site == Some(b"same-origin"),
     }
 }

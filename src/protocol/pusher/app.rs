@@ -115,7 +115,7 @@ pub(super) mod testing {
     pub(in crate::protocol::pusher) const KEY: &str = "278d425bdf160c739803";
 
     /// The app of the examples in the protocol's documentation.
-    pub(in crate::protocol::pusher) fn app() -> App {
+    pub(crate) fn app() -> App {
         App {
             id: "3".into(),
             key: KEY.into(),

@@ -36,7 +36,7 @@ pub fn event_bound(message: &Message<'_>) -> usize {
 pub fn write_event(message: &Message<'_>, out: &mut [u8]) -> Written {
     let mut sink = Slice::new(out);
     let extras = message.extras.unwrap_or_default();
-    // What the protocol says itself is not for others to say.
+    // What the server says itself is not for others to say.
     let name = extras.event.filter(|name| !is_own_event(name));
     let name = name.unwrap_or(UNNAMED);
     let channel = channel_of(message.topic);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_told_unless_it_would_be_the_protocols_own() {
+    fn a_name_is_told_unless_it_would_be_one_of_the_servers_own() {
         let named = |name| {
             let extras = Some(Extras {
                 event: Some(name),
@@ -184,7 +184,11 @@ mod tests {
         };
         let goal = r#"{"event":"goal \"2\"","channel":"public","data":"1"}"#;
         assert_eq!(named("goal \"2\""), goal);
-        for own in ["pusher:error", "pusher_internal:member_added"] {
+        for own in [
+            "pusher:error",
+            "pusher_internal:member_added",
+            "fanfare:gap",
+        ] {
             assert!(named(own).starts_with(r#"{"event":"message","#));
         }
     }

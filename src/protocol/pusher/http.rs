@@ -63,7 +63,7 @@ pub enum BodyFault {
     Json(String),
     #[error("an event's name has 1 to {NAME_BYTES_MAX} bytes")]
     Name,
-    #[error("an event's name must not begin with pusher: or pusher_internal:")]
+    #[error("an event's name must not begin with pusher:, pusher_internal: or fanfare:")]
     OwnName,
     #[error("an event's data has at most {0} bytes (event_bytes_max)")]
     DataTooLong(usize),
@@ -220,6 +220,10 @@ mod tests {
             ),
             (
                 r#"{"name":"pusher:x","data":"","channel":"c"}"#,
+                "must not begin",
+            ),
+            (
+                r#"{"name":"fanfare:gap","data":"","channel":"c"}"#,
                 "must not begin",
             ),
             (

@@ -18,6 +18,8 @@ mod socket_id;
 mod webhook;
 pub mod words;
 
+#[cfg(test)]
+pub(crate) use app::testing::app as sample_app;
 pub use app::{App, AuthFault};
 pub use channel::{
     APP_PREFIX_BYTES_MAX, Access, CHANNEL_BYTES_MAX, ChannelFault, ChannelKind, USER_BYTES_MAX,
@@ -33,7 +35,8 @@ pub use signed_query::{QUERY_AGE_S_MAX, QueryFault, SignedQuery};
 pub use socket_id::SocketId;
 pub use webhook::{HookEvent, HookUrl, UrlFault, Webhook};
 
-/// The protocol's own events are called so, and no others.
+/// The events of the protocol and of this server are called so, and no others.
 pub fn is_own_event(name: &str) -> bool {
-    name.starts_with("pusher:") || name.starts_with("pusher_internal:")
+    let own = ["pusher:", "pusher_internal:", "fanfare:"];
+    own.iter().any(|prefix| name.starts_with(prefix))
 }

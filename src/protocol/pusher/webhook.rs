@@ -85,6 +85,18 @@ impl HookEvent {
         }
     }
 
+    /// It changes who is there, as the server believes: what is lost of these leaves it wrong.
+    /// Of the others a client can make as many as it likes.
+    pub fn is_change(self) -> bool {
+        match self {
+            HookEvent::ChannelOccupied
+            | HookEvent::ChannelVacated
+            | HookEvent::MemberAdded
+            | HookEvent::MemberRemoved => true,
+            HookEvent::ClientEvent | HookEvent::CacheMiss => false,
+        }
+    }
+
     pub fn parse(name: &str) -> Option<HookEvent> {
         HookEvent::ALL.into_iter().find(|of| of.name() == name)
     }

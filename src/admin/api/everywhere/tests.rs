@@ -12,7 +12,7 @@ fn sessions() -> Sessions {
     }
 }
 
-fn questions() -> [(Question, &'static str); 6] {
+fn questions() -> [(Question, &'static str); 8] {
     [
         (
             Question::Subscribe {
@@ -65,6 +65,19 @@ fn questions() -> [(Question, &'static str); 6] {
                 pattern: "a*".into(),
             },
             r#"{"Channels":{"pattern":"a*"}}"#,
+        ),
+        (
+            Question::Terminate {
+                app: "k".into(),
+                user: "u".into(),
+            },
+            r#"{"Terminate":{"app":"k","user":"u"}}"#,
+        ),
+        (
+            Question::Subscribers {
+                topics: vec!["a".into(), "b".into()],
+            },
+            r#"{"Subscribers":{"topics":["a","b"]}}"#,
         ),
         (Question::Info, r#""Info""#),
     ]

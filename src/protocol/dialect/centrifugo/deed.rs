@@ -175,6 +175,8 @@ pub enum Failure {
     Denied,
     /// It is not known who follows the topic.
     NotKnown,
+    /// The protocol that the client speaks does not have that.
+    NotOffered,
     /// The token has expired: the client is to come back with another.
     TokenExpired,
     /// The same, of a subscription that goes on until then.
@@ -194,7 +196,7 @@ impl From<Failure> for Error {
             Failure::Unrecoverable => Error::UNRECOVERABLE_POSITION,
             Failure::TooBig | Failure::TokenMissing => Error::BAD_REQUEST,
             Failure::Denied | Failure::NotSubscribed => Error::PERMISSION_DENIED,
-            Failure::NotKnown => Error::NOT_AVAILABLE,
+            Failure::NotKnown | Failure::NotOffered => Error::NOT_AVAILABLE,
             Failure::TokenExpired => Error::TOKEN_EXPIRED,
             // Official clients give a subscription up for an error that does not call itself
             // temporary. This way they ask for another token.

@@ -74,6 +74,14 @@ fn a_message_is_an_event_with_its_place_as_id() {
 }
 
 #[test]
+fn no_publisher_tells_of_a_gap_as_the_server_does() {
+    let posing = message(true, b"{}", Some(GAP));
+    assert_eq!(event(&posing), event(&message(true, b"{}", None)));
+    assert_eq!(of_many(&posing), of_many(&message(true, b"{}", None)));
+    assert!(event(&message(true, b"{}", Some("gaps"))).contains("event: gaps\n"));
+}
+
+#[test]
 fn each_line_of_a_text_is_a_field_however_it_ends() {
     for (text, lines) in [
         ("", "data: \n"),

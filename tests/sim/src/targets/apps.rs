@@ -51,7 +51,7 @@ fn client(message: &[u8]) {
         client_events: true,
         ..app()
     };
-    match Own::new("k".into()).handle(&app, id, incoming, 0) {
+    match Own::new("k".into()).handle(&app, id, incoming, Some(0)) {
         Deed::Nothing | Deed::Unsubscribe(_) => {}
         Deed::Say(answer) => {
             serde_json::from_slice::<serde_json::Value>(&answer).expect("an answer is JSON");
