@@ -57,9 +57,10 @@ impl State {
         }
     }
 
-    /// Looks again at everybody, where rules have changed.
+    /// Looks again at everybody, where rules have changed or may be other ones than where the
+    /// connections come from.
     pub(super) fn look_at_rights(&mut self) {
-        let changes = self.hub.rights_changes();
+        let changes = Some(self.hub.rights_changes());
         if changes == self.rights_seen {
             return;
         }

@@ -138,6 +138,24 @@ fn clients_go_over_to_the_next_process_with_all_that_they_are() {
     assert_eq!(apps.daemon().metric("fanfare_users"), 2);
 }
 
+#[test]
+fn settings_that_come_with_the_next_process_are_those_of_its_clients_too() {
+    let open = "[[topics]]\nmatch = \"**\"\nsubscribe = \"anyone\"\npublish = \"anyone\"";
+    let mut apps = Apps::new("prefix = \"shop/\"", open);
+    let mut raw = apps.daemon().connect("/private-room");
+    let mut speaker = apps.connect();
+    speaker.subscribe("news");
+    // The app has no prefix there, so that the topic is one that it guards.
+    apps.rewrite("", open);
+    apps.world.daemon.hand_over(1);
+    assert_eq!(hear_close(&mut raw).0, 1008);
+    let mut speaker = apps.connect();
+    speaker.subscribe("news");
+    apps.world.rewrite("");
+    apps.world.daemon.hand_over(2);
+    assert_eq!(hear_close(&mut speaker.client).0, 4001);
+}
+
 fn app_node(server: &Server, secret: &TempDir) -> Daemon {
     let path = secret.path().join("app");
     let app = format!(
