@@ -22,6 +22,7 @@ mod memory;
 mod names;
 mod nearest;
 mod place;
+mod policy;
 mod public;
 mod reload;
 mod roles;
@@ -49,10 +50,11 @@ pub use kind::{Kind, MemoryShare, Size};
 pub use load::{CONFIG_OPTION, Loaded, check_file, from_matches, load, of_running, options};
 pub use memory::{Memory, memory};
 pub use place::{Place, Roles};
+pub use policy::{Implied, Joins, Policy};
 pub use public::StartError;
 pub use reload::{Changes, Reload};
 pub use secrets::token_in;
-pub use topics::{Implied, Joins, Policy, TopicRule};
+pub use topics::TopicRule;
 pub use value::{
     ClusterStorage, ClusterTls, Deflate, ErrorMode, Keep, LagPolicy, LogFormat, ProxyHeader,
     Switch, Zerocopy,

@@ -10,9 +10,9 @@ use serde::Deserialize;
 use toml::Value as Toml;
 
 use super::kind::{Kind, Size};
+use super::policy::{Implied, Joins, Policy};
 use super::value::{Given, Value, tables};
 use super::{Deflate, Keep, LagPolicy, Settings, Switch, TABLE};
-use crate::protocol::pusher::{Access, ChannelKind};
 use crate::protocol::rights::{Pattern, Rule, Who};
 
 /// One table of `[[topics]]`.
@@ -140,85 +140,6 @@ fn switch(key: &str, value: Option<Toml>) -> Result<Option<bool>, String> {
         .ok_or_else(|| format!("{key}: {value} is not allowed, allowed: true, false"))
 }
 
-/// What holds for one topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    pub retain_messages_max: usize,
-    pub retain_bytes_max: usize,
-    pub retain_ms_max: u64,
-    /// What keeps its messages.
-    pub keep: Keep,
-    pub lag_policy: LagPolicy,
-    /// Newcomers get the newest message at once.
-    pub latest: bool,
-    /// It is known, and may be asked, who follows it.
-    pub presence_list: bool,
-    pub joins: Joins,
-    /// permessage-deflate may be agreed on.
-    pub deflate: bool,
-    /// People may talk there, line by line.
-    pub chat: bool,
-    /// The built-in page may open it.
-    pub page: bool,
-}
-
-/// Who is told who comes and goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Joins {
-    Nobody,
-    /// Who asks for it and may see who is there.
-    WhoAsks,
-    Everybody,
-}
-
-impl Joins {
-    /// For people.
-    fn describe(self) -> &'static str {
-        match self {
-            Joins::Nobody => "false",
-            Joins::WhoAsks => "who asks for them and may see presence",
-            Joins::Everybody => "true",
-        }
-    }
-}
-
-/// What the name of an app's channel implies for its topic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Implied {
-    /// It is known who is there, and told who asks: without that it would be no such channel.
-    presence: bool,
-    /// The newest message is kept for newcomers, where no rule says otherwise.
-    cache: bool,
-}
-
-impl Implied {
-    /// Every one, at its number.
-    pub const ALL: [Implied; 4] = [
-        Implied::new(false, false),
-        Implied::new(true, false),
-        Implied::new(false, true),
-        Implied::new(true, true),
-    ];
-
-    const fn new(presence: bool, cache: bool) -> Self {
-        Implied { presence, cache }
-    }
-
-    /// For the topic of such a channel, or of none.
-    pub fn by(kind: Option<ChannelKind>) -> Self {
-        kind.map_or(Implied::default(), |kind| {
-            Implied::new(kind.access == Access::Presence, kind.is_cache)
-        })
-    }
-
-    pub fn number(self) -> u32 {
-        u32::from(self.presence) + 2 * u32::from(self.cache)
-    }
-}
-
-/// How long the newest message of a cache channel is kept, where no rule says it.
-const CACHE_MS: u64 = 30 * 60 * 1000;
-
 impl Settings {
     /// What holds for topics of that rule, or of none.
     pub fn policy(&self, rule: Option<&TopicRule>) -> Policy {
@@ -239,12 +160,7 @@ impl Settings {
                 number
             }
         };
-        let cache_ms = match (implied.cache, keep, self.cluster_age_ms_max) {
-            (false, ..) => 0,
-            // The stream keeps nothing for longer.
-            (true, Keep::Cluster, age_ms_max) if age_ms_max != 0 => CACHE_MS.min(age_ms_max),
-            (true, ..) => CACHE_MS,
-        };
+        let implied_ms = implied.retain_ms(keep, self.cluster_age_ms_max);
         Policy {
             retain_messages_max: says
                 .retain_messages_max
@@ -254,7 +170,7 @@ impl Settings {
                 .unwrap_or_else(|| at_least(self.retain_bytes_max, self.message_bytes_max)),
             retain_ms_max: says
                 .retain_ms_max
-                .unwrap_or_else(|| self.retain_ms_max.max(cache_ms)),
+                .unwrap_or_else(|| self.retain_ms_max.max(implied_ms)),
             keep,
             lag_policy: says.lag_policy.unwrap_or(self.lag_policy),
             latest: says.latest.unwrap_or(implied.cache),
@@ -333,6 +249,7 @@ impl Settings {
 mod tests {
     use super::*;
     use crate::config::Kind;
+    use crate::protocol::pusher::ChannelKind;
 
     fn rules(words: &[&str]) -> Result<Vec<TopicRule>, String> {
         let words = words.iter().map(|word| (*word).to_owned());

@@ -57,9 +57,10 @@ impl State {
         }
     }
 
-    /// Looks again at everybody, where rules have changed.
+    /// Looks again at everybody, where rules have changed or may be other ones than where the
+    /// connections come from.
     pub(super) fn look_at_rights(&mut self) {
-        let changes = self.hub.rights_changes();
+        let changes = Some(self.hub.rights_changes());
         if changes == self.rights_seen {
             return;
         }
@@ -72,12 +73,26 @@ impl State {
         }
     }
 
+    /// Why a client of an app cannot stay one, if it cannot.
+    fn parts_from_app(&self, slot: u32) -> Option<CloseReason> {
+        let talk = self.talks.get(slot)?;
+        let own = talk.own.as_ref()?;
+        let Some(app) = self.hub.settings().app_by_key(&own.key) else {
+            return Some(CloseReason::AppUnknown);
+        };
+        let user = own.user_in(app);
+        let is_known_so = user.is_none_or(|user| user == talk.session.user());
+        let topics = self.followed(slot);
+        let are_channels = topics.iter().all(|topic| app.has_topic(topic.name()));
+        // With another prefix its channels are other topics than those that it follows.
+        (!is_known_so || !are_channels).then_some(CloseReason::InsufficientState)
+    }
+
     /// Ends what a connection may not hear any more: of a session the subscriptions, else
     /// the connection.
     pub(super) fn look_at_rights_of(&mut self, slot: u32) {
-        let own = self.talks.get(slot).and_then(|talk| talk.own.as_ref());
-        if own.is_some_and(|own| self.hub.settings().app_by_key(&own.key).is_none()) {
-            return self.close(slot, CloseReason::AppUnknown, How::NextBoundary);
+        if let Some(reason) = self.parts_from_app(slot) {
+            return self.close(slot, reason, How::NextBoundary);
         }
         let topics = self.followed(slot);
         if self.talks.has(slot) {

@@ -100,8 +100,9 @@ pub(super) struct State {
     /// Nothing is asked of the ring: the connections are about to move.
     pub(super) frozen: bool,
     mail: Vec<u32>,
-    /// How far changes of rules have been seen.
-    pub(super) rights_seen: u64,
+    /// How far changes of rules have been seen. `None` where nobody has been looked at yet: who
+    /// comes from another process was let in by the rules there.
+    pub(super) rights_seen: Option<u64>,
     /// Who has proposed what to the cluster.
     pub(super) proposals: foldhash::HashMap<u64, Asker>,
     /// Who is not to hear what the cluster has of it.
@@ -152,7 +153,7 @@ impl<R: Ring> Reactor<R> {
                 unknown: None,
                 frozen: false,
                 mail: Vec::new(),
-                rights_seen: 0,
+                rights_seen: None,
             },
             completions: Vec::new(),
         }

@@ -13,7 +13,7 @@ use super::streams::{Stands, Together};
 use super::subs::SubId;
 use super::time::share_of;
 use crate::log::Topic;
-use crate::protocol::dialect::Gap;
+use crate::protocol::dialect::{Dialect, Gap};
 use crate::protocol::event_stream::{EventStream, Place, Shape, Wanted, head, write_ids};
 use crate::protocol::http::{Begins, Reject, Resume, Terms};
 use crate::protocol::reason::CloseReason;
@@ -50,7 +50,7 @@ impl<R: Ring> Reactor<R> {
             topics,
             rest,
         } = arrival;
-        let dialect = stream.shape.dialect();
+        let dialect = Dialect::of_stream(stream.shape);
         let (flags, rights) = (Flags::READ_ONLY | Flags::ECHO, stream.rights.clone());
         let slot = self.state.seat(peer, dialect, flags, 0, rights);
         self.attach_or_remove(slot, socket)?;

@@ -7,14 +7,15 @@ use std::ops::Range;
 use super::compressors::{Compressors, Effort, Form};
 use crate::mask;
 use crate::protocol::centrifugo::{
-    Coding, Written, alone, membership_bound, numbered_bound, publication_bound, write_membership,
-    write_numbered, write_publication, written,
+    Coding, Written, alone, membership_bound, publication_bound, write_membership,
+    write_publication, written,
 };
 use crate::protocol::chat;
 use crate::protocol::encoding::{Encoding, Format, Formats, HEADER_BYTES_MAX, Message, Plain};
 use crate::protocol::event_stream::{
     event_bound, events_bound, write_event, write_events, write_plain_event,
 };
+use crate::protocol::numbered::{numbered_bound, write_numbered};
 use crate::protocol::pusher;
 use crate::protocol::ws::deflate::{Inflater, WRAP_BYTES, wrap};
 use crate::protocol::ws::frame::{self, SERVER_HEADER_BYTES_MAX};

@@ -3,7 +3,8 @@
 //! ([`ws`]), the lines of a batch ([`batch`]), topic names ([`topic`]), the lines of the chat ([`chat`]), the messages of
 //! Centrifugo's client protocol ([`centrifugo`]), names, ids and signatures of the
 //! Pusher Channels protocol ([`pusher`]), Server-Sent Events ([`event_stream`]) and Mercure's
-//! protocol on top of them ([`mercure`]), what proxies say of their clients
+//! protocol on top of them ([`mercure`]), what several of them have in common of messages
+//! ([`json`], [`member`], [`numbered`]), what proxies say of their clients
 //! ([`proxy`]), who may do what ([`rights`]) and why connections end ([`reason`]).
 
 #![forbid(unsafe_code)]
@@ -16,7 +17,9 @@ pub mod encoding;
 pub mod event_stream;
 pub mod http;
 pub mod json;
+pub mod member;
 pub mod mercure;
+pub mod numbered;
 pub mod opening;
 pub mod proxy;
 pub mod pusher;

@@ -216,8 +216,9 @@ impl Daemon {
         }
         let len = body.len();
         let head = format!("{request} HTTP/1.1\r\n{usual}{lines}Content-Length: {len}\r\n\r\n");
-        stream.write_all(head.as_bytes()).expect("it reads");
-        stream.write_all(body).expect("it reads");
+        // Whoever is refused by the head alone would not be read from again.
+        let request = [head.as_bytes(), body].concat();
+        stream.write_all(&request).expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");

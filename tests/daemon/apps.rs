@@ -46,6 +46,11 @@ impl Apps {
         self.world.reload(&text(&self.secret, of_app, more));
     }
 
+    /// Changes the settings of the next process alone.
+    pub(crate) fn rewrite(&self, of_app: &str, more: &str) {
+        self.world.rewrite(&text(&self.secret, of_app, more));
+    }
+
     pub(crate) fn connect(&self) -> Speaker {
         Speaker::over(self.daemon().connect(PATH))
     }

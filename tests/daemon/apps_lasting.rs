@@ -138,6 +138,41 @@ fn clients_go_over_to_the_next_process_with_all_that_they_are() {
     assert_eq!(apps.daemon().metric("fanfare_users"), 2);
 }
 
+#[test]
+fn clients_of_an_app_with_another_prefix_come_back_to_the_topics_of_that() {
+    let apps = Apps::new("", "");
+    let mut ann = apps.connect();
+    ann.subscribe("news");
+    apps.reload("prefix = \"shop/\"", "");
+    assert_eq!(hear_close(&mut ann.client).0, 4200);
+    let mut again = apps.connect();
+    again.subscribe("news");
+    apps.daemon()
+        .ask_as("POST /topics/news/messages", TEXT, b"old");
+    apps.daemon()
+        .ask_as("POST /topics/shop%2Fnews/messages", TEXT, b"new");
+    assert_eq!(again.hear(), event("message", "news", "new"));
+}
+
+#[test]
+fn settings_that_come_with_the_next_process_are_those_of_its_clients_too() {
+    let open = "[[topics]]\nmatch = \"**\"\nsubscribe = \"anyone\"\npublish = \"anyone\"";
+    let mut apps = Apps::new("prefix = \"shop/\"", open);
+    let mut raw = apps.daemon().connect("/private-room");
+    let mut speaker = apps.connect();
+    speaker.subscribe("news");
+    // The app has no prefix there, so that the topic is one that it guards.
+    apps.rewrite("", open);
+    apps.world.daemon.hand_over(1);
+    assert_eq!(hear_close(&mut raw).0, 1008);
+    assert_eq!(hear_close(&mut speaker.client).0, 4200);
+    let mut speaker = apps.connect();
+    speaker.subscribe("news");
+    apps.world.rewrite("");
+    apps.world.daemon.hand_over(2);
+    assert_eq!(hear_close(&mut speaker.client).0, 4001);
+}
+
 fn app_node(server: &Server, secret: &TempDir) -> Daemon {
     let path = secret.path().join("app");
     let app = format!(

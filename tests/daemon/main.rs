@@ -35,6 +35,7 @@ mod event_source;
 mod event_streams;
 mod event_streams_lasting;
 mod event_streams_refused;
+mod guarded;
 mod handover;
 mod hello;
 mod hook_server;

@@ -29,8 +29,13 @@ impl World {
     }
 
     pub(crate) fn reload(&self, settings: &str) {
-        write(&self.folder, settings);
+        self.rewrite(settings);
         self.daemon.signal(Signal::SIGHUP);
+    }
+
+    /// Changes the settings of the next process alone.
+    pub(crate) fn rewrite(&self, settings: &str) {
+        write(&self.folder, settings);
     }
 }
 

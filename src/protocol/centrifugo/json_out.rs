@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 
 use super::payload::payload_of;
-use super::reply::{ClientInfo, Error, Publication, Push, Reply, SubscribeResult};
+use super::reply::{Error, Publication, Push, Reply, SubscribeResult};
 use super::view::{PublicationView, views};
 use crate::protocol::json::{Payload, Sink, put_string};
+use crate::protocol::member::ClientInfo;
 
 pub(super) fn reply(sink: &mut dyn Sink, id: u32, reply: &Reply<'_>) {
     line(sink, |line| {

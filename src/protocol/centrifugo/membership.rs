@@ -1,66 +1,12 @@
-//! Who comes to a topic and goes: messages of their own log, and the pushes that all who
-//! hear of them share.
-
-use prost::Message as _;
+//! Who comes to a topic and goes: the pushes that all who hear of them share.
 
 use super::push::{ENVELOPE_BYTES_MAX, INFO_GROWTH};
-use super::reply::{ClientInfo, Push};
+use super::reply::Push;
 use super::request::Coding;
 use super::{json_out, protobuf_out};
 use crate::protocol::encoding::Message;
 use crate::protocol::json::{Slice, string_bound};
-
-/// What has become of somebody in a topic: the first byte of a message; what follows is the
-/// [`ClientInfo`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Membership {
-    /// Gone, though the user has other connections there, or nobody counts them.
-    Left = 0,
-    /// Come, though the user had connections there before, or nobody counts them.
-    Joined = 1,
-    /// Gone, with the user's last connection.
-    LastLeft = 2,
-    /// Come, as the user's first connection.
-    FirstJoined = 3,
-}
-
-impl Membership {
-    const ALL: [Membership; 4] = [
-        Membership::Left,
-        Membership::Joined,
-        Membership::LastLeft,
-        Membership::FirstJoined,
-    ];
-
-    pub fn joins(is_first: bool) -> Membership {
-        match is_first {
-            true => Membership::FirstJoined,
-            false => Membership::Joined,
-        }
-    }
-
-    pub fn leaves(is_last: bool) -> Membership {
-        match is_last {
-            true => Membership::LastLeft,
-            false => Membership::Left,
-        }
-    }
-}
-
-/// A message that says that a client has come, or gone.
-pub fn membership(what: Membership, info: &ClientInfo) -> Vec<u8> {
-    let mut message = vec![what as u8];
-    info.encode(&mut message).expect("a vector takes all");
-    message
-}
-
-/// What such a message says.
-pub(in crate::protocol) fn read_membership(payload: &[u8]) -> Option<(Membership, ClientInfo)> {
-    let (what, info) = payload.split_first()?;
-    let what = Membership::ALL.get(usize::from(*what))?;
-    Some((*what, ClientInfo::decode(info).ok()?))
-}
+use crate::protocol::member::{Membership, read_membership};
 
 /// An upper bound of what [`write_membership`] writes.
 pub fn membership_bound(message: &Message<'_>) -> usize {
@@ -69,7 +15,7 @@ pub fn membership_bound(message: &Message<'_>) -> usize {
         + INFO_GROWTH * message.payload.len()
 }
 
-/// Writes the push of what [`membership`] made to the start of `out`, which has as many bytes
+/// Writes the push of what [`membership`](crate::protocol::member::membership) made to the start of `out`, which has as many bytes
 /// as [`membership_bound`] said, and returns how many were written.
 pub fn write_membership(coding: Coding, message: &Message<'_>, out: &mut [u8]) -> usize {
     let read = read_membership(message.payload);
@@ -91,6 +37,7 @@ pub fn write_membership(coding: Coding, message: &Message<'_>, out: &mut [u8]) -
 mod tests {
     use super::*;
     use crate::protocol::centrifugo::write_push;
+    use crate::protocol::member::{ClientInfo, membership};
 
     #[test]
     fn a_shared_push_is_the_bytes_of_one_for_a_single_client() {

@@ -12,7 +12,6 @@ pub mod api;
 mod json_in;
 mod json_out;
 mod membership;
-mod numbered;
 mod payload;
 mod protobuf_in;
 mod protobuf_out;
@@ -27,17 +26,15 @@ mod view;
 pub(in crate::protocol) use self::api::tags;
 
 pub use super::json::{BadRequest, Written};
+pub use super::member::{ClientInfo, Membership, encode_info, membership};
 pub(in crate::protocol) use json_in::data;
 pub(in crate::protocol) use json_out::strings;
-pub(in crate::protocol) use membership::read_membership;
-pub use membership::{Membership, membership, membership_bound, write_membership};
-pub use numbered::{numbered_bound, topical_bound, write_numbered, write_topical};
+pub use membership::{membership_bound, write_membership};
 pub use payload::written;
 pub use push::{publication, publication_bound, write_publication};
-pub use reply::{ClientInfo, ConnectResult, Error, Publication, Push, Reply, SubscribeResult};
+pub use reply::{ConnectResult, Error, Publication, Push, Reply, SubscribeResult};
 pub use request::{Coding, Command, Connect, Data, Request, Subscribe};
 pub use requests::Requests;
-pub use view::{decode_info, encode_info};
 
 /// All commands of one WebSocket message, in order, if each can be read.
 pub fn decode(coding: Coding, message: &[u8]) -> Result<Vec<Request>, BadRequest> {

@@ -8,9 +8,10 @@
 use prost::encoding::{WireType, encode_varint};
 
 use super::payload::{payload_of, put_protobuf};
-use super::reply::{ClientInfo, Error, Push, Reply, SubscribeResult};
+use super::reply::{Error, Push, Reply, SubscribeResult};
 use super::view::{PublicationView, views};
 use crate::protocol::json::{Count, Payload, Sink};
+use crate::protocol::member::ClientInfo;
 
 pub(super) fn reply(sink: &mut dyn Sink, id: u32, reply: &Reply<'_>) {
     // Found out once; the lengths below are counted more than once.

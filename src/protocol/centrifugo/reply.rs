@@ -1,6 +1,7 @@
 //! What the server sends to one client.
 
 use super::request::Data;
+use crate::protocol::member::ClientInfo;
 
 /// Why a command was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,21 +126,6 @@ pub struct Publication {
     pub time_ms: u64,
     /// Where it is not clear from what is around it.
     pub channel: String,
-}
-
-/// Who a connection is.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct ClientInfo {
-    #[prost(string, tag = "1")]
-    pub user: String,
-    #[prost(string, tag = "2")]
-    pub client: String,
-    /// Of the connection's token: JSON, or bytes. Empty: none.
-    #[prost(bytes = "vec", tag = "3")]
-    pub conn_info: Vec<u8>,
-    /// Of the subscription's token.
-    #[prost(bytes = "vec", tag = "4")]
-    pub chan_info: Vec<u8>,
 }
 
 /// What a client is told without having asked.

@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use prost::Message as _;
-
-use super::reply::{ClientInfo, Publication};
+use super::reply::Publication;
 use crate::protocol::encoding::Message;
 use crate::protocol::json::{Payload, Reader};
+use crate::protocol::member::{ClientInfo, decode_info};
 
 pub(super) struct PublicationView<'a> {
     pub(super) data: Payload<'a>,
@@ -43,20 +42,6 @@ pub(super) fn views(
         time_ms: publication.time_ms,
         channel: &publication.channel,
     })
-}
-
-/// What a message's extras have as `info`: the Protobuf message, from which both
-/// codings are written.
-pub fn encode_info(info: &ClientInfo) -> Vec<u8> {
-    info.encode_to_vec()
-}
-
-/// The publisher that [`encode_info`] wrote; `None` if there is none.
-pub fn decode_info(bytes: &[u8]) -> Option<ClientInfo> {
-    match bytes.is_empty() {
-        true => None,
-        false => ClientInfo::decode(bytes).ok(),
-    }
 }
 
 /// The members of a JSON object whose values are strings, else none.

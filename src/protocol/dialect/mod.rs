@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use self::centrifugo::{Ending, words};
 use super::centrifugo::{Coding, alone, ping};
 use super::encoding::{Extras, Format};
+use super::event_stream::Shape;
 use super::pusher::words as pusher_words;
 use super::reason::CloseReason;
 use super::ws::frame::{self, SERVER_HEADER_BYTES_MAX};
@@ -42,6 +43,21 @@ pub enum Dialect {
     EventStreams,
     /// The same of many topics, with messages as they are.
     PlainEvents,
+}
+
+/// What dialects are in which they behave alike.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Each message is published as it is, and gaps are told in frames of their own.
+    Raw,
+    /// The same for people, line by line.
+    Chat,
+    /// Centrifugo's sessions.
+    Sessions(Coding),
+    /// A client of an app.
+    App,
+    /// A stream of events.
+    Stream,
 }
 
 /// What becomes of a subscription that has missed messages.
@@ -118,9 +134,30 @@ impl Dialect {
         Dialect::ALL.get(usize::from(number)).copied()
     }
 
+    /// How a client is talked to that has asked for a stream of that shape.
+    pub fn of_stream(shape: Shape) -> Dialect {
+        match shape {
+            Shape::One => Dialect::EventStream,
+            Shape::Many => Dialect::EventStreams,
+            Shape::Plain => Dialect::PlainEvents,
+        }
+    }
+
     /// What stands for the dialect outside this process.
     pub fn number(self) -> u8 {
         self as u8
+    }
+
+    #[inline]
+    fn kind(self) -> Kind {
+        match self {
+            Dialect::Raw | Dialect::Numbered => Kind::Raw,
+            Dialect::Chat => Kind::Chat,
+            Dialect::CentrifugoJson => Kind::Sessions(Coding::Json),
+            Dialect::CentrifugoProtobuf => Kind::Sessions(Coding::Protobuf),
+            Dialect::Pusher => Kind::App,
+            Dialect::EventStream | Dialect::EventStreams | Dialect::PlainEvents => Kind::Stream,
+        }
     }
 
     /// What a peer reads with which compression was agreed on, up to two to the power
@@ -161,7 +198,7 @@ impl Dialect {
 
     /// A publisher hears its own messages, whatever it asked for.
     pub fn hears_itself(self) -> bool {
-        !matches!(self, Dialect::Raw | Dialect::Numbered | Dialect::Pusher)
+        !matches!(self.kind(), Kind::Raw | Kind::App)
     }
 
     /// A peer may publish to its topic, if it may publish there at all and, where people
@@ -196,25 +233,18 @@ impl Dialect {
         context: &Context<'_>,
         message: Incoming<'a>,
     ) -> Result<Command<'a>, CloseReason> {
-        match self {
-            Dialect::Raw | Dialect::Numbered => Ok(Command::Publish(message)),
-            Dialect::Chat => chat::handle_message(context, message),
-            Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf | Dialect::Pusher => {
-                Ok(Command::Converse(message))
-            }
-            Dialect::EventStream | Dialect::EventStreams | Dialect::PlainEvents => {
-                Err(CloseReason::BadRequest)
-            }
+        match self.kind() {
+            Kind::Raw => Ok(Command::Publish(message)),
+            Kind::Chat => chat::handle_message(context, message),
+            Kind::Sessions(_) | Kind::App => Ok(Command::Converse(message)),
+            Kind::Stream => Err(CloseReason::BadRequest),
         }
     }
 
     /// It is no WebSocket: the peer says nothing once it has asked, and is sent events.
     #[inline]
     pub fn is_event_stream(self) -> bool {
-        matches!(
-            self,
-            Dialect::EventStream | Dialect::EventStreams | Dialect::PlainEvents
-        )
+        self.kind() == Kind::Stream
     }
 
     /// It is a stream of events of many topics: its client is told apart from them where it is.
@@ -226,58 +256,38 @@ impl Dialect {
     /// Its clients say command by command what they want.
     #[inline]
     pub fn has_sessions(self) -> bool {
-        match self {
-            Dialect::Raw
-            | Dialect::Numbered
-            | Dialect::Chat
-            | Dialect::EventStream
-            | Dialect::EventStreams
-            | Dialect::PlainEvents => false,
-            Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf | Dialect::Pusher => true,
-        }
+        matches!(self.kind(), Kind::Sessions(_) | Kind::App)
     }
 
     /// How sessions of Centrifugo's protocol write.
     #[inline]
     pub fn coding(self) -> Option<Coding> {
-        match self {
-            Dialect::Raw
-            | Dialect::Numbered
-            | Dialect::Chat
-            | Dialect::EventStream
-            | Dialect::EventStreams
-            | Dialect::PlainEvents
-            | Dialect::Pusher => None,
-            Dialect::CentrifugoJson => Some(Coding::Json),
-            Dialect::CentrifugoProtobuf => Some(Coding::Protobuf),
+        match self.kind() {
+            Kind::Sessions(coding) => Some(coding),
+            Kind::Raw | Kind::Chat | Kind::App | Kind::Stream => None,
         }
     }
 
     /// What becomes of a subscription with a gap; `latest` is that only the latest message
     /// counts.
     pub fn at_gap(self, latest: bool) -> AtGap {
-        match self {
-            Dialect::Raw
-            | Dialect::Numbered
-            | Dialect::Chat
-            | Dialect::EventStream
-            | Dialect::EventStreams
-            | Dialect::PlainEvents => AtGap::Told,
-            Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => AtGap::Ends,
-            Dialect::Pusher if latest => AtGap::Told,
-            Dialect::Pusher => AtGap::Closes,
+        match self.kind() {
+            Kind::Raw | Kind::Chat | Kind::Stream => AtGap::Told,
+            Kind::Sessions(_) => AtGap::Ends,
+            Kind::App if latest => AtGap::Told,
+            Kind::App => AtGap::Closes,
         }
     }
 
     /// Tells of a gap in a topic: a whole frame, or event.
     pub fn gap(self, topic: &str, gap: &Gap) -> Vec<u8> {
-        if self.is_event_stream() {
-            return event_stream::gap(self.told(topic), gap);
-        }
-        match self.coding() {
-            None if self == Dialect::Pusher => self.frame(&pusher::gap(topic, gap)),
-            None => self.frame(raw::gap(gap).as_bytes()),
-            Some(coding) => self.frame(&words::ended(coding, topic, Ending::InsufficientState)),
+        match self.kind() {
+            Kind::Stream => event_stream::gap(self.told(topic), gap),
+            Kind::App => self.frame(&pusher::gap(topic, gap)),
+            Kind::Raw | Kind::Chat => self.frame(raw::gap(gap).as_bytes()),
+            Kind::Sessions(coding) => {
+                self.frame(&words::ended(coding, topic, Ending::InsufficientState))
+            }
         }
     }
 
@@ -312,27 +322,20 @@ impl Dialect {
     /// How a session asks whether its peer lives: a whole frame. Others have WebSocket's ping.
     /// A stream of events only shows that it lives itself.
     pub fn ping(self) -> Option<Vec<u8>> {
-        if self.is_event_stream() {
-            return Some(event_stream::HEARTBEAT.to_vec());
-        }
-        match self.coding() {
-            Some(coding) => Some(self.frame(ping(coding))),
-            None if self == Dialect::Pusher => Some(self.frame(pusher_words::ping())),
-            None => None,
+        match self.kind() {
+            Kind::Stream => Some(event_stream::HEARTBEAT.to_vec()),
+            Kind::Sessions(coding) => Some(self.frame(ping(coding))),
+            Kind::App => Some(self.frame(pusher_words::ping())),
+            Kind::Raw | Kind::Chat => None,
         }
     }
 
     /// The code of the close frame.
     pub fn code(self, reason: CloseReason) -> u16 {
-        match self {
-            Dialect::Raw
-            | Dialect::Numbered
-            | Dialect::Chat
-            | Dialect::EventStream
-            | Dialect::EventStreams
-            | Dialect::PlainEvents => reason.code(),
-            Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf => centrifugo::code(reason),
-            Dialect::Pusher => pusher::code(reason),
+        match self.kind() {
+            Kind::Raw | Kind::Chat | Kind::Stream => reason.code(),
+            Kind::Sessions(_) => centrifugo::code(reason),
+            Kind::App => pusher::code(reason),
         }
     }
 
@@ -340,12 +343,9 @@ impl Dialect {
     /// `retry_ms` is when a peer should come back whom the server's end sends
     /// away.
     pub fn farewell(self, reason: CloseReason, retry_ms: u64) -> String {
-        match self {
-            Dialect::Raw | Dialect::Numbered | Dialect::Chat => raw::farewell(reason, retry_ms),
-            Dialect::EventStream | Dialect::EventStreams | Dialect::PlainEvents => reason.phrase(),
-            Dialect::CentrifugoJson | Dialect::CentrifugoProtobuf | Dialect::Pusher => {
-                reason.phrase()
-            }
+        match self.kind() {
+            Kind::Raw | Kind::Chat => raw::farewell(reason, retry_ms),
+            Kind::Sessions(_) | Kind::App | Kind::Stream => reason.phrase(),
         }
     }
 

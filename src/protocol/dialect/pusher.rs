@@ -173,6 +173,11 @@ impl Own {
         self.active.as_ref()?.user.as_ref()
     }
 
+    /// What the user who has signed in is called among those of all apps, if `app` is its app.
+    pub fn user_in(&self, app: &App) -> Option<String> {
+        self.user().map(|user| app.topic_of(&user.id))
+    }
+
     fn active(&mut self) -> &mut Active {
         self.active.get_or_insert_default()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::centrifugo::ClientInfo;
+use crate::protocol::member::ClientInfo;
 use crate::protocol::pusher::SocketId;
 use crate::protocol::rights::Rights;
 

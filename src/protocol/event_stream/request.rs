@@ -5,9 +5,8 @@ use std::sync::Arc;
 use percent_encoding::percent_decode_str;
 
 use super::id::Place;
-use crate::protocol::dialect::Dialect;
-use crate::protocol::http::query::{read_epoch, read_offset, read_topic, unknown};
-use crate::protocol::http::upgrade::{check_origin, name_topic};
+use crate::protocol::http::origin::check_origin;
+use crate::protocol::http::query::{name_topic, read_epoch, read_offset, read_topic, unknown};
 use crate::protocol::http::{Method, Origins, Reject, Request};
 use crate::protocol::rights::Rights;
 use crate::protocol::topic::TopicName;
@@ -51,16 +50,6 @@ pub enum Shape {
     Many,
     /// Messages of many topics as they are, without ids.
     Plain,
-}
-
-impl Shape {
-    pub fn dialect(self) -> Dialect {
-        match self {
-            Shape::One => Dialect::EventStream,
-            Shape::Many => Dialect::EventStreams,
-            Shape::Plain => Dialect::PlainEvents,
-        }
-    }
 }
 
 /// A topic that is to be streamed.

@@ -5,8 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::id::Place;
-use crate::protocol::centrifugo::{topical_bound, write_topical};
 use crate::protocol::encoding::Message;
+use crate::protocol::numbered::{topical_bound, write_topical};
 
 const ID: &[u8] = b"id: ";
 const EVENT: &[u8] = b"event: ";

@@ -2,11 +2,13 @@
 //! which settings name them: what a setting may say and what a request is held
 //! against are read by the same code.
 //!
-//! Called by `upgrade` for each request with an `Origin`, and by `config` for the
-//! setting.
+//! Called for each opening with an `Origin`, and by `config` for the setting.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
+
+use super::head::Request;
+use super::reject::Reject;
 
 /// The origins that are let in. Requests without `Origin` come from no browser and always are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,6 +258,21 @@ pub(super) fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
             Some((host, Some(port.parse().ok()?)))
         }
         Some(_) => None,
+    }
+}
+
+/// Checks that the page that asks may, if it is a page.
+///
+/// # Errors
+/// It may not.
+pub(in crate::protocol) fn check_origin(
+    request: &Request<'_>,
+    origins: &Origins,
+) -> Result<(), Reject> {
+    match request.single("origin") {
+        Ok(None) => Ok(()),
+        Ok(Some(origin)) if origins.allow(origin, request.host()) => Ok(()),
+        _ => Err(Reject::Origin),
     }
 }
 

@@ -104,6 +104,23 @@ pub(in crate::protocol) fn read_topic(value: &str) -> Result<TopicName, Reject> 
     TopicName::from_encoded(&value.replace('+', "%20")).map_err(|_| Reject::Topic)
 }
 
+/// The topic that an opening is for. A name that a path cannot carry, because proxies decode
+/// `%2F` or merge slashes on the way, is given in the query.
+pub(in crate::protocol) fn name_topic(
+    path: &str,
+    in_query: Option<TopicName>,
+) -> Result<TopicName, Reject> {
+    let topic = match in_query {
+        Some(_) if path != "/" => return Err(Reject::TopicTwice),
+        Some(topic) => topic,
+        None => TopicName::from_path(path).map_err(|_| Reject::Topic)?,
+    };
+    match topic.reserved() {
+        Some(part) => Err(Reject::Reserved { part }),
+        None => Ok(topic),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

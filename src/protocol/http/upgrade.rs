@@ -15,8 +15,8 @@ use sha1::{Digest, Sha1};
 use super::bearer::offered;
 use super::clients::keeps_its_window;
 use super::head::{Method, Request};
-use super::origin::Origins;
-use super::query::Query;
+use super::origin::{Origins, check_origin};
+use super::query::{Query, name_topic};
 use super::reject::Reject;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::reason::CloseReason;
@@ -284,38 +284,6 @@ fn accept(key: &[u8]) -> [u8; 28] {
     let len = STANDARD.encode_slice(hash, &mut accept);
     assert_eq!(len, Ok(28), "twenty bytes are 28 characters of base64");
     accept
-}
-
-/// Checks that the page that asks may, if it is a page.
-///
-/// # Errors
-/// It may not.
-pub(in crate::protocol) fn check_origin(
-    request: &Request<'_>,
-    origins: &Origins,
-) -> Result<(), Reject> {
-    match request.single("origin") {
-        Ok(None) => Ok(()),
-        Ok(Some(origin)) if origins.allow(origin, request.host()) => Ok(()),
-        _ => Err(Reject::Origin),
-    }
-}
-
-/// The topic that an opening is for. A name that a path cannot carry, because proxies decode
-/// `%2F` or merge slashes on the way, is given in the query.
-pub(in crate::protocol) fn name_topic(
-    path: &str,
-    in_query: Option<TopicName>,
-) -> Result<TopicName, Reject> {
-    let topic = match in_query {
-        Some(_) if path != "/" => return Err(Reject::TopicTwice),
-        Some(topic) => topic,
-        None => TopicName::from_path(path).map_err(|_| Reject::Topic)?,
-    };
-    match topic.reserved() {
-        Some(part) => Err(Reject::Reserved { part }),
-        None => Ok(topic),
-    }
 }
 
 /// The first of the offered subprotocols that is known; `None` where none is offered.

@@ -5,8 +5,8 @@ use percent_encoding::percent_decode_str;
 use crate::protocol::event_stream::{
     EventStream, Place, Shape, Wanted, last_event_id, name_topics,
 };
+use crate::protocol::http::origin::check_origin;
 use crate::protocol::http::query::read_topic;
-use crate::protocol::http::upgrade::check_origin;
 use crate::protocol::http::{Method, Origins, Reject, Request};
 use crate::protocol::topic::TopicName;
 

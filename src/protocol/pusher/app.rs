@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::channel::check_target;
 use super::secrets::Secrets;
 use super::socket_id::SocketId;
 use super::webhook::{HookEvent, Webhook};
@@ -101,6 +102,12 @@ impl App {
         format!("{}{channel}", self.prefix)
     }
 
+    /// A topic is a channel of it, or of one of its users.
+    pub fn has_topic(&self, topic: &str) -> bool {
+        let channel = topic.strip_prefix(&*self.prefix);
+        channel.is_some_and(|channel| check_target(channel).is_ok())
+    }
+
     /// Some server of it is to be told of such an event.
     pub fn is_told_of(&self, event: HookEvent) -> bool {
         let mut hooks = self.webhooks.iter();
@@ -147,6 +154,23 @@ mod tests {
     const PRIVATE: &str = "58df8b0c36d6982b82c3ecf6b4662e34fe8c25bba48f5369f135bf843651c3a4";
     const PRESENCE: &str = "31935e7d86dba64c2a90aed31fdc61869f9b22ba9d8863bba239c03ca481bc80";
     const SIGNIN: &str = "4708d583dada6a56435fb8bc611c77c359a31eebde13337c16ab43aa6de336ba";
+
+    #[test]
+    fn with_another_prefix_its_channels_are_other_topics() {
+        let with = |prefix: &str| App {
+            prefix: prefix.into(),
+            ..app()
+        };
+        let prefixes = ["", "a/", "a/b/", "b:"];
+        for channel in ["news", "presence-x", "#server-to-user-x/y"] {
+            for one in prefixes {
+                let topic = with(one).topic_of(channel);
+                for other in prefixes {
+                    assert_eq!(with(other).has_topic(&topic), one == other, "{topic}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn the_documentations_signatures_let_in() {

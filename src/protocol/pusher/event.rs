@@ -3,9 +3,9 @@
 
 use super::channel::{Access, ChannelKind, channel_of};
 use super::is_own_event;
-use crate::protocol::centrifugo::{Membership, decode_info, read_membership};
 use crate::protocol::encoding::Message;
 use crate::protocol::json::{Payload, Sink, Slice, Written, put_string, string_bound};
+use crate::protocol::member::{Membership, decode_info, read_membership};
 
 /// What a message is called that has no name.
 pub const UNNAMED: &str = "message";
@@ -124,8 +124,8 @@ pub(super) fn put_info(out: &mut Vec<u8>, in_channel: &[u8], anywhere: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::centrifugo::{ClientInfo, encode_info, membership};
     use crate::protocol::encoding::Extras;
+    use crate::protocol::member::{ClientInfo, encode_info, membership};
 
     fn message<'a>(topic: &'a str, text: bool, payload: &'a [u8]) -> Message<'a> {
         Message {

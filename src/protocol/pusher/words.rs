@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::event::put_info;
 use super::socket_id::SocketId;
-use crate::protocol::centrifugo::ClientInfo;
 use crate::protocol::json::put_string;
+use crate::protocol::member::ClientInfo;
 
 /// The first words.
 pub fn connection_established(socket_id: SocketId, activity_timeout_s: u64) -> Vec<u8> {

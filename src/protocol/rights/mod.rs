@@ -5,6 +5,7 @@
 //! connections of a token and held only by connections that came with one. They are asked
 //! once for each thing that a peer wants, never for a delivery.
 
+mod app_channels;
 mod jwk;
 mod keys;
 mod material;

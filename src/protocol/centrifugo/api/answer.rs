@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::super::json_out::{Object, client_info, object};
-use super::super::reply::{ClientInfo, Error, Publication};
+use super::super::reply::{Error, Publication};
 use super::call::Method;
 use crate::protocol::json::Sink;
+use crate::protocol::member::ClientInfo;
 
 /// What became of a call.
 pub type Outcome = Result<Answer, Error>;

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::protocol::json::{is_json, line_len, plain_len};
+use crate::protocol::member::decode_info;
 
 const BOTH: [Coding; 2] = [Coding::Json, Coding::Protobuf];
 
