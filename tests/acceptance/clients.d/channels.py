@@ -239,13 +239,8 @@ class Channels:
 
     def come_back(self):
         before = {who.name: len(who.told("subscribed")) for who in self.members}
-        pysher = next(who for who in self.members if who.name == "pysher")
-        connected = len(pysher.told("connected"))
         # None of them has a user of the connection.
         self.cent.ask("disconnect", user="", code=COME_BACK, reason="come back")
-        # It would come with the signature of its connection before.
-        until("it is connected", lambda: len(pysher.told("connected")) > connected)
-        pysher.ask("subscribe", channel=ROOM)
         # Readers have users, by their tokens.
         opened = {who.name: len(who.told("open")) for who in self.readers}
         for who in self.readers:
