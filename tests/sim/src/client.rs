@@ -42,6 +42,27 @@ pub(crate) enum Fate {
     Reset,
 }
 
+impl Fate {
+    /// Who has this fate writes at most `max` bytes of its outbox, or resets the connection, after
+    /// which it is `over`. True if anything has happened.
+    pub(crate) fn write(
+        self,
+        socket: &mut Socket,
+        outbox: &mut VecDeque<u8>,
+        over: &mut bool,
+        max: usize,
+    ) -> bool {
+        if socket.reset || socket.client_fin {
+            return false;
+        }
+        if self == Fate::Reset {
+            (socket.reset, *over) = (true, true);
+            return true;
+        }
+        socket.write(outbox, max, self == Fate::HalfClosed)
+    }
+}
+
 /// What a client is to hear of a topic.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Follow {

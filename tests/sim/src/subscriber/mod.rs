@@ -104,14 +104,8 @@ pub(crate) struct Subscriber {
 impl Subscriber {
     /// Writes at most `max` bytes. True if anything has happened.
     fn write(&mut self, socket: &mut Socket, max: usize) -> bool {
-        if socket.reset || socket.client_fin {
-            return false;
-        }
-        if self.fate == Fate::Reset {
-            (socket.reset, self.over) = (true, true);
-            return true;
-        }
-        socket.write(&mut self.outbox, max, self.fate == Fate::HalfClosed)
+        self.fate
+            .write(socket, &mut self.outbox, &mut self.over, max)
     }
 
     /// Reads at most `max` bytes and checks them. True if anything has happened.
