@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::acceptor::Acceptor;
 use super::handover::{SavedConn, SavedCore};
+use super::links::SavedLink;
 use super::pinning::pin;
 use super::reactor::Reactor;
 use super::remote::{Command, Installed, Remote};
@@ -32,6 +33,8 @@ pub type Listeners = Vec<Socket>;
 /// A connection that comes from another process.
 pub struct Arrived {
     pub conn: SavedConn,
+    /// Its keys, where it has TLS.
+    pub link: Option<SavedLink>,
     pub socket: OwnedFd,
     /// What it follows, as far as it is known here.
     pub topics: Vec<Option<Arc<Topic>>>,
@@ -140,7 +143,12 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
 /// they never are: then nothing may be done to any of them.
 fn inherit(reactor: &mut Reactor<Uring>, from: Inheritance) -> bool {
     let seat = |arrived: Arrived| {
-        let seated = reactor.restore(&arrived.socket, arrived.conn, arrived.topics);
+        let seated = reactor.restore(
+            &arrived.socket,
+            arrived.conn,
+            arrived.link,
+            arrived.topics,
+        );
         seated.err()
     };
     let refused = from.arrivals.iter().filter_map(seat).collect();

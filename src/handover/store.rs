@@ -12,8 +12,9 @@ use socket2::SockRef;
 
 use super::rest::{carry_on, come_to_rest_with, in_order, memory_file, plain_sockets, write_down};
 use super::seats::Seats;
+use super::secrets::{SecretFile, Secrets};
 use super::state::{State, Topics};
-use crate::core::Remote;
+use crate::core::{Remote, SavedLink};
 use crate::hub::{Hub, Lost};
 use crate::ring::passing::{self, FILES_MAX};
 
@@ -23,9 +24,10 @@ const CONNECTION: &str = "fanfare-conn";
 const LISTENER: &str = "fanfare-listener";
 const ADMIN: &str = "fanfare-admin";
 const LOG: &str = "fanfare-log";
+const SECRETS: &str = "fanfare-secrets";
 
 /// All names that are ours.
-pub const NAMES: [&str; 5] = [STATE, CONNECTION, LISTENER, ADMIN, LOG];
+pub const NAMES: [&str; 6] = [STATE, CONNECTION, LISTENER, ADMIN, LOG, SECRETS];
 
 /// The first descriptor that a service manager passes (sd_listen_fds(3)).
 const FIRST_FD: RawFd = 3;
@@ -51,6 +53,8 @@ pub struct Stored {
     sockets: HashMap<u64, OwnedFd>,
     /// The memory of the logs.
     logs: Vec<OwnedFd>,
+    /// The keys of connections over TLS: not read before they are used.
+    secrets: Option<OwnedFd>,
 }
 
 /// Takes what was passed. To be called once, early.
@@ -82,13 +86,19 @@ pub fn passed() -> Result<Passed, String> {
     let mut take = |name| kept.remove(name).unwrap_or_default();
     let state = take(STATE).into_iter().next();
     passed.stored = state.map(|state| {
-        Stored::new(
-            state,
-            take(LISTENER),
-            take(ADMIN),
-            take(CONNECTION),
-            take(LOG),
-        )
+        let with_cookie = |file: OwnedFd| Some((SockRef::from(&file).cookie().ok()?, file));
+        Stored {
+            listeners: take(LISTENER),
+            admin: take(ADMIN),
+            // Better to serve new connections than none.
+            state: read(state).unwrap_or_else(|error| {
+                tracing::error!("all topics and connections are lost: {error}");
+                State::default()
+            }),
+            sockets: take(CONNECTION).into_iter().filter_map(with_cookie).collect(),
+            logs: take(LOG),
+            secrets: take(SECRETS).into_iter().next(),
+        }
     });
     Ok(passed)
 }
@@ -102,27 +112,6 @@ fn read(file: OwnedFd) -> Result<State, String> {
 }
 
 impl Stored {
-    fn new(
-        state: OwnedFd,
-        listeners: Vec<OwnedFd>,
-        admin: Vec<OwnedFd>,
-        sockets: Vec<OwnedFd>,
-        logs: Vec<OwnedFd>,
-    ) -> Stored {
-        let with_cookie = |file: OwnedFd| Some((SockRef::from(&file).cookie().ok()?, file));
-        Stored {
-            listeners,
-            admin,
-            // Better to serve new connections than none.
-            state: read(state).unwrap_or_else(|error| {
-                tracing::error!("all topics and connections are lost: {error}");
-                State::default()
-            }),
-            sockets: sockets.into_iter().filter_map(with_cookie).collect(),
-            logs,
-        }
-    }
-
     /// Builds the topics and gives the cores their connections. Returns how many there
     /// are. What cannot be taken over is told, counted and let go: nobody else
     /// could go on with it, and it is no reason to lose the rest.
@@ -154,13 +143,15 @@ impl Stored {
         let mut lost = Lost::Connection.note(hub);
         let mut sockets = self.sockets;
         let (mut given, mut gone) = (0, Vec::new());
+        let mut links = links(self.secrets).into_iter();
         for conn in self.state.conns {
+            let link = conn.has_tls().then(|| links.next()).flatten();
             // A peer may have gone meanwhile, and its socket with it.
             let Some(socket) = sockets.remove(&conn.cookie) else {
                 gone.extend(conn.client().map(|client| (topics.of(&conn), client)));
                 continue;
             };
-            match seats.give(&topics, conn, socket) {
+            match seats.give(&topics, (conn, link), socket) {
                 Ok(()) => given += 1,
                 Err(sentence) => lost(&sentence),
             }
@@ -182,6 +173,16 @@ impl Stored {
         hub.arenas().own();
         Ok(given - refused.len())
     }
+}
+
+/// The links of connections with TLS, or none: each of those is then lost, and said to be.
+fn links(secrets: Option<OwnedFd>) -> Vec<SavedLink> {
+    let secrets = secrets.map_or_else(|| Ok(Secrets::default()), Secrets::take);
+    let secrets = secrets.unwrap_or_else(|error| {
+        tracing::error!("all connections with TLS are lost: {error}");
+        Secrets::default()
+    });
+    secrets.links
 }
 
 impl Lost {
@@ -221,8 +222,10 @@ pub fn put_away(
         kept.set(kept.get() + files.len());
         Ok(())
     };
-    let outcome = put_all_away(hub, cores, room, listeners, admin, &count_kept).and_then(|count| {
+    let put = put_all_away(hub, cores, room, listeners, admin, &count_kept);
+    let outcome = put.and_then(|(count, secrets)| {
         settle(kept.get())?;
+        secrets.leave();
         Ok(count)
     });
     if outcome.is_err() {
@@ -238,8 +241,9 @@ fn put_all_away(
     listeners: &[OwnedFd],
     admin: &[OwnedFd],
     keep: &Keep<'_>,
-) -> Result<usize, String> {
+) -> Result<(usize, SecretFile), String> {
     let mut saved = come_to_rest_with(hub, cores, room)?;
+    let secrets = Secrets::of(&mut saved);
     let mut count = 0;
     for (core, saved) in cores.iter().zip(&mut saved) {
         for part in saved.conns.chunks_mut(FILES_MAX) {
@@ -264,7 +268,9 @@ fn put_all_away(
         keep(LOG, part)?;
     }
     keep(STATE, &[memory_file(&state)?])?;
-    Ok(count)
+    let secrets = secrets.write()?;
+    keep(SECRETS, &[secrets.share()?])?;
+    Ok((count, secrets))
 }
 
 #[cfg(test)]

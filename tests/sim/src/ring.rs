@@ -223,9 +223,9 @@ impl Ring for FakeRing {
         into[start..].sort_by_key(|completion| key(completion.slot));
     }
 
-    fn buffer(&self, buffer: u16, len: u32) -> &[u8] {
+    fn buffer(&mut self, buffer: u16, len: u32) -> &mut [u8] {
         assert!(!self.free.contains(&buffer), "the buffer was given back");
-        &self.buffers[usize::from(buffer)][..len as usize]
+        &mut self.buffers[usize::from(buffer)][..len as usize]
     }
 
     fn give_back(&mut self, buffer: u16) {
