@@ -270,6 +270,7 @@ impl Acceptor {
             topic,
             upgrade,
             rest,
+            tls: None,
         };
         self.reactor.borrow_mut().adopt(stream, arrival)?;
         self.nudge.notify_one();
@@ -297,6 +298,7 @@ impl Acceptor {
             stream,
             topics,
             rest,
+            tls: None,
         };
         self.reactor.borrow_mut().adopt_stream(socket, arrival)?;
         self.nudge.notify_one();

@@ -14,6 +14,7 @@ use crate::log::Topic;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::http::{Begins, Reject, Upgrade, answer};
 use crate::protocol::rights::Rights;
+use crate::protocol::tls::Session;
 use crate::protocol::ws::Reader;
 use crate::ring::Ring;
 
@@ -25,6 +26,8 @@ pub struct Arrival {
     pub topic: Option<Arc<Topic>>,
     /// What came behind the head.
     pub rest: Vec<u8>,
+    /// Its keys, if it has TLS.
+    pub tls: Option<Box<Session>>,
 }
 
 impl<R: Ring> Reactor<R> {
@@ -43,6 +46,7 @@ impl<R: Ring> Reactor<R> {
             upgrade,
             topic,
             rest,
+            tls,
         } = arrival;
         let mut flags = 0;
         if upgrade.echo || upgrade.dialect.hears_itself() {
@@ -61,6 +65,7 @@ impl<R: Ring> Reactor<R> {
             .state
             .seat(peer, upgrade.dialect, flags, window_bits, rights);
         self.attach_or_remove(slot, socket)?;
+        self.state.link(slot, tls);
         self.state.enter(slot, topic, &upgrade);
         if !rest.is_empty() {
             self.state.handle_bytes(slot, &rest);
@@ -121,6 +126,17 @@ impl State {
             }),
         });
         slot.expect("the slab was not full")
+    }
+
+    /// A seated connection has these keys, if it has TLS.
+    pub(super) fn link(&mut self, slot: u32, session: Option<Box<Session>>) {
+        let Some(session) = session else {
+            return;
+        };
+        let held = session.receive.buffered_bytes();
+        self.hub.account_partial(0, held);
+        self.conns.at(slot).flags.set(Flags::TLS);
+        self.links.insert(slot, *session);
     }
 
     /// Subscribes a seated connection and greets it.

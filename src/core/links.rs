@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
 
 use crate::protocol::tls::{
     Alert, ContentType, Incoming, PLAIN_BYTES_MAX, Sealer, Session, Traffic,
@@ -48,9 +49,28 @@ pub(super) struct Link {
 }
 
 /// A connection's link on its way to another process: its keys, and ciphertext that goes first.
+/// Only as bytes, as keys are not to be copied about; zeroized at the end.
 #[derive(Serialize, Deserialize)]
-pub struct SavedLink {
-    session: Session,
+pub struct SavedLink(Vec<u8>);
+
+impl Drop for SavedLink {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    send: &'a Traffic,
+    receive: &'a Incoming,
+    kept: &'a [u8],
+    has_said_last: bool,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    send: Traffic,
+    receive: Incoming,
     kept: Vec<u8>,
     has_said_last: bool,
 }
@@ -123,13 +143,22 @@ impl Links {
     }
 
     /// Takes up a link where another process left it.
-    pub(super) fn restore(&mut self, slot: u32, saved: SavedLink) {
-        let mut link = Link::new(saved.session);
-        link.has_said_last = saved.has_said_last;
-        if !saved.kept.is_empty() {
-            link.ongoing.get_or_insert_default().kept = saved.kept;
+    ///
+    /// # Errors
+    /// A sentence, if it is none.
+    pub(super) fn restore(&mut self, slot: u32, saved: &SavedLink) -> Result<(), String> {
+        let read = postcard::from_bytes::<Read>(&saved.0);
+        let read = read.map_err(|error| format!("its keys are damaged: {error}"))?;
+        let mut link = Link::new(Session {
+            send: read.send,
+            receive: read.receive,
+        });
+        link.has_said_last = read.has_said_last;
+        if !read.kept.is_empty() {
+            link.ongoing.get_or_insert_default().kept = read.kept;
         }
         self.put(slot, link);
+        Ok(())
     }
 
     fn put(&mut self, slot: u32, link: Link) {
@@ -196,14 +225,13 @@ impl Link {
         assert!(self.begun().is_none(), "it goes first");
         self.seal_owed();
         let ongoing = self.ongoing.as_deref();
-        SavedLink {
-            session: Session {
-                send: self.send.clone(),
-                receive: self.receive.clone().expect("it is not being read"),
-            },
-            kept: ongoing.map_or_else(Vec::new, |ongoing| ongoing.kept.clone()),
+        let written = postcard::to_stdvec(&Written {
+            send: &self.send,
+            receive: self.receive.as_ref().expect("it is not being read"),
+            kept: ongoing.map_or(&[], |ongoing| &ongoing.kept),
             has_said_last: self.has_said_last,
-        }
+        });
+        SavedLink(written.expect("memory takes all bytes"))
     }
 
 

@@ -264,6 +264,9 @@ impl<R: Ring> Reactor<R> {
             }
             Event::Ended(error) => {
                 state.conns.at(slot).flags.clear(Flags::RECEIVING);
+                if error.is_none() {
+                    state.note_truncation(slot);
+                }
                 state.handle_end(slot, error);
             }
             Event::Released { copied } => {

@@ -17,6 +17,7 @@ use crate::protocol::dialect::{Dialect, Gap};
 use crate::protocol::event_stream::{EventStream, Place, Shape, Wanted, head, write_ids};
 use crate::protocol::http::{Begins, Reject, Resume, Terms};
 use crate::protocol::reason::CloseReason;
+use crate::protocol::tls::Session;
 use crate::ring::Ring;
 
 /// A connection whose request for a stream of events has been read and found right.
@@ -27,6 +28,8 @@ pub struct StreamArrival {
     pub topics: Vec<Arc<Topic>>,
     /// How many bytes came behind the head.
     pub rest: usize,
+    /// Its keys, if it has TLS.
+    pub tls: Option<Box<Session>>,
 }
 
 impl<R: Ring> Reactor<R> {
@@ -49,11 +52,13 @@ impl<R: Ring> Reactor<R> {
             stream,
             topics,
             rest,
+            tls,
         } = arrival;
         let dialect = Dialect::of_stream(stream.shape);
         let (flags, rights) = (Flags::READ_ONLY | Flags::ECHO, stream.rights.clone());
         let slot = self.state.seat(peer, dialect, flags, 0, rights);
         self.attach_or_remove(slot, socket)?;
+        self.state.link(slot, tls);
         self.state.enter_stream(slot, topics, &stream);
         self.state.overhear(slot, rest);
         Ok(())

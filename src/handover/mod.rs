@@ -12,6 +12,7 @@
 //!   the logs' memory files       --->
 //!   state (one memory file)      --->   builds topics on them
 //!   sockets, 200 at a time       --->   seats connections, frozen
+//!   keys (another memory file)   --->   the same of those over TLS
 //!                                <---   done
 //!   go, and ends                 --->   thaws, serves
 //! ```
@@ -25,6 +26,7 @@ mod channel;
 mod predecessor;
 mod rest;
 mod seats;
+mod secrets;
 mod state;
 pub mod store;
 mod successor;
@@ -32,5 +34,6 @@ mod successor;
 pub use predecessor::{Consent, Predecessor, hand_over};
 pub use rest::write_down;
 pub use seats::Seats;
+pub use secrets::Secrets;
 pub use state::{State, StateError, Topics, VERSION};
 pub use successor::{Successor, inherit};

@@ -76,6 +76,10 @@ impl SecretFile {
         Ok(file.into())
     }
 
+    /// It is another process's to read and to overwrite.
+    pub(super) fn leave(mut self) {
+        self.is_left = true;
+    }
 }
 
 impl Drop for SecretFile {

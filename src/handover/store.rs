@@ -83,22 +83,10 @@ pub fn passed() -> Result<Passed, String> {
         }
         names.next();
     }
-    let mut take = |name| kept.remove(name).unwrap_or_default();
+    let mut take = |name: &str| kept.remove(name).unwrap_or_default();
     let state = take(STATE).into_iter().next();
     passed.stored = state.map(|state| {
-        let with_cookie = |file: OwnedFd| Some((SockRef::from(&file).cookie().ok()?, file));
-        Stored {
-            listeners: take(LISTENER),
-            admin: take(ADMIN),
-            // Better to serve new connections than none.
-            state: read(state).unwrap_or_else(|error| {
-                tracing::error!("all topics and connections are lost: {error}");
-                State::default()
-            }),
-            sockets: take(CONNECTION).into_iter().filter_map(with_cookie).collect(),
-            logs: take(LOG),
-            secrets: take(SECRETS).into_iter().next(),
-        }
+        Stored::new(state, &mut take)
     });
     Ok(passed)
 }
@@ -112,6 +100,24 @@ fn read(file: OwnedFd) -> Result<State, String> {
 }
 
 impl Stored {
+    /// Of the file with the state, and of those that were kept under other names.
+    fn new(state: OwnedFd, take: &mut dyn FnMut(&str) -> Vec<OwnedFd>) -> Stored {
+        let with_cookie = |file: OwnedFd| Some((SockRef::from(&file).cookie().ok()?, file));
+        let sockets = take(CONNECTION).into_iter().filter_map(with_cookie);
+        Stored {
+            // Better to serve new connections than none.
+            state: read(state).unwrap_or_else(|error| {
+                tracing::error!("all topics and connections are lost: {error}");
+                State::default()
+            }),
+            sockets: sockets.collect(),
+            listeners: take(LISTENER),
+            admin: take(ADMIN),
+            logs: take(LOG),
+            secrets: take(SECRETS).into_iter().next(),
+        }
+    }
+
     /// Builds the topics and gives the cores their connections. Returns how many there
     /// are. What cannot be taken over is told, counted and let go: nobody else
     /// could go on with it, and it is no reason to lose the rest.

@@ -27,6 +27,9 @@ impl State {
         link: Option<SavedLink>,
         topics: Vec<Option<Arc<Topic>>>,
     ) -> Result<u32, String> {
+        if saved.has_tls() != link.is_some() {
+            return Err("its keys are missing".into());
+        }
         let reader = Reader::restore(saved.reader).ok_or("its reader's state makes no sense")?;
         let dialect = Dialect::from_number(saved.dialect).ok_or("a dialect is unknown")?;
         let is_open = saved.drain.is_none() && !saved.closing;
@@ -46,9 +49,6 @@ impl State {
                 words: saved.farewell,
             })),
         };
-        if saved.has_tls() != link.is_some() {
-            return Err("its keys are missing".into());
-        }
         let mut flags = Flags::default();
         flags.set(saved.flags & KEPT);
         let phase = match (saved.closing, &drain) {
@@ -109,7 +109,7 @@ impl State {
             .insert(conn)
             .ok_or("there are more connections than slots")?;
         if let Some(link) = link {
-            self.links.restore(slot, link);
+            self.links.restore(slot, &link)?;
             let held = self.links.at(slot).buffered_bytes();
             self.hub.account_partial(0, held);
         }

@@ -88,10 +88,8 @@ impl World {
         };
         put_away(&self.hub, &self.remotes, room, &[], &[], &keep, &settle).unwrap();
         let mut kept = kept.into_inner();
-        let sockets = kept.remove(CONNECTION).unwrap_or_default();
-        let logs = kept.remove(LOG).unwrap_or_default();
         let state = kept.remove(STATE).unwrap().remove(0);
-        Stored::new(state, Vec::new(), Vec::new(), sockets, logs)
+        Stored::new(state, &mut |name| kept.remove(name).unwrap_or_default())
     }
 }
 
