@@ -126,8 +126,8 @@ impl State {
         for id in std::mem::take(&mut extra.leaving) {
             let sub = *self.look_at_sub(id);
             let window = &self.feeds.look_at(sub.feed).window;
-            let at_boundary = window.boundary(sub.cursor).0 == sub.cursor
-                && !self.has_begun_record(slot, id);
+            let at_boundary =
+                window.boundary(sub.cursor).0 == sub.cursor && !self.has_begun_record(slot, id);
             if at_boundary || !self.has_begun(slot, id) {
                 self.leave(slot, id);
             } else {

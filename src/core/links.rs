@@ -15,11 +15,9 @@ use crate::protocol::tls::{
     Alert, ContentType, Incoming, PLAIN_BYTES_MAX, Sealer, Session, Traffic,
 };
 
-/// Content that is sealed for one send: whole records, and not so much that sealing was in vain
-/// where the socket takes less.
+/// Content that is sealed for one send: whole records, and not so much that much was sealed in vain
+/// where the socket takes less. Where it has just done so, one record is offered.
 const SEND_BYTES_MAX: usize = 8 * PLAIN_BYTES_MAX;
-/// The same where the socket has just taken less than it was offered.
-const NEXT_BYTES_MAX: usize = 2 * PLAIN_BYTES_MAX;
 /// Ciphertext of one core that waits to be handed to the kernel: it stays in the processor's
 /// cache, and memory for it is bounded.
 const SEALED_BYTES_MAX: usize = 1 << 20;
@@ -234,7 +232,6 @@ impl Link {
         SavedLink(written.expect("memory takes all bytes"))
     }
 
-
     pub(super) fn take_incoming(&mut self) -> Option<Incoming> {
         self.receive.take()
     }
@@ -354,12 +351,16 @@ impl Link {
     ) -> Rc<Bytes> {
         self.look_at_limit();
         let begun = self.begun();
-        let is_slow = (self.ongoing.as_ref()).is_some_and(|ongoing| ongoing.is_slow);
-        let bytes_max = if is_slow { NEXT_BYTES_MAX } else { SEND_BYTES_MAX } as u64;
         let first = begun.map_or(0, |begun| u64::from(begun.len));
         let (from, len) = (run.start, run.end - run.start);
         assert!(first <= len, "a log does not shrink");
-        let content = len.min(first + bytes_max);
+        let is_slow = (self.ongoing.as_ref()).is_some_and(|ongoing| ongoing.is_slow);
+        let content = len.min(match (is_slow, first) {
+            (true, 0) => PLAIN_BYTES_MAX as u64,
+            (true, first) => first,
+            (false, _) => SEND_BYTES_MAX as u64,
+        });
+        assert!(first <= content);
         let mut out = Vec::with_capacity(self.sealed_len(first, content));
         let sealer = self.send.sealer();
         let (mut number, mut at) = (self.send.next(), from);
@@ -494,11 +495,7 @@ impl Link {
     }
 
     /// Keeps the rest of the record that is begun, as its content is about to be moved away from.
-    pub(super) fn settle_begun(
-        &mut self,
-        begun: Begun,
-        copy: impl FnOnce(u64, u64, &mut Vec<u8>),
-    ) {
+    pub(super) fn settle_begun(&mut self, begun: Begun, copy: impl FnOnce(u64, u64, &mut Vec<u8>)) {
         let ongoing = self.ongoing.as_deref_mut().expect("a record is begun");
         assert_eq!(ongoing.begun.take(), Some(begun));
         assert!(ongoing.flight.is_none(), "nothing is under way");
@@ -536,3 +533,6 @@ fn seal(sealer: &Sealer, number: u64, out: &mut Vec<u8>, fill: impl FnOnce(&mut 
 fn tag(record: &[u8]) -> [u8; 8] {
     *record.last_chunk().expect("a record has a tag")
 }
+
+#[cfg(test)]
+mod tests;

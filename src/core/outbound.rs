@@ -98,7 +98,15 @@ impl<R: Ring> Reactor<R> {
             {
                 look_at(slot, conn, budget);
             } else if cursor < end {
-                send_run(&mut self.ring, links, settings, slot, conn, feed, cursor..end);
+                send_run(
+                    &mut self.ring,
+                    links,
+                    settings,
+                    slot,
+                    conn,
+                    feed,
+                    cursor..end,
+                );
                 *budget -= 1;
                 if links.are_full() {
                     *budget = 0;
@@ -144,7 +152,15 @@ impl<R: Ring> Reactor<R> {
             let end = feed.window.end();
             if cursor < end {
                 let settings = hub.settings();
-                send_run(&mut self.ring, links, settings, slot, conn, feed, cursor..end);
+                send_run(
+                    &mut self.ring,
+                    links,
+                    settings,
+                    slot,
+                    conn,
+                    feed,
+                    cursor..end,
+                );
             }
             return;
         }
@@ -232,8 +248,7 @@ impl<R: Ring> Reactor<R> {
         // has nothing more to say or is not to be listened to.
         let parted = conn.flags.any(Flags::PEER_CLOSED) || conn.reader.is_closed();
         if parted && !conn.flags.any(Flags::SHUT_WRITE) {
-            if conn.flags.any(Flags::TLS)
-                && self.state.links.at(slot).owe_last(Alert::CloseNotify)
+            if conn.flags.any(Flags::TLS) && self.state.links.at(slot).owe_last(Alert::CloseNotify)
             {
                 return self.state.mark(slot);
             }

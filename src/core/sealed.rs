@@ -76,14 +76,23 @@ impl<R: Ring> Reactor<R> {
         };
         assert_eq!(sub.cursor, begun.from);
         let feed = feeds.at(sub.feed);
-        seal_and_send(&mut self.ring, links, slot, conn, feed, begun.from..begun.to());
+        seal_and_send(
+            &mut self.ring,
+            links,
+            slot,
+            conn,
+            feed,
+            begun.from..begun.to(),
+        );
     }
 
     /// Tells a peer that no more comes, where it can still hear that. True if that is on its way.
     pub(super) fn send_last(&mut self, slot: u32) -> bool {
         let conn = self.state.conns.at(slot);
         if !conn.flags.any(Flags::TLS)
-            || conn.flags.any(Flags::AWAITING | Flags::SHUT_WRITE | Flags::SHUT_BOTH)
+            || conn
+                .flags
+                .any(Flags::AWAITING | Flags::SHUT_WRITE | Flags::SHUT_BOTH)
         {
             return false;
         }

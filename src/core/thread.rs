@@ -143,12 +143,7 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
 /// they never are: then nothing may be done to any of them.
 fn inherit(reactor: &mut Reactor<Uring>, from: Inheritance) -> bool {
     let seat = |arrived: Arrived| {
-        let seated = reactor.restore(
-            &arrived.socket,
-            arrived.conn,
-            arrived.link,
-            arrived.topics,
-        );
+        let seated = reactor.restore(&arrived.socket, arrived.conn, arrived.link, arrived.topics);
         seated.err()
     };
     let refused = from.arrivals.iter().filter_map(seat).collect();

@@ -21,7 +21,9 @@ pub struct Secrets {
 impl Secrets {
     /// Those of frozen cores, in their order.
     pub fn of(cores: &mut [SavedCore]) -> Secrets {
-        let links = cores.iter_mut().flat_map(|core| std::mem::take(&mut core.links));
+        let links = cores
+            .iter_mut()
+            .flat_map(|core| std::mem::take(&mut core.links));
         Secrets {
             links: links.collect(),
         }
@@ -115,7 +117,12 @@ mod tests {
         let file = Secrets::default().write().unwrap();
         let mut other = File::from(file.share().unwrap());
         assert!(other.metadata().unwrap().len() > 0);
-        assert!(Secrets::take(file.share().unwrap()).unwrap().links.is_empty());
+        assert!(
+            Secrets::take(file.share().unwrap())
+                .unwrap()
+                .links
+                .is_empty()
+        );
         let mut bytes = Vec::new();
         other.rewind().unwrap();
         other.read_to_end(&mut bytes).unwrap();

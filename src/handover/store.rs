@@ -85,9 +85,7 @@ pub fn passed() -> Result<Passed, String> {
     }
     let mut take = |name: &str| kept.remove(name).unwrap_or_default();
     let state = take(STATE).into_iter().next();
-    passed.stored = state.map(|state| {
-        Stored::new(state, &mut take)
-    });
+    passed.stored = state.map(|state| Stored::new(state, &mut take));
     Ok(passed)
 }
 

@@ -19,12 +19,14 @@ pub mod plan;
 mod posting;
 mod reader;
 pub mod ring;
+mod secure;
 mod session;
 mod side;
 pub mod socket;
 mod store;
 mod subscriber;
 pub mod targets;
+
 mod truth;
 pub mod waiting;
 pub mod world;

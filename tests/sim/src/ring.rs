@@ -94,7 +94,7 @@ impl FakeRing {
             };
             let (event, armed) = if kernel.sockets[socket].reset {
                 (Event::Ended(Some(Errno::ECONNRESET)), false)
-            } else if !kernel.sockets[socket].inbound.is_empty() {
+            } else if kernel.sockets[socket].has_inbound() || kernel.says_bye(socket) {
                 match self.free.pop() {
                     None => (Event::NoBuffers, false),
                     Some(buffer) => {

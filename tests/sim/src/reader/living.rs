@@ -171,6 +171,7 @@ impl World {
             stream,
             topics,
             rest: 0,
+            tls: self.kernel.borrow_mut().secure(socket),
         };
         let adopted = self.cores[core]
             .reactor
