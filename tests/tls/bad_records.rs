@@ -13,7 +13,11 @@ fn fault(fault: Fault) -> [Heard; 1] {
 
 /// What a record's cipher adds behind its header.
 fn added_bytes(naive: &Naive) -> usize {
-    if naive.kind.has_explicit_nonce() { 24 } else { 16 }
+    if naive.kind.has_explicit_nonce() {
+        24
+    } else {
+        16
+    }
 }
 
 #[test]
@@ -36,8 +40,15 @@ fn a_record_may_be_as_long_as_its_version_allows_and_no_longer() {
 #[test]
 fn a_record_that_announces_too_much_is_refused_by_its_header() {
     for (naive, _) in pairs() {
-        let longest = if is_13(&naive) { 16_384 + 256 } else { 16_384 + added_bytes(&naive) };
-        for (len, wanted) in [(longest, vec![]), (longest + 1, fault(Fault::TooLong).into())] {
+        let longest = if is_13(&naive) {
+            16_384 + 256
+        } else {
+            16_384 + added_bytes(&naive)
+        };
+        for (len, wanted) in [
+            (longest, vec![]),
+            (longest + 1, fault(Fault::TooLong).into()),
+        ] {
             let header = [23, 3, 3, (len >> 8) as u8, len as u8];
             let (_, mut incoming) = pair(naive.kind);
             assert_eq!(hear(&mut incoming, &header), wanted);
@@ -153,7 +164,11 @@ fn what_is_not_encrypted_is_refused() {
         for kind in [ALERT, HANDSHAKE] {
             let (_, mut incoming) = pair(naive.kind);
             // A close_notify would be 2 bytes: no cipher adds as little.
-            let wanted = if is_13(&naive) { Fault::ContentType } else { Fault::TooShort };
+            let wanted = if is_13(&naive) {
+                Fault::ContentType
+            } else {
+                Fault::TooShort
+            };
             let heard = hear(&mut incoming, &[kind, 3, 3, 0, 2, 1, 0]);
             assert_eq!(heard, fault(wanted));
         }

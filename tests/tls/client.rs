@@ -67,17 +67,17 @@ impl Sides {
         let mut provider = default_provider();
         provider.cipher_suites = vec![suite];
         let provider = Arc::new(provider);
-        let versions = match suite {
-            SupportedCipherSuite::Tls13(_) => &[&version::TLS13],
-            SupportedCipherSuite::Tls12(_) => &[&version::TLS12],
-        };
+        let versions = [match suite {
+            SupportedCipherSuite::Tls13(_) => &version::TLS13,
+            SupportedCipherSuite::Tls12(_) => &version::TLS12,
+        }];
         let (identity, visitor) = (Identity::new(), Identity::new());
         let chain = vec![identity.certificate.clone()];
         let server = ServerConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(versions)
+            .with_protocol_versions(&versions)
             .expect("the suite is of the version");
         let client = ClientConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(versions)
+            .with_protocol_versions(&versions)
             .expect("the suite is of the version")
             .with_root_certificates(identity.roots());
         let (server, client) = if client_shows_one {

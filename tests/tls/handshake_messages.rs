@@ -83,8 +83,12 @@ fn a_key_update_ends_its_record() {
 fn other_records_inside_a_message_are_refused() {
     for (kind, content) in [(DATA, &b"x"[..]), (DATA, b""), (ALERT, &[1, 0])] {
         for (mut naive, mut incoming) in pairs() {
-            let start = if is_13(&naive) { &UPDATE[..2] } else { &hello(9)[..6] };
-            let start = naive.seal(HANDSHAKE, start, 0);
+            let message = if is_13(&naive) {
+                UPDATE.to_vec()
+            } else {
+                hello(9)
+            };
+            let start = naive.seal(HANDSHAKE, &message[..4], 0);
             let inside = naive.seal(kind, content, 0);
             let heard = hear(&mut incoming, &[start, inside].concat());
             assert_eq!(heard, fault(Fault::Interleaved));

@@ -178,7 +178,11 @@ fn no_record_is_sealed_beyond_the_last_number_of_a_key() {
     for kind in KINDS {
         let sending = Naive::new(kind, 5).ours();
         let seal = |number| {
-            let seal = || sending.sealer().seal(number, DATA_TYPE, &mut Vec::new(), |_| {});
+            let seal = || {
+                sending
+                    .sealer()
+                    .seal(number, DATA_TYPE, &mut Vec::new(), |_| {})
+            };
             catch_unwind(AssertUnwindSafe(seal)).is_ok()
         };
         assert!(seal(last(kind.suite)));
@@ -227,7 +231,11 @@ fn sending_goes_on_in_another_process_where_it_was() {
                 heard.extend(content);
             }
         }
-        let wanted = if kind.is_13 { "herethereagain" } else { "herethere" };
+        let wanted = if kind.is_13 {
+            "herethereagain"
+        } else {
+            "herethere"
+        };
         assert_eq!(heard, wanted.as_bytes());
     }
 }

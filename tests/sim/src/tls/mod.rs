@@ -35,12 +35,20 @@ impl Kind {
 
     /// What a handshake would have agreed on: as many bytes as the suite's hash has.
     fn secret(self, seed: u8) -> Vec<u8> {
-        let len = if self.suite == Suite::Aes256Gcm { 48 } else { 32 };
+        let len = if self.suite == Suite::Aes256Gcm {
+            48
+        } else {
+            32
+        };
         (0..len).map(|at: u8| at.wrapping_mul(29) ^ seed).collect()
     }
 
     fn key_bytes(self) -> usize {
-        if self.suite == Suite::Aes128Gcm { 16 } else { 32 }
+        if self.suite == Suite::Aes128Gcm {
+            16
+        } else {
+            32
+        }
     }
 }
 

@@ -41,6 +41,8 @@ struct Pair<'a> {
     cuts: &'a [u8],
     sending: Traffic,
     sending_naive: Naive,
+    /// What rustls would send in our place.
+    their_sending: Theirs,
     their_reading: Theirs,
     their_writing: Theirs,
     incoming: Incoming,
@@ -57,6 +59,7 @@ impl<'a> Pair<'a> {
             cuts,
             sending: sending_naive.ours(),
             sending_naive,
+            their_sending: Theirs::new(kind, OURS),
             their_reading: Theirs::new(kind, OURS),
             their_writing: Theirs::new(kind, THEIRS),
             incoming: Incoming::new(Naive::new(kind, THEIRS).ours_receiving()),
@@ -87,13 +90,11 @@ impl<'a> Pair<'a> {
         });
         assert_eq!(sealed.len(), 3 + len + self.sending.overhead());
         let mut again = Vec::new();
-        self.sending
-            .sealer()
-            .seal(number, kind, &mut again, |out| {
-                for piece in pieces(&content, self.cuts) {
-                    out.extend_from_slice(piece);
-                }
-            });
+        self.sending.sealer().seal(number, kind, &mut again, |out| {
+            for piece in pieces(&content, self.cuts) {
+                out.extend_from_slice(piece);
+            }
+        });
         assert_eq!(sealed[3..], again, "the same content gives the same bytes");
         assert_eq!(self.sending.next(), number, "nothing was counted");
         self.sending.advance(1);
@@ -116,6 +117,7 @@ impl<'a> Pair<'a> {
         self.sending.key_update(&mut sealed);
         assert_eq!(sealed, self.wanted(HANDSHAKE, &[24, 0, 0, 1, 0]));
         self.sending_naive.update();
+        self.their_sending.update();
         self.their_reading.update();
         assert_eq!(self.sending.next(), 0);
     }
@@ -148,7 +150,9 @@ impl<'a> Pair<'a> {
 
     /// The next record with that content by rustls, which reads it too.
     fn wanted(&mut self, kind: u8, content: &[u8]) -> Vec<u8> {
-        let record = self.sending_naive.seal(kind, content, 0);
+        let record = self.their_sending.seal(kind, content);
+        let naive = self.sending_naive.seal(kind, content, 0);
+        assert_eq!(record, naive, "rustls goes by the letter");
         let opened = self.their_reading.open(&record);
         let (found, opened) = opened.expect("rustls opens it");
         assert_eq!(found, kind);
