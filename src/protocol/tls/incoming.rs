@@ -175,7 +175,8 @@ impl Incoming {
             if bytes.is_empty() {
                 return Ok(false);
             }
-            let (more, rest) = mem::take(bytes).split_at_mut(missing.min(bytes.len()));
+            let taken = missing.min(bytes.len());
+            let (more, rest) = mem::take(bytes).split_at_mut(taken);
             *bytes = rest;
             // At least doubled, so that a trickle is not copied over and over; never beyond
             // the record.
