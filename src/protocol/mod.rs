@@ -5,7 +5,8 @@
 //! Pusher Channels protocol ([`pusher`]), Server-Sent Events ([`event_stream`]) and Mercure's
 //! protocol on top of them ([`mercure`]), what several of them have in common of messages
 //! ([`json`], [`member`], [`numbered`]), what proxies say of their clients
-//! ([`proxy`]), what certificates say of themselves ([`certificate`]), who may do what ([`rights`]) and why connections end ([`reason`]).
+//! ([`proxy`]), the records of TLS ([`tls`]) and what certificates say of themselves
+//! ([`certificate`]), who may do what ([`rights`]) and why connections end ([`reason`]).
 
 #![forbid(unsafe_code)]
 
@@ -26,5 +27,6 @@ pub mod proxy;
 pub mod pusher;
 pub mod reason;
 pub mod rights;
+pub mod tls;
 pub mod topic;
 pub mod ws;

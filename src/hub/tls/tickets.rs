@@ -12,7 +12,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::UnixTime;
 use rustls::server::ProducesTickets;
 use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::Zeroize;
 
 /// A key makes tickets for so long.
 const MAKES_S: u64 = 6 * 60 * 60;
@@ -38,7 +38,7 @@ struct Keys {
 }
 
 /// One key. What stands in front of a ticket names it.
-#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Key {
     name: [u8; NAME_BYTES],
     secret: [u8; KEY_BYTES],
@@ -135,6 +135,12 @@ impl Keys {
             self.all.truncate(2);
         }
         Ok(())
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        self.secret.zeroize();
     }
 }
 
