@@ -7,6 +7,7 @@
 //!                                       reads its settings, makes its rings
 //!                                <---   here (its process id)
 //!   hello, listening sockets     --->
+//!   those of TLS                 --->
 //!                                <---   ready
 //!   stops accepting, freezes
 //!   the logs' memory files       --->
@@ -25,6 +26,7 @@ mod channel;
 mod predecessor;
 mod rest;
 mod seats;
+mod sockets;
 mod state;
 pub mod store;
 mod successor;
@@ -32,5 +34,6 @@ mod successor;
 pub use predecessor::{Consent, Predecessor, hand_over};
 pub use rest::write_down;
 pub use seats::Seats;
+pub use sockets::{Public, Sockets};
 pub use state::{State, StateError, Topics, VERSION};
 pub use successor::{Successor, inherit};
