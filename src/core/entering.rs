@@ -12,8 +12,9 @@ use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
 use crate::log::Topic;
 use crate::protocol::dialect::Dialect;
-use crate::protocol::http::{Begins, Reject, Upgrade, answer};
+use crate::protocol::http::{Begins, Reject, Upgrade, answer, demand_tls};
 use crate::protocol::rights::Rights;
+use crate::protocol::tls::Session;
 use crate::protocol::ws::Reader;
 use crate::ring::Ring;
 
@@ -25,6 +26,8 @@ pub struct Arrival {
     pub topic: Option<Arc<Topic>>,
     /// What came behind the head.
     pub rest: Vec<u8>,
+    /// What records are opened and sealed with, where it has come over TLS.
+    pub tls: Option<Box<Session>>,
 }
 
 impl<R: Ring> Reactor<R> {
@@ -43,6 +46,7 @@ impl<R: Ring> Reactor<R> {
             upgrade,
             topic,
             rest,
+            tls,
         } = arrival;
         let mut flags = 0;
         if upgrade.echo || upgrade.dialect.hears_itself() {
@@ -61,11 +65,16 @@ impl<R: Ring> Reactor<R> {
             .state
             .seat(peer, upgrade.dialect, flags, window_bits, rights);
         self.attach_or_remove(slot, socket)?;
-        self.state.enter(slot, topic, &upgrade);
+        self.state.enter(slot, topic, &upgrade, tls.is_some());
         if !rest.is_empty() {
             self.state.handle_bytes(slot, &rest);
         }
         Ok(())
+    }
+
+    /// No further connection can be taken over.
+    pub fn is_full(&self) -> bool {
+        self.state.conns.is_full()
     }
 
     /// Has the ring know the socket of a connection that has a seat, which it loses otherwise.
@@ -124,7 +133,7 @@ impl State {
     }
 
     /// Subscribes a seated connection and greets it.
-    fn enter(&mut self, slot: u32, topic: Option<Arc<Topic>>, upgrade: &Upgrade) {
+    fn enter(&mut self, slot: u32, topic: Option<Arc<Topic>>, upgrade: &Upgrade, over_tls: bool) {
         let mut shared = None;
         let begins = topic.map(|topic| {
             let epoch = topic.epoch();
@@ -149,6 +158,9 @@ impl State {
         }
         self.enlist(slot);
         let mut answer = answer(upgrade, begins.as_ref());
+        if over_tls {
+            demand_tls(&mut answer, self.hub.settings().hsts_max_age_s);
+        }
         if let Some(hello) = begins.and_then(|begins| begins.hello(upgrade)) {
             answer.extend_from_slice(&upgrade.dialect.frame(hello.as_bytes()));
         }

@@ -15,8 +15,9 @@ use super::time::share_of;
 use crate::log::Topic;
 use crate::protocol::dialect::{Dialect, Gap};
 use crate::protocol::event_stream::{EventStream, Place, Shape, Wanted, head, write_ids};
-use crate::protocol::http::{Begins, Reject, Resume, Terms};
+use crate::protocol::http::{Begins, Reject, Resume, Terms, demand_tls};
 use crate::protocol::reason::CloseReason;
+use crate::protocol::tls::Session;
 use crate::ring::Ring;
 
 /// A connection whose request for a stream of events has been read and found right.
@@ -27,6 +28,8 @@ pub struct StreamArrival {
     pub topics: Vec<Arc<Topic>>,
     /// How many bytes came behind the head.
     pub rest: usize,
+    /// What records are opened and sealed with, where it has come over TLS.
+    pub tls: Option<Box<Session>>,
 }
 
 impl<R: Ring> Reactor<R> {
@@ -49,19 +52,27 @@ impl<R: Ring> Reactor<R> {
             stream,
             topics,
             rest,
+            tls,
         } = arrival;
         let dialect = Dialect::of_stream(stream.shape);
         let (flags, rights) = (Flags::READ_ONLY | Flags::ECHO, stream.rights.clone());
         let slot = self.state.seat(peer, dialect, flags, 0, rights);
         self.attach_or_remove(slot, socket)?;
-        self.state.enter_stream(slot, topics, &stream);
+        self.state
+            .enter_stream(slot, topics, &stream, tls.is_some());
         self.state.overhear(slot, rest);
         Ok(())
     }
 }
 
 impl State {
-    fn enter_stream(&mut self, slot: u32, topics: Vec<Arc<Topic>>, stream: &EventStream) {
+    fn enter_stream(
+        &mut self,
+        slot: u32,
+        topics: Vec<Arc<Topic>>,
+        stream: &EventStream,
+        over_tls: bool,
+    ) {
         let (mut begun, mut order) = (Vec::new(), Vec::new());
         for (topic, wanted) in topics.into_iter().zip(&stream.wanted) {
             let epoch = topic.epoch();
@@ -94,6 +105,9 @@ impl State {
         };
         let all: Vec<Begins> = begun.iter().map(|(_, begins)| *begins).collect();
         let mut answer = head(stream, &all, terms);
+        if over_tls {
+            demand_tls(&mut answer, self.hub.settings().hsts_max_age_s);
+        }
         let comes_back_ms = self.comes_back_ms(slot);
         answer.extend_from_slice(format!("retry: {comes_back_ms}\n").as_bytes());
         // Who is cut off before the first message comes back to it all the same.

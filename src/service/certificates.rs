@@ -56,8 +56,11 @@ impl Watch {
             hub.tls().note_failed_reload();
             return Err("tls_certificates: TLS is spoken here, and needs a certificate".into());
         }
-        self.read(hub, settings)
-            .inspect_err(|_| hub.tls().note_failed_reload())
+        self.read(hub, settings).inspect_err(|_| {
+            hub.tls().note_failed_reload();
+            // Those of the settings that stay are shown on.
+            self.seen().read = files(hub.settings());
+        })
     }
 
     /// Reads the files again once they have changed, and have come to rest: a key may be

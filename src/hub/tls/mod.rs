@@ -22,7 +22,7 @@ use super::Hub;
 use super::helpers::Busy;
 use crate::config::{Certificates, ClientAuth, Clients, Settings, Shown, TlsVersion};
 use crate::protocol::certificate::Certificate;
-use crate::protocol::tls::Logged;
+use crate::protocol::tls::{Fault, Logged};
 
 pub use failure::TlsFailure;
 pub use tickets::{SavedTickets, Tickets};
@@ -40,6 +40,8 @@ pub struct Tls {
     served: RwLock<Option<Arc<Served>>>,
     tickets: Arc<Tickets>,
     reload_failures: AtomicU64,
+    /// What visitors of the server API did wrong, in the order of [`Fault::ALL`].
+    faults: [AtomicU64; Fault::ALL.len()],
 }
 
 /// One version of it.
@@ -79,6 +81,7 @@ impl Default for Tls {
             served: RwLock::default(),
             tickets: Arc::new(Tickets::default()),
             reload_failures: AtomicU64::new(0),
+            faults: Default::default(),
         }
     }
 }
@@ -130,6 +133,17 @@ impl Tls {
     /// New certificates could not be had, and the old ones stay.
     pub fn note_failed_reload(&self) {
         self.reload_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what a visitor of the server API did wrong over TLS.
+    pub fn note_fault(&self, fault: Fault) {
+        let place = Fault::ALL.iter().position(|known| *known == fault);
+        self.faults[place.expect("ALL names every fault")].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it was that of this place in [`Fault::ALL`].
+    pub fn faults(&self, place: usize) -> u64 {
+        self.faults[place].load(Ordering::Relaxed)
     }
 
     pub fn failed_reloads(&self) -> u64 {

@@ -119,6 +119,7 @@ impl World {
             upgrade,
             topic: Some(topic),
             rest,
+            tls: None,
         };
         let adopted = self.cores[core].reactor.adopt(&Handle(socket), arrival);
         self.hub.admission().shake(peer.ip());

@@ -93,6 +93,7 @@ impl Lonely {
             upgrade,
             topic: Some(topic),
             rest: Vec::new(),
+            tls: None,
         };
         let adopted = self.core.reactor.adopt(&Handle(socket), arrival);
         assert!(adopted.is_ok(), "it is seated");

@@ -171,6 +171,7 @@ impl World {
             stream,
             topics,
             rest: 0,
+            tls: None,
         };
         let adopted = self.cores[core]
             .reactor

@@ -160,6 +160,7 @@ impl Play {
             upgrade,
             topic: Some(topic),
             rest: Vec::new(),
+            tls: None,
         };
         let adopted = self.reactor.adopt(&Handle(socket), arrival);
         adopted.expect("there is a slot");
