@@ -95,6 +95,16 @@ fn reader_agrees_with_its_model() {
 }
 
 #[test]
+fn tls_open_agrees_with_its_model() {
+    fuzz("tls_open");
+}
+
+#[test]
+fn tls_seal_agrees_with_rustls() {
+    fuzz("tls_seal");
+}
+
+#[test]
 fn token_agrees_with_its_model() {
     fuzz("token");
 }

@@ -129,39 +129,45 @@ impl Incoming {
 
     fn find<'b>(&mut self, bytes: &mut &'b mut [u8]) -> Result<Found<'b>, Fault> {
         while !self.has_ended && !bytes.is_empty() {
-            let len = if self.partial.is_empty() {
-                self.traffic.record_bytes(bytes)?
+            let content = if self.partial.is_empty() {
+                let Some(record) = self.take_whole(bytes)? else {
+                    break;
+                };
+                match self.handle_record(record)? {
+                    Content::Data(range) => return Ok(Found::InPlace(&mut record[range])),
+                    other => other,
+                }
             } else {
-                None
-            };
-            let content = match len {
-                Some(len) if len <= bytes.len() => {
-                    let (record, rest) = mem::take(bytes).split_at_mut(len);
-                    *bytes = rest;
-                    match self.handle_record(record)? {
-                        Content::Data(range) => return Ok(Found::InPlace(&mut record[range])),
-                        other => other,
-                    }
+                if !self.gather(bytes)? {
+                    break;
                 }
-                _ => {
-                    if !self.gather(bytes)? {
-                        break;
-                    }
-                    let mut record = mem::take(&mut self.partial);
-                    let content = self.handle_record(&mut record)?;
-                    if let Content::Data(range) = content {
-                        self.partial = record;
-                        self.is_used = true;
-                        return Ok(Found::InPartial(range));
-                    }
-                    content
+                let mut record = mem::take(&mut self.partial);
+                let content = self.handle_record(&mut record)?;
+                if let Content::Data(range) = content {
+                    self.partial = record;
+                    self.is_used = true;
+                    return Ok(Found::InPartial(range));
                 }
+                content
             };
             if let Content::Event(event) = content {
                 return Ok(Found::Event(event));
             }
         }
         Ok(Found::Nothing)
+    }
+
+    /// The record that `bytes` begin with, if it is whole; else they are kept.
+    fn take_whole<'b>(&mut self, bytes: &mut &'b mut [u8]) -> Result<Option<&'b mut [u8]>, Fault> {
+        let len = self.traffic.record_bytes(bytes)?;
+        let all = mem::take(bytes);
+        let Some(len) = len.filter(|len| *len <= all.len()) else {
+            self.partial = all.to_vec();
+            return Ok(None);
+        };
+        let (record, rest) = all.split_at_mut(len);
+        *bytes = rest;
+        Ok(Some(record))
     }
 
     /// Moves what belongs to the partial record out of `bytes`: whether the record is whole.
@@ -175,7 +181,8 @@ impl Incoming {
             if bytes.is_empty() {
                 return Ok(false);
             }
-            let (more, rest) = mem::take(bytes).split_at_mut(missing.min(bytes.len()));
+            let taken = missing.min(bytes.len());
+            let (more, rest) = mem::take(bytes).split_at_mut(taken);
             *bytes = rest;
             // At least doubled, so that a trickle is not copied over and over; never beyond
             // the record.
@@ -197,7 +204,6 @@ impl Incoming {
             return self.handle_data(range);
         }
         let message = &record[range];
-        // In TLS 1.3 its type is told only by the opened record.
         if kind == ContentType::ChangeCipherSpec {
             return Err(Fault::ChangeCipherSpec);
         }

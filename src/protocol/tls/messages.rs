@@ -79,7 +79,11 @@ impl Messages {
         // A second one at once is asking again.
         if let Some(&next) = body.get(left) {
             let again = next == CLIENT_HELLO;
-            return Err(if again { Fault::Renegotiation } else { Fault::Handshake });
+            return Err(if again {
+                Fault::Renegotiation
+            } else {
+                Fault::Handshake
+            });
         }
         *self = Messages::default();
         Ok(Some(Message::ClientHello))
@@ -87,11 +91,7 @@ impl Messages {
 
     /// The head of a message of type `wanted`; returns what of `fragment` is its body, `None`
     /// while the head is not whole.
-    fn read_head<'a>(
-        &mut self,
-        fragment: &'a [u8],
-        wanted: u8,
-    ) -> Result<Option<&'a [u8]>, Fault> {
+    fn read_head<'a>(&mut self, fragment: &'a [u8], wanted: u8) -> Result<Option<&'a [u8]>, Fault> {
         let have = usize::from(self.head_bytes).min(HEAD_BYTES);
         let (more, body) = fragment.split_at(fragment.len().min(HEAD_BYTES - have));
         self.head[have..have + more.len()].copy_from_slice(more);

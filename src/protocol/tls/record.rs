@@ -174,10 +174,7 @@ impl Beside {
 
 /// A record's bytes beyond its content.
 pub(super) fn overhead(version: Version, suite: Suite) -> usize {
-    HEADER_BYTES
-        + version.explicit_nonce_bytes(suite)
-        + version.inner_type_bytes()
-        + TAG_BYTES
+    HEADER_BYTES + version.explicit_nonce_bytes(suite) + version.inner_type_bytes() + TAG_BYTES
 }
 
 /// How long the record is that begins with `start`, header and all; `None` while its header is

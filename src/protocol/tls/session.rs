@@ -86,17 +86,13 @@ fn tls13(
     }
 }
 
-fn tls12(
-    (next, extracted): (u64, ConnectionTrafficSecrets),
-) -> Result<Traffic, ExtractError> {
+fn tls12((next, extracted): (u64, ConnectionTrafficSecrets)) -> Result<Traffic, ExtractError> {
     let (suite, key, iv) = parts(&extracted)?;
     let iv = iv.try_into().map_err(|_| ExtractError::Unknown)?;
     Traffic::tls12(suite, key, iv, next).ok_or(ExtractError::Unknown)
 }
 
-fn parts(
-    secrets: &ConnectionTrafficSecrets,
-) -> Result<(Suite, &[u8], &[u8]), ExtractError> {
+fn parts(secrets: &ConnectionTrafficSecrets) -> Result<(Suite, &[u8], &[u8]), ExtractError> {
     Ok(match secrets {
         ConnectionTrafficSecrets::Aes128Gcm { key, iv } => {
             (Suite::Aes128Gcm, key.as_ref(), iv.as_ref())

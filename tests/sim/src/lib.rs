@@ -25,6 +25,7 @@ pub mod socket;
 mod store;
 mod subscriber;
 pub mod targets;
+pub mod tls;
 mod truth;
 pub mod waiting;
 pub mod world;

@@ -17,6 +17,7 @@ mod mercure;
 mod naive;
 mod proxy;
 mod reader;
+mod tls;
 mod token;
 mod webhook;
 
@@ -33,6 +34,7 @@ pub use log::log;
 pub use mercure::mercure;
 pub use proxy::proxy;
 pub use reader::reader;
+pub use tls::{tls_open, tls_seal};
 pub use token::token;
 pub use webhook::webhook;
 
@@ -40,7 +42,7 @@ pub use webhook::webhook;
 pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
-pub const ALL: [(&str, Target); 17] = [
+pub const ALL: [(&str, Target); 19] = [
     ("apps", apps),
     ("batch", batch),
     ("centrifugo_api", centrifugo_api),
@@ -56,6 +58,8 @@ pub const ALL: [(&str, Target); 17] = [
     ("negotiation", negotiation),
     ("proxy", proxy),
     ("reader", reader),
+    ("tls_open", tls_open),
+    ("tls_seal", tls_seal),
     ("token", token),
     ("webhook", webhook),
 ];
