@@ -4,7 +4,7 @@ use std::env;
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -122,7 +122,7 @@ fn explain_tcp(error: &io::Error, option: &str) -> String {
 ///
 /// # Errors
 /// Those of `getsockname`.
-pub fn place_of(socket: &OwnedFd) -> io::Result<Option<Place>> {
+pub fn place_of(socket: &impl AsFd) -> io::Result<Option<Place>> {
     let address = SockRef::from(socket).local_addr()?;
     Ok(match address.as_socket() {
         Some(address) => Some(Place::from(address)),
@@ -131,14 +131,14 @@ pub fn place_of(socket: &OwnedFd) -> io::Result<Option<Place>> {
 }
 
 /// Where sockets are bound, as far as that can be told.
-pub fn places_of<'a>(sockets: impl Iterator<Item = &'a OwnedFd>) -> Vec<Place> {
+pub fn places_of<'a>(sockets: impl Iterator<Item = &'a (impl AsFd + 'a)>) -> Vec<Place> {
     let places = sockets.filter_map(|socket| place_of(socket).ok().flatten());
     places.collect()
 }
 
 /// Removes the files of Unix sockets that nobody is to connect to any more.
-pub fn remove_files(sockets: &[OwnedFd]) {
-    for place in places_of(sockets.iter()) {
+pub fn remove_files<'a>(sockets: impl Iterator<Item = &'a (impl AsFd + 'a)>) {
+    for place in places_of(sockets) {
         if let Place::Unix(path) = place
             && let Ok(mut file) = inherit(&path)
         {
@@ -150,7 +150,7 @@ pub fn remove_files(sockets: &[OwnedFd]) {
 /// Ends sockets that another process has had, so that nobody gets to them by any
 /// handle that may be left.
 pub fn end(sockets: Vec<OwnedFd>) {
-    remove_files(&sockets);
+    remove_files(sockets.iter());
     for socket in sockets {
         // It may have ended by itself.
         let _ = SockRef::from(&socket).shutdown(Shutdown::Both);

@@ -29,6 +29,7 @@ pub mod stats;
 pub mod summary;
 pub mod target;
 pub mod text;
+pub mod tls;
 
 use std::fs;
 use std::path::Path;

@@ -8,11 +8,13 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::ServerName;
 use sha1::{Digest, Sha1};
 use thiserror::Error;
 
 use crate::dialect::Position;
 use crate::shared::TOPIC;
+use crate::tls::{Tls, name_of};
 
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -22,6 +24,8 @@ const HEADERS_MAX: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Target {
     pub address: SocketAddr,
+    /// Over TLS: whom the server's certificate must be for.
+    pub name: Option<ServerName<'static>>,
     host: String,
     path: String,
     subprotocol: Option<String>,
@@ -33,6 +37,8 @@ pub struct Target {
 pub struct Targets {
     pub server: Target,
     pub of_publishers: Option<Target>,
+    /// Where one of them is reached over TLS.
+    pub tls: Option<Tls>,
 }
 
 impl Targets {
@@ -47,9 +53,9 @@ impl Targets {
 /// Why an URL or a header cannot be used.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum TargetError {
-    #[error("--url {0}: it must begin with ws:// (TLS is not part of this tool; test behind it)")]
+    #[error("--url {0}: it must begin with ws:// or wss://, or as well http:// or https://")]
     Scheme(String),
-    #[error("--publish-url {0}: with --app it is the address of the HTTP API, as http://host:port")]
+    #[error("--publish-url {0}: with --app it is the address of the HTTP API, as http://host:port or https://host:port")]
     ApiScheme(String),
     #[error("--url {url}: cannot find the host: {reason}")]
     Host { url: String, reason: String },
@@ -79,27 +85,41 @@ pub enum HandshakeError {
 }
 
 impl Target {
-    /// `url` as `ws://host:port/path`, where `{topic}` stands for the topic's number.
+    /// `url` as `ws://host:port/path`, or with `wss`, where `{topic}` stands for the topic's
+    /// number.
     pub fn new(
         url: &str,
         subprotocol: Option<String>,
         headers: &[String],
     ) -> Result<Target, TargetError> {
-        let rest = (url.strip_prefix("ws://")).ok_or_else(|| TargetError::Scheme(url.into()))?;
-        Target::of_parts(url, rest, subprotocol, headers)
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| TargetError::Scheme(url.into()))?;
+        let over_tls = match scheme {
+            "ws" | "http" => false,
+            "wss" | "https" => true,
+            _ => return Err(TargetError::Scheme(url.into())),
+        };
+        Target::of_parts(url, rest, over_tls, subprotocol, headers)
     }
 
-    /// Where an HTTP API is, as `http://host:port`.
+    /// Where an HTTP API is, as `http://host:port` or `https://host:port`.
     pub fn of_api(url: &str, headers: &[String]) -> Result<Target, TargetError> {
-        let rest = (url.strip_prefix("http://")).map(|rest| rest.trim_end_matches('/'));
-        let rest = rest.filter(|rest| !rest.contains(['/', '?']));
-        let rest = rest.ok_or_else(|| TargetError::ApiScheme(url.into()))?;
-        Target::of_parts(url, rest, None, headers)
+        let parts = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+            (Some(rest), _) => Some((false, rest)),
+            (None, Some(rest)) => Some((true, rest)),
+            (None, None) => None,
+        };
+        let parts = parts.map(|(over_tls, rest)| (over_tls, rest.trim_end_matches('/')));
+        let parts = parts.filter(|(_, rest)| !rest.contains(['/', '?']));
+        let (over_tls, rest) = parts.ok_or_else(|| TargetError::ApiScheme(url.into()))?;
+        Target::of_parts(url, rest, over_tls, None, headers)
     }
 
     fn of_parts(
         url: &str,
         rest: &str,
+        over_tls: bool,
         subprotocol: Option<String>,
         headers: &[String],
     ) -> Result<Target, TargetError> {
@@ -119,7 +139,7 @@ impl Target {
         let with_port = if has_port {
             host.to_string()
         } else {
-            format!("{host}:80")
+            format!("{host}:{}", if over_tls { 443 } else { 80 })
         };
         let address = with_port
             .to_socket_addrs()
@@ -139,8 +159,15 @@ impl Target {
                 Ok((name.trim().to_string(), value.trim().to_string()))
             })
             .collect::<Result<_, _>>()?;
+        let name = over_tls.then(|| name_of(host)).map(|name| {
+            name.ok_or_else(|| TargetError::Host {
+                url: url.into(),
+                reason: "no certificate is for such a name".into(),
+            })
+        });
         Ok(Target {
             address,
+            name: name.transpose()?,
             host: host.to_string(),
             path,
             subprotocol,
@@ -364,11 +391,23 @@ mod tests {
 
     #[test]
     fn bad_urls_and_headers_say_what_to_write() {
-        let error = target("wss://example/").unwrap_err().to_string();
+        let error = target("ftp://example/").unwrap_err().to_string();
         assert!(error.contains("must begin with ws://"), "{error}");
         assert!(target("ws://127.0.0.1:8000/a b").is_err());
         let error = Target::new("ws://127.0.0.1/", None, &["nonsense".into()]).unwrap_err();
         assert!(error.to_string().contains("'Name: value'"));
+    }
+
+    #[test]
+    fn an_url_of_tls_names_whom_the_certificate_must_be_for() {
+        assert!(target("ws://127.0.0.1:1/").unwrap().name.is_none());
+        for (url, port) in [("wss://localhost:9/a", 9), ("https://localhost/a", 443)] {
+            let target = target(url).unwrap();
+            assert_eq!(target.address.port(), port);
+            assert_eq!(target.name.unwrap().to_str(), "localhost");
+        }
+        let api = Target::of_api("https://127.0.0.1:9", &[]).unwrap();
+        assert_eq!(api.name.unwrap().to_str(), "127.0.0.1");
     }
 
     #[test]

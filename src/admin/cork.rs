@@ -55,7 +55,8 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
         }
         self.gathered.clear();
         self.written = 0;
-        Poll::Ready(Ok(()))
+        // Over TLS the stream may hold records that the peer has not taken.
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 }
 

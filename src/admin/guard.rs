@@ -52,6 +52,8 @@ pub(super) struct Guard {
     /// without a secret is no secret.
     checks_hosts: bool,
     same_host: Origins,
+    /// Who comes has done so over TLS.
+    over_tls: bool,
 }
 
 /// What the guard of a listener works with.
@@ -68,11 +70,12 @@ pub(super) async fn check(
 ) -> Response {
     let Watch { guard, hub } = &*watch;
     let is_mercure = request.uri().path() == MERCURE_PATH;
-    if is_mercure && let Err(reject) = bear_in_header(&mut request, hub) {
+    if is_mercure && let Err(reject) = bear_in_header(&mut request, guard, hub) {
         let refusal = Refusal::new(StatusCode::BAD_REQUEST, reject.to_string());
         return guard.refuse(refusal);
     }
-    let listed = match guard.check_origin(hub.origins(), is_mercure, request.headers()) {
+    let origins = guard.origins(hub);
+    let listed = match guard.check_origin(origins, is_mercure, request.headers()) {
         Ok(listed) => listed,
         Err(refusal) => return guard.refuse(refusal),
     };
@@ -111,6 +114,7 @@ impl Guard {
             public: false,
             checks_hosts: matches!(place, Place::Tcp(_)) && place.is_local(),
             same_host: Origins::same_host(),
+            over_tls: false,
         }
     }
 
@@ -126,6 +130,32 @@ impl Guard {
             public: true,
             checks_hosts: true,
             same_host: Origins::same_host(),
+            over_tls: false,
+        }
+    }
+
+    /// The same where it is over TLS.
+    pub(super) fn over_tls(self) -> Self {
+        Guard {
+            same_host: self.same_host.over_tls(),
+            over_tls: true,
+            ..self
+        }
+    }
+
+    pub(super) fn is_over_tls(&self) -> bool {
+        self.over_tls
+    }
+
+    /// Browsers are asked to come to the public listeners over TLS alone.
+    pub(super) fn demands_tls(&self) -> bool {
+        self.public && self.over_tls
+    }
+
+    fn origins<'a>(&self, hub: &'a Hub) -> &'a Origins {
+        match self.over_tls {
+            true => hub.origins_over_tls(),
+            false => hub.origins(),
         }
     }
 
@@ -290,7 +320,7 @@ fn is_api(path: &str) -> bool {
 
 /// Publishers to a Mercure hub may bear their token where its readers may: in the query, or in
 /// a cookie. What is in the header counts before either.
-fn bear_in_header(request: &mut Request, hub: &Hub) -> Result<(), Reject> {
+fn bear_in_header(request: &mut Request, guard: &Guard, hub: &Hub) -> Result<(), Reject> {
     let in_query = in_mercure_query(request.uri().query().unwrap_or_default())?;
     let headers = request.headers();
     if headers.contains_key(AUTHORIZATION) || headers.contains_key(API_KEY) {
@@ -298,7 +328,7 @@ fn bear_in_header(request: &mut Request, hub: &Hub) -> Result<(), Reject> {
     }
     let token = match in_query {
         Some(token) => Some(token),
-        None => in_mercure_cookie(headers, hub)?.map(<[u8]>::to_vec),
+        None => in_mercure_cookie(headers, guard, hub)?.map(<[u8]>::to_vec),
     };
     let value = token.map(|token| [b"Bearer ", &token[..]].concat());
     if let Some(Ok(value)) = value.map(|value| HeaderValue::from_bytes(&value)) {
@@ -307,11 +337,15 @@ fn bear_in_header(request: &mut Request, hub: &Hub) -> Result<(), Reject> {
     Ok(())
 }
 
-fn in_mercure_cookie<'a>(headers: &'a HeaderMap, hub: &Hub) -> Result<Option<&'a [u8]>, Reject> {
+fn in_mercure_cookie<'a>(
+    headers: &'a HeaderMap,
+    guard: &Guard,
+    hub: &Hub,
+) -> Result<Option<&'a [u8]>, Reject> {
     let origin = headers.get(ORIGIN).map(HeaderValue::as_bytes);
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     let host = host(headers).unwrap_or_default();
-    if !cookies_count(origin, site, host, hub.origins()) {
+    if !cookies_count(origin, site, host, guard.origins(hub)) {
         return Ok(None);
     }
     let settings = hub.settings();

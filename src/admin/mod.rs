@@ -23,6 +23,7 @@ mod posted;
 mod publish;
 mod reply;
 mod routes;
+mod sealed;
 mod server;
 mod serving;
 mod token;

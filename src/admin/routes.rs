@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRef, Request};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
+use axum::extract::{FromRef, Request, State};
+use axum::http::header::{CONTENT_TYPE, STRICT_TRANSPORT_SECURITY};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 
@@ -17,6 +18,7 @@ use super::metrics::{self, Exposition};
 use super::reply::{Refusal, not_found};
 use super::{api, apps, connections, health, mercure, publish, topics, upgrade};
 use crate::hub::Hub;
+use crate::protocol::http::strict_transport;
 use crate::protocol::mercure::MERCURE_PATH;
 
 /// What the routes share.
@@ -41,7 +43,8 @@ impl FromRef<Shared> for Arc<Exposition> {
 /// All paths, behind the guard of one listener, which knows its roles.
 pub(super) fn router(exposition: Arc<Exposition>, watch: Watch) -> Router {
     let hub = watch.hub.clone();
-    Router::new()
+    let demands_tls = watch.guard.demands_tls();
+    let router = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::show))
@@ -69,7 +72,27 @@ pub(super) fn router(exposition: Arc<Exposition>, watch: Watch) -> Router {
             Arc::new(watch),
             guard::check,
         ))
-        .with_state(Shared { hub, exposition })
+        .with_state(Shared {
+            hub: hub.clone(),
+            exposition,
+        });
+    match demands_tls {
+        true => router.layer(middleware::from_fn_with_state(hub, demand_tls)),
+        false => router,
+    }
+}
+
+/// Asks browsers to come over TLS alone, where the settings say so.
+async fn demand_tls(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let max_age_s = hub.settings().hsts_max_age_s;
+    let value = HeaderValue::from_str(&strict_transport(max_age_s));
+    if let (1.., Ok(value)) = (max_age_s, value) {
+        response
+            .headers_mut()
+            .insert(STRICT_TRANSPORT_SECURITY, value);
+    }
+    response
 }
 
 /// What there is, for programs.

@@ -16,7 +16,7 @@ use super::guard::Guard;
 use super::serving::{self, Bound, Server};
 use super::token::Token;
 use crate::bind::{self, BindError};
-use crate::config::{self, Place, Roles, Settings};
+use crate::config::{self, Place, Roles, Settings, Switch};
 use crate::hub::{Hub, Visitor};
 
 /// Connections that may wait until one of those being served has ended.
@@ -30,8 +30,8 @@ pub struct Listeners {
     all: Vec<Listener>,
     /// Those of another process that are not served any more.
     left: Vec<OwnedFd>,
-    /// For who asks the server API on the public listeners.
-    visitors: Guard,
+    /// For who asks the server API on the public listeners, and does so over TLS.
+    visitors: [Guard; 2],
     /// Those of these that have that role.
     public: Vec<Place>,
 }
@@ -80,6 +80,10 @@ impl Listeners {
             }
             .map_err(|error| error.to_string())?;
             let guard = Guard::new(token.clone(), key.clone(), &place, roles);
+            let guard = match (settings.admin_tls, &place) {
+                (Switch::On, Place::Tcp(_)) => guard.over_tls(),
+                _ => guard,
+            };
             Ok(Listener {
                 socket,
                 place,
@@ -91,7 +95,10 @@ impl Listeners {
         Ok(Listeners {
             all,
             left: inherited,
-            visitors: Guard::public(token, key),
+            visitors: [
+                Guard::public(token.clone(), key.clone()),
+                Guard::public(token, key).over_tls(),
+            ],
             public: public
                 .iter()
                 .filter(|place| settings.serves_api_at(place))
@@ -139,6 +146,7 @@ impl Listeners {
                 Bound::Unix(_, file) => file.take(),
             }
             let shown = match place {
+                Place::Tcp(address) if listener.guard.is_over_tls() => format!("https://{address}/"),
                 Place::Tcp(address) => format!("http://{address}/"),
                 Place::Unix(_) => place.to_string(),
             };

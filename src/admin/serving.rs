@@ -24,16 +24,19 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::body::BODY_TIME;
 use super::cork::{Uncork, cork};
 use super::guard::{Guard, Watch};
 use super::metrics::Exposition;
 use super::routes;
+use super::sealed::Sealed;
 use super::wish::WITHIN_MS_MAX;
 use crate::bind::SocketFile;
 use crate::config::PUBLISH_WAIT_MS_MAX;
-use crate::hub::{Hub, Visitor};
+use crate::hub::{Hub, Served, Visitor};
 
 /// Connections served at a time on one address; the next ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -83,8 +86,8 @@ pub(super) enum Bound {
     Unix(unix::net::UnixListener, SocketFile),
 }
 
-/// Who asks the server API on public listeners, and who may.
-type Visiting = (UnboundedReceiver<Visitor>, Guard);
+/// Who asks the server API on public listeners, and who may: in the clear and over TLS.
+type Visiting = (UnboundedReceiver<Visitor>, [Guard; 2]);
 
 /// Serves from now on.
 ///
@@ -109,7 +112,7 @@ pub(super) fn start(
 
 fn run(
     served: Vec<(Bound, Guard)>,
-    (visitors, guard): Visiting,
+    (visitors, guards): Visiting,
     hub: &Arc<Hub>,
     stopping: &watch::Receiver<()>,
 ) -> io::Result<()> {
@@ -123,8 +126,10 @@ fn run(
             let hub = hub.clone();
             routes::router(exposition.clone(), Watch { guard, hub })
         };
-        serving.spawn_local(serve_visitors(visitors, routes(guard), stopping.clone()));
+        let (all, guards) = (hub.clone(), guards.map(routes));
+        serving.spawn_local(serve_visitors(all, visitors, guards, stopping.clone()));
         for (socket, guard) in served {
+            let over_tls = guard.is_over_tls();
             let routes = routes(guard);
             let (hub, stopping) = (hub.clone(), stopping.clone());
             match socket {
@@ -133,7 +138,7 @@ fn run(
                     let listener = TcpListener::from_std(listener)?;
                     serving.spawn_local(async move {
                         let accept = async || listener.accept().await.map(|(stream, _)| stream);
-                        serve(accept, hub, routes, stopping).await;
+                        serve(accept, hub, routes, stopping, over_tls).await;
                     });
                 }
                 Bound::Unix(listener, file) => {
@@ -141,7 +146,7 @@ fn run(
                     let listener = UnixListener::from_std(listener)?;
                     serving.spawn_local(async move {
                         let accept = async || listener.accept().await.map(|(stream, _)| stream);
-                        serve(accept, hub, routes, stopping).await;
+                        serve(accept, hub, routes, stopping, false).await;
                         drop(file);
                     });
                 }
@@ -157,6 +162,7 @@ async fn serve<S>(
     hub: Arc<Hub>,
     routes: Router,
     mut stopping: watch::Receiver<()>,
+    over_tls: bool,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -180,8 +186,16 @@ async fn serve<S>(
         match accepted {
             Ok(stream) => {
                 let (routes, stopping) = (routes.clone(), stopping.clone());
+                let served = over_tls.then(|| hub.tls().served()).flatten();
                 tokio::spawn(async move {
-                    serve_connection(stream, false, routes, stopping).await;
+                    match served {
+                        None => serve_connection(stream, false, routes, stopping).await,
+                        Some(served) => {
+                            if let Some(stream) = shake(stream, &served).await {
+                                serve_connection(stream, false, routes, stopping).await;
+                            }
+                        }
+                    }
                     drop(seat);
                 });
             }
@@ -198,10 +212,28 @@ async fn serve<S>(
     let _ = timeout(2 * FAREWELL, room.acquire_many(CONNECTIONS_MAX as u32)).await;
 }
 
-/// Visitors are bounded where they are seated.
+/// The handshake of TLS, by rustls alone: nobody waits for these, and they are few.
+async fn shake<S>(stream: S, served: &Served) -> Option<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let shaken = timeout(HEAD_TIME, TlsAcceptor::from(served.config()).accept(stream)).await;
+    match shaken {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "TLS handshake of an admin connection failed");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// Visitors are bounded where they are seated. Those that come over TLS have routes of their
+/// own.
 async fn serve_visitors(
+    hub: Arc<Hub>,
     mut visitors: UnboundedReceiver<Visitor>,
-    routes: Router,
+    [routes, tls_routes]: [Router; 2],
     mut stopping: watch::Receiver<()>,
 ) {
     let mut all = JoinSet::new();
@@ -214,6 +246,7 @@ async fn serve_visitors(
         };
         let Some(Visitor {
             stream,
+            tls,
             begun,
             once,
             seat,
@@ -223,13 +256,26 @@ async fn serve_visitors(
         };
         match TcpStream::from_std(stream) {
             Ok(stream) => {
-                let (routes, stopping) = (routes.clone(), stopping.clone());
-                all.spawn(async move {
-                    let (rest, answers) = stream.into_split();
-                    let stream = join(Cursor::new(begun).chain(rest), answers);
-                    serve_connection(stream, once, routes, stopping).await;
-                    drop(seat);
-                });
+                let stopping = stopping.clone();
+                match tls {
+                    None => {
+                        let routes = routes.clone();
+                        all.spawn(async move {
+                            let (rest, answers) = stream.into_split();
+                            let stream = join(Cursor::new(begun).chain(rest), answers);
+                            serve_connection(stream, once, routes, stopping).await;
+                            drop(seat);
+                        });
+                    }
+                    Some(session) => {
+                        let (routes, hub) = (tls_routes.clone(), hub.clone());
+                        all.spawn(async move {
+                            let stream = Sealed::new(stream, session, hub).behind(begun);
+                            serve_connection(stream, once, routes, stopping).await;
+                            drop(seat);
+                        });
+                    }
+                }
             }
             Err(error) => tracing::error!(%error, "cannot serve a connection to the server API"),
         }

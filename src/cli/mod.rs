@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use jiff::Timestamp;
 
 use crate::config::{self, LogFormat, Reload, Settings, StartError};
 use crate::lines::last_words;
@@ -101,7 +102,12 @@ fn check_config(matches: &ArgMatches) -> ExitCode {
         .expect("clap asks for the file");
     match config::check_file(path) {
         Ok(settings) => {
+            let now_s = Timestamp::now().as_second().try_into().unwrap_or(0);
+            // They could be read a moment ago.
+            let certificates = settings.certificates().ok();
+            let of_certificates = certificates.map(|all| all.notes(now_s));
             let notes = settings.unused().into_iter();
+            let notes = notes.chain(of_certificates.into_iter().flatten());
             let lines = std::iter::once("ok".to_owned()).chain(notes);
             let lines = lines.map(|line| format!("{}: {line}", path.display()));
             let topics = matches.get_many::<String>("topic").into_iter().flatten();

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::config::{Place, Settings};
+use crate::config::{Place, Settings, Switch};
 
 /// Longer than a handover may take before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -16,7 +16,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Asks by the first admin listener that the settings name, and returns what it said.
 pub(super) fn upgrade(settings: &Settings) -> Result<String, String> {
     let token = settings.admin_token().map_err(|error| error.to_string())?;
-    let Some(place) = settings.admin.first() else {
+    // This program is no client of TLS.
+    let is_plain = |place: &&Place| settings.admin_tls == Switch::Off || place.tcp().is_none();
+    if !settings.admin.is_empty() && !settings.admin.iter().any(|place| is_plain(&place)) {
+        return Err(
+            "the admin listener speaks TLS (admin_tls): give it an address unix:/PATH too, or \
+             send SIGUSR2 to the daemon"
+                .into(),
+        );
+    }
+    let Some(place) = settings.admin.iter().find(is_plain) else {
         return Err("the admin listener is off: send SIGUSR2 to the daemon instead".into());
     };
     let answer = ask(place, token.as_deref())

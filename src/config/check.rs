@@ -163,6 +163,7 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
         },
     );
     found.extend(overlaps(settings));
+    found.extend(settings.tls_conflicts());
     found.extend(settings.cluster_conflicts());
     found.extend(settings.app_conflicts());
     found.extend(settings.openness());
@@ -175,6 +176,7 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
 fn overlaps(settings: &Settings) -> Vec<Conflict> {
     let roles = [
         ("listen", &settings.listen),
+        ("listen_tls", &settings.listen_tls),
         ("admin", &settings.admin),
         ("api", &settings.api),
         ("metrics", &settings.metrics),
@@ -186,7 +188,8 @@ fn overlaps(settings: &Settings) -> Vec<Conflict> {
     let mut found = Vec::new();
     for (at, (key, place)) in all.iter().enumerate() {
         for (other_key, other) in &all[..at] {
-            let roles_fit = *other_key != "listen" || *key == "api";
+            let is_public = other_key.starts_with("listen");
+            let roles_fit = !is_public || *key == "api";
             let may_share = key != other_key && roles_fit && place == other;
             if may_share || !place.overlaps(other) {
                 continue;

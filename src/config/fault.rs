@@ -13,6 +13,14 @@ use crate::protocol::rights::KeyError;
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigError(pub(super) Vec<Fault>);
 
+impl ConfigError {
+    /// A value of one of these settings, or a file that it names, has been refused.
+    pub fn is_about(&self, keys: &[&str]) -> bool {
+        let refused = self.0.iter().filter_map(Fault::key);
+        refused.into_iter().any(|key| keys.contains(&key))
+    }
+}
+
 /// One thing that is wrong.
 #[derive(Debug, Error)]
 pub(super) enum Fault {
@@ -50,6 +58,8 @@ pub(super) enum Fault {
     Conflict { sentence: String },
     #[error("the key file {} {problem}", path.display())]
     Key { path: PathBuf, problem: KeyError },
+    #[error("the file {} {problem}", path.display())]
+    Tls { path: PathBuf, problem: String },
     #[error("the file {} is empty: it must hold a secret", path.display())]
     EmptyToken { path: PathBuf },
 }

@@ -154,7 +154,7 @@ fn unknown(key: &str, is_section: bool) -> String {
     match nearest(&key.replace('.', "_"), TABLE.iter().map(|row| row.key)) {
         Some(meant) => format!("did you mean {}?", file_key(meant)),
         None if is_section => {
-            "[cluster], [[topics]] and [[apps]] are the only sections, all other settings stand at the top of the file"
+            "[cluster], [[topics]], [[apps]] and [[tls_certificates]] are the only sections, all other settings stand at the top of the file"
                 .into()
         }
         None => "`fanfare --help` lists them, with dashes for underscores".into(),
@@ -268,7 +268,7 @@ mod tests {
                 "f.toml, line 4: there is no setting \"port\": \
                  `fanfare --help` lists them, with dashes for underscores",
                 "f.toml, line 6: there is no setting \"http\": \
-                 [cluster], [[topics]] and [[apps]] are the only sections, all other settings stand at the top of the file",
+                 [cluster], [[topics]], [[apps]] and [[tls_certificates]] are the only sections, all other settings stand at the top of the file",
             ]
         );
     }

@@ -24,7 +24,6 @@ pub enum Kind {
     /// A number of threads, or `auto` for the processors there are.
     Cores,
     Choice(&'static [&'static str]),
-    Addresses,
     AddressesOrOff,
     File,
     LogFilter,
@@ -37,6 +36,8 @@ pub enum Kind {
     Grants,
     /// Inline tables, each an app of the Pusher Channels protocol.
     Apps,
+    /// Inline tables, each a certificate with its key.
+    Certificates,
     Keys,
     Words,
     /// One word, or none.
@@ -78,14 +79,14 @@ impl Kind {
         use Kind::*;
         matches!(
             self,
-            Addresses
-                | AddressesOrOff
+            AddressesOrOff
                 | Origins
                 | Hosts
                 | Networks
                 | Rules
                 | Grants
                 | Apps
+                | Certificates
                 | Keys
                 | Words
                 | Servers
@@ -94,7 +95,10 @@ impl Kind {
 
     /// Whether each value is a table.
     pub fn is_table(self) -> bool {
-        matches!(self, Kind::Rules | Kind::Grants | Kind::Apps)
+        matches!(
+            self,
+            Kind::Rules | Kind::Grants | Kind::Apps | Kind::Certificates
+        )
     }
 
     /// Whether an integer of the file can be a value.
@@ -131,13 +135,13 @@ impl Kind {
             Kind::Seconds(..) => "SECONDS",
             Kind::Bytes(..) | Kind::MemoryShare(..) => "BYTES",
             Kind::Choice(_) => "CHOICE",
-            Kind::Addresses | Kind::AddressesOrOff => "ADDRESS",
+            Kind::AddressesOrOff => "ADDRESS",
             Kind::File => "FILE",
             Kind::LogFilter => "LEVELS",
             Kind::Origins => "ORIGIN",
             Kind::Hosts => "NAME",
             Kind::Networks => "NETWORK",
-            Kind::Rules | Kind::Grants | Kind::Apps => "TABLE",
+            Kind::Rules | Kind::Grants | Kind::Apps | Kind::Certificates => "TABLE",
             Kind::Keys => "[ALG:]FILE",
             Kind::Words | Kind::Word => "WORD",
             Kind::Servers => "URL",
@@ -180,10 +184,9 @@ impl fmt::Display for Kind {
             Kind::PowerOfTwo(min, max) => write!(out, "a power of two, {min} to {max}"),
             Kind::Cores => write!(out, "1 to {CORES_MAX}, or auto for one per processor"),
             Kind::Choice(names) => out.write_str(&names.join(", ")),
-            Kind::Addresses => {
-                out.write_str("IP:PORT, as 127.0.0.1:8000 or [::]:8000, or unix:/PATH")
+            Kind::AddressesOrOff => {
+                out.write_str("IP:PORT, as 127.0.0.1:8000 or [::]:8000, unix:/PATH, or off")
             }
-            Kind::AddressesOrOff => out.write_str("IP:PORT, unix:/PATH, or off"),
             Kind::File => out.write_str("a path"),
             Kind::LogFilter => out.write_str(
                 "error, warn, info, debug, trace, off, or a list as info,fanfare::core=debug",
@@ -213,6 +216,9 @@ impl fmt::Display for Kind {
                  event_bytes_max (10KiB), event_channels_max (100), batch_events_max (10), \
                  presence_members_max (100), presence_user_bytes_max (1KiB), webhooks (none), tables with url \
                  and events (all)",
+            ),
+            Kind::Certificates => out.write_str(
+                "tables with chain_file, a certificate and those that vouch for it (PEM), and key_file, its key",
             ),
             Kind::Keys => out.write_str(
                 "a path, as /etc/fanfare/issuer.pem, or behind an algorithm, as HS256:/etc/fanfare/secret",

@@ -207,6 +207,11 @@ impl Loader {
         read.extend(files.map(|(key, file)| (key, check_readable(file))));
         read.push(("token_keys", self.settings.keys().map(drop)));
         read.push(("apps", self.settings.read_app_secrets()));
+        read.push((
+            "tls_certificates",
+            self.settings.own_certificates().map(drop),
+        ));
+        read.push(("tls_client_ca", self.settings.client_authorities().map(drop)));
         for (key, read) in read {
             let Err(ConfigError(faults)) = read else {
                 continue;

@@ -27,6 +27,7 @@ mod public;
 mod reload;
 mod roles;
 mod secrets;
+mod tls;
 mod topics;
 mod units;
 mod unused;
@@ -54,10 +55,11 @@ pub use policy::{Implied, Joins, Policy};
 pub use public::StartError;
 pub use reload::{Changes, Reload};
 pub use secrets::token_in;
+pub use tls::{Certificates, Clients, Shown, Stamp, TlsCertificate};
 pub use topics::TopicRule;
 pub use value::{
-    ClusterStorage, ClusterTls, Deflate, ErrorMode, Keep, LagPolicy, LogFormat, ProxyHeader,
-    Switch, Zerocopy,
+    ClientAuth, ClusterStorage, ClusterTls, Deflate, ErrorMode, Keep, LagPolicy, LogFormat,
+    ProxyHeader, Switch, TlsVersion, Zerocopy,
 };
 
 use kind::Kind::*;
@@ -175,6 +177,7 @@ const TIB: u64 = 1 << 40;
 /// The greatest of `publish_wait_ms_max`.
 pub const PUBLISH_WAIT_MS_MAX: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+const DAY_S: u64 = 24 * 60 * 60;
 
 /// Half-received messages: at least one of the default's greatest.
 const PARTIAL: MemoryShare = MemoryShare {
@@ -195,12 +198,14 @@ const LOGS: MemoryShare = MemoryShare {
 
 settings! {
     "Addresses" {
-        listen: Vec<Place> = "127.0.0.1:8000", Addresses, Restart,
+        listen: Vec<Place> = "127.0.0.1:8000", AddressesOrOff, Restart,
             "Addresses that subscribers, publishers and browsers connect to";
+        listen_tls: Vec<Place> = "off", AddressesOrOff, Restart,
+            "The same over TLS, for wss:// and https://; needs tls_certificates";
         admin: Vec<Place> = "127.0.0.1:8001", AddressesOrOff, Restart,
             "Addresses for everything else: health, metrics, topics, publishing, upgrades";
         api: Vec<Place> = "off", AddressesOrOff, Restart,
-            "Addresses for health, topics, publishing and the server API alone; may be among the others', those of listen too";
+            "Addresses for health, topics, publishing and the server API alone; may be among the others', those of listen and listen_tls too";
         metrics: Vec<Place> = "off", AddressesOrOff, Restart,
             "Addresses for health and metrics alone, read without a token; may be among the others'";
         admin_token_file: Option<PathBuf> = "", File, Restart,
@@ -215,6 +220,20 @@ settings! {
             "Proxies in front, whose word on the address of a client is taken";
         proxy_header: ProxyHeader = "none", Choice(&["none", "proxy-protocol", "x-forwarded-for"]), Reload,
             "How the trusted proxies tell it; with proxy-protocol (v1 or v2) they all must";
+    }
+    "TLS" {
+        tls_certificates: Vec<TlsCertificate> = "", Kind::Certificates, Reload,
+            "Certificates that are shown, each by the names that it is for, the first where no other fits; their files are read again with each reload, and when they have changed";
+        tls_client_ca: Option<PathBuf> = "", File, Reload,
+            "File with the certificates of the authorities (PEM) that sign those of clients, which have to show one then; read again as the others";
+        tls_client_auth: ClientAuth = "required", Choice(&["required", "optional"]), Reload,
+            "Whether clients without a certificate are let in all the same; a wrong one never is";
+        tls_version_min: TlsVersion = "1.2", Choice(&["1.2", "1.3"]), Reload,
+            "The oldest version of TLS that is spoken";
+        hsts_max_age_s: u64 = "0", Seconds(0, 10 * 365 * DAY_S), Reload,
+            "For how long browsers that came over TLS are to use nothing else for the host (Strict-Transport-Security); 0 does not say it";
+        admin_tls: Switch = "off", Choice(&["on", "off"]), Restart,
+            "Whether the addresses of admin, api and metrics speak TLS, with the same certificates; Unix sockets never do";
     }
     "Running" {
         cores: usize = "auto", Cores, Restart,

@@ -128,18 +128,16 @@ fn advice(word: &str) -> String {
 impl Value for Vec<Place> {
     fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
         let words: Vec<&str> = given.all().collect();
-        let may_be_off = matches!(kind, Kind::AddressesOrOff);
-        if may_be_off && words == ["off"] {
+        if words == ["off"] {
             return Ok(Vec::new());
         }
         let places = words.iter().map(|word| {
             Place::parse(word).map_err(|advice| format!("{word:?} is no address: {advice}"))
         });
         let places = places.collect::<Result<Vec<_>, _>>()?;
-        match (places.is_empty(), may_be_off) {
-            (false, _) => Ok(places),
-            (true, true) => Err(format!("needs an address, or off: {kind}")),
-            (true, false) => Err(format!("needs at least one address: {kind}")),
+        match places.is_empty() {
+            false => Ok(places),
+            true => Err(format!("needs an address, or off: {kind}")),
         }
     }
 }
@@ -212,13 +210,11 @@ mod tests {
     }
 
     #[test]
-    fn only_off_means_no_place_and_only_where_that_may_be() {
-        let read = |word: &str, kind| Vec::<Place>::read(&word.into(), &kind);
-        assert_eq!(read("off", Kind::AddressesOrOff), Ok(Vec::new()));
-        assert!(read("", Kind::AddressesOrOff).is_err());
-        assert!(read("", Kind::Addresses).is_err());
-        assert!(read("off", Kind::Addresses).is_err());
-        let two = read("127.0.0.1:1, unix:/a", Kind::AddressesOrOff);
+    fn only_off_means_no_place() {
+        let read = |word: &str| Vec::<Place>::read(&word.into(), &Kind::AddressesOrOff);
+        assert_eq!(read("off"), Ok(Vec::new()));
+        assert!(read("").is_err());
+        let two = read("127.0.0.1:1, unix:/a");
         assert_eq!(two, Ok(vec![place("127.0.0.1:1"), place("unix:/a")]));
     }
 

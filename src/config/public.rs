@@ -52,7 +52,7 @@ impl Settings {
 
     /// The conflict where the server API is served to others without a secret.
     pub(super) fn api_openness(&self) -> Option<Conflict> {
-        let shared = self.api.iter().any(|place| self.listen.contains(place));
+        let shared = self.api.iter().any(|place| self.is_public(place));
         let (key, why) = self
             .lets_others_in()
             .filter(|_| shared && !self.guards_api())?;
@@ -72,6 +72,9 @@ impl Settings {
     fn lets_others_in(&self) -> Option<(&'static str, String)> {
         if let Some(place) = first_public(&self.listen) {
             Some(("listen", format!("listen ({place}) is beyond this machine")))
+        } else if let Some(place) = first_public(&self.listen_tls) {
+            let why = format!("listen_tls ({place}) is beyond this machine");
+            Some(("listen_tls", why))
         } else if !self.trusted_proxies.is_empty() {
             let why = "trusted_proxies let others in".to_owned();
             Some(("trusted_proxies", why))

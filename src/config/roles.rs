@@ -4,11 +4,20 @@
 use super::{Place, Roles, Settings};
 
 impl Settings {
+    /// The addresses that the public connects to, with and without TLS.
+    pub fn public_places(&self) -> impl Iterator<Item = &Place> {
+        self.listen.iter().chain(&self.listen_tls)
+    }
+
+    pub(super) fn is_public(&self, place: &Place) -> bool {
+        self.public_places().any(|public| public == place)
+    }
+
     /// The server API is served on the public listener that is bound there.
     pub fn serves_api_at(&self, bound: &Place) -> bool {
-        let is_meant = |place: &Place| match self.listen.contains(place) {
+        let is_meant = |place: &Place| match self.is_public(place) {
             // A port 0 has become one that is not named.
-            true => place == bound || place.admits(bound) && !self.listen.contains(bound),
+            true => place == bound || place.admits(bound) && !self.is_public(bound),
             // The service manager has opened it in place of those of `listen`.
             false => place == bound,
         };
@@ -33,7 +42,7 @@ impl Settings {
             }
         };
         add(&self.admin, |roles| roles.admin = true);
-        let is_back = |place: &&Place| !self.listen.contains(place) && !public.contains(place);
+        let is_back = |place: &&Place| !self.is_public(place) && !public.contains(place);
         let api: Vec<Place> = self.api.iter().filter(is_back).cloned().collect();
         add(&api, |roles| roles.api = true);
         add(&self.metrics, |roles| roles.metrics = true);

@@ -49,6 +49,21 @@ impl Settings {
             ],
         );
         without(
+            !self.speaks_tls(),
+            "listen_tls and admin_tls are off, so that no TLS is spoken",
+            &["tls_certificates", "tls_client_ca", "tls_version_min"],
+        );
+        without(
+            self.tls_client_ca.is_none(),
+            "tls_client_ca names no authority, so that clients show no certificates",
+            &["tls_client_auth"],
+        );
+        without(
+            self.listen_tls.is_empty(),
+            "listen_tls is off",
+            &["hsts_max_age_s"],
+        );
+        without(
             self.token_keys.is_empty(),
             "token_keys names no key, so that there are no tokens",
             &["token_audience", "token_issuer", "token_cookie"],

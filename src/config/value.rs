@@ -265,6 +265,10 @@ choices! {
     Deflate { "on" => On, "takeover" => Takeover, "off" => Off }
     /// How a trusted proxy tells a client's address.
     ProxyHeader { "none" => None, "proxy-protocol" => ProxyProtocol, "x-forwarded-for" => XForwardedFor }
+    /// Whether clients must show certificates.
+    ClientAuth { "required" => Required, "optional" => Optional }
+    /// A version of TLS.
+    TlsVersion { "1.2" => Tls12, "1.3" => Tls13 }
     /// The form of the log lines.
     LogFormat { "auto" => Auto, "text" => Text, "json" => Json, "journal" => Journal }
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use socket2::Socket;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
-use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
 use super::arriving;
@@ -19,10 +18,13 @@ use super::asking::Asks;
 use super::complaints;
 use super::entering::Arrival;
 use super::reactor::Reactor;
+use super::stream::Stream;
 use super::streaming::StreamArrival;
+use super::thread::Listener;
+use super::tls_door::Shaken;
 use crate::config::ProxyHeader;
 use crate::hub::metrics::Metrics;
-use crate::hub::{Hub, Mailbox, NoVisit};
+use crate::hub::{Hub, Mailbox, NoVisit, TlsFailure};
 use crate::log::Topic;
 use crate::protocol::event_stream::{EventStream, head};
 use crate::protocol::http::hosts::Via;
@@ -60,6 +62,15 @@ pub(super) struct Acceptor {
     pub(super) guests_max: usize,
 }
 
+/// How connections come in at a listener.
+#[derive(Clone, Copy)]
+pub(super) struct Door {
+    /// TLS is spoken there.
+    pub(super) tls: bool,
+    /// The server API is served there.
+    pub(super) api: bool,
+}
+
 /// A connection in its handshake, and its place in the counts.
 pub(super) struct Guest {
     hub: Arc<Hub>,
@@ -67,8 +78,8 @@ pub(super) struct Guest {
     pub(super) peer: SocketAddr,
     pub(super) named: bool,
     pub(super) via: Via,
-    /// The server API is served where it has come in.
-    pub(super) api: bool,
+    /// Where it has come in.
+    pub(super) door: Door,
     /// How it asks, as far as is known.
     pub(super) asks: Asks,
     /// Somebody else has it now, and lets it go in the end.
@@ -100,8 +111,8 @@ impl Drop for Guest {
 
 impl Acceptor {
     /// Accepts until the task is aborted. Other cores accept from a `shared`
-    /// listener as well. With `api` the server API is served there too.
-    pub(super) async fn accept(self: Rc<Self>, listener: Source<Socket>, shared: bool, api: bool) {
+    /// listener as well.
+    pub(super) async fn accept(self: Rc<Self>, listener: Source<Socket>, shared: bool, door: Door) {
         loop {
             while self.guests.get() >= self.guests_max {
                 self.metrics().accept_pauses.add(1);
@@ -113,7 +124,7 @@ impl Acceptor {
             let accept = |listener: &Socket| self.accept_one(listener);
             match listener.next(accept).await {
                 Ok((stream, peer)) => {
-                    self.welcome(stream, peer, api);
+                    self.welcome(stream, peer, door);
                     // A way through the ring, so that a burst holds up neither
                     // the requests of those before nor the other cores.
                     tokio_uring::no_op().await.ok();
@@ -135,12 +146,17 @@ impl Acceptor {
     }
 
     /// Answers a connection that has just been accepted, in a task of its own.
-    fn welcome(self: &Rc<Self>, stream: net::TcpStream, peer: SocketAddr, api: bool) {
-        let stream = TcpStream::from_std(stream);
+    fn welcome(self: &Rc<Self>, stream: net::TcpStream, peer: SocketAddr, door: Door) {
+        let stream = Stream::new(TcpStream::from_std(stream), door.tls);
         let acceptor = self.clone();
         acceptor.guests.set(acceptor.guests.get() + 1);
         tokio_uring::spawn(async move {
-            acceptor.clone().receive(stream, peer, api).await;
+            acceptor.clone().receive(&stream, peer, door).await;
+            if let Some(fault) = stream.fault() {
+                acceptor.metrics().note_tls_fault(fault);
+                tracing::debug!(%peer, reason = fault.name(), "TLS connection ended");
+            }
+            drop(stream);
             acceptor.guests.set(acceptor.guests.get() - 1);
             acceptor.nudge.notify_one();
         });
@@ -148,15 +164,22 @@ impl Acceptor {
 
     /// Accepts all who wait in a listener that is about to be closed, which would
     /// break their connections off.
-    pub(super) fn take_waiting(self: &Rc<Self>, listener: &Socket) {
-        let api = self.serves_api(listener);
+    pub(super) fn take_waiting(self: &Rc<Self>, listener: &Listener) {
+        let door = self.door_of(listener);
         loop {
-            match self.accept_one(listener) {
-                Ok((stream, peer)) => self.welcome(stream, peer, api),
+            match self.accept_one(&listener.socket) {
+                Ok((stream, peer)) => self.welcome(stream, peer, door),
                 Err(error) if is_about_the_peer(&error) => {}
                 // Nobody waits, or nobody more can be had.
                 Err(_) => return,
             }
+        }
+    }
+
+    pub(super) fn door_of(&self, listener: &Listener) -> Door {
+        Door {
+            tls: listener.tls,
+            api: self.serves_api(&listener.socket),
         }
     }
 
@@ -168,7 +191,7 @@ impl Acceptor {
         held(&cores[self.core]) > share + share / 8 + LEAD_MAX
     }
 
-    async fn receive(self: Rc<Self>, socket: TcpStream, peer: SocketAddr, api: bool) {
+    async fn receive(self: Rc<Self>, socket: &Stream, peer: SocketAddr, door: Door) {
         let admission = self.hub.admission();
         if let Err(refusal) = admission.enter(self.hub.settings()) {
             return self
@@ -185,7 +208,7 @@ impl Acceptor {
             peer,
             named: false,
             via,
-            api,
+            door,
             asks: Asks::default(),
             adopted: false,
         };
@@ -193,9 +216,15 @@ impl Acceptor {
         if self.hub.is_stopping() {
             time = time.min(STOPPING_TIME);
         }
-        let read = timeout(time, self.read_request(&socket, &mut guest)).await;
+        let read = timeout(time, self.read_request(socket, &mut guest)).await;
         let (peer, asks) = (guest.peer, std::mem::take(&mut guest.asks));
         match read.unwrap_or(Err(Reject::Timeout)) {
+            // Nothing can be said: hands were not shaken in time.
+            Err(Reject::Timeout) if socket.is_mute() => {
+                self.note_tls_failure(peer, TlsFailure::Timeout);
+            }
+            // Nor if that has failed; but the alert that told why is to arrive.
+            Ok(None) if socket.is_mute() => self.see_off(socket).await,
             // The peer left before it had asked for anything.
             Ok(None) => {}
             // It has had its time to say how it asks.
@@ -213,7 +242,7 @@ impl Acceptor {
                 self.answer(socket, answer).await;
             }
             Ok(Some((Opening::WebSocket(upgrade), rest))) => {
-                match self.adopt(&socket, peer, upgrade, rest).await {
+                match self.adopt(socket, peer, upgrade, rest).await {
                     Ok(()) => {
                         guest.adopted = true;
                         admission.shake(peer.ip());
@@ -230,7 +259,7 @@ impl Acceptor {
                 self.answer(socket, head(&stream, &[], terms).into()).await;
             }
             Ok(Some((Opening::EventStream(stream), rest))) => {
-                match self.adopt_stream(&socket, peer, stream, rest.len()).await {
+                match self.adopt_stream(socket, peer, stream, rest.len()).await {
                     Ok(()) => {
                         guest.adopted = true;
                         admission.shake(peer.ip());
@@ -241,7 +270,7 @@ impl Acceptor {
             Ok(Some((Opening::Api, begun))) => match self.hub.seat_visitor(peer) {
                 Ok(seat) => {
                     guest.adopted = true;
-                    self.hand_on(&socket, via, begun, seat);
+                    self.hand_on(socket, via, begun, seat);
                 }
                 Err(NoVisit) => {
                     let reject = Reject::ApiConnectionsMax;
@@ -253,7 +282,7 @@ impl Acceptor {
 
     async fn adopt(
         &self,
-        stream: &TcpStream,
+        stream: &Stream,
         peer: SocketAddr,
         upgrade: Upgrade,
         rest: Vec<u8>,
@@ -265,12 +294,16 @@ impl Acceptor {
             Some(name) => Some(self.find_topic(name, |epoch| upgrade.since(epoch)).await?),
             None => None,
         };
+        // Without its session it could not be told so any more.
+        if self.reactor.borrow().is_full() {
+            return Err(Reject::ConnectionsMax);
+        }
         let arrival = Arrival {
             peer,
             topic,
             upgrade,
             rest,
-            tls: None,
+            tls: stream.take_session(),
         };
         self.reactor.borrow_mut().adopt(stream, arrival)?;
         self.nudge.notify_one();
@@ -280,7 +313,7 @@ impl Acceptor {
     /// The same for a stream of events; `rest` bytes came behind its request.
     async fn adopt_stream(
         &self,
-        socket: &TcpStream,
+        socket: &Stream,
         peer: SocketAddr,
         stream: Box<EventStream>,
         rest: usize,
@@ -293,12 +326,15 @@ impl Acceptor {
             let topic = self.find_topic(&wanted.topic, |epoch| wanted.since(epoch));
             topics.push(topic.await?);
         }
+        if self.reactor.borrow().is_full() {
+            return Err(Reject::ConnectionsMax);
+        }
         let arrival = StreamArrival {
             peer,
             stream,
             topics,
             rest,
-            tls: None,
+            tls: socket.take_session(),
         };
         self.reactor.borrow_mut().adopt_stream(socket, arrival)?;
         self.nudge.notify_one();
@@ -329,11 +365,12 @@ impl Acceptor {
     }
 
     /// Reads one request head, behind a proxy's header if the peer is one that
-    /// sends it, and names the guest. Returns what becomes of it and the bytes
-    /// behind it (for the server API with it), or `None` if the peer left.
+    /// sends it, and behind the handshake of TLS if there is to be one, and names the guest.
+    /// Returns what becomes of it and the bytes behind it (for the server API with it), or
+    /// `None` if the peer left.
     async fn read_request(
         &self,
-        stream: &TcpStream,
+        stream: &Stream,
         guest: &mut Guest,
     ) -> Result<Option<(Opening, Vec<u8>)>, Reject> {
         let settings = self.hub.settings();
@@ -351,12 +388,23 @@ impl Acceptor {
         // check health so.
         let mut bare = false;
         loop {
-            if bytes.len() == bytes.capacity() {
-                bytes.reserve(bytes.len());
+            let needs_shaking = stream.is_unshaken()
+                && (bare || guest.named || proxy_header == ProxyHeader::XForwardedFor);
+            if needs_shaking {
+                // On the heap, as tasks of handshakes are as large as what they may ever wait
+                // for.
+                let shake = Box::pin(self.shake(stream, guest.peer, std::mem::take(&mut bytes)));
+                match shake.await {
+                    Shaken::Over => {}
+                    Shaken::Failed => return Ok(None),
+                    Shaken::Plain(begun) => {
+                        guest.asks = Asks::of(&begun);
+                        return Err(Reject::PlainHttp);
+                    }
+                }
             }
-            let had = bytes.len();
-            let (read, slice) = stream.read(bytes.slice(had..)).await;
-            bytes = slice.into_inner();
+            let read;
+            (read, bytes) = stream.read(bytes).await;
             if !matches!(read, Ok(1..)) {
                 return Ok(None);
             }
@@ -365,11 +413,17 @@ impl Acceptor {
                     Ok(None) => continue,
                     Ok(Some((source, len))) => {
                         bytes.drain(..len);
-                        guest.asks = Asks::of(&bytes);
+                        guest.asks = match stream.is_unshaken() {
+                            true => Asks::Unread(bytes.clone()),
+                            false => Asks::of(&bytes),
+                        };
                         guest.name(source.unwrap_or(guest.peer))?;
                     }
                     Err(proxy::NoHeader) => bare = true,
                 }
+            }
+            if stream.is_unshaken() {
+                continue;
             }
             guest.asks = Asks::of(&bytes);
             let parsed = head.parse(&bytes, limits);

@@ -80,11 +80,14 @@ impl Acceptor {
         });
         let is_app = |key: &str| self.hub.settings().app_by_key(key).is_some();
         let settings = Settings {
-            origins: self.hub.origins(),
+            origins: match guest.door.tls {
+                true => self.hub.origins_over_tls(),
+                false => self.hub.origins(),
+            },
             hosts: self.hub.hosts(),
             via: guest.via,
             is_named: guest.named,
-            api: guest.api,
+            api: guest.door.api,
             centrifugo: self.hub.settings().centrifugo == Switch::On,
             event_streams: self.hub.settings().event_streams == Switch::On,
             mercure: self.hub.settings().mercure == Switch::On,

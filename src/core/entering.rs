@@ -12,7 +12,7 @@ use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
 use crate::log::Topic;
 use crate::protocol::dialect::Dialect;
-use crate::protocol::http::{Begins, Reject, Upgrade, answer};
+use crate::protocol::http::{Begins, Reject, Upgrade, answer, demand_tls};
 use crate::protocol::rights::Rights;
 use crate::protocol::tls::Session;
 use crate::protocol::ws::Reader;
@@ -65,12 +65,18 @@ impl<R: Ring> Reactor<R> {
             .state
             .seat(peer, upgrade.dialect, flags, window_bits, rights);
         self.attach_or_remove(slot, socket)?;
+        let over_tls = tls.is_some();
         self.state.link(slot, tls);
-        self.state.enter(slot, topic, &upgrade);
+        self.state.enter(slot, topic, &upgrade, over_tls);
         if !rest.is_empty() {
             self.state.handle_bytes(slot, &rest);
         }
         Ok(())
+    }
+
+    /// No further connection can be taken over.
+    pub fn is_full(&self) -> bool {
+        self.state.conns.is_full()
     }
 
     /// Has the ring know the socket of a connection that has a seat, which it loses otherwise.
@@ -140,7 +146,7 @@ impl State {
     }
 
     /// Subscribes a seated connection and greets it.
-    fn enter(&mut self, slot: u32, topic: Option<Arc<Topic>>, upgrade: &Upgrade) {
+    fn enter(&mut self, slot: u32, topic: Option<Arc<Topic>>, upgrade: &Upgrade, over_tls: bool) {
         let mut shared = None;
         let begins = topic.map(|topic| {
             let epoch = topic.epoch();
@@ -165,6 +171,9 @@ impl State {
         }
         self.enlist(slot);
         let mut answer = answer(upgrade, begins.as_ref());
+        if over_tls {
+            demand_tls(&mut answer, self.hub.settings().hsts_max_age_s);
+        }
         if let Some(hello) = begins.and_then(|begins| begins.hello(upgrade)) {
             answer.extend_from_slice(&upgrade.dialect.frame(hello.as_bytes()));
         }

@@ -15,7 +15,7 @@ use super::time::share_of;
 use crate::log::Topic;
 use crate::protocol::dialect::{Dialect, Gap};
 use crate::protocol::event_stream::{EventStream, Place, Shape, Wanted, head, write_ids};
-use crate::protocol::http::{Begins, Reject, Resume, Terms};
+use crate::protocol::http::{Begins, Reject, Resume, Terms, demand_tls};
 use crate::protocol::reason::CloseReason;
 use crate::protocol::tls::Session;
 use crate::ring::Ring;
@@ -58,15 +58,22 @@ impl<R: Ring> Reactor<R> {
         let (flags, rights) = (Flags::READ_ONLY | Flags::ECHO, stream.rights.clone());
         let slot = self.state.seat(peer, dialect, flags, 0, rights);
         self.attach_or_remove(slot, socket)?;
+        let over_tls = tls.is_some();
         self.state.link(slot, tls);
-        self.state.enter_stream(slot, topics, &stream);
+        self.state.enter_stream(slot, topics, &stream, over_tls);
         self.state.overhear(slot, rest);
         Ok(())
     }
 }
 
 impl State {
-    fn enter_stream(&mut self, slot: u32, topics: Vec<Arc<Topic>>, stream: &EventStream) {
+    fn enter_stream(
+        &mut self,
+        slot: u32,
+        topics: Vec<Arc<Topic>>,
+        stream: &EventStream,
+        over_tls: bool,
+    ) {
         let (mut begun, mut order) = (Vec::new(), Vec::new());
         for (topic, wanted) in topics.into_iter().zip(&stream.wanted) {
             let epoch = topic.epoch();
@@ -99,6 +106,9 @@ impl State {
         };
         let all: Vec<Begins> = begun.iter().map(|(_, begins)| *begins).collect();
         let mut answer = head(stream, &all, terms);
+        if over_tls {
+            demand_tls(&mut answer, self.hub.settings().hsts_max_age_s);
+        }
         let comes_back_ms = self.comes_back_ms(slot);
         answer.extend_from_slice(format!("retry: {comes_back_ms}\n").as_bytes());
         // Who is cut off before the first message comes back to it all the same.

@@ -27,8 +27,17 @@ use crate::hub::{Hub, descriptors};
 use crate::log::Topic;
 use crate::ring::{Abilities, Source, Uring, Wake};
 
-/// One listening socket for each address.
-pub type Listeners = Vec<Socket>;
+/// A listening socket.
+pub struct Listener {
+    pub socket: Socket,
+    /// TLS is spoken there.
+    pub tls: bool,
+    /// The service manager has passed it and keeps it.
+    pub activated: bool,
+}
+
+/// One for each address.
+pub type Listeners = Vec<Listener>;
 
 /// A connection that comes from another process.
 pub struct Arrived {
@@ -61,8 +70,6 @@ pub struct Plan {
     pub listeners: Listeners,
     /// Those that are not listened on any more: who waits there is the last one.
     pub left: Listeners,
-    /// The service manager has passed the listeners and keeps them.
-    pub activated: bool,
     pub abilities: Abilities,
     pub inheritance: Option<Inheritance>,
 }
@@ -117,7 +124,6 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
         remote,
         listeners,
         left,
-        activated,
         abilities,
         inheritance,
     } = plan;
@@ -136,7 +142,7 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
     let listeners = (listeners, left);
     rings
         .runtime
-        .block_on(serve(core, hub, remote, listeners, activated, reactor))
+        .block_on(serve(core, hub, remote, listeners, reactor))
 }
 
 /// Takes connections in and waits until they are this process's to serve. False if
@@ -161,7 +167,6 @@ async fn serve(
     hub: Arc<Hub>,
     remote: Remote,
     (mut listeners, left): (Listeners, Listeners),
-    activated: bool,
     reactor: Reactor<Uring>,
 ) -> io::Result<()> {
     let acceptor = Rc::new(Acceptor {
@@ -175,9 +180,9 @@ async fn serve(
     });
     let mut accepting = accept(&acceptor, &listeners)?;
     for listener in left {
-        listener.set_nonblocking(true)?;
+        listener.socket.set_nonblocking(true)?;
         acceptor.take_waiting(&listener);
-        end(&listener);
+        end(&listener.socket);
     }
     let wake = Wake::watch(hub.mailbox(core).wake_fd())?;
     let mut tick = interval(TICK);
@@ -239,11 +244,18 @@ async fn serve(
             let drain = Duration::from_millis(hub.settings().drain_ms_max);
             let now = Instant::now();
             let end = *deadline.get_or_insert_with(|| {
-                if activated && hub.is_followed() {
+                if hub.is_followed() {
                     // Who comes now waits in the service manager's socket for the
                     // next daemon.
-                    accepting.drain(..).for_each(|task| task.abort());
-                    listeners.clear();
+                    let all = std::mem::take(&mut listeners).into_iter();
+                    for (listener, task) in all.zip(std::mem::take(&mut accepting)) {
+                        if listener.activated {
+                            task.abort();
+                        } else {
+                            listeners.push(listener);
+                            accepting.push(task);
+                        }
+                    }
                 }
                 now + drain + 2 * TICK
             });
@@ -269,7 +281,7 @@ async fn serve(
             accepting.drain(..).for_each(|task| task.abort());
             for listener in listeners.drain(..) {
                 acceptor.take_waiting(&listener);
-                close(&listener, activated);
+                close(&listener);
             }
         }
         if is_late || (reactor.is_empty() && acceptor.guests.get() == 0) {
@@ -279,14 +291,15 @@ async fn serve(
 }
 
 fn accept(acceptor: &Rc<Acceptor>, listeners: &Listeners) -> io::Result<Vec<Accepting>> {
-    let watch = |listener: &Socket| {
-        listener.set_nonblocking(true)?;
+    let watch = |listener: &Listener| {
+        let socket = &listener.socket;
+        socket.set_nonblocking(true)?;
         // A core's own socket shares its port; another is shared itself.
-        let shared = !listener.reuse_port()?;
-        let api = acceptor.serves_api(listener);
-        let listener = Source::watch(listener.try_clone()?)?;
+        let shared = !socket.reuse_port()?;
+        let door = acceptor.door_of(listener);
+        let socket = Source::watch(socket.try_clone()?)?;
         Ok(tokio_uring::spawn(
-            acceptor.clone().accept(listener, shared, api),
+            acceptor.clone().accept(socket, shared, door),
         ))
     };
     listeners.iter().map(watch).collect()
@@ -295,9 +308,9 @@ fn accept(acceptor: &Rc<Acceptor>, listeners: &Listeners) -> io::Result<Vec<Acce
 /// Ends listening, so that who comes now is refused at once. A socket of the
 /// service manager's lives on, and who comes waits in it for the next daemon. One
 /// that cores share lives on while another core accepts from it.
-fn close(listener: &Socket, activated: bool) {
-    if !activated && listener.reuse_port().unwrap_or(false) {
-        end(listener);
+fn close(listener: &Listener) {
+    if !listener.activated && listener.socket.reuse_port().unwrap_or(false) {
+        end(&listener.socket);
     }
 }
 
@@ -371,9 +384,12 @@ mod tests {
             core: 0,
             remote: Remote::to_all(&hub).remove(0),
             hub,
-            listeners: vec![listener.into()],
+            listeners: vec![Listener {
+                socket: listener.into(),
+                tls: false,
+                activated: false,
+            }],
             left: Vec::new(),
-            activated: false,
             abilities: crate::ring::Probe::run().unwrap().abilities,
             inheritance: Some(Inheritance {
                 arrivals,

@@ -3,11 +3,11 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::AsRawFd;
 
 use socket2::Socket;
 
 use super::acceptor::Acceptor;
+use super::stream::Stream;
 use crate::config::Place;
 use crate::hub::{Visitor, VisitorSeat};
 use crate::protocol::http::hosts::Via;
@@ -27,7 +27,7 @@ impl Acceptor {
     /// let go.
     pub(super) fn hand_on(
         &self,
-        stream: &impl AsRawFd,
+        stream: &Stream,
         via: Via,
         begun: Vec<u8>,
         seat: VisitorSeat,
@@ -38,8 +38,9 @@ impl Acceptor {
             Ok(stream)
         };
         match own() {
-            Ok(stream) => self.hub.send_visitor(Visitor {
-                stream,
+            Ok(own) => self.hub.send_visitor(Visitor {
+                stream: own,
+                tls: stream.take_session(),
                 begun,
                 once: via == Via::Proxy,
                 seat,

@@ -48,6 +48,13 @@ pub(super) enum Message {
     Failed(String),
     /// The predecessor has let go.
     Go,
+    /// From the predecessor, behind the sockets of `Hello`: so many listening sockets follow
+    /// on which TLS is spoken.
+    Tls {
+        listeners: u32,
+        /// The service manager opened them.
+        activated: bool,
+    },
 }
 
 /// How often somebody who waits looks whether the whole is called off.

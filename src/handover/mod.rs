@@ -7,6 +7,7 @@
 //!                                       reads its settings, makes its rings
 //!                                <---   here (its process id)
 //!   hello, listening sockets     --->
+//!   those of TLS                 --->
 //!                                <---   ready
 //!   stops accepting, freezes
 //!   the logs' memory files       --->
@@ -27,6 +28,7 @@ mod predecessor;
 mod rest;
 mod seats;
 mod secrets;
+mod sockets;
 mod state;
 pub mod store;
 mod successor;
@@ -35,5 +37,6 @@ pub use predecessor::{Consent, Predecessor, hand_over};
 pub use rest::write_down;
 pub use seats::Seats;
 pub use secrets::Secrets;
+pub use sockets::{Public, Sockets};
 pub use state::{State, StateError, Topics, VERSION};
 pub use successor::{Successor, inherit};

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use super::channel::{Channel, Message};
 use super::rest::{carry_on, come_to_rest, memory_file, plain_sockets, write_down};
 use super::secrets::Secrets;
+use super::sockets::Public;
 use super::state::VERSION;
 use crate::core::{Remote, SavedCore};
 use crate::hub::Hub;
@@ -34,9 +35,7 @@ const END_TIME: Duration = Duration::from_secs(5);
 pub struct Predecessor {
     pub hub: Arc<Hub>,
     pub cores: Vec<Remote>,
-    pub listeners: Vec<OwnedFd>,
-    /// The service manager opened the listeners.
-    pub activated: bool,
+    pub listeners: Public,
     /// The sockets beside the public ones.
     pub admin: Vec<OwnedFd>,
     /// The program and its arguments, as they were when this one started.
@@ -163,14 +162,21 @@ fn converse(
 }
 
 fn send_listeners(from: &Predecessor, channel: &Channel) -> Result<(), String> {
+    let Public { plain, tls } = &from.listeners;
     let hello = Message::Hello {
         version: VERSION,
-        listeners: from.listeners.len() as u32,
-        activated: from.activated,
+        listeners: plain.files.len() as u32,
+        activated: plain.activated,
     };
-    channel.send(&hello, &[])?;
-    for part in from.listeners.chunks(FILES_MAX) {
-        channel.send(&Message::Sockets(part.len() as u32), part)?;
+    let then = Message::Tls {
+        listeners: tls.files.len() as u32,
+        activated: tls.activated,
+    };
+    for (message, sockets) in [(hello, plain), (then, tls)] {
+        channel.send(&message, &[])?;
+        for part in sockets.files.chunks(FILES_MAX) {
+            channel.send(&Message::Sockets(part.len() as u32), part)?;
+        }
     }
     channel.send(&Message::Admin, &from.admin)
 }

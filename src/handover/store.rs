@@ -13,6 +13,7 @@ use socket2::SockRef;
 use super::rest::{carry_on, come_to_rest_with, in_order, memory_file, plain_sockets, write_down};
 use super::seats::Seats;
 use super::secrets::{SecretFile, Secrets};
+use super::sockets::{Public, Sockets};
 use super::state::{State, Topics};
 use crate::core::{Remote, SavedLink};
 use crate::hub::{Hub, Lost};
@@ -22,12 +23,24 @@ use crate::ring::passing::{self, FILES_MAX};
 const STATE: &str = "fanfare-state";
 const CONNECTION: &str = "fanfare-conn";
 const LISTENER: &str = "fanfare-listener";
+const TLS_LISTENER: &str = "fanfare-tls-listener";
 const ADMIN: &str = "fanfare-admin";
 const LOG: &str = "fanfare-log";
 const SECRETS: &str = "fanfare-secrets";
 
 /// All names that are ours.
-pub const NAMES: [&str; 6] = [STATE, CONNECTION, LISTENER, ADMIN, LOG, SECRETS];
+pub const NAMES: [&str; 7] = [
+    STATE,
+    CONNECTION,
+    LISTENER,
+    TLS_LISTENER,
+    ADMIN,
+    LOG,
+    SECRETS,
+];
+
+/// What sockets of socket units are called on which TLS is to be spoken.
+const TLS_NAME: &str = "tls";
 
 /// The first descriptor that a service manager passes (sd_listen_fds(3)).
 const FIRST_FD: RawFd = 3;
@@ -40,13 +53,15 @@ pub type Keep<'a> = dyn Fn(&str, &[OwnedFd]) -> Result<(), String> + 'a;
 pub struct Passed {
     /// Sockets of its own socket units.
     pub sockets: Vec<OwnedFd>,
+    /// Those of them on which TLS is spoken.
+    pub tls: Vec<OwnedFd>,
     /// What a predecessor of this process had it keep.
     pub stored: Option<Stored>,
 }
 
 /// A daemon that ended in the expectation of being started again.
 pub struct Stored {
-    pub listeners: Vec<OwnedFd>,
+    pub listeners: Public,
     /// The sockets beside the public ones.
     pub admin: Vec<OwnedFd>,
     state: State,
@@ -74,14 +89,12 @@ pub fn passed() -> Result<Passed, String> {
     for fd in FIRST_FD..FIRST_FD + count {
         let file = passing::inherited(fd)
             .map_err(|error| format!("descriptor {fd} was announced but not passed: {error}"))?;
-        match NAMES
-            .into_iter()
-            .find(|ours| names.clone().next() == Some(*ours))
-        {
+        let name = names.next();
+        match NAMES.into_iter().find(|ours| name == Some(*ours)) {
             Some(ours) => kept.entry(ours).or_default().push(file),
+            None if name == Some(TLS_NAME) => passed.tls.push(file),
             None => passed.sockets.push(file),
         }
-        names.next();
     }
     let mut take = |name: &str| kept.remove(name).unwrap_or_default();
     let state = take(STATE).into_iter().next();
@@ -102,6 +115,10 @@ impl Stored {
     fn new(state: OwnedFd, take: &mut dyn FnMut(&str) -> Vec<OwnedFd>) -> Stored {
         let with_cookie = |file: OwnedFd| Some((SockRef::from(&file).cookie().ok()?, file));
         let sockets = take(CONNECTION).into_iter().filter_map(with_cookie);
+        let kept = |files| Sockets {
+            files,
+            activated: false,
+        };
         Stored {
             // Better to serve new connections than none.
             state: read(state).unwrap_or_else(|error| {
@@ -109,7 +126,10 @@ impl Stored {
                 State::default()
             }),
             sockets: sockets.collect(),
-            listeners: take(LISTENER),
+            listeners: Public {
+                plain: kept(take(LISTENER)),
+                tls: kept(take(TLS_LISTENER)),
+            },
             admin: take(ADMIN),
             logs: take(LOG),
             secrets: take(SECRETS).into_iter().next(),
@@ -215,7 +235,7 @@ pub fn put_away(
     hub: &Hub,
     cores: &[Remote],
     room: usize,
-    listeners: &[OwnedFd],
+    listeners: &Public,
     admin: &[OwnedFd],
     keep: &Keep<'_>,
     settle: &dyn Fn(usize) -> Result<(), String>,
@@ -242,7 +262,7 @@ fn put_all_away(
     hub: &Hub,
     cores: &[Remote],
     room: usize,
-    listeners: &[OwnedFd],
+    listeners: &Public,
     admin: &[OwnedFd],
     keep: &Keep<'_>,
 ) -> Result<(usize, SecretFile), String> {
@@ -261,8 +281,10 @@ fn put_all_away(
             count += files.len();
         }
     }
-    for part in listeners.chunks(FILES_MAX) {
-        keep(LISTENER, part)?;
+    for (name, sockets) in [(LISTENER, &listeners.plain), (TLS_LISTENER, &listeners.tls)] {
+        for part in sockets.own().chunks(FILES_MAX) {
+            keep(name, part)?;
+        }
     }
     for part in admin.chunks(FILES_MAX) {
         keep(ADMIN, part)?;

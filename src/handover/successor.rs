@@ -13,6 +13,7 @@ use super::predecessor::{DETACH, VARIABLE};
 use super::rest::in_order;
 use super::seats::Seats;
 use super::secrets::Secrets;
+use super::sockets::{Public, Sockets};
 use super::state::{State, Topics, VERSION};
 use crate::hub::Hub;
 use crate::ring::passing;
@@ -23,9 +24,7 @@ const STEP_TIME: Duration = Duration::from_secs(20);
 /// A daemon that has been started to take over from another.
 pub struct Successor {
     channel: Channel,
-    pub listeners: Vec<OwnedFd>,
-    /// The service manager opened the listeners.
-    pub activated: bool,
+    pub listeners: Public,
     /// The sockets beside the public ones.
     pub admin: Vec<OwnedFd>,
 }
@@ -47,8 +46,7 @@ pub fn inherit() -> Result<Option<Successor>, String> {
     let socket = passing::inherited(number).map_err(|error| format!("{VARIABLE}: {error}"))?;
     let mut successor = Successor {
         channel: Channel::new(socket),
-        listeners: Vec::new(),
-        activated: false,
+        listeners: Public::default(),
         admin: Vec::new(),
     };
     successor.meet()?;
@@ -94,14 +92,35 @@ impl Successor {
             self.fail(&sentence);
             return Err(sentence);
         }
-        self.activated = activated;
-        while self.listeners.len() < listeners as usize {
-            let (_, files) = self.next(|message| matches!(message, Message::Sockets(_)))?;
-            self.listeners.extend(files);
-        }
+        self.listeners.plain = Sockets {
+            files: self.sockets(listeners)?,
+            activated,
+        };
+        let (tls, _) = self.next(|message| matches!(message, Message::Tls { .. }))?;
+        let Message::Tls {
+            listeners,
+            activated,
+        } = tls
+        else {
+            unreachable!("nothing else was let through")
+        };
+        self.listeners.tls = Sockets {
+            files: self.sockets(listeners)?,
+            activated,
+        };
         let (_, admin) = self.next(|message| *message == Message::Admin)?;
         self.admin = admin;
         Ok(())
+    }
+
+    /// So many listening sockets.
+    fn sockets(&self, wanted: u32) -> Result<Vec<OwnedFd>, String> {
+        let mut sockets = Vec::new();
+        while sockets.len() < wanted as usize {
+            let (_, files) = self.next(|message| matches!(message, Message::Sockets(_)))?;
+            sockets.extend(files);
+        }
+        Ok(sockets)
     }
 
     /// Tells the predecessor that this process will not serve.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::policies::TopicPolicy;
 use crate::config::{Changes, Implied, Settings};
+use crate::protocol::http::Origins;
 use crate::protocol::rights::Rules;
 
 /// One version of the settings, with what is made of them.
@@ -12,6 +13,8 @@ use crate::protocol::rights::Rules;
 pub(super) struct Version {
     pub(super) settings: Settings,
     pub(super) rules: Rules,
+    /// The origins of the settings, for who comes over TLS.
+    pub(super) origins_over_tls: Origins,
     /// There may be a topic whose messages are compressed.
     pub(super) deflates_somewhere: bool,
     /// The number of what holds for topics without a rule, with each that the names of apps'
@@ -97,6 +100,7 @@ impl Version {
         policies.push(TopicPolicy::of_companions(&settings));
         Version {
             rules: settings.rules(),
+            origins_over_tls: settings.origins.over_tls(),
             settings,
             deflates_somewhere,
             first_policy: u32::try_from(first_policy).expect("nobody reloads that often"),

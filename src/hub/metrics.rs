@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::protocol::http::Reject;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::Action;
+use crate::protocol::tls::Fault;
+
+use super::tls::TlsFailure;
 
 /// A number that one thread writes and others read.
 #[derive(Debug, Default)]
@@ -50,6 +53,14 @@ impl TurnTimes {
         self.sum_us.add(us);
     }
 }
+
+/// Kinds of handshakes of TLS: the version, and whether a session was taken up again.
+pub const TLS_HANDSHAKES: [&str; 4] = [
+    "tls13_full",
+    "tls13_resumed",
+    "tls12_full",
+    "tls12_resumed",
+];
 
 /// One core's numbers since it started.
 #[derive(Debug)]
@@ -122,6 +133,16 @@ pub struct Metrics {
     pub tls_truncated: Counter,
     pub closes: Vec<Counter>,
     pub rejects: Vec<Counter>,
+    /// Handshakes of TLS, in the order of [`TLS_HANDSHAKES`].
+    pub tls_handshakes: [Counter; TLS_HANDSHAKES.len()],
+    /// Those that failed, in the order of [`TlsFailure::ALL`].
+    pub tls_failures: [Counter; TlsFailure::ALL.len()],
+    /// What peers did wrong over TLS afterwards, in the order of [`Fault::ALL`].
+    pub tls_faults: [Counter; Fault::ALL.len()],
+    /// Steps of handshakes that were given to helpers.
+    pub tls_steps_aside: Counter,
+    /// Those that might hold up topics and were done here all the same, as helpers were busy.
+    pub tls_steps_here: Counter,
     /// What rules and tokens did not allow, by what it was, in the order of [`Action::ALL`].
     pub denials: [Counter; Action::ALL.len()],
 }
@@ -165,6 +186,11 @@ impl Default for Metrics {
             tls_truncated: Counter::default(),
             closes: CloseReason::all().map(|_| Counter::default()).collect(),
             rejects: Reject::ALL.iter().map(|_| Counter::default()).collect(),
+            tls_handshakes: Default::default(),
+            tls_failures: Default::default(),
+            tls_faults: Default::default(),
+            tls_steps_aside: Counter::default(),
+            tls_steps_here: Counter::default(),
             denials: Default::default(),
         }
     }
@@ -181,6 +207,21 @@ impl Metrics {
         if let Reject::Denied { action } | Reject::TokenMissing { action } = reject {
             self.note_denial(action);
         }
+    }
+
+    /// Counts a handshake of TLS: of the newest version, or of the one before.
+    pub fn note_tls_handshake(&self, is_newest: bool, is_resumed: bool) {
+        self.tls_handshakes[2 * usize::from(!is_newest) + usize::from(is_resumed)].add(1);
+    }
+
+    pub fn note_tls_failure(&self, failure: TlsFailure) {
+        self.tls_failures[failure as usize].add(1);
+    }
+
+    /// Counts what a peer did wrong over TLS.
+    pub fn note_tls_fault(&self, fault: Fault) {
+        let place = Fault::ALL.iter().position(|known| *known == fault);
+        self.tls_faults[place.expect("ALL names every fault")].add(1);
     }
 
     /// Counts something that neither rules nor a token allowed.

@@ -33,6 +33,7 @@ mod relief;
 mod rights;
 mod rosters;
 mod seldom;
+mod tls;
 mod topics;
 mod uncompressed;
 mod users;
@@ -88,6 +89,7 @@ pub use receipts::{Answer, Claim, Claimed, RequestName, SavedReceipt};
 pub use relief::Relief;
 pub use rosters::{Roster, Rosters};
 pub use seldom::Complaints;
+pub use tls::{SavedTickets, Served, Tickets, Tls, TlsFailure};
 pub use topics::TopicsFull;
 pub use uncompressed::Uncompressed;
 pub use users::Users;
@@ -119,6 +121,7 @@ pub struct Hub {
     complaints: Complaints,
     tokens: Tokens,
     helpers: Helpers,
+    tls: Tls,
     cluster_figures: ClusterFigures,
     keeping: Keeping,
     older: Older,
@@ -178,6 +181,7 @@ impl Hub {
             complaints: Complaints::default(),
             tokens: Tokens::default(),
             helpers: Helpers::new(settings.cores),
+            tls: Tls::default(),
             cluster_figures: ClusterFigures::default(),
             keeping: Keeping::default(),
             older: Older::default(),
@@ -221,6 +225,12 @@ impl Hub {
     #[inline]
     pub fn origins(&self) -> &Origins {
         &self.live.get().settings.origins
+    }
+
+    /// The same for who has come over TLS.
+    #[inline]
+    pub fn origins_over_tls(&self) -> &Origins {
+        &self.live.get().origins_over_tls
     }
 
     #[inline]

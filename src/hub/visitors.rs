@@ -8,11 +8,14 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::Hub;
+use crate::protocol::tls::Session;
 
 /// A connection on its way to the server API, or there.
 pub struct Visitor {
     /// It may be a Unix socket.
     pub stream: TcpStream,
+    /// What records are opened and sealed with, where it has come over TLS.
+    pub tls: Option<Box<Session>>,
     /// What has been read of it, from its first head on.
     pub begun: Vec<u8>,
     /// It ends with the first answer: a proxy may have it for many clients, and send the next

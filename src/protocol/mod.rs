@@ -5,13 +5,14 @@
 //! Pusher Channels protocol ([`pusher`]), Server-Sent Events ([`event_stream`]) and Mercure's
 //! protocol on top of them ([`mercure`]), what several of them have in common of messages
 //! ([`json`], [`member`], [`numbered`]), what proxies say of their clients
-//! ([`proxy`]), the records of TLS ([`tls`]), who may do what ([`rights`]) and why connections
-//! end ([`reason`]).
+//! ([`proxy`]), the records of TLS ([`tls`]) and what certificates say of themselves
+//! ([`certificate`]), who may do what ([`rights`]) and why connections end ([`reason`]).
 
 #![forbid(unsafe_code)]
 
 pub mod batch;
 pub mod centrifugo;
+pub mod certificate;
 pub mod chat;
 pub mod dialect;
 pub mod encoding;

@@ -1,5 +1,6 @@
 //! Listening sockets that the service manager has opened and passed
-//! (sd_listen_fds(3)): they are used in place of the setting `listen`.
+//! (sd_listen_fds(3)): they are used in place of the setting `listen`, and those that are
+//! called `tls` in place of `listen_tls`.
 //!
 //! The cores do not bind further sockets beside them: with `SO_REUSEPORT` the
 //! kernel demands that all sockets of an address belong to one user, and the
@@ -18,12 +19,15 @@ use socket2::{SockRef, Socket};
 use super::listen::Bound;
 use crate::bind;
 use crate::config::Place;
+use crate::core::Listener;
 
-/// Deals the sockets out so that each has a core and each core has every place.
+/// Deals the sockets out so that each has a core and each core has every place. TLS may be
+/// spoken there.
 ///
 /// # Errors
 /// A sentence about a socket that cannot be served.
-pub(super) fn deal(sockets: Vec<OwnedFd>, cores: usize) -> Result<Bound, String> {
+pub(super) fn deal(bound: &mut Bound, sockets: Vec<OwnedFd>, tls: bool) -> Result<(), String> {
+    let cores = bound.listeners.len();
     let mut places: Vec<(Place, Vec<OwnedFd>)> = Vec::new();
     for socket in sockets {
         let place = bind::place_of(&socket)
@@ -39,7 +43,6 @@ pub(super) fn deal(sockets: Vec<OwnedFd>, cores: usize) -> Result<Bound, String>
             None => places.push((place, vec![socket])),
         }
     }
-    let mut bound = Bound::new(cores);
     for (place, sockets) in &places {
         let refused = |error| format!("cannot accept on the passed socket for {place}: {error}");
         for turn in 0..sockets.len().max(cores) {
@@ -49,11 +52,17 @@ pub(super) fn deal(sockets: Vec<OwnedFd>, cores: usize) -> Result<Bound, String>
                 // Accepted connections inherit it, as from a socket of our own.
                 socket.set_tcp_nodelay(true).map_err(refused)?;
             }
-            bound.listeners[turn % cores].push(socket);
+            bound.listeners[turn % cores].push(Listener {
+                socket,
+                tls,
+                activated: true,
+            });
         }
     }
-    bound.places = places.into_iter().map(|(place, _)| place).collect();
-    Ok(bound)
+    for (place, _) in places {
+        bound.note(place, tls);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -61,6 +70,12 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+
+    fn deal(sockets: Vec<OwnedFd>, cores: usize) -> Result<Bound, String> {
+        let mut bound = Bound::new(cores);
+        super::deal(&mut bound, sockets, false)?;
+        Ok(bound)
+    }
 
     fn listening(address: &str) -> OwnedFd {
         TcpListener::bind(address).unwrap().into()

@@ -17,7 +17,15 @@ use crate::config::Place;
 /// Where a socket is bound, and all sockets that are bound there.
 type Group = (Place, Vec<OwnedFd>);
 
-/// Keeps, of the `inherited` sockets, those at `places`, and binds the other
+/// What is to be had of one kind: where TLS is spoken, or where it is not.
+pub(super) struct Wanted<'a> {
+    pub(super) places: &'a [Place],
+    pub(super) tls: bool,
+    /// Those of that kind that another process has had.
+    pub(super) inherited: Vec<OwnedFd>,
+}
+
+/// Keeps, of the inherited sockets, those at the places that are wanted, and binds the other
 /// places. All sockets that another process has, of any kind, are at `others`. A
 /// `tolerant` start does without a place that cannot be had, if there is another one:
 /// it has connections that would be lost.
@@ -25,38 +33,35 @@ type Group = (Place, Vec<OwnedFd>);
 /// # Errors
 /// A sentence about a place that cannot be had.
 pub(super) fn adopt(
-    inherited: Vec<OwnedFd>,
+    bound: &mut Bound,
+    wanted: Wanted<'_>,
     others: &[Place],
-    places: &[Place],
-    cores: usize,
     tolerant: bool,
-) -> Result<Bound, String> {
-    let mut bound = Bound::new(cores);
+) -> Result<(), String> {
+    let Wanted {
+        places,
+        tls,
+        inherited,
+    } = wanted;
     let mut groups = group(inherited);
-    let mut failed = None;
     for (place, kept) in places.iter().zip(find(&mut groups, places)) {
         let had = match kept {
-            Some((place, sockets)) => bound.keep(place, sockets),
-            None => bound.open(place, others),
+            Some((place, sockets)) => bound.keep(place, tls, sockets),
+            None => bound.open(place, tls, others),
         };
         match had {
             Ok(()) => {}
             Err(error) if tolerant => {
                 tracing::error!("{error}");
                 bound.lost += 1;
-                failed = Some(error.to_string());
+                bound.failed = Some(error.to_string());
             }
             Err(error) => return Err(error.to_string()),
         }
     }
-    if let Some(sentence) = failed.filter(|_| bound.places.is_empty()) {
-        return Err(sentence);
-    }
-    bound.left = groups
-        .into_iter()
-        .flat_map(|(_, sockets)| sockets)
-        .collect();
-    Ok(bound)
+    let left = groups.into_iter().flat_map(|(_, sockets)| sockets);
+    bound.leave(left.collect(), tls);
+    Ok(())
 }
 
 fn group(sockets: Vec<OwnedFd>) -> Vec<Group> {
@@ -101,6 +106,23 @@ mod tests {
 
     use super::*;
 
+    fn adopt(
+        inherited: Vec<OwnedFd>,
+        others: &[Place],
+        places: &[Place],
+        cores: usize,
+        tolerant: bool,
+    ) -> Result<Bound, String> {
+        let mut bound = Bound::new(cores);
+        let wanted = Wanted {
+            places,
+            tls: false,
+            inherited,
+        };
+        super::adopt(&mut bound, wanted, others, tolerant)?;
+        bound.complete()
+    }
+
     fn places(words: &[&str]) -> Vec<Place> {
         let place = |word: &&str| Place::parse(word).unwrap();
         words.iter().map(place).collect()
@@ -110,7 +132,7 @@ mod tests {
     fn shared(bound: &Bound) -> Vec<OwnedFd> {
         let sockets = bound.listeners.iter().flatten();
         sockets
-            .map(|socket| socket.as_fd().try_clone_to_owned().unwrap())
+            .map(|listener| listener.socket.as_fd().try_clone_to_owned().unwrap())
             .collect()
     }
 
@@ -128,7 +150,7 @@ mod tests {
     }
 
     fn answers(bound: &Bound) -> bool {
-        let listener = &bound.listeners[0][0];
+        let listener = &bound.listeners[0][0].socket;
         listener.set_nonblocking(false).unwrap();
         listener.accept().is_ok()
     }
@@ -136,7 +158,7 @@ mod tests {
     #[test]
     fn from_one_address_to_all_and_back_while_the_other_process_listens() {
         let mut first = Bound::new(1);
-        first.open(&places(&["127.0.0.1:0"])[0], &[]).unwrap();
+        first.open(&places(&["127.0.0.1:0"])[0], false, &[]).unwrap();
         let port = port_of(&first);
         let all = [format!("0.0.0.0:{port}")];
         let one = [format!("127.0.0.1:{port}")];
@@ -166,7 +188,7 @@ mod tests {
     fn what_is_where_the_settings_say_is_kept_and_each_core_has_its_own() {
         let mut first = Bound::new(2);
         for place in places(&["127.0.0.1:0", "127.0.0.2:0"]) {
-            first.open(&place, &[]).unwrap();
+            first.open(&place, false, &[]).unwrap();
         }
         let port = port_of(&first);
         let waiting = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -176,7 +198,7 @@ mod tests {
         second.take();
         let of_each: Vec<_> = second.listeners.iter().map(Vec::len).collect();
         assert_eq!(of_each, [1, 1, 1]);
-        let all = second.listeners.iter().flatten();
+        let all = second.listeners.iter().flatten().map(|listener| &listener.socket);
         assert!(all.clone().all(|socket| socket.is_listener().unwrap()));
         for socket in all.clone() {
             socket.set_nonblocking(true).unwrap();
@@ -204,7 +226,7 @@ mod tests {
         let path = folder.path().join("public");
         let word = format!("unix:{}", path.display());
         let mut first = Bound::new(1);
-        first.open(&places(&[&word])[0], &[]).unwrap();
+        first.open(&places(&[&word])[0], false, &[]).unwrap();
         // One that fails takes nothing away.
         drop(succeed(&first, std::slice::from_ref(&word), 1));
         drop(succeed(&first, &["127.0.0.1:0".into()], 1));

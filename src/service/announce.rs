@@ -23,20 +23,23 @@ struct Line<'a> {
 
 /// Tells where the daemon listens. Whoever does not read it may still want to be
 /// served, above all a connection that has been taken over.
-pub(super) fn announce(places: &[Place], format: LogFormat) {
+pub(super) fn announce(places: &[Place], tls_places: &[Place], format: LogFormat) {
     let mut out = io::stdout().lock();
-    for place in places {
-        let written = writeln!(out, "{}", line(place, format)).and_then(|()| out.flush());
+    let plain = places.iter().map(|place| (place, false));
+    for (place, tls) in plain.chain(tls_places.iter().map(|place| (place, true))) {
+        let written = writeln!(out, "{}", line(place, tls, format)).and_then(|()| out.flush());
         if let Err(error) = written {
             tracing::warn!(%error, "cannot write to standard output");
         }
     }
 }
 
-fn line(place: &Place, format: LogFormat) -> String {
-    let message = match place {
-        Place::Tcp(address) => format!("listening on http://{address}/"),
-        Place::Unix(_) => format!("listening on {place}"),
+fn line(place: &Place, tls: bool, format: LogFormat) -> String {
+    let message = match (place, tls) {
+        (Place::Tcp(address), false) => format!("listening on http://{address}/"),
+        (Place::Tcp(address), true) => format!("listening on https://{address}/"),
+        (Place::Unix(_), false) => format!("listening on {place}"),
+        (Place::Unix(_), true) => format!("listening on {place} with TLS"),
     };
     if format != LogFormat::Json {
         return message;
@@ -60,9 +63,9 @@ mod tests {
     #[test]
     fn the_line_is_json_where_the_log_is() {
         let place = Place::parse("unix:/run/a \"b\"").unwrap();
-        let plain = line(&place, LogFormat::Text);
+        let plain = line(&place, false, LogFormat::Text);
         assert_eq!(plain, "listening on unix:/run/a \"b\"");
-        let mut json = line(&place, LogFormat::Json).into_bytes();
+        let mut json = line(&place, false, LogFormat::Json).into_bytes();
         let json = simd_json::to_owned_value(&mut json).unwrap();
         assert_eq!(json.get_str("message"), Some(&plain[..]));
         assert_eq!(json.get_str("level"), Some("INFO"));

@@ -239,17 +239,13 @@ impl Course {
             let status = format!("saying goodbye to {} connections", connections - room);
             self.notifier.stopping(&status, self.time_to_stop());
         }
-        let listeners = match predecessor.activated {
-            true => &[][..],
-            false => &predecessor.listeners,
-        };
         let keep = |name: &str, files: &[OwnedFd]| self.notifier.store(name, files);
         let settle = |files| self.notifier.barrier().and_then(|()| next.verify(files));
         let kept = handover::store::put_away(
             &self.hub,
             &predecessor.cores,
             room,
-            listeners,
+            &predecessor.listeners,
             &predecessor.admin,
             &keep,
             &settle,

@@ -1,5 +1,5 @@
 //! A thread that lets go of history which has grown too old, now and then, however
-//! busy the cores are.
+//! busy the cores are; and looks after certificates and the keys of session tickets.
 //!
 //! What is old is decided in `hub` and `log`. Started and stopped by `service`.
 
@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::certificates;
 use crate::hub::Hub;
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -21,11 +22,13 @@ pub(super) struct Housekeeping {
 }
 
 impl Housekeeping {
-    pub(super) fn start(hub: Arc<Hub>) -> io::Result<Self> {
+    pub(super) fn start(hub: Arc<Hub>, certificates: Arc<certificates::Watch>) -> io::Result<Self> {
         let (alive, stopping) = mpsc::channel();
         let keep_house = move || {
             while stopping.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 hub.expire();
+                hub.tls().tickets().look_after(hub.unix_s());
+                certificates.look(&hub);
             }
         };
         let thread = thread::Builder::new()

@@ -1,4 +1,4 @@
-//! The public listening sockets from the setting `listen`. For every IP address
+//! The public listening sockets from the settings `listen` and `listen_tls`. For every IP address
 //! each core gets a socket of its own, and the kernel deals out connections among
 //! them (SO_REUSEPORT, Linux 3.9). A Unix socket is one, from which all cores
 //! accept.
@@ -14,7 +14,8 @@ use socket2::Socket;
 
 use crate::bind::{self, BindError, SocketFile};
 use crate::config::Place;
-use crate::core::Listeners;
+use crate::core::{Listener, Listeners};
+use crate::handover::{Public, Sockets};
 
 /// Connections that may wait to be accepted; the kernel takes the smaller of
 /// this and `net.core.somaxconn`.
@@ -29,6 +30,8 @@ const SOCKET_MODE: u32 = 0o666;
 pub(super) struct Bound {
     /// As bound: a port 0 has become a real one.
     pub(super) places: Vec<Place>,
+    /// Those where TLS is spoken.
+    pub(super) tls_places: Vec<Place>,
     /// Those of each core.
     pub(super) listeners: Vec<Listeners>,
     /// Of the Unix sockets, removed with this.
@@ -36,9 +39,11 @@ pub(super) struct Bound {
     /// Those of `listeners` that do not listen yet, as another process does so there.
     later: Vec<Socket>,
     /// Those of another process that are not listened on any more.
-    pub(super) left: Vec<OwnedFd>,
+    pub(super) left: Listeners,
     /// Places that could not be had.
     pub(super) lost: usize,
+    /// Why the last of them could not.
+    pub(super) failed: Option<String>,
 }
 
 impl Bound {
@@ -50,29 +55,69 @@ impl Bound {
         }
     }
 
-    /// Binds a place for all cores. Sockets of the process before this one, if there
-    /// is one, are at `others`.
+    /// All places.
+    pub(super) fn all_places(&self) -> Vec<Place> {
+        let all = self.places.iter().chain(&self.tls_places);
+        all.cloned().collect()
+    }
+
+    /// The sockets are all there.
+    ///
+    /// # Errors
+    /// There is none, and why.
+    pub(super) fn complete(mut self) -> Result<Self, String> {
+        let has_none = self.places.is_empty() && self.tls_places.is_empty();
+        match self.failed.take().filter(|_| has_none) {
+            Some(sentence) => Err(sentence),
+            None => Ok(self),
+        }
+    }
+
+    /// These places are done without.
+    pub(super) fn leave(&mut self, sockets: Vec<OwnedFd>, tls: bool) {
+        let left = sockets.into_iter().map(|socket| Listener {
+            socket: socket.into(),
+            tls,
+            activated: false,
+        });
+        self.left.extend(left);
+    }
+
+    pub(super) fn note(&mut self, place: Place, tls: bool) {
+        match tls {
+            true => self.tls_places.push(place),
+            false => self.places.push(place),
+        }
+    }
+
+    /// Binds a place for all cores, which may speak TLS there. Sockets of the process before
+    /// this one, if there is one, are at `others`.
     ///
     /// # Errors
     /// Why it cannot be had.
-    pub(super) fn open(&mut self, place: &Place, others: &[Place]) -> Result<(), BindError> {
+    pub(super) fn open(
+        &mut self,
+        place: &Place,
+        tls: bool,
+        others: &[Place],
+    ) -> Result<(), BindError> {
         match place {
             Place::Tcp(address) => {
-                let refused = |error| BindError::tcp(*address, &error, "--listen");
+                let refused = |error| BindError::tcp(*address, &error, option(tls));
                 let address = bind::claim(*address, others).map_err(refused)?;
                 let place = Place::from(address);
                 let later = others.iter().any(|other| other.overlaps(&place));
                 let sockets = self.listeners.iter().map(|_| bind(address, later));
                 let sockets = sockets.collect::<io::Result<Vec<_>>>().map_err(refused)?;
-                self.deal(sockets, later).map_err(refused)?;
-                self.places.push(place);
+                self.deal(sockets, later, tls).map_err(refused)?;
+                self.note(place, tls);
             }
             Place::Unix(path) => {
                 let (socket, file) = bind::unix(path, SOCKET_MODE, BACKLOG)?;
                 let refused = |error| BindError::unix(path, &error);
-                self.share_out(socket).map_err(refused)?;
+                self.share_out(socket, tls).map_err(refused)?;
                 self.files.push(file);
-                self.places.push(place.clone());
+                self.note(place.clone(), tls);
             }
         }
         Ok(())
@@ -82,44 +127,49 @@ impl Bound {
     ///
     /// # Errors
     /// Why one of them cannot be had.
-    pub(super) fn keep(&mut self, place: Place, sockets: Vec<OwnedFd>) -> Result<(), BindError> {
+    pub(super) fn keep(
+        &mut self,
+        place: Place,
+        tls: bool,
+        sockets: Vec<OwnedFd>,
+    ) -> Result<(), BindError> {
         let mut sockets: Vec<_> = sockets.into_iter().map(Socket::from).collect();
         match &place {
             Place::Tcp(address) => {
-                let refused = |error| BindError::tcp(*address, &error, "--listen");
+                let refused = |error| BindError::tcp(*address, &error, option(tls));
                 let more = self.listeners.len().saturating_sub(sockets.len());
                 let more = (0..more).map(|_| bind(*address, true));
                 let more = more.collect::<io::Result<Vec<_>>>().map_err(refused)?;
-                self.deal(sockets, false).map_err(refused)?;
-                self.deal(more, true).map_err(refused)?;
+                self.deal(sockets, false, tls).map_err(refused)?;
+                self.deal(more, true, tls).map_err(refused)?;
             }
             Place::Unix(path) => {
                 let refused = |error| BindError::unix(path, &error);
                 let socket = sockets.pop().expect("a group has a socket");
                 self.files.push(bind::inherit(path)?);
-                self.share_out(socket).map_err(refused)?;
+                self.share_out(socket, tls).map_err(refused)?;
             }
         }
-        self.places.push(place);
+        self.note(place, tls);
         Ok(())
     }
 
     /// Deals sockets out, first to those cores that have fewest.
-    fn deal(&mut self, sockets: Vec<Socket>, later: bool) -> io::Result<()> {
+    fn deal(&mut self, sockets: Vec<Socket>, later: bool, tls: bool) -> io::Result<()> {
         for socket in sockets {
             if later {
                 self.later.push(socket.try_clone()?);
             }
             let core = self.listeners.iter_mut().min_by_key(|core| core.len());
-            core.expect("there is a core").push(socket);
+            core.expect("there is a core").push(own(socket, tls));
         }
         Ok(())
     }
 
     /// All cores accept from one socket.
-    fn share_out(&mut self, socket: Socket) -> io::Result<()> {
+    fn share_out(&mut self, socket: Socket, tls: bool) -> io::Result<()> {
         for core in &mut self.listeners {
-            core.push(socket.try_clone()?);
+            core.push(own(socket.try_clone()?, tls));
         }
         Ok(())
     }
@@ -135,14 +185,42 @@ impl Bound {
             }
         }
         self.files.iter_mut().for_each(SocketFile::take);
-        bind::remove_files(&self.left);
+        bind::remove_files(self.left.iter().map(|left| &left.socket));
     }
 }
 
 /// Further handles on all sockets, for a successor.
-pub(super) fn share(listeners: &[Listeners]) -> io::Result<Vec<OwnedFd>> {
-    let share = |socket: &Socket| socket.try_clone().map(OwnedFd::from);
-    listeners.iter().flatten().map(share).collect()
+pub(super) fn share(listeners: &[Listeners]) -> io::Result<Public> {
+    let all = || listeners.iter().flatten();
+    let of_kind = |tls: bool| -> io::Result<Sockets> {
+        let kind = all().filter(|listener| listener.tls == tls);
+        let handles = kind.map(|listener| listener.socket.try_clone().map(OwnedFd::from));
+        Ok(Sockets {
+            files: handles.collect::<Result<_, _>>()?,
+            activated: all().any(|listener| listener.tls == tls && listener.activated),
+        })
+    };
+    Ok(Public {
+        plain: of_kind(false)?,
+        tls: of_kind(true)?,
+    })
+}
+
+/// A socket that this daemon, or another of ours, has opened.
+fn own(socket: Socket, tls: bool) -> Listener {
+    Listener {
+        socket,
+        tls,
+        activated: false,
+    }
+}
+
+/// The one that chooses the address.
+fn option(tls: bool) -> &'static str {
+    match tls {
+        true => "--listen-tls",
+        false => "--listen",
+    }
 }
 
 /// A core's socket, which may not listen before `later`.
@@ -163,7 +241,7 @@ mod tests {
     fn listen(places: &[Place], cores: usize) -> Result<Bound, BindError> {
         let mut bound = Bound::new(cores);
         for place in places {
-            bound.open(place, &[])?;
+            bound.open(place, false, &[])?;
         }
         Ok(bound)
     }

@@ -7,6 +7,7 @@
 mod activation;
 mod adoption;
 mod announce;
+mod certificates;
 mod container;
 mod course;
 mod housekeeping;
@@ -26,8 +27,7 @@ use std::sync::{Arc, mpsc};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
-use socket2::Socket;
-
+use self::adoption::Wanted;
 use self::course::Course;
 use self::housekeeping::Housekeeping;
 use self::listen::Bound;
@@ -37,10 +37,10 @@ use self::signals::{Obedience, Signals};
 use self::watchdog::Watchdog;
 use crate::admin;
 use crate::bind;
-use crate::config::{self, Reload, Settings, StartError};
-use crate::core::{Core, Go, Inheritance, Plan, Remote, slots};
+use crate::config::{self, Place, Reload, Settings, StartError};
+use crate::core::{Core, Go, Inheritance, Listener, Plan, Remote, slots};
 use crate::handover::store::{Passed, Stored};
-use crate::handover::{self, Predecessor, Seats, Successor};
+use crate::handover::{self, Predecessor, Public, Seats, Sockets, Successor};
 use crate::hub::{Hub, Lost};
 use crate::keeper::webhooks::{self, Webhooks};
 use crate::keeper::{Cluster, Scribe};
@@ -60,30 +60,36 @@ pub fn serve(settings: Settings, reload: Reload) -> Result<(), StartError> {
     // What the daemon writes is nobody else's matter, nor what the store's index writes for it.
     // Unix sockets are given their modes by name.
     umask(Mode::from_bits_truncate(0o077));
-    let Passed { sockets, stored } = handover::store::passed()?;
+    let Passed {
+        sockets,
+        tls,
+        stored,
+    } = handover::store::passed()?;
     let origin = match handover::inherit()? {
         Some(successor) => Some(Origin::Process(successor)),
         None => stored.map(|stored| Origin::Store(Box::new(stored))),
     };
-    run(settings, reload, origin, sockets)
+    run(settings, reload, origin, (sockets, tls))
 }
+
+/// Sockets of the service manager, and those of them on which TLS is spoken.
+type OfManager = (Vec<OwnedFd>, Vec<OwnedFd>);
 
 fn run(
     settings: Settings,
     reload: Reload,
     mut origin: Option<Origin>,
-    passed: Vec<OwnedFd>,
+    passed: OfManager,
 ) -> Result<(), StartError> {
     let begun = begin(&settings, origin.as_mut(), passed);
     let Begun {
         kernel,
         signals,
         mut bound,
-        activated,
         admin,
         notifier,
     } = begun.inspect_err(|sentence| origin.iter().for_each(|origin| origin.fail(sentence)))?;
-    settings.check_places(&bound.places).map_err(|sentence| {
+    settings.check_places(&bound.all_places()).map_err(|sentence| {
         origin.iter().for_each(|origin| origin.fail(&sentence));
         StartError::Settings(sentence)
     })?;
@@ -93,28 +99,21 @@ fn run(
     }
     let hub = Hub::new(settings)?;
     hub.set_keys(keys);
+    let certificates = Arc::new(certificates::Watch::begin(&hub, &bound.tls_places)?);
     // Before there are any.
     let visitors = hub.await_visitors();
     for sentence in hub.settings().unused() {
         tracing::warn!("{sentence}");
     }
-    if activated
-        && hub
-            .settings()
-            .listen
-            .iter()
-            .any(|place| !bound.places.contains(place))
-    {
-        tracing::warn!("listen is not used: the service manager has opened other addresses");
-    }
+    let listeners = listen::share(&bound.listeners).map_err(|error| error.to_string())?;
+    warn_of_activation(hub.settings(), &bound, &listeners);
     memory::tell(hub.settings(), config::memory());
     warn_of_capacity(&hub);
     let remotes = Remote::to_all(&hub);
     let predecessor = Predecessor {
         hub: hub.clone(),
         cores: remotes.clone(),
-        listeners: listen::share(&bound.listeners).map_err(|error| error.to_string())?,
-        activated,
+        listeners,
         admin: admin.sockets().map_err(|error| error.to_string())?,
         program: program::program(),
     };
@@ -123,22 +122,19 @@ fn run(
         scribe,
         cluster,
         webhooks,
-    } = start_cores(
-        &hub,
-        remotes,
-        &mut bound,
-        activated,
-        kernel.abilities,
-        origin,
-    )?;
+    } = start_cores(&hub, remotes, &mut bound, kernel.abilities, origin)?;
     for name in handover::store::NAMES {
         notifier.unstore(name);
     }
-    let housekeeping = Housekeeping::start(hub.clone())
+    let housekeeping = Housekeeping::start(hub.clone(), certificates.clone())
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     let admin = admin.start(hub.clone(), visitors)?;
     hub.set_ready();
-    announce::announce(&bound.places, hub.settings().log_format);
+    announce::announce(
+        &bound.places,
+        &bound.tls_places,
+        hub.settings().log_format,
+    );
     let watchdog = watch(&hub, &notifier)?;
     let course = Course::new(hub.clone(), notifier.clone(), kernel.installs);
     course.begin(predecessor);
@@ -146,7 +142,8 @@ fn run(
         hub: hub.clone(),
         notifier: notifier.clone(),
         reload,
-        places: bound.places.clone(),
+        places: bound.all_places(),
+        certificates,
         course,
     };
     obedience.begin(signals)?;
@@ -203,7 +200,6 @@ fn start_cores(
     hub: &Arc<Hub>,
     remotes: Vec<Remote>,
     bound: &mut Bound,
-    activated: bool,
     abilities: Abilities,
     origin: Option<Origin>,
 ) -> Result<Started, String> {
@@ -244,10 +240,12 @@ fn start_cores(
             // All to the first core.
             left: left
                 .by_ref()
-                .map(|socket| socket.try_clone().map(Socket::from))
+                .map(|left| {
+                    let socket = left.socket.try_clone()?;
+                    Ok(Listener { socket, ..*left })
+                })
                 .collect::<io::Result<_>>()
                 .map_err(|error| error.to_string())?,
-            activated,
             abilities,
             inheritance,
         };
@@ -303,7 +301,6 @@ struct Begun {
     kernel: Probe,
     signals: Signals,
     bound: Bound,
-    activated: bool,
     admin: admin::Listeners,
     notifier: Arc<Notifier>,
 }
@@ -311,44 +308,53 @@ struct Begun {
 fn begin(
     settings: &Settings,
     mut origin: Option<&mut Origin>,
-    passed: Vec<OwnedFd>,
+    (passed, passed_tls): OfManager,
 ) -> Result<Begun, String> {
     let kernel = Probe::run().map_err(|missing| missing.to_string())?;
     let signals = signals::block()?;
     let notifier = Arc::new(Notifier::from_env());
     raise_descriptor_limit();
-    let (inherited, activated, admin) = match origin.as_deref_mut() {
-        None => (Vec::new(), false, Vec::new()),
-        Some(Origin::Process(from)) => {
-            let listeners = std::mem::take(&mut from.listeners);
-            (listeners, from.activated, std::mem::take(&mut from.admin))
-        }
+    let (Public { plain, tls }, admin) = match origin.as_deref_mut() {
+        None => Default::default(),
+        Some(Origin::Process(from)) => (
+            std::mem::take(&mut from.listeners),
+            std::mem::take(&mut from.admin),
+        ),
         Some(Origin::Store(from)) => (
             std::mem::take(&mut from.listeners),
-            false,
             std::mem::take(&mut from.admin),
         ),
     };
-    let others = bind::places_of(inherited.iter().chain(&admin));
-    let (cores, is_passed) = (settings.cores, !passed.is_empty());
-    let bound = if is_passed {
-        // They come in place of what this daemon had opened itself.
-        let mut bound = activation::deal(passed, cores)?;
-        bound.left = inherited;
-        bound
-    } else if activated {
-        activation::deal(inherited, cores)?
-    } else {
-        let tolerant = matches!(origin, Some(Origin::Store(_)));
-        adoption::adopt(inherited, &others, &settings.listen, cores, tolerant)?
+    let inherited = plain.files.iter().chain(&tls.files);
+    let others = bind::places_of(inherited.chain(&admin));
+    let tolerant = matches!(origin, Some(Origin::Store(_)));
+    let mut bound = Bound::new(settings.cores);
+    let mut have = |passed: Vec<OwnedFd>, inherited: Sockets, places: &[Place], tls: bool| {
+        let Sockets { files, activated } = inherited;
+        if !passed.is_empty() {
+            // They come in place of what this daemon had opened itself.
+            activation::deal(&mut bound, passed, tls)?;
+            bound.leave(files, tls);
+            Ok(())
+        } else if activated {
+            activation::deal(&mut bound, files, tls)
+        } else {
+            let wanted = Wanted {
+                places,
+                tls,
+                inherited: files,
+            };
+            adoption::adopt(&mut bound, wanted, &others, tolerant)
+        }
     };
-    let activated = activated || is_passed;
-    let admin = admin::Listeners::bind(settings, admin, &others, &bound.places)?;
+    have(passed, plain, &settings.listen, false)?;
+    have(passed_tls, tls, &settings.listen_tls, true)?;
+    let bound = bound.complete()?;
+    let admin = admin::Listeners::bind(settings, admin, &others, &bound.all_places())?;
     Ok(Begun {
         kernel,
         signals,
         bound,
-        activated,
         admin,
         notifier,
     })
@@ -370,6 +376,24 @@ fn why_no_core(error: &io::Error, cores: usize, made: usize) -> String {
     match LockedMemory::from_error(error, cores, made) {
         Some(short) => short.to_string(),
         None => format!("cannot start a core: {error}"),
+    }
+}
+
+/// Addresses that the service manager has opened come in place of those of the settings.
+fn warn_of_activation(settings: &Settings, bound: &Bound, listeners: &Public) {
+    let kinds = [
+        ("listen", &settings.listen, &bound.places, &listeners.plain),
+        (
+            "listen_tls",
+            &settings.listen_tls,
+            &bound.tls_places,
+            &listeners.tls,
+        ),
+    ];
+    for (key, wanted, places, sockets) in kinds {
+        if sockets.activated && wanted.iter().any(|place| !places.contains(place)) {
+            tracing::warn!("{key} is not used: the service manager has opened other addresses");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use nix::sys::signal::{SigSet, Signal};
 
+use super::certificates;
 use super::course::Course;
 use super::notify::Notifier;
 use super::watchdog::status;
@@ -54,6 +55,7 @@ pub(super) struct Obedience {
     pub(super) reload: Reload,
     /// Where the daemon serves the public.
     pub(super) places: Vec<Place>,
+    pub(super) certificates: Arc<certificates::Watch>,
     pub(super) course: Arc<Course>,
 }
 
@@ -101,7 +103,7 @@ impl Obedience {
             return tracing::info!("stopping: the settings are not read again");
         }
         self.notifier.reloading();
-        reread(&self.hub, &self.reload, &self.places);
+        reread(&self.hub, &self.reload, &self.places, &self.certificates);
         self.notifier.ready(&status(&self.hub, &[]));
     }
 }
@@ -123,7 +125,7 @@ fn ends_with_its_terminal() -> bool {
 
 /// Reads the settings again. What can change now changes; what cannot is named;
 /// and with one fault anywhere nothing changes.
-fn reread(hub: &Hub, reload: &Reload, places: &[Place]) {
+fn reread(hub: &Hub, reload: &Reload, places: &[Place], certificates: &certificates::Watch) {
     match (reload.read)() {
         Ok(new) => {
             if let Err(sentence) = new.settings.check_places(places) {
@@ -133,6 +135,9 @@ fn reread(hub: &Hub, reload: &Reload, places: &[Place]) {
                 Ok(keys) => keys,
                 Err(error) => return unchanged(&error.to_string()),
             };
+            if let Err(sentences) = certificates.change(hub, &new.settings) {
+                return unchanged(&sentences);
+            }
             let changes = hub.change(&new.settings);
             if hub.set_keys(keys) {
                 tracing::info!("token_keys: tokens are checked with other keys from now on");
@@ -143,7 +148,12 @@ fn reread(hub: &Hub, reload: &Reload, places: &[Place]) {
                 tracing::warn!("{sentence}");
             }
         }
-        Err(error) => unchanged(&error.to_string()),
+        Err(error) => {
+            if error.is_about(&["tls_certificates", "tls_client_ca"]) {
+                hub.tls().note_failed_reload();
+            }
+            unchanged(&error.to_string());
+        }
     }
 }
 
@@ -182,7 +192,7 @@ mod tests {
     fn a_good_file_is_applied() {
         let hub = Hub::new(Settings::default()).unwrap();
         let (reload, logged, _file) = reload("log = \"debug\"\nretain_messages_max = 3\n");
-        reread(&hub, &reload, &[]);
+        reread(&hub, &reload, &[], &certificates::Watch::default());
         assert_eq!(hub.settings().retain_messages_max, 3);
         assert_eq!(hub.policy_named("t").retention.messages_max, 3);
         assert_eq!(logged.recv().unwrap(), "debug");
@@ -192,7 +202,7 @@ mod tests {
     fn a_bad_file_changes_nothing() {
         let hub = Hub::new(Settings::default()).unwrap();
         let (reload, logged, _file) = reload("retain_messages_max = 3\ntopics_max = 0\n");
-        reread(&hub, &reload, &[]);
+        reread(&hub, &reload, &[], &certificates::Watch::default());
         assert_eq!(*hub.settings(), Settings::default());
         assert!(logged.try_recv().is_err());
     }

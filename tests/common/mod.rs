@@ -2,6 +2,7 @@
 
 mod raw;
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -41,6 +42,8 @@ pub(crate) struct Daemon {
     successor: Option<Pid>,
     /// Those of TCP, in the order in which they were asked for.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// The same of those where TLS is spoken.
+    pub(crate) tls_addresses: Vec<SocketAddr>,
     /// Of the admin listener.
     socket: PathBuf,
     _folder: TempDir,
@@ -90,9 +93,11 @@ impl Daemon {
             }
         });
         let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let wanted = command.get_args().filter(|arg| *arg == "--listen").count();
+        let is_place = |arg: &&OsStr| *arg == "--listen" || *arg == "--listen-tls";
+        let wanted = command.get_args().filter(is_place).count();
         let places: Vec<_> = lines.take(wanted).map(Result::unwrap).collect();
-        let addresses = places.iter().filter_map(|line| address(line)).collect();
+        let of = |scheme| places.iter().filter_map(move |line| address(line, scheme));
+        let (addresses, tls_addresses) = (of("http://").collect(), of("https://").collect());
         if places.len() < wanted {
             let status = child.wait();
             panic!("it does not listen; {status:?}; {:#?}", log.lines);
@@ -101,6 +106,7 @@ impl Daemon {
             child,
             successor: None,
             addresses,
+            tls_addresses,
             socket,
             _folder: folder,
             log,
@@ -320,14 +326,14 @@ impl Drop for Daemon {
 }
 
 /// The address in the line that says where the daemon listens; `None` for a Unix
-/// socket.
-fn address(line: &str) -> Option<SocketAddr> {
+/// socket, and for an address of another scheme.
+fn address(line: &str, scheme: &str) -> Option<SocketAddr> {
     let place = line.split_once("listening on ").map(|(_, place)| place);
     let place = place.unwrap_or_else(|| panic!("{line:?} names no place"));
     if place.starts_with("unix:") {
         return None;
     }
-    let (address, _) = place.strip_prefix("http://")?.split_once('/')?;
+    let (address, _) = place.strip_prefix(scheme)?.split_once('/')?;
     Some(address.parse().expect("an address"))
 }
 

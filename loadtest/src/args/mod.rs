@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::dialect::Dialect;
 use crate::shared::TOPIC;
 use crate::stamp::PUBLISHERS_MAX;
+use crate::tls::Trust;
 use posting::Posting;
 use units::{duration, factor, positive_count, rate, share, size};
 
@@ -53,9 +54,11 @@ pub enum Command {
 
 #[derive(Clone, Debug, Args)]
 pub struct Common {
-    /// The server, as ws://host:port/path; {topic} stands for the topic's number
+    /// The server, as ws://host:port/path or wss://; {topic} stands for the topic's number
     #[arg(long)]
     pub url: String,
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// How clients talk
     #[arg(long, value_enum, default_value_t)]
     pub dialect: Dialect,
@@ -116,6 +119,30 @@ pub struct Common {
     pub drain: Duration,
 }
 
+/// How servers are believed where the URL is wss:// or https://.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TrustArgs {
+    /// The certificate of the authority (PEM) that has signed the server's
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    pub ca: Option<PathBuf>,
+    /// Believe any certificate
+    #[arg(long, conflicts_with = "ca", help_heading = "TLS")]
+    pub insecure: bool,
+    /// Clients that come back take their sessions up again, without a new signature
+    #[arg(long, help_heading = "TLS")]
+    pub resume: bool,
+}
+
+impl TrustArgs {
+    pub fn trust(&self) -> Trust {
+        Trust {
+            ca: self.ca.clone(),
+            insecure: self.insecure,
+            resume: self.resume,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Args)]
 pub struct Load {
     /// Bytes per message
@@ -132,7 +159,7 @@ pub struct Load {
     #[arg(long)]
     pub echo: bool,
     /// Publishers connect here and not to --url, as to another node of a cluster; with --app this
-    /// is http://host:port
+    /// is http://host:port or https://host:port
     #[arg(long, value_name = "URL", conflicts_with = "echo")]
     pub publish_url: Option<String>,
     /// Compare every byte that comes back, not only the head and the length

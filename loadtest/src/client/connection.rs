@@ -5,10 +5,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+use rustls::ClientConfig;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::posts::Posts;
@@ -20,6 +22,7 @@ use crate::ring::Lease;
 use crate::shared::{Group, Member};
 use crate::stamp::STAMP_BYTES;
 use crate::target::Target;
+use crate::tls::Records;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -74,6 +77,9 @@ pub(super) struct Conn {
     /// Of who publishes over HTTP.
     pub(super) posts: Option<Box<Posts>>,
     pub(super) out: Vec<u8>,
+    /// Over TLS.
+    pub(super) tls: Option<Box<Records>>,
+    pub(super) tls_config: Option<Arc<ClientConfig>>,
     pub(super) connecting: bool,
     pub(super) receiving: bool,
     pub(super) sending: bool,
@@ -105,6 +111,8 @@ impl Conn {
             positions: Vec::new(),
             posts: posts.then(Box::default),
             out: Vec::new(),
+            tls: None,
+            tls_config: None,
             connecting: false,
             receiving: false,
             sending: false,
@@ -191,6 +199,10 @@ impl Client {
             self.problem(format!("cannot connect: {error}"));
             return self.fail_opening(slot, now);
         }
+        if !self.begin_tls(slot) {
+            return self.fail_opening(slot, now);
+        }
+        let conn = &mut self.conns[slot as usize];
         if conn.posts.is_some() {
             return self.begin_posting(slot, now);
         }
@@ -364,11 +376,17 @@ impl Client {
     /// Sends what waits, unless a send is under way.
     pub(super) fn flush(&mut self, slot: u32) -> io::Result<()> {
         let conn = &mut self.conns[slot as usize];
-        if conn.sending || conn.out.is_empty() {
+        if conn.sending {
+            return Ok(());
+        }
+        let bytes = match &mut conn.tls {
+            None => std::mem::take(&mut conn.out),
+            Some(tls) => tls.seal(&mut conn.out),
+        };
+        if bytes.is_empty() {
             return Ok(());
         }
         conn.sending = true;
-        let bytes = std::mem::take(&mut conn.out);
         self.ring.send(slot, bytes)
     }
 
@@ -383,10 +401,15 @@ impl Client {
         match result {
             Ok(count) if count < bytes.len() => {
                 bytes.drain(..count);
-                bytes.append(&mut conn.out);
-                conn.out = bytes;
+                match &mut conn.tls {
+                    Some(tls) => tls.put_back(bytes),
+                    None => {
+                        bytes.append(&mut conn.out);
+                        conn.out = bytes;
+                    }
+                }
             }
-            Ok(_) if conn.out.is_empty() && conn.publisher.is_some() => {
+            Ok(_) if conn.out.is_empty() && conn.publisher.is_some() && conn.tls.is_none() => {
                 // Its room serves the next burst.
                 bytes.clear();
                 conn.out = bytes;

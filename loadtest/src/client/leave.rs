@@ -119,6 +119,7 @@ impl Client {
             return Ok(());
         }
         conn.state = State::Idle;
+        conn.tls = None;
         conn.stalled = false;
         let returns = std::mem::take(&mut conn.returns);
         self.ring.remove(slot)?;

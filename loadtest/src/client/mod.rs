@@ -10,6 +10,7 @@ mod leave;
 mod post;
 mod posts;
 mod publish;
+mod sealed;
 mod talk;
 
 use std::collections::VecDeque;
@@ -252,7 +253,7 @@ impl Client {
         let Some(lease) = lease else {
             return Ok(());
         };
-        let result = self.on_bytes(slot, pool.bytes(&lease), now);
+        let result = self.on_raw_bytes(slot, pool.bytes(&lease), now);
         pool.recycle(lease);
         result
     }

@@ -27,6 +27,7 @@ use crate::shared::{Final, Group, Pace, Plan};
 use crate::stats::{Checks, Machine, PhaseResult, Run};
 use crate::target::{Target, Targets};
 use crate::text;
+use crate::tls::Tls;
 
 use cast::Cast;
 
@@ -155,9 +156,13 @@ impl Stage {
             recover: cast.burst.is_some(),
             burst: cast.burst,
         };
+        let over_tls = |target: &Target| target.name.is_some();
+        let any = over_tls(&target) || of_publishers.as_ref().is_some_and(over_tls);
+        let tls = any.then(|| Tls::new(&common.trust.trust()));
         let targets = Targets {
             server: target,
             of_publishers,
+            tls: tls.transpose().map_err(Error::Arguments)?,
         };
         let settings = FleetSettings {
             settle: common.settle,

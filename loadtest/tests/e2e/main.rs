@@ -5,4 +5,5 @@ mod commands;
 mod common;
 mod faults;
 mod scenarios;
+mod sealed;
 mod streams;

@@ -16,6 +16,7 @@ use super::clustering;
 use super::family::{Family, Sample, Unit, Values, family, plain};
 use super::hooking;
 use super::process::Process;
+use super::sealing;
 use super::storing;
 use super::summing::{by_label, encoded, gauge, per_core, sum, times};
 
@@ -26,6 +27,7 @@ pub(super) fn read(hub: &Hub, process: &Process) -> Vec<Family> {
     families.extend(trouble(hub));
     families.extend(work(hub));
     families.extend(limits(hub));
+    families.extend(sealing::read(hub));
     families.extend(storing::read(hub));
     families.extend(clustering::read(hub));
     families.extend(hooking::read(hub));

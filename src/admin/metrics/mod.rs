@@ -8,6 +8,7 @@ mod families;
 mod family;
 mod hooking;
 mod process;
+mod sealing;
 mod storing;
 mod summing;
 

@@ -68,6 +68,11 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         turns: TurnTimes { counts, sum_us },
         closes,
         rejects,
+        tls_handshakes,
+        tls_failures,
+        tls_faults,
+        tls_steps_aside,
+        tls_steps_here,
         denials,
     } = metrics;
     let plain = [
@@ -103,11 +108,16 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         latest_given,
         joins,
         joins_lost,
+        tls_steps_aside,
+        tls_steps_here,
     ];
     let all = plain
         .into_iter()
         .chain(closes)
         .chain(rejects)
+        .chain(tls_handshakes)
+        .chain(tls_failures)
+        .chain(tls_faults)
         .chain(denials);
     let mut given = Vec::new();
     for (place, counter) in all.enumerate() {

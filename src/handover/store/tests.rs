@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{Settings, Switch};
-use crate::core::{Core, Go, Inheritance, Plan, slots};
+use crate::core::{Core, Go, Inheritance, Listener, Plan, slots};
 
 /// The cores of a daemon, in this process.
 struct World {
@@ -31,9 +31,12 @@ fn start(cores: usize, inheritances: Vec<Inheritance>) -> World {
         core,
         hub: hub.clone(),
         remote: remotes[core].clone(),
-        listeners: vec![listener.try_clone().unwrap().into()],
+        listeners: vec![Listener {
+            socket: listener.try_clone().unwrap().into(),
+            tls: false,
+            activated: false,
+        }],
         left: Vec::new(),
-        activated: false,
         abilities: crate::ring::Probe::run().unwrap().abilities,
         inheritance: inheritances.next(),
     };
@@ -86,7 +89,8 @@ impl World {
             assert_eq!(files, wanted);
             Ok(())
         };
-        put_away(&self.hub, &self.remotes, room, &[], &[], &keep, &settle).unwrap();
+        let none = Public::default();
+        put_away(&self.hub, &self.remotes, room, &none, &[], &keep, &settle).unwrap();
         let mut kept = kept.into_inner();
         let state = kept.remove(STATE).unwrap().remove(0);
         Stored::new(state, &mut |name| kept.remove(name).unwrap_or_default())

@@ -21,7 +21,9 @@ pub use head::{HeadLimits, HeadReader, Method, Request, parse, wants_head_only};
 pub use hosts::Hosts;
 pub use origin::Origins;
 pub use reject::Reject;
-pub use response::{Document, Terms, options_response, response, stream_head};
+pub use response::{
+    Document, Terms, demand_tls, options_response, response, stream_head, strict_transport,
+};
 pub use upgrade::{
     APP_PATH, CENTRIFUGO_PATH, Subprotocol, Upgrade, is_upgrade, negotiate, negotiate_app,
     negotiate_centrifugo,

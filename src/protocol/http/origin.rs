@@ -14,6 +14,8 @@ use super::reject::Reject;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origins {
     rules: Vec<Rule>,
+    /// Requests come over TLS, so that their host's own pages do too.
+    over_tls: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,7 @@ impl Origins {
     pub fn same_host() -> Self {
         Self {
             rules: vec![Rule::SameHost],
+            over_tls: false,
         }
     }
 
@@ -66,6 +69,7 @@ impl Origins {
     pub fn any() -> Self {
         Self {
             rules: vec![Rule::Any],
+            over_tls: false,
         }
     }
 
@@ -78,7 +82,17 @@ impl Origins {
         let rules = entries.iter().map(|entry| parse_rule(entry.as_ref()));
         Ok(Self {
             rules: rules.collect::<Result<_, _>>()?,
+            over_tls: false,
         })
+    }
+
+    /// The same for requests that come over TLS: a page that did not is none of the host's own
+    /// there, as anybody on the way may have changed it.
+    pub fn over_tls(&self) -> Self {
+        Self {
+            over_tls: true,
+            ..self.clone()
+        }
     }
 
     /// Whether a page of `origin` may connect to `host`, both as in the headers.
@@ -91,7 +105,7 @@ impl Origins {
             (Rule::Any, _) => true,
             (Rule::Null, _) => text == "null",
             (Rule::File, _) => text == "file://",
-            (Rule::SameHost, Some(origin)) => origin.is_host(host),
+            (Rule::SameHost, Some(origin)) => origin.is_host(host, self.over_tls),
             (Rule::Exact(allowed), Some(origin)) => origin == allowed,
             (Rule::Below(allowed), Some(origin)) => origin.is_below(allowed),
             (_, None) => false,
@@ -114,7 +128,7 @@ impl Origins {
     pub fn name(&self, origin: &[u8], host: &str) -> bool {
         let text = std::str::from_utf8(origin).ok();
         let parsed = text.and_then(Origin::parse);
-        let is_host = parsed.is_some_and(|origin| origin.is_host(host));
+        let is_host = parsed.is_some_and(|origin| origin.is_host(host, self.over_tls));
         is_host && self.rules.contains(&Rule::SameHost) || self.list(origin)
     }
 
@@ -193,10 +207,12 @@ impl Origin {
     }
 
     /// Whether the `Host` header names this origin. It has no scheme, so its default port
-    /// is taken from the origin's: a proxy may have ended TLS in front of us.
-    fn is_host(&self, host: &str) -> bool {
+    /// is taken from the origin's: a proxy may have ended TLS in front of us. Where that was
+    /// done here, the scheme is known.
+    fn is_host(&self, host: &str, over_tls: bool) -> bool {
         let default = default_port(&self.scheme);
-        default.is_some()
+        let fits = !over_tls || matches!(&*self.scheme, "https" | "wss");
+        fits && default.is_some()
             && split_port(host).is_some_and(|(name, port)| {
                 canonical(name).is_some_and(|name| name.eq_ignore_ascii_case(&self.host))
                     && port.or(default) == self.port
@@ -279,6 +295,26 @@ pub(in crate::protocol) fn check_origin(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn over_tls_a_page_that_came_in_the_clear_is_none_of_the_host() {
+        let plain = Origins::from_list(&["same-host", "http://a.example"]).unwrap();
+        let over_tls = plain.over_tls();
+        for origins in [&plain, &over_tls] {
+            assert!(allows(origins, "https://b.example", "b.example"));
+            assert!(allows(origins, "https://b.example:8443", "b.example:8443"));
+            // It is named by its scheme.
+            assert!(allows(origins, "http://a.example", "b.example"));
+        }
+        for (origin, host) in [
+            ("http://b.example", "b.example"),
+            ("http://b.example:8443", "b.example:8443"),
+        ] {
+            assert!(allows(&plain, origin, host));
+            assert!(!allows(&over_tls, origin, host));
+            assert!(!over_tls.name(origin.as_bytes(), host));
+        }
+    }
 
     fn allows(origins: &Origins, origin: &str, host: &str) -> bool {
         origins.allow(origin.as_bytes(), host)

@@ -23,6 +23,9 @@ pub enum Reject {
     /// The bytes are no HTTP request.
     #[error("this is not an HTTP/1.1 request")]
     NotHttp,
+    /// HTTP in the clear on a port of TLS.
+    #[error("this port speaks TLS: ask with https:// or wss://")]
+    PlainHttp,
     /// HTTP/1.0 for a WebSocket (RFC 6455 section 4.1), or a version that nobody here speaks.
     #[error("this server speaks HTTP/1.1")]
     HttpVersion,
@@ -196,9 +199,10 @@ impl Reject {
     };
 
     /// The causes without those of [`TokenFault`].
-    pub(in crate::protocol) const OWN: [Self; 42] = [
+    pub(in crate::protocol) const OWN: [Self; 43] = [
         Self::ProxyHeader,
         Self::NotHttp,
+        Self::PlainHttp,
         Self::HttpVersion,
         Self::HeadBytes { max: 0 },
         Self::HeadFields { max: 0 },
@@ -254,6 +258,7 @@ impl Reject {
         match self {
             Self::ProxyHeader
             | Self::NotHttp
+            | Self::PlainHttp
             | Self::Target
             | Self::Body
             | Self::MissingHost
@@ -295,6 +300,7 @@ impl Reject {
         match self {
             Self::ProxyHeader => "proxy_header",
             Self::NotHttp => "not_http",
+            Self::PlainHttp => "plain_http",
             Self::HttpVersion => "http_version",
             Self::HeadBytes { .. } => "head_bytes",
             Self::HeadFields { .. } => "head_fields",

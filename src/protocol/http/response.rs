@@ -96,6 +96,21 @@ pub fn stream_head(fields: &[(&str, String)], terms: Terms) -> Vec<u8> {
     head.0.into_bytes()
 }
 
+/// What asks a browser to come over TLS alone for so long (RFC 6797 section 6.1).
+pub fn strict_transport(max_age_s: u64) -> String {
+    format!("max-age={max_age_s}")
+}
+
+/// Puts that into the head of an answer that goes out over TLS, where `max_age_s` is not 0.
+pub fn demand_tls(answer: &mut Vec<u8>, max_age_s: u64) {
+    let line_end = answer.windows(2).position(|pair| pair == b"\r\n");
+    if let Some(at) = line_end.filter(|_| max_age_s > 0) {
+        let field = strict_transport(max_age_s);
+        let line = format!("Strict-Transport-Security: {field}\r\n");
+        answer.splice(at + 2..at + 2, line.into_bytes());
+    }
+}
+
 impl Document {
     /// The 200 with its body, or 304 if the client has the body already, as its
     /// `If-None-Match` shows.
@@ -312,6 +327,19 @@ mod tests {
         for unknown in [&["\"2\""][..], &["1"], &[""], &[]] {
             assert_eq!(ask(unknown).0, 200, "{unknown:?}");
         }
+    }
+
+    #[test]
+    fn over_tls_browsers_are_asked_to_come_so_again() {
+        let plain = options_response(TERMS);
+        let mut answer = plain.to_vec();
+        demand_tls(&mut answer, 0);
+        assert_eq!(answer, plain);
+        demand_tls(&mut answer, 63_072_000);
+        let (status, headers, body) = read(&answer);
+        assert_eq!((status, &body[..]), (200, ""));
+        let value = value(&headers, "Strict-Transport-Security");
+        assert_eq!(value, Some("max-age=63072000"));
     }
 
     #[test]

@@ -1,0 +1,417 @@
+//! The certificates that the daemon shows, and those of its clients that it believes: what the
+//! settings say of them, and their files.
+//!
+//! What is served of them is in `hub::tls`. Called by `load`, which names a file that is not
+//! right, and by `service` at the start, with each reload, and when a file has changed.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{InconsistentKeys, RootCertStore};
+use serde::Deserialize;
+
+use super::check::Conflict;
+use super::fault::{ConfigError, Fault};
+use super::kind::Kind;
+use super::value::{Given, Value, tables};
+use super::{Settings, Switch};
+use crate::protocol::certificate::Certificate;
+
+/// A longer file is none of certificates; the authorities of a whole system have some 300 KiB.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+/// A certificate whose time is over so soon is told of.
+const SOON_S: i64 = 7 * 24 * 60 * 60;
+const DAY_S: i64 = 24 * 60 * 60;
+
+/// A certificate with those that vouch for it, and its key.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsCertificate {
+    pub chain_file: PathBuf,
+    pub key_file: PathBuf,
+}
+
+impl Value for Vec<TlsCertificate> {
+    fn read(given: &Given, kind: &Kind) -> Result<Self, String> {
+        tables(given, kind)
+    }
+}
+
+/// What the files hold, all of it right.
+#[derive(Debug)]
+pub struct Certificates {
+    /// In the order of the settings: the first is for those who ask for none of the others.
+    pub all: Vec<Shown>,
+    /// Who vouches for clients, where they have to show certificates.
+    pub clients: Option<Clients>,
+}
+
+/// A certificate of the daemon's own.
+#[derive(Debug)]
+pub struct Shown {
+    pub key: Arc<CertifiedKey>,
+    /// What it says of itself.
+    pub leaf: Certificate,
+    pub chain_file: PathBuf,
+    key_file: PathBuf,
+    /// Others than its owner and its group can read the key.
+    is_open: bool,
+}
+
+/// Authorities that sign certificates of clients.
+#[derive(Debug)]
+pub struct Clients {
+    pub authorities: Arc<RootCertStore>,
+    /// Their certificates, by which another set of them is known.
+    pub der: Vec<u8>,
+}
+
+impl Settings {
+    /// TLS is spoken somewhere.
+    pub fn speaks_tls(&self) -> bool {
+        !self.listen_tls.is_empty() || self.admin_tls == Switch::On
+    }
+
+    /// All files that TLS is served with.
+    pub fn tls_files(&self) -> impl Iterator<Item = &Path> {
+        let own = self.tls_certificates.iter();
+        own.flat_map(|own| [&*own.chain_file, &*own.key_file])
+            .chain(self.tls_client_ca.as_deref())
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// A sentence for each file that is not right.
+    pub fn certificates(&self) -> Result<Certificates, ConfigError> {
+        let own = self.own_certificates();
+        match (own, self.client_authorities()) {
+            (Ok(all), Ok(clients)) => Ok(Certificates { all, clients }),
+            (own, clients) => {
+                let faults = [own.err(), clients.err()].into_iter().flatten();
+                Err(ConfigError(
+                    faults.flat_map(|ConfigError(faults)| faults).collect(),
+                ))
+            }
+        }
+    }
+
+    pub(super) fn own_certificates(&self) -> Result<Vec<Shown>, ConfigError> {
+        let (mut shown, mut faults) = (Vec::new(), Vec::new());
+        for own in &self.tls_certificates {
+            match own.load() {
+                Ok(one) => shown.push(one),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        match faults.is_empty() {
+            true => Ok(shown),
+            false => Err(ConfigError(faults)),
+        }
+    }
+
+    pub(super) fn client_authorities(&self) -> Result<Option<Clients>, ConfigError> {
+        let path = self.tls_client_ca.as_deref();
+        let read = path.map(|path| authorities(path).map_err(|fault| ConfigError(vec![fault])));
+        read.transpose()
+    }
+
+    /// Settings of TLS that do not fit together.
+    pub(super) fn tls_conflicts(&self) -> Vec<Conflict> {
+        let mut found = Vec::new();
+        let mut require = |holds: bool, keys: &[&'static str], sentence: &str| {
+            if !holds {
+                found.push(Conflict {
+                    keys: keys.to_vec(),
+                    sentence: sentence.to_owned(),
+                });
+            }
+        };
+        let has_certificate = !self.tls_certificates.is_empty();
+        require(
+            has_certificate || self.listen_tls.is_empty(),
+            &["listen_tls", "tls_certificates"],
+            "listen_tls needs a certificate: a table [[tls_certificates]] with chain_file and key_file",
+        );
+        require(
+            has_certificate || self.admin_tls == Switch::Off,
+            &["admin_tls", "tls_certificates"],
+            "admin_tls needs a certificate: a table [[tls_certificates]] with chain_file and key_file",
+        );
+        require(
+            !(self.listen.is_empty() && self.listen_tls.is_empty()),
+            &["listen", "listen_tls"],
+            "listen and listen_tls are both off: nobody could connect",
+        );
+        found
+    }
+}
+
+impl Certificates {
+    /// A sentence for each thing about them that should be mended, at that time in seconds
+    /// since 1970.
+    pub fn notes(&self, now_s: u64) -> Vec<String> {
+        let now_s = now_s as i64;
+        let mut notes = Vec::new();
+        for shown in &self.all {
+            let (chain, key) = (shown.chain_file.display(), shown.key_file.display());
+            match shown.leaf.until_s - now_s {
+                left if left < 0 => notes.push(format!("the certificate in {chain} has expired")),
+                left if left < SOON_S => notes.push(format!(
+                    "the certificate in {chain} expires in less than {} days",
+                    left / DAY_S + 1
+                )),
+                _ => {}
+            }
+            if shown.is_open {
+                notes.push(format!(
+                    "the key in {key} can be read by everybody on this machine: chmod o= {key}"
+                ));
+            }
+        }
+        notes
+    }
+}
+
+impl TlsCertificate {
+    fn load(&self) -> Result<Shown, Fault> {
+        let fault = |path: &Path, problem: String| Fault::Tls {
+            path: path.into(),
+            problem,
+        };
+        let (chain_file, key_file) = (&self.chain_file, &self.key_file);
+        let chain = certificates(chain_file)?;
+        let leaf = Certificate::read(&chain[0])
+            .map_err(|error| fault(chain_file, format!("holds no usable certificate: {error}")))?;
+        let (bytes, is_open) = read(key_file)?;
+        let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
+            let is_locked = find(&bytes, b"ENCRYPTED");
+            let problem = match is_locked {
+                true => "holds an encrypted key: store it without a passphrase",
+                false => "holds no private key (PEM)",
+            };
+            fault(key_file, problem.into())
+        })?;
+        let provider = rustls::crypto::ring::default_provider();
+        let key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => fault(
+                key_file,
+                format!(
+                    "holds a key that does not belong to the first certificate in {}",
+                    chain_file.display()
+                ),
+            ),
+            error => fault(key_file, format!("cannot be used: {error}")),
+        })?;
+        Ok(Shown {
+            key: Arc::new(key),
+            leaf,
+            chain_file: chain_file.clone(),
+            key_file: key_file.clone(),
+            is_open,
+        })
+    }
+}
+
+/// All certificates in a file, one at least.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let (bytes, _) = read(path)?;
+    let all: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match all {
+        Ok(all) if !all.is_empty() => Ok(all),
+        _ => Err(Fault::Tls {
+            path: path.into(),
+            problem: "holds no certificate (PEM)".into(),
+        }),
+    }
+}
+
+fn authorities(path: &Path) -> Result<Clients, Fault> {
+    let mut authorities = RootCertStore::empty();
+    let mut der = Vec::new();
+    for certificate in certificates(path)? {
+        der.extend_from_slice(&certificate);
+        authorities.add(certificate).map_err(|error| Fault::Tls {
+            path: path.into(),
+            problem: format!("holds a certificate that cannot be used: {error}"),
+        })?;
+    }
+    Ok(Clients {
+        authorities: Arc::new(authorities),
+        der,
+    })
+}
+
+/// A file, and whether everybody may read it.
+fn read(path: &Path) -> Result<(Vec<u8>, bool), Fault> {
+    let read = || -> io::Result<(Vec<u8>, bool)> {
+        let file = File::open(path)?;
+        let mode = file.metadata()?.permissions().mode();
+        let mut bytes = Vec::new();
+        let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        if read as u64 > FILE_BYTES_MAX {
+            return Err(io::Error::other("it is too long for certificates"));
+        }
+        Ok((bytes, mode & 0o007 != 0))
+    };
+    read().map_err(|cause| Fault::Unreadable {
+        path: path.into(),
+        cause,
+    })
+}
+
+fn find(bytes: &[u8], words: &[u8]) -> bool {
+    bytes.windows(words.len()).any(|window| window == words)
+}
+
+/// By which a changed file is known: the same path may lead to another file, as tools that
+/// renew certificates change links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    modified: Option<std::time::SystemTime>,
+    len: u64,
+    id: (u64, u64),
+}
+
+impl Stamp {
+    /// That of the file at `path`; `None` if it cannot be seen.
+    pub fn of(path: &Path) -> Option<Stamp> {
+        use std::os::unix::fs::MetadataExt;
+        let found = fs::metadata(path).ok()?;
+        Some(Stamp {
+            modified: found.modified().ok(),
+            len: found.len(),
+            id: (found.dev(), found.ino()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+
+    use super::*;
+
+    struct Made {
+        folder: tempfile::TempDir,
+    }
+
+    impl Made {
+        fn new() -> Made {
+            Made {
+                folder: tempfile::tempdir().unwrap(),
+            }
+        }
+
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+            path
+        }
+
+        fn pair(&self, name: &str) -> TlsCertificate {
+            let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+            TlsCertificate {
+                chain_file: self.write(&format!("{name}.pem"), &made.cert.pem()),
+                key_file: self.write(&format!("{name}.key"), &made.signing_key.serialize_pem()),
+            }
+        }
+    }
+
+    fn with(all: Vec<TlsCertificate>) -> Settings {
+        Settings {
+            tls_certificates: all,
+            ..Settings::default()
+        }
+    }
+
+    fn told(all: Vec<TlsCertificate>) -> String {
+        with(all).certificates().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_certificate_is_read_with_its_key_and_its_names() {
+        let made = Made::new();
+        let all = vec![made.pair("a.example"), made.pair("b.example")];
+        let read = with(all).certificates().unwrap();
+        assert!(read.all[0].leaf.is_for("a.example") && read.all[1].leaf.is_for("b.example"));
+        assert!(read.clients.is_none());
+        assert_eq!(read.notes(0), [""; 0]);
+    }
+
+    #[test]
+    fn each_file_that_is_not_right_is_told_in_a_sentence() {
+        let made = Made::new();
+        let (a, b) = (made.pair("a.example"), made.pair("b.example"));
+        let crossed = TlsCertificate {
+            chain_file: a.chain_file.clone(),
+            key_file: b.key_file.clone(),
+        };
+        let sentence = told(vec![crossed]);
+        assert!(sentence.contains("does not belong to the first certificate in"), "{sentence}");
+        let gone = TlsCertificate {
+            chain_file: "/no/such/chain".into(),
+            ..a.clone()
+        };
+        assert!(told(vec![gone]).starts_with("cannot read /no/such/chain"));
+        let swapped = TlsCertificate {
+            chain_file: a.key_file.clone(),
+            key_file: a.chain_file.clone(),
+        };
+        assert!(told(vec![swapped]).contains("holds no certificate"));
+        let twice = TlsCertificate {
+            key_file: a.chain_file.clone(),
+            ..a.clone()
+        };
+        assert!(told(vec![twice]).contains("holds no private key"));
+        let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        let locked = TlsCertificate {
+            key_file: made.write("locked", locked),
+            ..a
+        };
+        assert!(told(vec![locked, b]).contains("without a passphrase"));
+    }
+
+    #[test]
+    fn what_should_be_mended_is_told() {
+        let made = Made::new();
+        let pair = made.pair("a.example");
+        fs::set_permissions(&pair.key_file, Permissions::from_mode(0o644)).unwrap();
+        let read = with(vec![pair]).certificates().unwrap();
+        let until_s = read.all[0].leaf.until_s as u64;
+        let notes = read.notes(until_s + 1);
+        assert!(notes[0].ends_with("has expired") && notes[1].contains("chmod o="));
+        let soon = read.notes(until_s - 3 * 24 * 60 * 60 + 1);
+        assert!(soon[0].ends_with("in less than 3 days"), "{soon:?}");
+    }
+
+    #[test]
+    fn where_tls_is_spoken_there_is_a_certificate() {
+        let place = |word: &str| super::super::Place::parse(word).unwrap();
+        let sentences = |settings: &Settings| {
+            let conflicts = settings.tls_conflicts().into_iter();
+            conflicts.map(|conflict| conflict.sentence).collect::<Vec<_>>()
+        };
+        let mut settings = Settings {
+            listen_tls: vec![place("127.0.0.1:1")],
+            admin_tls: Switch::On,
+            ..Settings::default()
+        };
+        assert_eq!(sentences(&settings).len(), 2);
+        settings.tls_certificates = vec![TlsCertificate {
+            chain_file: "/a".into(),
+            key_file: "/b".into(),
+        }];
+        settings.listen.clear();
+        assert_eq!(sentences(&settings), [""; 0]);
+        settings.listen_tls.clear();
+        assert_eq!(sentences(&settings).len(), 1);
+    }
+}
