@@ -139,7 +139,7 @@ fn converse(
     let hub = &from.hub;
     let silent_since = Instant::now();
     let mut cores = come_to_rest(hub, &from.cores)?;
-    let secrets = Secrets::of(&mut cores);
+    let secrets = Secrets::of(hub, &mut cores);
     let (state, logs) = write_down(hub, &cores)?;
     for part in logs.chunks(FILES_MAX) {
         channel.send(&Message::Logs(part.len() as u32), part)?;

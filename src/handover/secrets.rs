@@ -1,5 +1,5 @@
-//! What nobody but the next process may read: the keys of connections over TLS. They travel in a file of
-//! their own that lives in memory alone, which is overwritten as soon as it has been read.
+//! What nobody but the next process may read: the keys of connections over TLS, and those of
+//! session tickets. They travel in a file of their own that lives in memory alone, which is overwritten as soon as it has been read.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -10,22 +10,26 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::core::{SavedCore, SavedLink};
+use crate::hub::{Hub, SavedTickets};
 
 /// Secrets of a daemon.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Secrets {
     /// Of the connections that have TLS, in the order in which the state names those.
     pub links: Vec<SavedLink>,
+    /// The keys of session tickets.
+    pub(super) tickets: SavedTickets,
 }
 
 impl Secrets {
-    /// Those of frozen cores, in their order.
-    pub fn of(cores: &mut [SavedCore]) -> Secrets {
+    /// Those of a daemon whose cores are frozen, in their order.
+    pub fn of(hub: &Hub, cores: &mut [SavedCore]) -> Secrets {
         let links = cores
             .iter_mut()
             .flat_map(|core| std::mem::take(&mut core.links));
         Secrets {
             links: links.collect(),
+            tickets: hub.tls().tickets().save(),
         }
     }
 

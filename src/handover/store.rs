@@ -15,7 +15,7 @@ use super::seats::Seats;
 use super::secrets::{SecretFile, Secrets};
 use super::sockets::{Public, Sockets};
 use super::state::{State, Topics};
-use crate::core::{Remote, SavedLink};
+use crate::core::Remote;
 use crate::hub::{Hub, Lost};
 use crate::ring::passing::{self, FILES_MAX};
 
@@ -167,7 +167,9 @@ impl Stored {
         let mut lost = Lost::Connection.note(hub);
         let mut sockets = self.sockets;
         let (mut given, mut gone) = (0, Vec::new());
-        let mut links = links(self.secrets).into_iter();
+        let secrets = read_secrets(self.secrets);
+        hub.tls().tickets().restore(secrets.tickets, hub.unix_s());
+        let mut links = secrets.links.into_iter();
         for conn in self.state.conns {
             let link = conn.has_tls().then(|| links.next()).flatten();
             // A peer may have gone meanwhile, and its socket with it.
@@ -199,14 +201,13 @@ impl Stored {
     }
 }
 
-/// The links of connections with TLS, or none: each of those is then lost, and said to be.
-fn links(secrets: Option<OwnedFd>) -> Vec<SavedLink> {
-    let secrets = secrets.map_or_else(|| Ok(Secrets::default()), Secrets::take);
-    let secrets = secrets.unwrap_or_else(|error| {
+/// The keys, or none: each connection with TLS is then lost, and said to be.
+fn read_secrets(file: Option<OwnedFd>) -> Secrets {
+    let secrets = file.map_or_else(|| Ok(Secrets::default()), Secrets::take);
+    secrets.unwrap_or_else(|error| {
         tracing::error!("all connections with TLS are lost: {error}");
         Secrets::default()
-    });
-    secrets.links
+    })
 }
 
 impl Lost {
@@ -267,7 +268,7 @@ fn put_all_away(
     keep: &Keep<'_>,
 ) -> Result<(usize, SecretFile), String> {
     let mut saved = come_to_rest_with(hub, cores, room)?;
-    let secrets = Secrets::of(&mut saved);
+    let secrets = Secrets::of(hub, &mut saved);
     let mut count = 0;
     for (core, saved) in cores.iter().zip(&mut saved) {
         for part in saved.conns.chunks_mut(FILES_MAX) {

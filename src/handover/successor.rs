@@ -165,7 +165,8 @@ impl Successor {
                 }
             }
         }
-        let links = self.receive_secrets()?.links;
+        let Secrets { links, tickets } = self.receive_secrets()?;
+        hub.tls().tickets().restore(tickets, hub.unix_s());
         if links.len() != with_tls.len() {
             return Err("there are not as many keys as connections with TLS".into());
         }

@@ -98,7 +98,7 @@ impl World {
         if self.rng.bool() {
             settings.cores = self.rng.usize(1..=3);
         }
-        let secrets = Secrets::of(&mut saved);
+        let secrets = Secrets::of(&self.hub, &mut saved);
         let (state, logs) = write_down(&self.hub, &saved).expect("there are descriptors");
         let state = State::decode(&state.encode()).expect("it is as it was written");
         let (hub, hub_ms) = new_hub(&mut self.rng, &settings, &self.now_ms);
