@@ -111,8 +111,11 @@ fn every_promise_holds_whatever_happens() {
                     | CloseReason::AppProtocol
                     | CloseReason::AppConnections
             );
+            // Clients do nothing wrong over TLS, and no run is long enough for its limits: tests of
+            // the daemon.
+            let of_tls = matches!(reason, CloseReason::Tls(_) | CloseReason::TlsKeyLimit);
             assert!(
-                reached || rare || of_sessions,
+                reached || rare || of_sessions || of_tls,
                 "no seed ends with {}",
                 reason.name()
             );

@@ -178,6 +178,7 @@ impl State {
         }
         self.end_session(slot);
         self.streams.forget(slot);
+        self.abandon_link(slot);
         self.leave_topics(slot);
         let conn = self.conns.at(slot);
         conn.phase = Phase::ShutDown;
@@ -194,6 +195,7 @@ impl State {
     /// The slot is empty.
     pub(super) fn vacate(&mut self, slot: u32) {
         let conn = self.conns.remove(slot);
+        self.links.remove(slot);
         assert_eq!(conn.phase, Phase::ShutDown);
         self.hub.admission().leave(conn.peer.address().ip());
         self.metrics().connections.set(self.conns.len() as u64);

@@ -85,6 +85,8 @@ impl Flags {
     pub(super) const TAKEOVER: u32 = 1 << 18;
     /// Its session, or a subscription of that, expires in the end.
     pub(super) const EXPIRES: u32 = 1 << 19;
+    /// It has TLS, and a link.
+    pub(super) const TLS: u32 = 1 << 20;
 
     pub(super) const SENDING: u32 = Self::SENDING_RUN | Self::SENDING_PIECES;
     /// Nothing can be sent while one of these is set.
@@ -369,6 +371,11 @@ impl Conn {
     #[inline]
     pub(super) fn pause(&mut self) -> Option<&mut Pause> {
         self.extra.as_mut()?.pause.as_deref_mut()
+    }
+
+    /// What it is sent next is more than a run of its first log.
+    pub(super) fn wants_attention(&self) -> bool {
+        self.flags.any(Flags::ATTENTION) || self.phase != Phase::Open
     }
 
     pub(super) fn many(&self) -> Option<&Many> {

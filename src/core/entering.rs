@@ -26,7 +26,7 @@ pub struct Arrival {
     pub topic: Option<Arc<Topic>>,
     /// What came behind the head.
     pub rest: Vec<u8>,
-    /// What records are opened and sealed with, where it has come over TLS.
+    /// Its keys, if it has TLS.
     pub tls: Option<Box<Session>>,
 }
 
@@ -65,7 +65,9 @@ impl<R: Ring> Reactor<R> {
             .state
             .seat(peer, upgrade.dialect, flags, window_bits, rights);
         self.attach_or_remove(slot, socket)?;
-        self.state.enter(slot, topic, &upgrade, tls.is_some());
+        let over_tls = tls.is_some();
+        self.state.link(slot, tls);
+        self.state.enter(slot, topic, &upgrade, over_tls);
         if !rest.is_empty() {
             self.state.handle_bytes(slot, &rest);
         }
@@ -130,6 +132,17 @@ impl State {
             }),
         });
         slot.expect("the slab was not full")
+    }
+
+    /// A seated connection has these keys, if it has TLS.
+    pub(super) fn link(&mut self, slot: u32, session: Option<Box<Session>>) {
+        let Some(session) = session else {
+            return;
+        };
+        let held = session.receive.buffered_bytes();
+        self.hub.account_partial(0, held);
+        self.conns.at(slot).flags.set(Flags::TLS);
+        self.links.insert(slot, *session);
     }
 
     /// Subscribes a seated connection and greets it.

@@ -115,7 +115,7 @@ impl State {
         let run = conn.flags.any(Flags::SENDING_RUN | Flags::MID_FRAME) && current;
         let sending = conn.extra.iter().flat_map(|extra| &extra.sending);
         let of = |piece: &Piece| matches!(piece, Piece::Run { id: of, .. } if *of == id);
-        run || sending.into_iter().any(of)
+        run || self.has_begun_record(slot, id) || sending.into_iter().any(of)
     }
 
     /// Lets a connection leave what it wanted to once no frame of it is under way.
@@ -126,7 +126,8 @@ impl State {
         for id in std::mem::take(&mut extra.leaving) {
             let sub = *self.look_at_sub(id);
             let window = &self.feeds.look_at(sub.feed).window;
-            let at_boundary = window.boundary(sub.cursor).0 == sub.cursor;
+            let at_boundary =
+                window.boundary(sub.cursor).0 == sub.cursor && !self.has_begun_record(slot, id);
             if at_boundary || !self.has_begun(slot, id) {
                 self.leave(slot, id);
             } else {
@@ -195,6 +196,9 @@ impl State {
         if !self.together(slot).is_empty() {
             let place = self.place(id);
             self.streams.note_left(slot, id, place);
+        }
+        if self.has_begun_record(slot, id) {
+            self.settle_record(slot);
         }
         self.stop_reaching(id);
         self.drop_stored_history(id);

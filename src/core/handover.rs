@@ -19,6 +19,7 @@ pub use self::frames::Frames;
 use self::frames::SavedBytes;
 use super::conn::{Conn, Flags, Phase};
 use super::lane::After;
+use super::links::SavedLink;
 use super::reactor::{Reactor, State};
 use super::streams::Stands;
 use super::subs::SubId;
@@ -125,6 +126,11 @@ impl SavedConn {
         self.subs.iter().map(|sub| sub.topic)
     }
 
+    /// It has TLS: its keys come apart from it.
+    pub fn has_tls(&self) -> bool {
+        self.flags & Flags::TLS != 0
+    }
+
     /// Who it is, for others, if its dialect has sessions.
     pub fn client(&self) -> Option<ClientInfo> {
         self.session.as_ref().map(Session::info)
@@ -204,7 +210,8 @@ const KEPT: u32 = Flags::MID_FRAME
     | Flags::COPIES
     | Flags::ENDED
     | Flags::PEER_CLOSED
-    | Flags::TAKEOVER;
+    | Flags::TAKEOVER
+    | Flags::TLS;
 
 /// How often a core is written down anew because the cluster has decided on something.
 const SAVES_MAX: u32 = 10_000;
@@ -213,6 +220,8 @@ const SAVES_MAX: u32 = 10_000;
 pub struct SavedCore {
     /// Slot and connection; without a cookie yet.
     pub conns: Vec<(u32, SavedConn)>,
+    /// The links of those that have TLS, in this order.
+    pub links: Vec<SavedLink>,
 }
 
 impl<R: Ring> Reactor<R> {
@@ -276,8 +285,8 @@ impl<R: Ring> Reactor<R> {
         self.ring.plain()
     }
 
-    /// Takes up a connection where another process left it, with the topics that
-    /// it follows. Nothing is asked of the socket before [`Reactor::thaw`].
+    /// Takes up a connection where another process left it, with its link if it has TLS, and the
+    /// topics that it follows. Nothing is asked of the socket before [`Reactor::thaw`].
     ///
     /// # Errors
     /// What is wrong with the record, or kept the socket out of the ring. Nothing of it
@@ -286,10 +295,11 @@ impl<R: Ring> Reactor<R> {
         &mut self,
         socket: &impl AsRawFd,
         saved: SavedConn,
+        link: Option<SavedLink>,
         topics: Vec<Option<Arc<Topic>>>,
     ) -> Result<(), String> {
         self.state.frozen = true;
-        let slot = self.state.restore(saved, topics)?;
+        let slot = self.state.restore(saved, link, topics)?;
         self.ring.attach(slot, socket).map_err(|error| {
             self.state.shut_down(slot);
             self.state.vacate(slot);
@@ -300,6 +310,10 @@ impl<R: Ring> Reactor<R> {
 
 impl State {
     fn save(&mut self) -> SavedCore {
+        let slots: Vec<u32> = self.conns.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.settle_record(slot);
+        }
         let mut tries = 0;
         loop {
             self.take_settled();
@@ -314,10 +328,17 @@ impl State {
             tries += 1;
             let tickets = self.proposals.keys().copied();
             if self.hub.are_under_way(tickets) || tries == SAVES_MAX {
-                return SavedCore { conns };
+                let links = self.save_links(&conns);
+                return SavedCore { conns, links };
             }
             std::thread::yield_now();
         }
+    }
+
+    fn save_links(&mut self, conns: &[(u32, SavedConn)]) -> Vec<SavedLink> {
+        let links = conns.iter().filter(|(_, conn)| conn.has_tls());
+        let links = links.map(|(slot, _)| self.links.at(*slot).save());
+        links.collect()
     }
 
     fn save_conn(&self, slot: u32, conn: &Conn) -> SavedConn {

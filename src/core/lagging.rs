@@ -107,6 +107,13 @@ impl State {
             // The newest message is all that it has still to be sent.
             return;
         }
+        if self.has_begun_record(slot, id) {
+            // What it is moved away from cannot be sealed again.
+            self.settle_record(slot);
+            return self.cut(id, reason, room);
+        }
+        let conn = self.conns.at(slot);
+        let feed = self.feeds.at(sub.feed);
         let rest = if begun { boundary - cursor } else { 0 };
         let lane = conn
             .extra

@@ -2,16 +2,20 @@
 //! is sent what [`Stand::poll_transmit`] names.
 
 use std::net::Shutdown;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::closing::How;
 use super::conn::{Conn, Flags, Phase, Piece};
 use super::feeds::Feed;
+use super::links::{Links, Sent};
 use super::reactor::{Reactor, State};
+use super::sealed::seal_and_send;
 use super::subs::SubId;
 use super::transmit::{GATHER_BYTES, Stand, Transmit};
 use crate::config::{Settings, Zerocopy};
 use crate::protocol::reason::CloseReason;
+use crate::protocol::tls::Alert;
 use crate::ring::{Errno, Mode, Ring};
 
 /// Sends in one go of fan-out; then the ring delivers what else has come, so
@@ -52,6 +56,7 @@ impl<R: Ring> Reactor<R> {
             lagging,
             hub,
             core,
+            links,
             ..
         } = &mut self.state;
         let settings = hub.settings();
@@ -89,11 +94,23 @@ impl<R: Ring> Reactor<R> {
                 if conn.flags.any(Flags::AWAITING) && behind > settings.lag_bytes_max as u64 {
                     lagging.push(id);
                 }
-            } else if conn.flags.any(Flags::ATTENTION) {
+            } else if conn.flags.any(Flags::ATTENTION | Flags::TLS) && wants_look(links, slot, conn)
+            {
                 look_at(slot, conn, budget);
             } else if cursor < end {
-                send_run(&mut self.ring, settings, slot, conn, feed, cursor, end);
+                send_run(
+                    &mut self.ring,
+                    links,
+                    settings,
+                    slot,
+                    conn,
+                    feed,
+                    cursor..end,
+                );
                 *budget -= 1;
+                if links.are_full() {
+                    *budget = 0;
+                }
             }
         }
         if (feed.next as usize) < feed.subscribers.len() {
@@ -113,17 +130,19 @@ impl<R: Ring> Reactor<R> {
 
     /// Sends a connection what comes next for it, if it can be sent.
     pub(super) fn push_out(&mut self, slot: u32) {
+        let flags = self.state.conns.at(slot).flags;
+        if flags.any(Flags::BUSY) || flags.any(Flags::TLS) && self.send_first(slot) {
+            return;
+        }
         let State {
             feeds,
             conns,
             subs,
             hub,
+            links,
             ..
         } = &mut self.state;
         let conn = conns.at(slot);
-        if conn.flags.any(Flags::BUSY) {
-            return;
-        }
         if !conn.flags.any(Flags::ATTENTION) && conn.phase == Phase::Open {
             if !conn.sub.is_seated() {
                 return;
@@ -132,14 +151,15 @@ impl<R: Ring> Reactor<R> {
             let feed = feeds.at(conn.sub.feed);
             let end = feed.window.end();
             if cursor < end {
+                let settings = hub.settings();
                 send_run(
                     &mut self.ring,
-                    hub.settings(),
+                    links,
+                    settings,
                     slot,
                     conn,
                     feed,
-                    cursor,
-                    end,
+                    cursor..end,
                 );
             }
             return;
@@ -159,7 +179,8 @@ impl<R: Ring> Reactor<R> {
                 conn.set_current(id);
                 let feed = feeds.at(sub.feed);
                 let settings = hub.settings();
-                send_run(&mut self.ring, settings, slot, conn, feed, sub.cursor, to);
+                let run = sub.cursor..to;
+                send_run(&mut self.ring, links, settings, slot, conn, feed, run);
             }
             Transmit::Pieces(pieces) => self.send_pieces(slot, pieces),
             Transmit::Drained => {
@@ -176,7 +197,11 @@ impl<R: Ring> Reactor<R> {
     /// otherwise. Long bytes of a lane come alone, and are not copied.
     fn send_pieces(&mut self, slot: u32, pieces: Vec<Piece>) {
         let State {
-            feeds, conns, subs, ..
+            feeds,
+            conns,
+            subs,
+            links,
+            ..
         } = &mut self.state;
         let conn = conns.at(slot);
         let bytes = match (&pieces[..], conn.extra().lane.long()) {
@@ -201,8 +226,16 @@ impl<R: Ring> Reactor<R> {
         conn.offered = bytes.len() as u32;
         conn.flags.set(Flags::SENDING_PIECES);
         conn.attend().sending = pieces;
-        let bytes = Rc::new(bytes);
-        self.ring.send(slot, &bytes, 0, conn.offered, Mode::Copy);
+        let bytes = match conn.flags.any(Flags::TLS) {
+            false => Rc::new(bytes),
+            true => {
+                let bytes = links.at(slot).seal_gathered(&bytes);
+                links.count(&bytes);
+                bytes
+            }
+        };
+        let len = bytes.len() as u32;
+        self.ring.send(slot, &bytes, 0, len, Mode::Copy);
     }
 
     /// The steps of parting that follow the close frame.
@@ -215,6 +248,10 @@ impl<R: Ring> Reactor<R> {
         // has nothing more to say or is not to be listened to.
         let parted = conn.flags.any(Flags::PEER_CLOSED) || conn.reader.is_closed();
         if parted && !conn.flags.any(Flags::SHUT_WRITE) {
+            if conn.flags.any(Flags::TLS) && self.state.links.at(slot).owe_last(Alert::CloseNotify)
+            {
+                return self.state.mark(slot);
+            }
             conn.flags.set(Flags::SHUT_WRITE | Flags::SHUTTING);
             self.ring.shutdown(slot, Shutdown::Write);
         }
@@ -230,6 +267,7 @@ impl<R: Ring> Reactor<R> {
             core,
             frozen,
             patience_ms,
+            links,
             ..
         } = &mut self.state;
         let metrics = &hub.mailbox(*core).metrics;
@@ -239,13 +277,16 @@ impl<R: Ring> Reactor<R> {
         conn.unreleased += u16::from(held);
         // Not all that were meant so: the ring copies when too many are held.
         metrics.zero_copy_sends.add(u64::from(held));
-        let sent = match result {
-            Ok(sent) => sent,
+        let taken = match result {
+            Ok(taken) => taken,
             Err(Errno::EAGAIN) => 0,
             Err(Errno::EINTR | Errno::ENOMEM | Errno::ENOBUFS) => {
                 if let Some(extra) = &mut conn.extra {
                     extra.sending = Vec::new();
                     extra.lane.settle_left();
+                }
+                if let Some(link) = links.get_mut(slot) {
+                    link.forget_flight();
                 }
                 self.state.settle_leaving(slot);
                 return self.state.mark(slot);
@@ -255,8 +296,20 @@ impl<R: Ring> Reactor<R> {
                 return self.state.close(slot, CloseReason::Reset, How::AtOnce);
             }
         };
-        let full = sent < conn.offered;
-        if full {
+        let is_short = taken < conn.offered;
+        let Sent {
+            content,
+            is_short,
+            is_inside,
+        } = match conn.flags.any(Flags::TLS) {
+            true => links.at(slot).settle_sent(taken),
+            false => Sent {
+                content: taken,
+                is_short,
+                is_inside: is_short,
+            },
+        };
+        if is_short {
             metrics.short_writes.add(1);
             // Frozen, it would keep the core waiting for its peer; thawed, it
             // is sent to anyway.
@@ -266,16 +319,16 @@ impl<R: Ring> Reactor<R> {
                 self.ring.await_writable(slot);
             }
         }
-        metrics.bytes_out.add(u64::from(sent));
+        metrics.bytes_out.add(u64::from(taken));
         if conn.flags.any(Flags::ATTENTION) || conn.phase != Phase::Open {
             metrics.sends.add(u64::from(run));
-            return self.state.account_sent(slot, run, sent);
+            return self.state.account_sent(slot, run, content, is_inside);
         }
         metrics.sends.add(1);
         let feed = feeds.at(conn.sub.feed);
-        if sent > 0 {
+        if content > 0 {
             let from = conn.sub.cursor;
-            conn.sub.cursor += u64::from(sent);
+            conn.sub.cursor += u64::from(content);
             if conn.dialect.has_many_topics() {
                 streams.note_sent(slot);
             }
@@ -283,7 +336,7 @@ impl<R: Ring> Reactor<R> {
             metrics.deliveries.add(messages);
             // A whole run ends where a frame does.
             conn.flags.clear(Flags::MID_FRAME);
-            if full {
+            if is_inside {
                 conn.flags.set(Flags::MID_FRAME);
             }
         }
@@ -295,24 +348,32 @@ impl<R: Ring> Reactor<R> {
     }
 }
 
+/// A connection is to be sent more than a run of its first log.
+fn wants_look(links: &mut Links, slot: u32, conn: &Conn) -> bool {
+    conn.flags.any(Flags::ATTENTION) || links.at(slot).wants_look()
+}
+
 /// Sends a run of a log from a subscriber's cursor towards `end`, which is a
 /// boundary between messages.
 #[inline]
 fn send_run<R: Ring>(
     ring: &mut R,
+    links: &mut Links,
     settings: &Settings,
     slot: u32,
     conn: &mut Conn,
     feed: &mut Feed,
-    cursor: u64,
-    end: u64,
+    Range { start, end }: Range<u64>,
 ) {
+    if conn.flags.any(Flags::TLS) {
+        return seal_and_send(ring, links, slot, conn, feed, start..end);
+    }
     conn.flags.set(Flags::SENDING_RUN);
-    let run = feed.window.slice(cursor, end);
-    let owed = end - cursor;
+    let run = feed.window.slice(start, end);
+    let owed = end - start;
     if u64::from(run.len) < owed && owed < GATHER_BYTES {
         conn.offered = owed as u32;
-        let bytes = feed.seam(cursor, end);
+        let bytes = feed.seam(start, end);
         return ring.send(slot, bytes, 0, conn.offered, Mode::Copy);
     }
     let large = run.len as usize >= settings.zerocopy_bytes_min;
@@ -331,7 +392,7 @@ fn send_run<R: Ring>(
 
 impl State {
     /// Notes how far a send came of a connection that wants a closer look.
-    fn account_sent(&mut self, slot: u32, run: bool, sent: u32) {
+    fn account_sent(&mut self, slot: u32, run: bool, sent: u32, is_inside: bool) {
         let conn = self.conns.at(slot);
         if conn.phase == Phase::ShutDown {
             return self.mark(slot);
@@ -339,7 +400,7 @@ impl State {
         if conn.dialect.has_many_topics() && sent > 0 {
             self.streams.note_sent(slot);
         }
-        self.move_cursors(slot, run, sent);
+        self.move_cursors(slot, run, sent, is_inside);
         if let Some(extra) = &mut self.conns.at(slot).extra {
             extra.lane.settle_left();
         }
@@ -347,17 +408,16 @@ impl State {
         self.mark(slot);
     }
 
-    fn move_cursors(&mut self, slot: u32, run: bool, sent: u32) {
+    fn move_cursors(&mut self, slot: u32, run: bool, sent: u32, is_inside: bool) {
         let mut left = u64::from(sent);
         let conn = self.conns.at(slot);
         if sent > 0 {
             conn.flags.clear(Flags::MID_FRAME);
         }
-        let offered = u64::from(conn.offered);
         if run {
             let id = conn.current(slot);
             self.pass_over(slot, id, left);
-            if 0 < left && left < offered {
+            if 0 < left && is_inside {
                 self.conns.at(slot).flags.set(Flags::MID_FRAME);
             }
             return;
@@ -394,7 +454,7 @@ impl State {
     }
 
     /// Moves a cursor by `sent` bytes that went out.
-    fn pass_over(&mut self, slot: u32, id: SubId, sent: u64) {
+    pub(super) fn pass_over(&mut self, slot: u32, id: SubId, sent: u64) {
         assert_eq!(self.subs.owner(id), slot);
         let sub = self.sub_mut(id);
         let (from, to) = (sub.cursor, sub.cursor + sent);

@@ -13,6 +13,7 @@ use super::conn::{Asker, Flags, Phase, Reaching};
 use super::feeds::Feeds;
 use super::followed::Followed;
 use super::joiners::Joiners;
+use super::links::Links;
 use super::slots::Slots;
 use super::streams::Streams;
 use super::subs::{SubId, Subs};
@@ -72,6 +73,8 @@ pub(super) struct State {
     pub(super) strangers: VecDeque<(u32, u64)>,
     /// What is known of clients that are sent many topics as one stream.
     pub(super) streams: Streams,
+    /// The keys of those who have TLS.
+    pub(super) links: Links,
     /// Connections by their user.
     pub(super) users: Users,
     /// What is to be done with some of them.
@@ -141,6 +144,7 @@ impl<R: Ring> Reactor<R> {
                 codec: Codec::default(),
                 talks: Talks::default(),
                 streams: Streams::default(),
+                links: Links::default(),
                 joiners: Joiners::default(),
                 strangers: VecDeque::new(),
                 users: Users::default(),
@@ -188,6 +192,7 @@ impl<R: Ring> Reactor<R> {
         for _ in 0..ROUNDS_MAX {
             self.state.look_at_clock();
             let queued = self.ring.enter()?;
+            self.state.links.handed_over();
             self.ring.completions(&mut self.completions);
             let quiet = queued == 0 && self.completions.is_empty();
             self.handle_completions();
@@ -249,7 +254,7 @@ impl<R: Ring> Reactor<R> {
                     state.conns.at(slot).flags.clear(Flags::RECEIVING);
                     state.mark(slot);
                 }
-                state.handle_bytes(slot, self.ring.buffer(buffer, len));
+                self.handle_received(slot, buffer, len);
                 self.ring.give_back(buffer);
             }
             Event::NoBuffers => {
@@ -259,6 +264,9 @@ impl<R: Ring> Reactor<R> {
             }
             Event::Ended(error) => {
                 state.conns.at(slot).flags.clear(Flags::RECEIVING);
+                if error.is_none() {
+                    state.note_truncation(slot);
+                }
                 state.handle_end(slot, error);
             }
             Event::Released { copied } => {
@@ -316,6 +324,10 @@ impl<R: Ring> Reactor<R> {
     fn look_after(&mut self, slot: u32) {
         let conn = self.state.conns.at(slot);
         if conn.phase == Phase::ShutDown {
+            if self.send_last(slot) {
+                return;
+            }
+            let conn = self.state.conns.at(slot);
             if !conn.flags.any(Flags::OUTSTANDING) && conn.unreleased == 0 {
                 conn.flags.set(Flags::SHUTTING);
                 self.ring.close(slot);

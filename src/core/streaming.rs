@@ -28,7 +28,7 @@ pub struct StreamArrival {
     pub topics: Vec<Arc<Topic>>,
     /// How many bytes came behind the head.
     pub rest: usize,
-    /// What records are opened and sealed with, where it has come over TLS.
+    /// Its keys, if it has TLS.
     pub tls: Option<Box<Session>>,
 }
 
@@ -58,8 +58,9 @@ impl<R: Ring> Reactor<R> {
         let (flags, rights) = (Flags::READ_ONLY | Flags::ECHO, stream.rights.clone());
         let slot = self.state.seat(peer, dialect, flags, 0, rights);
         self.attach_or_remove(slot, socket)?;
-        self.state
-            .enter_stream(slot, topics, &stream, tls.is_some());
+        let over_tls = tls.is_some();
+        self.state.link(slot, tls);
+        self.state.enter_stream(slot, topics, &stream, over_tls);
         self.state.overhear(slot, rest);
         Ok(())
     }

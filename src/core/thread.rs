@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::acceptor::Acceptor;
 use super::handover::{SavedConn, SavedCore};
+use super::links::SavedLink;
 use super::listener::{Listener, Listeners};
 use super::pinning::pin;
 use super::reactor::Reactor;
@@ -30,6 +31,8 @@ use crate::ring::{Abilities, Source, Uring, Wake};
 /// A connection that comes from another process.
 pub struct Arrived {
     pub conn: SavedConn,
+    /// Its keys, where it has TLS.
+    pub link: Option<SavedLink>,
     pub socket: OwnedFd,
     /// What it follows, as far as it is known here.
     pub topics: Vec<Option<Arc<Topic>>>,
@@ -135,7 +138,7 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
 /// they never are: then nothing may be done to any of them.
 fn inherit(reactor: &mut Reactor<Uring>, from: Inheritance) -> bool {
     let seat = |arrived: Arrived| {
-        let seated = reactor.restore(&arrived.socket, arrived.conn, arrived.topics);
+        let seated = reactor.restore(&arrived.socket, arrived.conn, arrived.link, arrived.topics);
         seated.err()
     };
     let refused = from.arrivals.iter().filter_map(seat).collect();

@@ -40,6 +40,8 @@ pub(super) enum Message {
     State,
     /// So many sockets come along.
     Sockets(u32),
+    /// A file with keys comes along, last.
+    Secrets,
     /// From the successor: it has everything.
     Done,
     /// From the successor: it cannot, and why.

@@ -13,6 +13,7 @@
 //!   the logs' memory files       --->
 //!   state (one memory file)      --->   builds topics on them
 //!   sockets, 200 at a time       --->   seats connections, frozen
+//!   keys (another memory file)   --->   the same of those over TLS
 //!                                <---   done
 //!   go, and ends                 --->   thaws, serves
 //! ```
@@ -26,6 +27,7 @@ mod channel;
 mod predecessor;
 mod rest;
 mod seats;
+mod secrets;
 mod sockets;
 mod state;
 pub mod store;
@@ -34,6 +36,7 @@ mod successor;
 pub use predecessor::{Consent, Predecessor, hand_over};
 pub use rest::write_down;
 pub use seats::Seats;
+pub use secrets::Secrets;
 pub use sockets::{Public, Sockets};
 pub use state::{State, StateError, Topics, VERSION};
 pub use successor::{Successor, inherit};

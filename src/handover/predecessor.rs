@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use super::channel::{Channel, Message};
 use super::rest::{carry_on, come_to_rest, memory_file, plain_sockets, write_down};
+use super::secrets::Secrets;
 use super::sockets::Public;
 use super::state::VERSION;
 use crate::core::{Remote, SavedCore};
@@ -137,13 +138,17 @@ fn converse(
     expect(&Message::Ready, START_TIME)?;
     let hub = &from.hub;
     let silent_since = Instant::now();
-    let cores = come_to_rest(hub, &from.cores)?;
+    let mut cores = come_to_rest(hub, &from.cores)?;
+    let secrets = Secrets::of(hub, &mut cores);
     let (state, logs) = write_down(hub, &cores)?;
     for part in logs.chunks(FILES_MAX) {
         channel.send(&Message::Logs(part.len() as u32), part)?;
     }
     channel.send(&Message::State, &[memory_file(&state)?])?;
     send_sockets(&from.cores, channel, &cores)?;
+    // Overwritten at the end of this at the latest, however it ends.
+    let secrets = secrets.write()?;
+    channel.send(&Message::Secrets, &[secrets.share()?])?;
     expect(&Message::Done, TAKE_TIME)?;
     (consent.let_go)(successor)?;
     channel.send(&Message::Go, &[])?;

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::state::Topics;
-use crate::core::{Arrived, SavedConn};
+use crate::core::{Arrived, SavedConn, SavedLink};
 
 /// How long a core may take to seat its connections.
 const STEP_TIME: Duration = Duration::from_secs(20);
@@ -35,12 +35,12 @@ impl Seats {
         }
     }
 
-    /// Gives a connection to the core that it was on, or to another one if there is no
-    /// such core any more or no room on it.
+    /// Gives a connection, with its keys if it has TLS, to the core that it was on, or to another
+    /// one if there is no such core any more or no room on it.
     pub(super) fn give(
         &mut self,
         topics: &Topics,
-        conn: SavedConn,
+        (conn, link): (SavedConn, Option<SavedLink>),
         socket: OwnedFd,
     ) -> Result<(), String> {
         let core = self.find(conn.core as usize);
@@ -48,6 +48,7 @@ impl Seats {
         let topics = topics.of(&conn);
         let arrived = Arrived {
             conn,
+            link,
             socket,
             topics,
         };

@@ -12,6 +12,7 @@ use socket2::SockRef;
 
 use super::rest::{carry_on, come_to_rest_with, in_order, memory_file, plain_sockets, write_down};
 use super::seats::Seats;
+use super::secrets::{SecretFile, Secrets};
 use super::sockets::{Public, Sockets};
 use super::state::{State, Topics};
 use crate::core::Remote;
@@ -25,9 +26,18 @@ const LISTENER: &str = "fanfare-listener";
 const TLS_LISTENER: &str = "fanfare-tls-listener";
 const ADMIN: &str = "fanfare-admin";
 const LOG: &str = "fanfare-log";
+const SECRETS: &str = "fanfare-secrets";
 
 /// All names that are ours.
-pub const NAMES: [&str; 6] = [STATE, CONNECTION, LISTENER, TLS_LISTENER, ADMIN, LOG];
+pub const NAMES: [&str; 7] = [
+    STATE,
+    CONNECTION,
+    LISTENER,
+    TLS_LISTENER,
+    ADMIN,
+    LOG,
+    SECRETS,
+];
 
 /// What sockets of socket units are called on which TLS is to be spoken.
 const TLS_NAME: &str = "tls";
@@ -58,6 +68,8 @@ pub struct Stored {
     sockets: HashMap<u64, OwnedFd>,
     /// The memory of the logs.
     logs: Vec<OwnedFd>,
+    /// The keys of connections over TLS: not read before they are used.
+    secrets: Option<OwnedFd>,
 }
 
 /// Takes what was passed. To be called once, early.
@@ -84,25 +96,9 @@ pub fn passed() -> Result<Passed, String> {
             None => passed.sockets.push(file),
         }
     }
-    let mut take = |name| kept.remove(name).unwrap_or_default();
+    let mut take = |name: &str| kept.remove(name).unwrap_or_default();
     let state = take(STATE).into_iter().next();
-    passed.stored = state.map(|state| {
-        let kept = |files| Sockets {
-            files,
-            activated: false,
-        };
-        let listeners = Public {
-            plain: kept(take(LISTENER)),
-            tls: kept(take(TLS_LISTENER)),
-        };
-        Stored::new(
-            state,
-            listeners,
-            take(ADMIN),
-            take(CONNECTION),
-            take(LOG),
-        )
-    });
+    passed.stored = state.map(|state| Stored::new(state, &mut take));
     Ok(passed)
 }
 
@@ -115,24 +111,28 @@ fn read(file: OwnedFd) -> Result<State, String> {
 }
 
 impl Stored {
-    fn new(
-        state: OwnedFd,
-        listeners: Public,
-        admin: Vec<OwnedFd>,
-        sockets: Vec<OwnedFd>,
-        logs: Vec<OwnedFd>,
-    ) -> Stored {
+    /// Of the file with the state, and of those that were kept under other names.
+    fn new(state: OwnedFd, take: &mut dyn FnMut(&str) -> Vec<OwnedFd>) -> Stored {
         let with_cookie = |file: OwnedFd| Some((SockRef::from(&file).cookie().ok()?, file));
+        let sockets = take(CONNECTION).into_iter().filter_map(with_cookie);
+        let kept = |files| Sockets {
+            files,
+            activated: false,
+        };
         Stored {
-            listeners,
-            admin,
             // Better to serve new connections than none.
             state: read(state).unwrap_or_else(|error| {
                 tracing::error!("all topics and connections are lost: {error}");
                 State::default()
             }),
-            sockets: sockets.into_iter().filter_map(with_cookie).collect(),
-            logs,
+            sockets: sockets.collect(),
+            listeners: Public {
+                plain: kept(take(LISTENER)),
+                tls: kept(take(TLS_LISTENER)),
+            },
+            admin: take(ADMIN),
+            logs: take(LOG),
+            secrets: take(SECRETS).into_iter().next(),
         }
     }
 
@@ -167,13 +167,17 @@ impl Stored {
         let mut lost = Lost::Connection.note(hub);
         let mut sockets = self.sockets;
         let (mut given, mut gone) = (0, Vec::new());
+        let secrets = read_secrets(self.secrets);
+        hub.tls().tickets().restore(secrets.tickets, hub.unix_s());
+        let mut links = secrets.links.into_iter();
         for conn in self.state.conns {
+            let link = conn.has_tls().then(|| links.next()).flatten();
             // A peer may have gone meanwhile, and its socket with it.
             let Some(socket) = sockets.remove(&conn.cookie) else {
                 gone.extend(conn.client().map(|client| (topics.of(&conn), client)));
                 continue;
             };
-            match seats.give(&topics, conn, socket) {
+            match seats.give(&topics, (conn, link), socket) {
                 Ok(()) => given += 1,
                 Err(sentence) => lost(&sentence),
             }
@@ -195,6 +199,15 @@ impl Stored {
         hub.arenas().own();
         Ok(given - refused.len())
     }
+}
+
+/// The keys, or none: each connection with TLS is then lost, and said to be.
+fn read_secrets(file: Option<OwnedFd>) -> Secrets {
+    let secrets = file.map_or_else(|| Ok(Secrets::default()), Secrets::take);
+    secrets.unwrap_or_else(|error| {
+        tracing::error!("all connections with TLS are lost: {error}");
+        Secrets::default()
+    })
 }
 
 impl Lost {
@@ -234,8 +247,10 @@ pub fn put_away(
         kept.set(kept.get() + files.len());
         Ok(())
     };
-    let outcome = put_all_away(hub, cores, room, listeners, admin, &count_kept).and_then(|count| {
+    let put = put_all_away(hub, cores, room, listeners, admin, &count_kept);
+    let outcome = put.and_then(|(count, secrets)| {
         settle(kept.get())?;
+        secrets.leave();
         Ok(count)
     });
     if outcome.is_err() {
@@ -251,8 +266,9 @@ fn put_all_away(
     listeners: &Public,
     admin: &[OwnedFd],
     keep: &Keep<'_>,
-) -> Result<usize, String> {
+) -> Result<(usize, SecretFile), String> {
     let mut saved = come_to_rest_with(hub, cores, room)?;
+    let secrets = Secrets::of(hub, &mut saved);
     let mut count = 0;
     for (core, saved) in cores.iter().zip(&mut saved) {
         for part in saved.conns.chunks_mut(FILES_MAX) {
@@ -279,7 +295,9 @@ fn put_all_away(
         keep(LOG, part)?;
     }
     keep(STATE, &[memory_file(&state)?])?;
-    Ok(count)
+    let secrets = secrets.write()?;
+    keep(SECRETS, &[secrets.share()?])?;
+    Ok((count, secrets))
 }
 
 #[cfg(test)]

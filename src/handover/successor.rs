@@ -12,6 +12,7 @@ use super::channel::{Channel, Message};
 use super::predecessor::{DETACH, VARIABLE};
 use super::rest::in_order;
 use super::seats::Seats;
+use super::secrets::Secrets;
 use super::sockets::{Public, Sockets};
 use super::state::{State, Topics, VERSION};
 use crate::hub::Hub;
@@ -151,14 +152,26 @@ impl Successor {
         let topics = Topics::of_all(hub);
         let count = state.conns.len();
         let mut conns = state.conns.into_iter();
+        let mut with_tls = Vec::new();
         while conns.len() > 0 {
             let (_, files) = self.next(|message| matches!(message, Message::Sockets(_)))?;
             for file in files {
                 let conn = conns
                     .next()
                     .ok_or("there are more sockets than connections")?;
-                seats.give(&topics, conn, file)?;
+                match conn.has_tls() {
+                    false => seats.give(&topics, (conn, None), file)?,
+                    true => with_tls.push((conn, file)),
+                }
             }
+        }
+        let Secrets { links, tickets } = self.receive_secrets()?;
+        hub.tls().tickets().restore(tickets, hub.unix_s());
+        if links.len() != with_tls.len() {
+            return Err("there are not as many keys as connections with TLS".into());
+        }
+        for ((conn, file), link) in with_tls.into_iter().zip(links) {
+            seats.give(&topics, (conn, Some(link)), file)?;
         }
         if let Some(sentence) = seats.settle()?.pop() {
             return Err(sentence);
@@ -194,6 +207,12 @@ impl Successor {
         let state = State::decode(&bytes).map_err(|error| error.to_string())?;
         let logs = in_order(logs, &state)?;
         Ok((state, logs))
+    }
+
+    fn receive_secrets(&self) -> Result<Secrets, String> {
+        let (_, files) = self.next(|message| *message == Message::Secrets)?;
+        let file = files.into_iter().next().ok_or("the keys are missing")?;
+        Secrets::take(file)
     }
 
     fn next(&self, wanted: fn(&Message) -> bool) -> Result<(Message, Vec<OwnedFd>), String> {

@@ -129,6 +129,8 @@ pub struct Metrics {
     pub joins: Counter,
     /// Joins and leaves for which there was no room.
     pub joins_lost: Counter,
+    /// Peers that ended their direction without having said so over TLS.
+    pub tls_truncated: Counter,
     pub closes: Vec<Counter>,
     pub rejects: Vec<Counter>,
     /// Handshakes of TLS, in the order of [`TLS_HANDSHAKES`].
@@ -181,6 +183,7 @@ impl Default for Metrics {
             latest_given: Counter::default(),
             joins: Counter::default(),
             joins_lost: Counter::default(),
+            tls_truncated: Counter::default(),
             closes: CloseReason::all().map(|_| Counter::default()).collect(),
             rejects: Reject::ALL.iter().map(|_| Counter::default()).collect(),
             tls_handshakes: Default::default(),

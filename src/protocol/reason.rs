@@ -5,6 +5,7 @@
 //! in `http::reject`.
 
 use super::rights::TokenFault;
+use super::tls;
 use super::ws::Fault;
 use super::ws::code;
 
@@ -67,13 +68,17 @@ pub enum CloseReason {
     AppProtocol,
     /// The app has as many connections as it may have.
     AppConnections,
+    /// Its keys of TLS 1.2 have been used as often as they may be, and that has no others.
+    TlsKeyLimit,
     /// Its token has expired, or one that it has sent since is not accepted.
     Token(TokenFault),
+    /// What the peer sent over TLS is not what it may send.
+    Tls(tls::Fault),
     /// The peer broke the protocol.
     Fault(Fault),
 }
 
-const OWN: [CloseReason; 28] = [
+const OWN: [CloseReason; 29] = [
     CloseReason::Peer,
     CloseReason::Gone,
     CloseReason::Reset,
@@ -102,6 +107,7 @@ const OWN: [CloseReason; 28] = [
     CloseReason::AppUnknown,
     CloseReason::AppProtocol,
     CloseReason::AppConnections,
+    CloseReason::TlsKeyLimit,
 ];
 
 impl CloseReason {
@@ -109,7 +115,8 @@ impl CloseReason {
     pub fn all() -> impl Iterator<Item = CloseReason> {
         let tokens = TokenFault::ALL.into_iter().map(CloseReason::Token);
         let faults = Fault::ALL.into_iter().map(CloseReason::Fault);
-        OWN.into_iter().chain(tokens).chain(faults)
+        let tls = tls::Fault::ALL.into_iter().map(CloseReason::Tls);
+        OWN.into_iter().chain(tokens).chain(tls).chain(faults)
     }
 
     /// Its place among all reasons.
@@ -149,7 +156,9 @@ impl CloseReason {
             CloseReason::AppUnknown => "app_unknown",
             CloseReason::AppProtocol => "app_protocol",
             CloseReason::AppConnections => "app_connections_max",
+            CloseReason::TlsKeyLimit => "tls_key_limit",
             CloseReason::Token(fault) => fault.name(),
+            CloseReason::Tls(fault) => fault.name(),
             CloseReason::Fault(fault) => fault.name(),
         }
     }
@@ -161,7 +170,7 @@ impl CloseReason {
             CloseReason::Peer | CloseReason::Gone | CloseReason::Reset | CloseReason::Quit => {
                 code::NORMAL
             }
-            CloseReason::Drain => code::GOING_AWAY,
+            CloseReason::Drain | CloseReason::TlsKeyLimit => code::GOING_AWAY,
             CloseReason::Idle
             | CloseReason::Token(_)
             | CloseReason::ReadOnly
@@ -176,6 +185,7 @@ impl CloseReason {
             | CloseReason::TooManyCommands
             | CloseReason::AppUnknown
             | CloseReason::AppProtocol
+            | CloseReason::Tls(_)
             | CloseReason::Stale => code::POLICY,
             CloseReason::Lag
             | CloseReason::Stall
@@ -236,6 +246,8 @@ impl CloseReason {
                 "the protocol's versions 5 to 7 are spoken here: say which by ?protocol=".into()
             }
             CloseReason::AppConnections => "the app has as many connections as it may have".into(),
+            CloseReason::TlsKeyLimit => "come back for new keys: TLS 1.2 cannot change them".into(),
+            CloseReason::Tls(fault) => fault.to_string(),
             CloseReason::Fault(fault) => fault.to_string(),
         }
     }

@@ -66,14 +66,15 @@ impl Buffers {
 
     /// The first `len` bytes of a buffer that the kernel has handed out.
     #[inline]
-    pub(super) fn bytes(&self, buffer: u16, len: u32) -> &[u8] {
+    pub(super) fn bytes(&mut self, buffer: u16, len: u32) -> &mut [u8] {
         assert!(buffer < self.count && len as usize <= BUFFER_BYTES);
-        // SAFETY: inside the allocation and initialised. The kernel writes a
+        // SAFETY: inside the allocation and initialised. The kernel uses a
         // buffer only between `give_back` and its completion, and `give_back`
-        // takes `&mut self`, so not while this slice lives.
+        // takes `&mut self`, so not while this slice lives; no other slice of
+        // the memory lives then either.
         unsafe {
             let start = self.memory.as_ptr().add(buffer as usize * BUFFER_BYTES);
-            std::slice::from_raw_parts(start, len as usize)
+            std::slice::from_raw_parts_mut(start, len as usize)
         }
     }
 

@@ -149,8 +149,8 @@ pub trait Ring {
     /// Moves all completions to the end of `into`.
     fn completions(&mut self, into: &mut Vec<Completion>);
 
-    /// The bytes of an [`Event::Received`].
-    fn buffer(&self, buffer: u16, len: u32) -> &[u8];
+    /// The bytes of an [`Event::Received`], which may be opened where they lie.
+    fn buffer(&mut self, buffer: u16, len: u32) -> &mut [u8];
 
     /// Gives a receive buffer back.
     fn give_back(&mut self, buffer: u16);

@@ -349,7 +349,7 @@ impl Ring for Uring {
     }
 
     #[inline]
-    fn buffer(&self, buffer: u16, len: u32) -> &[u8] {
+    fn buffer(&mut self, buffer: u16, len: u32) -> &mut [u8] {
         self.buffers.bytes(buffer, len)
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::conn::{Conn, Drain, Extra, Flags, Pause, Phase, Unpublished, Wait};
 use super::super::lane::After;
+use super::super::links::SavedLink;
 use super::super::peer::Rate;
 use super::super::reactor::State;
 use super::super::streams::Stands;
@@ -23,8 +24,12 @@ impl State {
     pub(super) fn restore(
         &mut self,
         saved: SavedConn,
+        link: Option<SavedLink>,
         topics: Vec<Option<Arc<Topic>>>,
     ) -> Result<u32, String> {
+        if saved.has_tls() != link.is_some() {
+            return Err("its keys are missing".into());
+        }
         let reader = Reader::restore(saved.reader).ok_or("its reader's state makes no sense")?;
         let dialect = Dialect::from_number(saved.dialect).ok_or("a dialect is unknown")?;
         let is_open = saved.drain.is_none() && !saved.closing;
@@ -103,6 +108,11 @@ impl State {
             .conns
             .insert(conn)
             .ok_or("there are more connections than slots")?;
+        if let Some(link) = link {
+            self.links.restore(slot, &link)?;
+            let held = self.links.at(slot).buffered_bytes();
+            self.hub.account_partial(0, held);
+        }
         self.hub.account_partial(0, held);
         self.hub.admission().resume(saved.peer.ip());
         if paused {

@@ -92,10 +92,8 @@ impl World {
         let none = Public::default();
         put_away(&self.hub, &self.remotes, room, &none, &[], &keep, &settle).unwrap();
         let mut kept = kept.into_inner();
-        let sockets = kept.remove(CONNECTION).unwrap_or_default();
-        let logs = kept.remove(LOG).unwrap_or_default();
         let state = kept.remove(STATE).unwrap().remove(0);
-        Stored::new(state, Public::default(), Vec::new(), sockets, logs)
+        Stored::new(state, &mut |name| kept.remove(name).unwrap_or_default())
     }
 }
 

@@ -376,6 +376,7 @@ pub(super) fn code(reason: CloseReason) -> u16 {
         | CloseReason::LogFull
         | CloseReason::TopicsFull => 4100,
         CloseReason::Lag
+        | CloseReason::TlsKeyLimit
         | CloseReason::Stall
         | CloseReason::ControlFlood
         | CloseReason::InsufficientState

@@ -122,7 +122,7 @@ impl Traffic {
     }
 
     /// The next keys, whose records are counted from 0.
-    pub(super) fn update(&mut self) {
+    pub fn update(&mut self) {
         self.keys.update();
         self.next = 0;
     }

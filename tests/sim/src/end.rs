@@ -260,7 +260,7 @@ impl World {
         for mailbox in self.hub.mailboxes() {
             let metrics = &mailbox.metrics;
             for (reason, count) in metrics.closes.iter().enumerate() {
-                self.outcome.reasons |= u64::from(count.get() > 0) << reason;
+                self.outcome.reasons |= u128::from(count.get() > 0) << reason;
                 self.closes += count.get();
             }
             self.outcome.deliveries += metrics.deliveries.get();

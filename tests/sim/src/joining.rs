@@ -119,7 +119,7 @@ impl World {
             upgrade,
             topic: Some(topic),
             rest,
-            tls: None,
+            tls: self.kernel.borrow_mut().secure(socket),
         };
         let adopted = self.cores[core].reactor.adopt(&Handle(socket), arrival);
         self.hub.admission().shake(peer.ip());

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use fanfare::protocol::tls::Session;
 use fanfare::ring::{Completion, Errno, Event, Mode};
 use fastrand::Rng;
 
+use crate::secure::Tls;
 use crate::side::{Held, Pending, Request, Side, Slot};
 use crate::socket::Socket;
 
@@ -52,14 +54,17 @@ pub struct Kernel {
     pub sockets: Vec<Socket>,
     now_ms: Arc<AtomicU64>,
     sides: Vec<Side>,
+    /// By its own chance, as others draw from the other.
+    tls: Rng,
 }
 
 /// The kernel as rings and clients share it.
 pub type SharedKernel = Rc<RefCell<Kernel>>;
 
 impl Kernel {
-    pub fn new(rng: Rng, faults: Faults, now_ms: Arc<AtomicU64>) -> SharedKernel {
+    pub fn new(mut rng: Rng, faults: Faults, now_ms: Arc<AtomicU64>) -> SharedKernel {
         Rc::new(RefCell::new(Kernel {
+            tls: rng.fork(),
             rng,
             faults,
             sockets: Vec::new(),
@@ -87,6 +92,23 @@ impl Kernel {
             ..Socket::default()
         });
         self.sockets.len() - 1
+    }
+
+    /// A new connection may have TLS: then these are the server's keys of it.
+    pub(crate) fn secure(&mut self, socket: usize) -> Option<Box<Session>> {
+        if self.tls.u8(..) >= 90 {
+            return None;
+        }
+        let (client, server) = Tls::pair(&mut self.tls);
+        self.sockets[socket].tls = Some(client);
+        Some(Box::new(server))
+    }
+
+    /// The client, which has sent its last, says so over TLS, and that is to be delivered.
+    pub(crate) fn says_bye(&mut self, socket: usize) -> bool {
+        let socket = &mut self.sockets[socket];
+        let says = socket.client_fin && !socket.server_fin;
+        says && socket.tls.as_mut().is_some_and(Tls::say_bye)
     }
 
     pub(crate) fn side(&mut self, core: usize) -> &mut Side {
@@ -120,7 +142,8 @@ impl Kernel {
         let sending = self.sockets[socket]
             .place
             .and_then(|(core, slot)| self.sides[core].slots[slot as usize].sending);
-        self.sockets[socket].accepted + u64::from(sending.unwrap_or(0))
+        let begun = self.sockets[socket].tls.as_ref().map_or(0, Tls::begun);
+        self.sockets[socket].accepted + u64::from(sending.unwrap_or(0)) + begun
     }
 
     /// How many sides there are; the next one gets that number.
@@ -229,8 +252,12 @@ impl Kernel {
             if chance(rng, faults.short_write) {
                 takes = rng.usize(1..=takes);
             }
-            peer.outbound.extend(&piece[..takes]);
-            peer.accepted += takes as u64;
+            let before = peer.outbound.len();
+            match &mut peer.tls {
+                None => peer.outbound.extend(&piece[..takes]),
+                Some(tls) => tls.open(&piece[..takes], &mut peer.outbound),
+            }
+            peer.accepted += (peer.outbound.len() - before) as u64;
             let now_ms = self.now_ms.load(Ordering::Relaxed);
             peer.stalled_ms_max = peer.stalled_ms_max.max(now_ms - peer.accepted_ms);
             peer.accepted_ms = now_ms;
@@ -397,17 +424,32 @@ impl Kernel {
         let record = &self.sides[core].slots[slot as usize];
         let sending = u64::from(record.sending.unwrap_or(0));
         let socket = &mut self.sockets[record.socket.expect("it is receiving")];
-        let len = self.rng.usize(1..=buffer.len().min(socket.inbound.len()));
-        for (to, from) in buffer.iter_mut().zip(socket.inbound.drain(..len)) {
-            *to = from;
-        }
-        socket.delivered += len as u64;
+        let len = match &mut socket.tls {
+            None => {
+                let len = self.rng.usize(1..=buffer.len().min(socket.inbound.len()));
+                for (to, from) in buffer.iter_mut().zip(socket.inbound.drain(..len)) {
+                    *to = from;
+                }
+                socket.delivered += len as u64;
+                len
+            }
+            Some(tls) => {
+                tls.seal(&mut socket.inbound);
+                let (len, content) = tls.deliver(buffer);
+                if content == 0 {
+                    return len;
+                }
+                socket.delivered += content as u64;
+                len
+            }
+        };
         let now_ms = self.now_ms.load(Ordering::Relaxed);
         let silent_ms = now_ms - socket.delivered_ms;
         socket.silent_ms_max = socket.silent_ms_max.max(silent_ms);
         socket.delivered_ms = now_ms;
         socket.deliveries.push((socket.delivered, now_ms));
-        let (delivered, sent) = (socket.delivered, socket.accepted + sending);
+        let begun = socket.tls.as_ref().map_or(0, Tls::begun);
+        let (delivered, sent) = (socket.delivered, socket.accepted + sending + begun);
         for (end, limit) in &mut socket.marks {
             if *end <= delivered && limit.is_none() {
                 *limit = Some(sent);

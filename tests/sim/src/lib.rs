@@ -19,6 +19,7 @@ pub mod plan;
 mod posting;
 mod reader;
 pub mod ring;
+mod secure;
 mod session;
 mod side;
 pub mod socket;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use fanfare::core::SavedCore;
-use fanfare::handover::{State, Topics, write_down};
+use fanfare::handover::{Secrets, State, Topics, write_down};
 use fanfare::hub::Hub;
 
 use crate::ring::Handle;
@@ -24,7 +24,7 @@ impl World {
         }
         self.say(|| "the daemon comes to rest".into());
         let handed_over = match self.come_to_rest() {
-            Some(saved) if self.rng.u8(..) < 200 => self.succeed(&saved),
+            Some(saved) if self.rng.u8(..) < 200 => self.succeed(saved),
             _ => Err("given up".into()),
         };
         if let Err(why) = handed_over {
@@ -93,12 +93,13 @@ impl World {
     }
 
     /// Has a new daemon take everything up. If it fails, it has touched nothing.
-    fn succeed(&mut self, saved: &[SavedCore]) -> Result<(), String> {
+    fn succeed(&mut self, mut saved: Vec<SavedCore>) -> Result<(), String> {
         let mut settings = self.plan.settings.clone();
         if self.rng.bool() {
             settings.cores = self.rng.usize(1..=3);
         }
-        let (state, logs) = write_down(&self.hub, saved).expect("there are descriptors");
+        let secrets = Secrets::of(&self.hub, &mut saved);
+        let (state, logs) = write_down(&self.hub, &saved).expect("there are descriptors");
         let state = State::decode(&state.encode()).expect("it is as it was written");
         let (hub, hub_ms) = new_hub(&mut self.rng, &settings, &self.now_ms);
         hub.arenas().inherit(logs).expect("they are from a log");
@@ -122,8 +123,8 @@ impl World {
             .map(|core| CoreRun::new(core, &hub, &self.kernel, slots))
             .collect();
         let sides = first..first + cores.len();
-        let sockets = self.sockets(saved);
-        let mut outcome = seat(&hub, &mut cores, state, &sockets);
+        let sockets = self.sockets(&saved);
+        let mut outcome = seat(&hub, &mut cores, (state, secrets), &sockets);
         if self.rng.u8(..) < 60 {
             outcome = Err("the successor dies".into());
         }
@@ -213,14 +214,17 @@ impl World {
 fn seat(
     hub: &Arc<Hub>,
     cores: &mut [CoreRun],
-    state: State,
+    (state, secrets): (State, Secrets),
     sockets: &[usize],
 ) -> Result<(), String> {
     let all = Topics::of_all(hub);
+    let mut links = secrets.links.into_iter();
     for (conn, socket) in state.conns.into_iter().zip(sockets) {
         let topics = all.of(&conn);
         let core = conn.core as usize % cores.len();
-        let restored = cores[core].reactor.restore(&Handle(*socket), conn, topics);
+        let link = conn.has_tls().then(|| links.next()).flatten();
+        let reactor = &mut cores[core].reactor;
+        let restored = reactor.restore(&Handle(*socket), conn, link, topics);
         if let Err(why) = restored {
             let expected = ["cannot register", "more connections than slots"];
             assert!(expected.iter().any(|words| why.contains(words)), "{why}");

@@ -94,7 +94,7 @@ impl FakeRing {
             };
             let (event, armed) = if kernel.sockets[socket].reset {
                 (Event::Ended(Some(Errno::ECONNRESET)), false)
-            } else if !kernel.sockets[socket].inbound.is_empty() {
+            } else if kernel.sockets[socket].has_inbound() || kernel.says_bye(socket) {
                 match self.free.pop() {
                     None => (Event::NoBuffers, false),
                     Some(buffer) => {
@@ -223,9 +223,9 @@ impl Ring for FakeRing {
         into[start..].sort_by_key(|completion| key(completion.slot));
     }
 
-    fn buffer(&self, buffer: u16, len: u32) -> &[u8] {
+    fn buffer(&mut self, buffer: u16, len: u32) -> &mut [u8] {
         assert!(!self.free.contains(&buffer), "the buffer was given back");
-        &self.buffers[usize::from(buffer)][..len as usize]
+        &mut self.buffers[usize::from(buffer)][..len as usize]
     }
 
     fn give_back(&mut self, buffer: u16) {

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::secure::Tls;
+
 /// One TCP connection.
 #[derive(Debug, Default)]
 pub struct Socket {
@@ -38,6 +40,8 @@ pub struct Socket {
     /// Where in what the client sends its pings end; the second is what the
     /// server had sent or was sending when it received that byte.
     pub marks: VecDeque<(u64, Option<u64>)>,
+    /// The client's end of TLS, if it has that: the queues hold what is plain.
+    pub(crate) tls: Option<Tls>,
     /// Where its server side is.
     pub(crate) place: Option<(usize, u32)>,
 }
@@ -60,13 +64,18 @@ impl Socket {
     }
 
     pub fn readable(&self) -> bool {
-        !self.inbound.is_empty() || self.client_fin || self.reset
+        self.has_inbound() || self.client_fin || self.reset
+    }
+
+    /// There is something to be received.
+    pub(crate) fn has_inbound(&self) -> bool {
+        !self.inbound.is_empty() || (self.tls.as_ref()).is_some_and(|tls| !tls.inbound.is_empty())
     }
 
     /// The server closes its last descriptor.
     pub(crate) fn let_go(&mut self) {
         // Closing with unread bytes resets (RFC 9293 section 3.10.7.1).
-        self.reset |= !self.inbound.is_empty();
+        self.reset |= self.has_inbound();
         (self.server_fin, self.server_closed) = (true, true);
         self.place = None;
     }

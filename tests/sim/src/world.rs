@@ -55,7 +55,7 @@ pub struct Outcome {
     /// Entries of a ring that the kernel had no memory for.
     pub refusals: u64,
     /// One bit for each of [`fanfare::protocol::reason::CloseReason::all`] that ended a connection.
-    pub reasons: u64,
+    pub reasons: u128,
     /// Of all that was done, in order: equal for equal runs.
     pub digest: u64,
 }

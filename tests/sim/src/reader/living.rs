@@ -171,7 +171,7 @@ impl World {
             stream,
             topics,
             rest: 0,
-            tls: None,
+            tls: self.kernel.borrow_mut().secure(socket),
         };
         let adopted = self.cores[core]
             .reactor

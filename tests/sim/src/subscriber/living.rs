@@ -190,7 +190,7 @@ impl World {
             upgrade,
             topic: None,
             rest: Vec::new(),
-            tls: None,
+            tls: self.kernel.borrow_mut().secure(socket),
         };
         let adopted = self.cores[core].reactor.adopt(&Handle(socket), arrival);
         self.hub.admission().shake(peer.ip());

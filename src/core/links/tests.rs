@@ -1,0 +1,272 @@
+use super::*;
+use crate::protocol::tls::{Event, Suite};
+
+/// A link, and the peer that opens what it seals.
+struct Pair {
+    links: Links,
+    peer: Incoming,
+    heard: Vec<u8>,
+    has_ended: bool,
+    suite: Suite,
+}
+
+fn traffic(suite: Suite, seed: u8) -> Traffic {
+    let len = match suite {
+        Suite::Aes256Gcm => 48,
+        _ => 32,
+    };
+    Traffic::tls13(suite, &[seed; 48][..len], 0).unwrap()
+}
+
+impl Pair {
+    fn new(suite: Suite) -> Pair {
+        let mut links = Links::default();
+        let session = Session {
+            send: traffic(suite, 1),
+            receive: Incoming::new(traffic(suite, 2)),
+        };
+        links.insert(0, session);
+        Pair {
+            links,
+            peer: Incoming::new(traffic(suite, 1)),
+            heard: Vec::new(),
+            has_ended: false,
+            suite,
+        }
+    }
+
+    fn link(&mut self) -> &mut Link {
+        self.links.at(0)
+    }
+
+    /// The socket takes the first `taken` bytes of what is offered.
+    fn take(&mut self, offered: &[u8], taken: usize) -> Sent {
+        let mut bytes = offered[..taken].to_vec();
+        let mut bytes = &mut bytes[..];
+        loop {
+            match self.peer.next(&mut bytes).expect("a record can be opened") {
+                None => break,
+                Some(Event::Data(content)) => self.heard.extend_from_slice(content),
+                Some(Event::CloseNotify) => self.has_ended = true,
+                Some(event) => assert_eq!(event, Event::KeyUpdate { requested: false }),
+            }
+        }
+        self.link().settle_sent(taken as u32)
+    }
+
+    fn offer(&mut self, log: &[u8], from: usize) -> Rc<Bytes> {
+        let copy = |at: u64, len: u64, out: &mut Vec<u8>| {
+            out.extend_from_slice(&log[at as usize..(at + len) as usize]);
+        };
+        self.link().seal_run(from as u64..log.len() as u64, copy)
+    }
+}
+
+const SUITES: [Suite; 3] = [Suite::Aes128Gcm, Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
+
+fn noise(rng: &mut fastrand::Rng, len: usize) -> Vec<u8> {
+    std::iter::repeat_with(|| rng.u8(..)).take(len).collect()
+}
+
+#[test]
+fn a_run_that_breaks_off_at_any_byte_goes_on_with_the_same_bytes() {
+    let mut rng = fastrand::Rng::with_seed(1);
+    let log = noise(&mut rng, PLAIN_BYTES_MAX + 50);
+    let whole = Pair::new(Suite::Aes128Gcm).offer(&log, 0);
+    // Both records, and where one ends and the next one begins.
+    let near_ends = (0..200).chain(PLAIN_BYTES_MAX - 20..PLAIN_BYTES_MAX + 60);
+    for cut in near_ends.chain([whole.len() - 1, whole.len()]) {
+        let mut pair = Pair::new(Suite::Aes128Gcm);
+        let first = pair.offer(&log, 0);
+        assert_eq!(first, whole);
+        let mut from = pair.take(&first, cut).content as usize;
+        let mut wire = first[..cut].to_vec();
+        while from < log.len() {
+            let more = pair.offer(&log, from);
+            let sent = pair.take(&more, more.len());
+            wire.extend_from_slice(&more);
+            from += sent.content as usize;
+        }
+        assert_eq!(wire, whole[..], "broken off at {cut}");
+        assert!(pair.heard == log);
+    }
+}
+
+#[test]
+fn whatever_goes_before_and_wherever_it_breaks_off_the_peer_hears_all_in_order() {
+    for seed in 0..300 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let len = [50, 5_000, 90_000][rng.usize(..3)];
+        let log = noise(&mut rng, len);
+        let mut pair = Pair::new(SUITES[rng.usize(..3)]);
+        let (mut from, mut wanted) = (0, Vec::new());
+        while from < log.len() || pair.link().owes() {
+            if rng.u8(..) < 20 {
+                pair.link().owe_key_update();
+            }
+            if pair.link().owes() {
+                // As the reactor does: what is begun first becomes what is kept.
+                if let Some(begun) = pair.link().begun() {
+                    let content = &log[begun.from as usize..begun.to() as usize];
+                    pair.link()
+                        .settle_begun(begun, |_, _, out| out.extend_from_slice(content));
+                    wanted.extend_from_slice(content);
+                    from = begun.to() as usize;
+                }
+                if rng.bool() {
+                    // On the way to another process.
+                    let saved = pair.link().save();
+                    pair.links.restore(0, &saved).unwrap();
+                }
+                if pair.link().owes() {
+                    let owed = pair.link().send_owed();
+                    let taken = rng.usize(..=owed.len());
+                    assert_eq!(pair.take(&owed, taken).content, 0);
+                }
+                continue;
+            }
+            let is_free = pair.link().begun().is_none();
+            if is_free && rng.u8(..) < 60 {
+                let len = [1, 300, 40_000][rng.usize(..3)];
+                let gathered = noise(&mut rng, len);
+                let offered = pair.link().seal_gathered(&gathered);
+                let taken = rng.usize(..=offered.len());
+                let sent = pair.take(&offered, taken);
+                wanted.extend_from_slice(&gathered[..sent.content as usize]);
+                continue;
+            }
+            let end = log.len().min(from + rng.usize(1..=log.len()));
+            let end = pair
+                .link()
+                .begun()
+                .map_or(end, |begun| end.max(begun.to() as usize));
+            let offered = pair.offer(&log[..end], from);
+            let taken = match rng.u8(..) {
+                0..60 => rng.usize(..=offered.len().min(30)),
+                60..150 => rng.usize(..=offered.len()),
+                _ => offered.len(),
+            };
+            let sent = pair.take(&offered, taken);
+            assert_eq!(sent.is_short, taken < offered.len());
+            wanted.extend_from_slice(&log[from..from + sent.content as usize]);
+            from += sent.content as usize;
+        }
+        assert!(pair.heard == wanted, "seed {seed}");
+        assert!(!pair.link().is_inside_record());
+    }
+}
+
+#[test]
+#[should_panic(expected = "sealed again a record is the same")]
+fn a_record_that_would_be_another_one_does_not_go_out() {
+    let mut pair = Pair::new(Suite::Aes128Gcm);
+    let offered = pair.offer(b"what was", 0);
+    pair.take(&offered, 9);
+    pair.offer(b"what is!", 0);
+}
+
+#[test]
+#[should_panic(expected = "a cursor does not move inside a record")]
+fn a_record_is_not_gone_on_with_from_elsewhere() {
+    let mut pair = Pair::new(Suite::Aes128Gcm);
+    let offered = pair.offer(b"what was", 0);
+    pair.take(&offered, 9);
+    pair.offer(b"what was and is", 1);
+}
+
+#[test]
+fn a_burst_goes_out_as_full_records_and_a_lone_message_as_a_short_one() {
+    for suite in SUITES {
+        let mut pair = Pair::new(suite);
+        let log = vec![7; 3 * PLAIN_BYTES_MAX + 10];
+        let offered = pair.offer(&log, 0);
+        assert_eq!(offered.len(), log.len() + 4 * 22);
+        assert_eq!(
+            pair.take(&offered, offered.len()).content as usize,
+            log.len()
+        );
+        let lone = pair.offer(&log[..10], 0);
+        assert_eq!(lone.len(), 10 + 22);
+    }
+}
+
+#[test]
+fn after_a_short_write_one_record_is_offered() {
+    let mut pair = Pair::new(Suite::Aes128Gcm);
+    let log = vec![7; 20 * PLAIN_BYTES_MAX];
+    let record = PLAIN_BYTES_MAX + 22;
+    let offered = pair.offer(&log, 0);
+    assert_eq!(offered.len(), 8 * record);
+    let sent = pair.take(&offered, 2 * record + 100);
+    assert_eq!(sent.content as usize, 2 * PLAIN_BYTES_MAX);
+    assert!(sent.is_short && sent.is_inside);
+    let offered = pair.offer(&log, sent.content as usize);
+    assert_eq!(offered.len(), record - 100);
+    assert_eq!(
+        pair.take(&offered, offered.len()).content as usize,
+        PLAIN_BYTES_MAX
+    );
+    let offered = pair.offer(&log, 3 * PLAIN_BYTES_MAX);
+    assert_eq!(offered.len(), 8 * record);
+}
+
+#[test]
+fn a_stalled_reader_of_a_log_keeps_no_ciphertext() {
+    let mut pair = Pair::new(Suite::Aes128Gcm);
+    let log = vec![7; 5 * PLAIN_BYTES_MAX];
+    let offered = pair.offer(&log, 0);
+    pair.take(&offered, 20_000);
+    let ongoing = pair.link().ongoing.as_deref().unwrap();
+    assert!(ongoing.kept.capacity() == 0 && ongoing.flight.is_none());
+    assert!(size_of::<Ongoing>() <= 128);
+}
+
+#[test]
+fn an_idle_link_is_small() {
+    assert!(size_of::<Link>() <= 272, "{}", size_of::<Link>());
+    let mut pair = Pair::new(Suite::Aes256Gcm);
+    let offered = pair.offer(b"x", 0);
+    pair.take(&offered, offered.len());
+    assert!(pair.link().ongoing.is_none());
+}
+
+#[test]
+fn the_last_word_is_said_once_and_not_inside_a_record() {
+    let mut pair = Pair::new(Suite::Aes128Gcm);
+    let offered = pair.offer(b"what was", 0);
+    pair.take(&offered, 9);
+    assert!(pair.link().is_inside_record());
+    let rest = pair.offer(b"what was", 0);
+    pair.take(&rest, rest.len());
+    assert!(!pair.link().is_inside_record());
+    assert!(pair.link().owe_last(Alert::CloseNotify));
+    assert!(!pair.link().owe_last(Alert::CloseNotify));
+    let last = pair.link().send_owed();
+    pair.take(&last, last.len());
+    assert!(pair.has_ended && pair.link().has_said_last());
+    assert!(!pair.link().owe_last(Alert::CloseNotify));
+}
+
+#[test]
+fn keys_are_changed_long_before_they_are_used_up() {
+    let mut pair = Pair::new(Suite::Aes128Gcm);
+    let left = pair.link().send.records_left();
+    pair.link().send.advance(left - RECORDS_LEFT_MIN + 1);
+    pair.offer(b"x", 0);
+    assert!(pair.link().owes.key_update);
+    assert!(!pair.link().is_used_up());
+    let iv = [3; 12];
+    let session = Session {
+        send: Traffic::tls12(pair.suite, &[1; 16], iv, left - RECORDS_LEFT_MIN + 1).unwrap(),
+        receive: Incoming::new(Traffic::tls12(pair.suite, &[1; 16], iv, 1).unwrap()),
+    };
+    pair.links.insert(0, session);
+    assert!(pair.link().is_used_up() && pair.link().wants_look());
+}
+
+#[test]
+fn what_is_no_link_is_not_taken_up() {
+    let mut links = Links::default();
+    let error = links.restore(0, &SavedLink(vec![1, 2, 3])).unwrap_err();
+    assert!(error.starts_with("its keys are damaged"), "{error}");
+}

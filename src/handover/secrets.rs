@@ -1,0 +1,144 @@
+//! What nobody but the next process may read: the keys of connections over TLS, and those of
+//! session tickets. They travel in a file of their own that lives in memory alone, which is overwritten as soon as it has been read.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::core::{SavedCore, SavedLink};
+use crate::hub::{Hub, SavedTickets};
+
+/// Secrets of a daemon.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Secrets {
+    /// Of the connections that have TLS, in the order in which the state names those.
+    pub links: Vec<SavedLink>,
+    /// The keys of session tickets.
+    pub(super) tickets: SavedTickets,
+}
+
+impl Secrets {
+    /// Those of a daemon whose cores are frozen, in their order.
+    pub fn of(hub: &Hub, cores: &mut [SavedCore]) -> Secrets {
+        let links = cores
+            .iter_mut()
+            .flat_map(|core| std::mem::take(&mut core.links));
+        Secrets {
+            links: links.collect(),
+            tickets: hub.tls().tickets().save(),
+        }
+    }
+
+    /// Writes them into a file that lives in memory alone.
+    ///
+    /// # Errors
+    /// A sentence, when there are no more descriptors or no memory.
+    pub(super) fn write(&self) -> Result<SecretFile, String> {
+        let bytes = Zeroizing::new(postcard::to_stdvec(self).map_err(|error| error.to_string())?);
+        let file = memfd_create(c"fanfare-secrets", MFdFlags::MFD_CLOEXEC);
+        let mut file = File::from(file.map_err(|error| error.to_string())?);
+        let written = file.write_all(&bytes);
+        written.map_err(|error| format!("cannot write keys down: {error}"))?;
+        Ok(SecretFile::new(file))
+    }
+
+    /// Reads them, and overwrites what is in the file.
+    ///
+    /// # Errors
+    /// A sentence on what is wrong with it.
+    pub(super) fn take(file: OwnedFd) -> Result<Secrets, String> {
+        let mut file = SecretFile::new(file.into());
+        let mut bytes = Zeroizing::new(Vec::new());
+        let read = (file.file.rewind()).and_then(|()| file.file.read_to_end(&mut bytes));
+        read.map_err(|error| format!("cannot read keys: {error}"))?;
+        postcard::from_bytes(&bytes).map_err(|error| format!("the keys are damaged: {error}"))
+    }
+}
+
+/// A file with secrets, which others may have open as well. Nothing is left in it once this goes.
+pub(super) struct SecretFile {
+    file: File,
+    is_left: bool,
+}
+
+impl SecretFile {
+    fn new(file: File) -> SecretFile {
+        SecretFile {
+            file,
+            is_left: false,
+        }
+    }
+
+    /// The file for somebody else.
+    ///
+    /// # Errors
+    /// A sentence, when there are no more descriptors.
+    pub(super) fn share(&self) -> Result<OwnedFd, String> {
+        let file = self.file.try_clone().map_err(|error| error.to_string())?;
+        Ok(file.into())
+    }
+
+    /// It is another process's to read and to overwrite.
+    pub(super) fn leave(mut self) {
+        self.is_left = true;
+    }
+}
+
+impl Drop for SecretFile {
+    fn drop(&mut self) {
+        if self.is_left {
+            return;
+        }
+        if let Err(error) = overwrite(&mut self.file) {
+            tracing::error!(%error, "cannot overwrite a file with keys");
+        }
+    }
+}
+
+fn overwrite(file: &mut File) -> std::io::Result<()> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let len = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
+    let mut left = len as usize;
+    while left > 0 {
+        let part = left.min(ZEROS.len());
+        file.write_all(&ZEROS[..part])?;
+        left -= part;
+    }
+    file.set_len(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_else_has_the_file_finds_nothing_once_it_has_been_read() {
+        let file = Secrets::default().write().unwrap();
+        let mut other = File::from(file.share().unwrap());
+        assert!(other.metadata().unwrap().len() > 0);
+        assert!(
+            Secrets::take(file.share().unwrap())
+                .unwrap()
+                .links
+                .is_empty()
+        );
+        let mut bytes = Vec::new();
+        other.rewind().unwrap();
+        other.read_to_end(&mut bytes).unwrap();
+        assert!(bytes.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_secret_of_ours_is_refused_and_overwritten_all_the_same() {
+        let file = memfd_create(c"other", MFdFlags::MFD_CLOEXEC).unwrap();
+        let mut other = File::from(file.try_clone().unwrap());
+        other.write_all(&[0xFF; 9000]).unwrap();
+        assert!(Secrets::take(file).is_err());
+        assert_eq!(other.metadata().unwrap().len(), 0);
+    }
+}

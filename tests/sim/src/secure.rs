@@ -1,0 +1,159 @@
+//! TLS on a simulated socket. What the client reads and writes is plain, the server has ciphertext: a
+//! record of it may come and go in any parts. Every record of the server is opened, in its order: one that was
+//! sealed again with other content, or skipped, or sent twice, cannot be.
+
+use std::collections::VecDeque;
+
+use fanfare::protocol::tls::{
+    ContentType, Event, HEADER_BYTES, Incoming, PLAIN_BYTES_MAX, Session, Suite, Traffic,
+};
+use fastrand::Rng;
+
+/// Asks for new keys of the peer (RFC 8446 section 4.6.3).
+const KEY_UPDATE_REQUESTED: [u8; 5] = [24, 0, 0, 1, 1];
+/// close_notify, as a warning.
+const CLOSE_NOTIFY: [u8; 2] = [1, 0];
+
+/// The client's end.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    send: Traffic,
+    receive: Incoming,
+    /// Ciphertext to the server that it has not received, and how much content that holds.
+    pub(crate) inbound: VecDeque<u8>,
+    content: usize,
+    /// A record of the server that has come in part.
+    record: Vec<u8>,
+    /// The server has said that no more comes.
+    has_ended: bool,
+    rng: Rng,
+    says_bye: bool,
+}
+
+impl Tls {
+    /// Both ends of a connection whose handshake is over.
+    pub(crate) fn pair(rng: &mut Rng) -> (Tls, Session) {
+        let suites = [Suite::Aes128Gcm, Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
+        let suite = suites[rng.usize(..3)];
+        let is_new = rng.bool();
+        let mut direction = || {
+            let mut bytes = [0; 48];
+            rng.fill(&mut bytes);
+            let iv = *bytes.last_chunk().expect("12 bytes");
+            let traffic = || {
+                if is_new {
+                    let len = if suite == Suite::Aes256Gcm { 48 } else { 32 };
+                    return Traffic::tls13(suite, &bytes[..len], 0);
+                }
+                let len = if suite == Suite::Aes128Gcm { 16 } else { 32 };
+                Traffic::tls12(suite, &bytes[..len], iv, 1)
+            };
+            (
+                traffic().expect("of its length"),
+                traffic().expect("of its length"),
+            )
+        };
+        let ((to, from_client), (send, from_server)) = (direction(), direction());
+        let client = Tls {
+            send: to,
+            receive: Incoming::new(from_server),
+            inbound: VecDeque::new(),
+            content: 0,
+            record: Vec::new(),
+            has_ended: false,
+            says_bye: rng.bool(),
+            rng: rng.fork(),
+        };
+        let server = Session {
+            send,
+            receive: Incoming::new(from_client),
+        };
+        (client, server)
+    }
+
+    /// Seals something of what the client has written, unless something sealed is under way.
+    pub(crate) fn seal(&mut self, plain: &mut VecDeque<u8>) {
+        if !self.inbound.is_empty() || plain.is_empty() {
+            return;
+        }
+        let mut out = Vec::new();
+        if self.send.can_update() && self.rng.u8(..) < 10 {
+            self.send
+                .seal(ContentType::Handshake, &KEY_UPDATE_REQUESTED, &mut out);
+            self.send.update();
+        }
+        let len = [1, 20, PLAIN_BYTES_MAX][self.rng.usize(..3)].min(plain.len());
+        let content: Vec<u8> = plain.drain(..len).collect();
+        self.send
+            .seal(ContentType::ApplicationData, &content, &mut out);
+        self.content = len;
+        self.inbound.extend(out);
+    }
+
+    /// Moves some ciphertext into `buffer`. Returns how much content the server has with that.
+    pub(crate) fn deliver(&mut self, buffer: &mut [u8]) -> (usize, usize) {
+        let len = self.rng.usize(1..=buffer.len().min(self.inbound.len()));
+        for (to, from) in buffer.iter_mut().zip(self.inbound.drain(..len)) {
+            *to = from;
+        }
+        let content = match self.inbound.is_empty() {
+            true => std::mem::take(&mut self.content),
+            false => 0,
+        };
+        (len, content)
+    }
+
+    /// Says that no more comes, as some clients do. True if that is to be delivered now.
+    pub(crate) fn say_bye(&mut self) -> bool {
+        let says = std::mem::take(&mut self.says_bye);
+        if says {
+            let mut out = Vec::new();
+            self.send.seal(ContentType::Alert, &CLOSE_NOTIFY, &mut out);
+            self.inbound.extend(out);
+        }
+        says
+    }
+
+    /// Takes ciphertext of the server; what can be opened goes to `plain`.
+    pub(crate) fn open(&mut self, mut bytes: &[u8], plain: &mut VecDeque<u8>) {
+        while !bytes.is_empty() {
+            let wanted = match self.announced() {
+                None => HEADER_BYTES,
+                Some(len) => HEADER_BYTES + len,
+            };
+            let taken = bytes.len().min(wanted - self.record.len());
+            self.record.extend_from_slice(&bytes[..taken]);
+            bytes = &bytes[taken..];
+            let is_whole =
+                self.announced().map(|len| HEADER_BYTES + len) == Some(self.record.len());
+            if is_whole {
+                let mut record = std::mem::take(&mut self.record);
+                self.open_record(&mut record, plain);
+            }
+        }
+    }
+
+    fn open_record(&mut self, mut record: &mut [u8], plain: &mut VecDeque<u8>) {
+        assert!(!self.has_ended, "a record comes behind the last one");
+        loop {
+            let event = self.receive.next(&mut record);
+            match event.expect("a record of the server can be opened") {
+                None => return,
+                Some(Event::Data(content)) => plain.extend(content.iter()),
+                Some(Event::KeyUpdate { requested }) => assert!(!requested),
+                Some(Event::CloseNotify) => self.has_ended = true,
+                Some(Event::Refused(alert)) => panic!("the server asks what it refuses: {alert:?}"),
+            }
+        }
+    }
+
+    /// Content that comes with the rest of the record that is begun, at most.
+    pub(crate) fn begun(&self) -> u64 {
+        self.announced().unwrap_or(0) as u64
+    }
+
+    fn announced(&self) -> Option<usize> {
+        let [_, _, _, high, low] = *self.record.first_chunk::<HEADER_BYTES>()?;
+        Some(usize::from(u16::from_be_bytes([high, low])))
+    }
+}
