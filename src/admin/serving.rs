@@ -186,15 +186,12 @@ async fn serve<S>(
         match accepted {
             Ok(stream) => {
                 let (routes, stopping) = (routes.clone(), stopping.clone());
-                let served = over_tls.then(|| hub.tls().served()).flatten();
+                let served = hub.tls().served();
                 tokio::spawn(async move {
-                    match served {
-                        None => serve_connection(stream, false, routes, stopping).await,
-                        Some(served) => {
-                            if let Some(stream) = shake(stream, &served).await {
-                                serve_connection(stream, false, routes, stopping).await;
-                            }
-                        }
+                    if !over_tls {
+                        serve_connection(stream, false, routes, stopping).await;
+                    } else if let Some(stream) = shake(stream, served).await {
+                        serve_connection(stream, false, routes, stopping).await;
                     }
                     drop(seat);
                 });
@@ -213,12 +210,12 @@ async fn serve<S>(
 }
 
 /// The handshake of TLS, by rustls alone: nobody waits for these, and they are few.
-async fn shake<S>(stream: S, served: &Served) -> Option<TlsStream<S>>
+async fn shake<S>(stream: S, served: Option<Arc<Served>>) -> Option<TlsStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let shaken = timeout(HEAD_TIME, TlsAcceptor::from(served.config()).accept(stream)).await;
-    match shaken {
+    let acceptor = TlsAcceptor::from(served?.config());
+    match timeout(HEAD_TIME, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
             tracing::debug!(%error, "TLS handshake of an admin connection failed");

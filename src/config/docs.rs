@@ -32,14 +32,16 @@ These must fit together: `log_bytes_max` holds at least `lag_bytes_max` +
 `keep = \"disk\"` needs `store`; `keep = \"cluster\"` needs `cluster.nats`, and what is so kept may retain no more than
 `cluster.topic_messages_max` and `cluster.age_ms_max`, while its `retain_bytes_max` counts what memory holds; `partial_bytes_max` is at least
 `message_bytes_max`; `ping_interval_ms` is less than `idle_ms_max`; an `admin` address beyond loopback
-needs `admin_token_file`, one of `api` that or `api_key_file`; `proxy_header` needs `trusted_proxies`. Where others than
-programs of this machine get in (a `listen` address beyond loopback, `trusted_proxies`, names in `hosts` or `origins`
+needs `admin_token_file`, one of `api` that or `api_key_file`; `proxy_header` needs `trusted_proxies`; `listen_tls` and `admin_tls` need
+`tls_certificates`; `listen` and `listen_tls` are not both off. Where others than
+programs of this machine get in (an address of `listen` or `listen_tls` beyond loopback, `trusted_proxies`, names in `hosts` or `origins`
 that are not this machine's), something must say who may do what: `anonymous`, a rule of `topics`, `token_keys`, or `apps`. No address may
-be named twice or contain another, but those of `admin`, `api` and `metrics` may be the same, and `api` may name one of `listen`: one with several
+be named twice or contain another, but those of `admin`, `api` and `metrics` may be the same, and `api` may name one of `listen` or
+`listen_tls`: one with several
 roles serves what each of them may. `admin` may everything, `api` health, topics, publishing and the server API, `metrics` health
 and metrics.
 
-`topics`, `anonymous` and `apps` are tables: in the file as `[[topics]]` at its end, or as
+`topics`, `anonymous`, `apps` and `tls_certificates` are tables: in the file as `[[topics]]` at its end, or as
 `anonymous = [{ match = \"news.**\" }]`; on the command line as `--anonymous 'match = \"news.**\"'`. A pattern names
 topics: its parts end at `.`, `/` or `:`, `*` is one part, and `**` at the end any rest. What rules say is in
 [topics.md](topics.md), what tokens are for in [tokens.md](tokens.md). No secret is ever the value of a setting: they are in files.
@@ -104,7 +106,8 @@ const SAMPLE_INTRODUCTION: &str = "\
 # More on each: /usr/share/doc/fanfare/docs/configuration.md
 #
 # With fanfare.socket, as the package sets it up, the addresses of that unit come
-# in place of `listen`: change them with `systemctl edit fanfare.socket`.
+# in place of `listen`: change them with `systemctl edit fanfare.socket`. Those of
+# fanfare-tls.socket, if it is enabled, come in place of `listen_tls`.
 ";
 
 /// What the package sets up otherwise than the defaults: on a machine with many

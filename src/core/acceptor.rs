@@ -17,11 +17,10 @@ use super::arriving;
 use super::asking::Asks;
 use super::complaints;
 use super::entering::Arrival;
+use super::listener::Listener;
 use super::reactor::Reactor;
-use super::stream::Stream;
+use super::stream::{READ_BYTES, Shaken, Stream};
 use super::streaming::StreamArrival;
-use super::thread::Listener;
-use super::tls_door::Shaken;
 use crate::config::ProxyHeader;
 use crate::hub::metrics::Metrics;
 use crate::hub::{Hub, Mailbox, NoVisit, TlsFailure};
@@ -45,8 +44,6 @@ const LEAD_MAX: u64 = 16;
 const STEP_BACK: Duration = Duration::from_millis(2);
 /// How long somebody may take to ask who comes while the daemon stops.
 const STOPPING_TIME: Duration = Duration::from_millis(1000);
-/// The first read of a head; nearly all heads fit.
-pub(super) const READ_BYTES: usize = 1024;
 
 /// What the tasks of one core's acceptor share.
 pub(super) struct Acceptor {
@@ -222,6 +219,8 @@ impl Acceptor {
             // Nothing can be said: hands were not shaken in time.
             Err(Reject::Timeout) if socket.is_mute() => {
                 self.note_tls_failure(peer, TlsFailure::Timeout);
+                // Ends a read or write that the time limit has left behind.
+                socket.cut();
             }
             // Nor if that has failed; but the alert that told why is to arrive.
             Ok(None) if socket.is_mute() => self.see_off(socket).await,

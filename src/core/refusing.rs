@@ -8,10 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::acceptor::{Acceptor, READ_BYTES};
+use super::acceptor::Acceptor;
 use super::asking::Asks;
-use super::stream::Stream;
-use super::tls_door::Shaken;
+use super::stream::{READ_BYTES, Shaken, Stream};
 use crate::config::ProxyHeader;
 use crate::protocol::event_stream::shown_refusal;
 use crate::protocol::http::{Reject, Terms, demand_tls, response, wants_head_only};
@@ -43,12 +42,17 @@ impl Acceptor {
             if stream.is_unshaken() && is_of_handshakes(reject) {
                 // To shake hands first would be what there is too much, or no time of.
                 self.decline(stream).await;
-                return stream.end().await;
+                stream.end().await?;
+                return linger(stream).await;
             }
             let (head_only, page) = match asks {
                 Asks::Read { head_only, page } => (head_only, page),
                 Asks::Unread(begin) => (self.asks_with_head(stream, peer, begin).await, None),
             };
+            if stream.is_mute() {
+                stream.end().await?;
+                return linger(stream).await;
+            }
             let fields = page.as_ref().map(shown_refusal).unwrap_or_default();
             let terms = Terms {
                 head_only,
@@ -70,7 +74,10 @@ impl Acceptor {
 
     /// Parts from a peer that has been told all it can be told.
     pub(super) async fn see_off(&self, stream: &Stream) {
-        let part = async || linger(stream).await;
+        let part = async || {
+            stream.end().await?;
+            linger(stream).await
+        };
         Box::pin(self.part(stream, part)).await;
     }
 

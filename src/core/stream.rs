@@ -12,9 +12,10 @@ use bytes::Bytes;
 use tokio_uring::buf::{BoundedBuf, IoBuf};
 use tokio_uring::net::TcpStream;
 
-use super::acceptor::READ_BYTES;
 use crate::protocol::tls::{Alert, ContentType, Event, Fault, Session};
 
+/// The first read of a head; nearly all heads fit.
+pub(super) const READ_BYTES: usize = 1024;
 /// A read of records; a request with many fields is one of two.
 const SEALED_READ_BYTES: usize = 2 * READ_BYTES;
 
@@ -24,6 +25,16 @@ pub(super) struct Stream {
     wire: RefCell<Wire>,
     /// What the peer has done wrong over TLS, for who counts it.
     fault: Cell<Option<Fault>>,
+}
+
+/// How the shaking of hands has ended.
+pub(super) enum Shaken {
+    /// Records are sealed from now on.
+    Over,
+    /// It has failed, which has been counted and told.
+    Failed,
+    /// The peer speaks HTTP without TLS, and has begun so.
+    Plain(Vec<u8>),
 }
 
 /// How bytes go over it.
@@ -115,21 +126,21 @@ impl Stream {
     }
 
     /// Reads what has come, behind what `bytes` hold. 0 at the end.
-    pub(super) async fn read(&self, mut bytes: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+    pub(super) async fn read(&self, bytes: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         if self.is_sealed() {
             return self.read_sealed(bytes).await;
         }
+        self.read_raw(bytes).await
+    }
+
+    /// The same of bytes as they come, whatever they mean.
+    pub(super) async fn read_raw(&self, mut bytes: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         if bytes.len() == bytes.capacity() {
             bytes.reserve(bytes.len().max(READ_BYTES));
         }
         let had = bytes.len();
         let (read, slice) = self.socket.read(bytes.slice(had..)).await;
         (read, slice.into_inner())
-    }
-
-    /// Reads bytes as they come, whatever they mean.
-    pub(super) async fn read_raw(&self, bytes: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
-        self.socket.read(bytes).await
     }
 
     async fn read_sealed(&self, mut bytes: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {

@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use super::acceptor::Acceptor;
 use super::handover::{SavedConn, SavedCore};
 use super::links::SavedLink;
+use super::listener::{Listener, Listeners};
 use super::pinning::pin;
 use super::reactor::Reactor;
 use super::remote::{Command, Installed, Remote};
@@ -26,18 +27,6 @@ use super::time::{DELIVERY_LOOK, ROOM_LOOK, TICK};
 use crate::hub::{Hub, descriptors};
 use crate::log::Topic;
 use crate::ring::{Abilities, Source, Uring, Wake};
-
-/// A listening socket.
-pub struct Listener {
-    pub socket: Socket,
-    /// TLS is spoken there.
-    pub tls: bool,
-    /// The service manager has passed it and keeps it.
-    pub activated: bool,
-}
-
-/// One for each address.
-pub type Listeners = Vec<Listener>;
 
 /// A connection that comes from another process.
 pub struct Arrived {

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::{Error, HandshakeKind, ProtocolVersion, ServerConnection};
 use tokio::sync::oneshot;
 
-use super::acceptor::{Acceptor, READ_BYTES};
-use super::stream::Stream;
+use super::acceptor::Acceptor;
+use super::stream::{READ_BYTES, Shaken, Stream};
 use crate::hub::{Busy, Served, TlsFailure};
 use crate::protocol::tls::{Alert, ContentType, HEADER_BYTES, Logged, PLAIN_BYTES_MAX, Session};
 
@@ -23,16 +23,6 @@ const SHAKING_BYTES_MAX: usize = 64 << 10;
 const SEALED_BYTES_MAX: usize = PLAIN_BYTES_MAX + 2048;
 /// The type of records with messages of the handshake.
 const HANDSHAKE: u8 = ContentType::Handshake as u8;
-
-/// How the shaking of hands has ended.
-pub(super) enum Shaken {
-    /// Records are sealed from now on.
-    Over,
-    /// It has failed, which has been counted and told.
-    Failed,
-    /// The peer speaks HTTP without TLS, and has begun so.
-    Plain(Vec<u8>),
-}
 
 /// A handshake under way.
 struct Shaking {
