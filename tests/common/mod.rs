@@ -156,11 +156,16 @@ impl Daemon {
     /// As [`Daemon::stream`], with a receive buffer as small as it gets, so
     /// that a reader that pauses is soon felt at the other end.
     pub(crate) fn narrow_stream(&self) -> TcpStream {
+        self.narrow_stream_to(self.addresses[0])
+    }
+
+    /// The same to another of its addresses.
+    pub(crate) fn narrow_stream_to(&self, address: SocketAddr) -> TcpStream {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let socket = socket.expect("a socket can be made");
         socket.set_recv_buffer_size(4096).expect("it may be small");
         socket
-            .connect(&self.addresses[0].into())
+            .connect(&address.into())
             .expect("it listens");
         let stream = TcpStream::from(socket);
         set_up(&stream);

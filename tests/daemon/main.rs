@@ -64,6 +64,7 @@ mod stop;
 mod tls;
 mod tls_abuse;
 mod tls_certificates;
+mod tls_living;
 mod tls_talking;
 mod tls_world;
 mod topics;

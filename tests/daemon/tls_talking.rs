@@ -13,7 +13,7 @@ use crate::common::{Daemon, PATIENCE, hear, pass};
 use crate::tls_world::{Authority, Tls, VERSIONS, ask, get, shake, shake_over, start};
 
 /// A WebSocket for `path`.
-fn open(daemon: &Daemon, tls: Tls, path: &str) -> WebSocket<Tls> {
+pub(crate) fn open(daemon: &Daemon, tls: Tls, path: &str) -> WebSocket<Tls> {
     let url = format!("ws://localhost:{}{path}", daemon.tls_addresses[0].port());
     let request = url.into_client_request().unwrap();
     tungstenite::client::client(request, tls).unwrap().0
