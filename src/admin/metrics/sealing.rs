@@ -27,6 +27,11 @@ pub(super) fn read(hub: &Hub) -> Vec<Family> {
             faults(hub),
         ),
         family(
+            "tls_truncated",
+            "Peers that ended what they send without having said so over TLS: it may have been cut short",
+            sum(hub, |m| &m.tls_truncated),
+        ),
+        family(
             "tls_steps_aside",
             "Steps of handshakes that helper threads did, as signatures are slow",
             sum(hub, |m| &m.tls_steps_aside),
