@@ -106,18 +106,29 @@ impl Acceptor {
             },
             deflate,
             deflates_somewhere: self.hub.deflates_somewhere(),
-            documents: page_at,
+            documents: match guest.door.tls {
+                true => page_over_tls,
+                false => page_in_the_clear,
+            },
         };
         let opened = opening(request, &settings, self.hub.unix_s());
         (opened, page_that_reads(request, &settings))
     }
 }
 
+fn page_over_tls(path: &str, host: &str) -> Option<Document> {
+    page_at(path, host, true)
+}
+
+fn page_in_the_clear(path: &str, host: &str) -> Option<Document> {
+    page_at(path, host, false)
+}
+
 /// The file of the page at `path`, for a client that has called the server `host`.
-fn page_at(path: &str, host: &str) -> Option<Document> {
+fn page_at(path: &str, host: &str, over_tls: bool) -> Option<Document> {
     let asset = page::find(path)?;
     let fixed = page::HEADERS.map(|(name, value)| (name, value.into()));
-    let mut headers = vec![("Content-Security-Policy", page::policy(host).into())];
+    let mut headers = vec![("Content-Security-Policy", page::policy(host, over_tls).into())];
     headers.extend(fixed);
     Some(Document {
         content_type: asset.content_type,

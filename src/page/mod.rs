@@ -30,11 +30,15 @@ pub const HEADERS: [(&str, &str); 3] = [
 /// The value of `Content-Security-Policy` for a client that has called the server `host`.
 ///
 /// It allows the page its own script, style and sockets and nothing else; `data:` is for the
-/// icon. To Safari before 15.4 `'self'` does not include WebSockets, so they are named.
-pub fn policy(host: &str) -> String {
+/// icon. To Safari before 15.4 `'self'` does not include WebSockets, so they are named: those
+/// over TLS alone where the page goes `over_tls`, else both, as a proxy may speak TLS.
+pub fn policy(host: &str, over_tls: bool) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
     let sockets = if !host.is_empty() && host.bytes().all(plain) {
-        format!(" ws://{host} wss://{host}")
+        match over_tls {
+            true => format!(" wss://{host}"),
+            false => format!(" ws://{host} wss://{host}"),
+        }
     } else {
         String::new()
     };
@@ -148,9 +152,15 @@ mod tests {
     }
 
     #[test]
+    fn over_tls_the_policy_names_no_socket_in_the_clear() {
+        let policy = policy("a.example", true);
+        assert!(policy.contains("connect-src 'self' wss://a.example;"), "{policy}");
+    }
+
+    #[test]
     fn the_policy_names_the_sockets_of_the_host_and_of_no_other() {
         let connect = |host: &str| {
-            let policy = policy(host);
+            let policy = policy(host, false);
             let mut parts = policy.split("; ").map(str::to_owned);
             parts.find(|part| part.starts_with("connect-src ")).unwrap()
         };

@@ -2,6 +2,7 @@
 //! again, certificates of their own, and answers.
 
 use std::io::Read;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
@@ -253,6 +254,34 @@ fn a_successor_listens_as_its_predecessor_did() {
         raw.send(get("/healthz").as_bytes());
         assert_eq!(raw.read_answer().status, 200);
     }
+}
+
+#[test]
+fn a_socket_of_the_service_manager_that_is_called_tls_speaks_it() {
+    let authority = Authority::new();
+    authority.sign("own", &["localhost"]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    // As a service manager passes it.
+    let script = r#"export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=tls; exec 3<&0 "$0" "$@""#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_fanfare")]);
+    command.args(["--cores", "2", "--listen", "127.0.0.1:0", "--log", "debug"]);
+    command.args(["--listen-tls", &address]);
+    command.args(["--tls-certificates", &authority.table("own")]);
+    command.stdin(std::os::fd::OwnedFd::from(listener));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut daemon = Daemon::start_as(command);
+    for time in 1..3 {
+        let mut tls = shake(&daemon, authority.client(), "localhost").unwrap();
+        assert!(ask(&mut tls, &get("/healthz")).ends_with("ok\n"));
+        let mut raw = daemon.raw();
+        raw.send(get("/healthz").as_bytes());
+        assert_eq!(raw.read_answer().status, 200);
+        daemon.hand_over(time);
+    }
+    let mut tls = shake(&daemon, authority.client(), "localhost").unwrap();
+    assert!(ask(&mut tls, &get("/healthz")).ends_with("ok\n"));
 }
 
 /// How many handshakes have failed for that reason.

@@ -28,7 +28,7 @@ pub(super) fn read(hub: &Hub) -> Vec<Family> {
         ),
         family(
             "tls_truncated",
-            "Peers that ended a connection over TLS without saying so",
+            "Peers that ended what they send without having said so over TLS: it may have been cut short",
             sum(hub, |m| &m.tls_truncated),
         ),
         family(

@@ -73,6 +73,7 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         tls_faults,
         tls_steps_aside,
         tls_steps_here,
+        tls_truncated,
         denials,
     } = metrics;
     let plain = [
@@ -110,6 +111,7 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         joins_lost,
         tls_steps_aside,
         tls_steps_here,
+        tls_truncated,
     ];
     let all = plain
         .into_iter()
