@@ -61,10 +61,8 @@ impl Served {
     /// Those of rustls, for which there is no occasion.
     pub fn begin(&self) -> Result<(Box<ServerConnection>, Arc<Logged>), Error> {
         let logged = Arc::new(Logged::default());
-        let config = ServerConfig {
-            key_log: logged.clone(),
-            ..(*self.config).clone()
-        };
+        let mut config = (*self.config).clone();
+        config.key_log = logged.clone();
         let conn = ServerConnection::new(Arc::new(config))?;
         Ok((Box::new(conn), logged))
     }
