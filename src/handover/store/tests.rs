@@ -243,7 +243,11 @@ fn a_state_that_cannot_be_read_costs_the_connections_alone() {
     state.rewind().unwrap();
     state.write_all(b"FANFARE").unwrap();
     let sockets = stored.sockets.into_values().collect();
-    let stored = Stored::new(state.into(), Vec::new(), Vec::new(), sockets, Vec::new());
+    let mut sockets = Some(sockets);
+    let stored = Stored::new(state.into(), &mut |name| {
+        let is_wanted = name == CONNECTION;
+        sockets.take_if(|_| is_wanted).unwrap_or_default()
+    });
     let (second, count) = take_over(stored, 1);
     assert_eq!(count, 0);
     assert_eq!(second.hub.losses().get(Lost::Connection), 1);
