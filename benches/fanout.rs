@@ -71,6 +71,7 @@ impl World {
             upgrade: upgrade(),
             topic: Some(self.hub.topic(name).expect("room for it")),
             rest: Vec::new(),
+            tls: None,
         };
         let socket = File::open("/dev/null").expect("it is there");
         let adopted = self.reactors[core].adopt(&socket, arrival);

@@ -73,6 +73,7 @@ impl World {
                 upgrade: upgrade(),
                 topic: Some(self.topic(0)),
                 rest: Vec::new(),
+                tls: None,
             };
             assert!(self.reactor.adopt(&server, arrival).is_ok());
             self.clients.push(client);

@@ -87,7 +87,7 @@ impl Ring for NullRing {
         into.append(&mut self.done);
     }
 
-    fn buffer(&self, _: u16, _: u32) -> &[u8] {
+    fn buffer(&mut self, _: u16, _: u32) -> &mut [u8] {
         unreachable!("nobody sends anything")
     }
 

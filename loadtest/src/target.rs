@@ -55,7 +55,9 @@ impl Targets {
 pub enum TargetError {
     #[error("--url {0}: it must begin with ws:// or wss://, or as well http:// or https://")]
     Scheme(String),
-    #[error("--publish-url {0}: with --app it is the address of the HTTP API, as http://host:port or https://host:port")]
+    #[error(
+        "--publish-url {0}: with --app it is the address of the HTTP API, as http://host:port or https://host:port"
+    )]
     ApiScheme(String),
     #[error("--url {url}: cannot find the host: {reason}")]
     Host { url: String, reason: String },

@@ -209,12 +209,19 @@ mod tests {
     #[test]
     fn whom_to_believe_must_be_said() {
         let told = Tls::new(&Trust::default()).unwrap_err();
-        assert!(told.contains("--ca") && told.contains("--insecure"), "{told}");
+        assert!(
+            told.contains("--ca") && told.contains("--insecure"),
+            "{told}"
+        );
         let gone = Trust {
             ca: Some("/no/such/file".into()),
             ..Trust::default()
         };
-        assert!(Tls::new(&gone).unwrap_err().starts_with("--ca /no/such/file: "));
+        assert!(
+            Tls::new(&gone)
+                .unwrap_err()
+                .starts_with("--ca /no/such/file: ")
+        );
         let any = Trust {
             insecure: true,
             ..Trust::default()

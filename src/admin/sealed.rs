@@ -129,7 +129,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Sealed<S> {
             }
             if let Err(fault) = this.open(raw) {
                 this.hub.tls().note_fault(fault);
-                tracing::debug!(reason = fault.name(), "TLS connection to the server API ended");
+                tracing::debug!(
+                    reason = fault.name(),
+                    "TLS connection to the server API ended"
+                );
                 this.has_ended = true;
                 this.has_said_goodbye = true;
                 if let Some(alert) = fault.alert() {
@@ -158,7 +161,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sealed<S> {
         }
         let len = bytes.len().min(SEALED_BYTES);
         let send = &mut this.session.send;
-        send.seal(ContentType::ApplicationData, &bytes[..len], &mut this.sealed);
+        send.seal(
+            ContentType::ApplicationData,
+            &bytes[..len],
+            &mut this.sealed,
+        );
         // What does not go out now does with the next call, or with a flush.
         if let Poll::Ready(Err(error)) = this.poll_send(context) {
             return Poll::Ready(Err(error));
@@ -175,7 +182,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sealed<S> {
         let this = &mut *self;
         if !this.has_said_goodbye {
             this.has_said_goodbye = true;
-            this.session.send.alert(Alert::CloseNotify, &mut this.sealed);
+            this.session
+                .send
+                .alert(Alert::CloseNotify, &mut this.sealed);
         }
         ready!(this.poll_send(context))?;
         Pin::new(&mut this.stream).poll_shutdown(context)

@@ -146,7 +146,9 @@ impl Listeners {
                 Bound::Unix(_, file) => file.take(),
             }
             let shown = match place {
-                Place::Tcp(address) if listener.guard.is_over_tls() => format!("https://{address}/"),
+                Place::Tcp(address) if listener.guard.is_over_tls() => {
+                    format!("https://{address}/")
+                }
                 Place::Tcp(address) => format!("http://{address}/"),
                 Place::Unix(_) => place.to_string(),
             };

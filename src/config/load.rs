@@ -211,7 +211,10 @@ impl Loader {
             "tls_certificates",
             self.settings.own_certificates().map(drop),
         ));
-        read.push(("tls_client_ca", self.settings.client_authorities().map(drop)));
+        read.push((
+            "tls_client_ca",
+            self.settings.client_authorities().map(drop),
+        ));
         for (key, read) in read {
             let Err(ConfigError(faults)) = read else {
                 continue;

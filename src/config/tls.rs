@@ -355,7 +355,10 @@ mod tests {
             key_file: b.key_file.clone(),
         };
         let sentence = told(vec![crossed]);
-        assert!(sentence.contains("does not belong to the first certificate in"), "{sentence}");
+        assert!(
+            sentence.contains("does not belong to the first certificate in"),
+            "{sentence}"
+        );
         let gone = TlsCertificate {
             chain_file: "/no/such/chain".into(),
             ..a.clone()
@@ -371,7 +374,8 @@ mod tests {
             ..a.clone()
         };
         assert!(told(vec![twice]).contains("holds no private key"));
-        let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        let locked =
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
         let locked = TlsCertificate {
             key_file: made.write("locked", locked),
             ..a
@@ -397,7 +401,9 @@ mod tests {
         let place = |word: &str| super::super::Place::parse(word).unwrap();
         let sentences = |settings: &Settings| {
             let conflicts = settings.tls_conflicts().into_iter();
-            conflicts.map(|conflict| conflict.sentence).collect::<Vec<_>>()
+            conflicts
+                .map(|conflict| conflict.sentence)
+                .collect::<Vec<_>>()
         };
         let mut settings = Settings {
             listen_tls: vec![place("127.0.0.1:1")],

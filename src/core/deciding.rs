@@ -128,7 +128,10 @@ fn page_in_the_clear(path: &str, host: &str) -> Option<Document> {
 fn page_at(path: &str, host: &str, over_tls: bool) -> Option<Document> {
     let asset = page::find(path)?;
     let fixed = page::HEADERS.map(|(name, value)| (name, value.into()));
-    let mut headers = vec![("Content-Security-Policy", page::policy(host, over_tls).into())];
+    let mut headers = vec![(
+        "Content-Security-Policy",
+        page::policy(host, over_tls).into(),
+    )];
     headers.extend(fixed);
     Some(Document {
         content_type: asset.content_type,

@@ -163,7 +163,10 @@ impl Stream {
             if some || ended {
                 return (Ok(bytes.len() - had), bytes);
             }
-            let (read, more) = self.socket.read(Vec::with_capacity(SEALED_READ_BYTES)).await;
+            let (read, more) = self
+                .socket
+                .read(Vec::with_capacity(SEALED_READ_BYTES))
+                .await;
             raw = more;
             match read {
                 // Without a word: what has come may be cut short.

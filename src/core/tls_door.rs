@@ -83,12 +83,7 @@ impl Parcel {
 
 impl Acceptor {
     /// Shakes hands with a peer that has sent `begun`.
-    pub(super) async fn shake(
-        &self,
-        stream: &Stream,
-        peer: SocketAddr,
-        begun: Vec<u8>,
-    ) -> Shaken {
+    pub(super) async fn shake(&self, stream: &Stream, peer: SocketAddr, begun: Vec<u8>) -> Shaken {
         stream.mute();
         match self.try_to_shake(stream, begun).await {
             Ok(None) => Shaken::Over,

@@ -25,13 +25,7 @@ impl Acceptor {
 
     /// Gives a connection away, which has come so. Where it cannot have a descriptor of its own, it is
     /// let go.
-    pub(super) fn hand_on(
-        &self,
-        stream: &Stream,
-        via: Via,
-        begun: Vec<u8>,
-        seat: VisitorSeat,
-    ) {
+    pub(super) fn hand_on(&self, stream: &Stream, via: Via, begun: Vec<u8>, seat: VisitorSeat) {
         let own = || -> io::Result<TcpStream> {
             let stream = TcpStream::from(duplicate(stream)?);
             stream.set_nonblocking(true)?;

@@ -55,12 +55,8 @@ impl TurnTimes {
 }
 
 /// Kinds of handshakes of TLS: the version, and whether a session was taken up again.
-pub const TLS_HANDSHAKES: [&str; 4] = [
-    "tls13_full",
-    "tls13_resumed",
-    "tls12_full",
-    "tls12_resumed",
-];
+pub const TLS_HANDSHAKES: [&str; 4] =
+    ["tls13_full", "tls13_resumed", "tls12_full", "tls12_resumed"];
 
 /// One core's numbers since it started.
 #[derive(Debug)]

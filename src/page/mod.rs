@@ -154,7 +154,10 @@ mod tests {
     #[test]
     fn over_tls_the_policy_names_no_socket_in_the_clear() {
         let policy = policy("a.example", true);
-        assert!(policy.contains("connect-src 'self' wss://a.example;"), "{policy}");
+        assert!(
+            policy.contains("connect-src 'self' wss://a.example;"),
+            "{policy}"
+        );
     }
 
     #[test]

@@ -35,9 +35,9 @@ impl Certificate {
         let host = host.strip_suffix('.').unwrap_or(host);
         self.names.iter().any(|name| match name.strip_prefix("*.") {
             None => name.eq_ignore_ascii_case(host),
-            Some(parent) => host
-                .split_once('.')
-                .is_some_and(|(label, rest)| !label.is_empty() && parent.eq_ignore_ascii_case(rest)),
+            Some(parent) => host.split_once('.').is_some_and(|(label, rest)| {
+                !label.is_empty() && parent.eq_ignore_ascii_case(rest)
+            }),
         })
     }
 }
@@ -111,7 +111,10 @@ fn seconds(tag: u8, time: &[u8]) -> Option<i64> {
     let (year, rest) = match tag {
         UTC_TIME if text.len() == 12 => {
             let year: i16 = text[..2].parse().ok()?;
-            (if year < 50 { 2000 + year } else { 1900 + year }, &text[2..])
+            (
+                if year < 50 { 2000 + year } else { 1900 + year },
+                &text[2..],
+            )
         }
         GENERALIZED_TIME if text.len() == 14 => (text[..4].parse().ok()?, &text[4..]),
         _ => return None,
@@ -143,10 +146,13 @@ impl<'a> Der<'a> {
             return None;
         };
         let (len, rest) = match short {
-            0..0x80 => (usize::from(*short), rest),
+            0..=0x7f => (usize::from(*short), rest),
+            // The one between means a length that is told by an end, which DER forbids.
             0x81..=0x83 => {
                 let (bytes, rest) = rest.split_at_checked(usize::from(short - 0x80))?;
-                let len = bytes.iter().fold(0, |len, byte| len << 8 | usize::from(*byte));
+                let len = bytes
+                    .iter()
+                    .fold(0, |len, byte| len << 8 | usize::from(*byte));
                 (len, rest)
             }
             _ => return None,
@@ -182,7 +188,9 @@ mod tests {
         let end: Timestamp = "2031-02-03T00:00:00Z".parse().unwrap();
         assert_eq!(read.until_s, end.as_second());
         // Beyond 2049 the time is written otherwise.
-        let far = made(&["a"], |params| params.not_after = rcgen::date_time_ymd(2087, 1, 2));
+        let far = made(&["a"], |params| {
+            params.not_after = rcgen::date_time_ymd(2087, 1, 2)
+        });
         let end: Timestamp = "2087-01-02T00:00:00Z".parse().unwrap();
         assert_eq!(Certificate::read(&far).unwrap().until_s, end.as_second());
     }
@@ -196,7 +204,13 @@ mod tests {
         for host in ["a.example", "A.Example.", "x.b.example", "X.B.example"] {
             assert!(certificate.is_for(host), "{host}");
         }
-        for host in ["b.example", "x.y.b.example", ".b.example", "x.a.example", ""] {
+        for host in [
+            "b.example",
+            "x.y.b.example",
+            ".b.example",
+            "x.a.example",
+            "",
+        ] {
             assert!(!certificate.is_for(host), "{host}");
         }
     }

@@ -158,7 +158,9 @@ mod tests {
     #[test]
     fn from_one_address_to_all_and_back_while_the_other_process_listens() {
         let mut first = Bound::new(1);
-        first.open(&places(&["127.0.0.1:0"])[0], false, &[]).unwrap();
+        first
+            .open(&places(&["127.0.0.1:0"])[0], false, &[])
+            .unwrap();
         let port = port_of(&first);
         let all = [format!("0.0.0.0:{port}")];
         let one = [format!("127.0.0.1:{port}")];
@@ -198,7 +200,11 @@ mod tests {
         second.take();
         let of_each: Vec<_> = second.listeners.iter().map(Vec::len).collect();
         assert_eq!(of_each, [1, 1, 1]);
-        let all = second.listeners.iter().flatten().map(|listener| &listener.socket);
+        let all = second
+            .listeners
+            .iter()
+            .flatten()
+            .map(|listener| &listener.socket);
         assert!(all.clone().all(|socket| socket.is_listener().unwrap()));
         for socket in all.clone() {
             socket.set_nonblocking(true).unwrap();

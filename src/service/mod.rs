@@ -25,8 +25,6 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::stat::{Mode, umask};
 use self::adoption::Wanted;
 use self::course::Course;
 use self::housekeeping::Housekeeping;
@@ -45,6 +43,8 @@ use crate::hub::{Hub, Lost};
 use crate::keeper::webhooks::{self, Webhooks};
 use crate::keeper::{Cluster, Scribe};
 use crate::ring::{Abilities, LockedMemory, Probe};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
 
 /// Where topics and connections come from that another process had.
 enum Origin {
@@ -89,10 +89,12 @@ fn run(
         admin,
         notifier,
     } = begun.inspect_err(|sentence| origin.iter().for_each(|origin| origin.fail(sentence)))?;
-    settings.check_places(&bound.all_places()).map_err(|sentence| {
-        origin.iter().for_each(|origin| origin.fail(&sentence));
-        StartError::Settings(sentence)
-    })?;
+    settings
+        .check_places(&bound.all_places())
+        .map_err(|sentence| {
+            origin.iter().for_each(|origin| origin.fail(&sentence));
+            StartError::Settings(sentence)
+        })?;
     let keys = settings.keys().map_err(|error| error.to_string())?;
     if keys.are_weak() {
         tracing::warn!("token_keys: a secret has fewer than 32 bytes, and could be guessed");
@@ -130,11 +132,7 @@ fn run(
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     let admin = admin.start(hub.clone(), visitors)?;
     hub.set_ready();
-    announce::announce(
-        &bound.places,
-        &bound.tls_places,
-        hub.settings().log_format,
-    );
+    announce::announce(&bound.places, &bound.tls_places, hub.settings().log_format);
     let watchdog = watch(&hub, &notifier)?;
     let course = Course::new(hub.clone(), notifier.clone(), kernel.installs);
     course.begin(predecessor);

@@ -164,9 +164,7 @@ impl Daemon {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let socket = socket.expect("a socket can be made");
         socket.set_recv_buffer_size(4096).expect("it may be small");
-        socket
-            .connect(&address.into())
-            .expect("it listens");
+        socket.connect(&address.into()).expect("it listens");
         let stream = TcpStream::from(socket);
         set_up(&stream);
         stream

@@ -17,12 +17,21 @@ fn a_page_and_a_refusal_are_whole_answers_over_each_version() {
     let (daemon, authority) = start(&[]);
     for version in VERSIONS {
         let client = Arc::new(authority.client_of(&[version]));
-        let page = ask(&mut shake(&daemon, client.clone(), "localhost").unwrap(), &get("/"));
+        let page = ask(
+            &mut shake(&daemon, client.clone(), "localhost").unwrap(),
+            &get("/"),
+        );
         assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
         assert!(page.contains("<html") && !page.contains("Strict-Transport-Security"));
-        let refusal = ask(&mut shake(&daemon, client.clone(), "127.0.0.1").unwrap(), &get("/t"));
+        let refusal = ask(
+            &mut shake(&daemon, client.clone(), "127.0.0.1").unwrap(),
+            &get("/t"),
+        );
         assert!(refusal.starts_with("HTTP/1.1 426 "), "{refusal}");
-        let health = ask(&mut shake(&daemon, client, "localhost").unwrap(), &get("/healthz"));
+        let health = ask(
+            &mut shake(&daemon, client, "localhost").unwrap(),
+            &get("/healthz"),
+        );
         assert!(health.ends_with("\r\n\r\nok\n"), "{health}");
     }
     let kinds = |kind| daemon.counter_of("fanfare_tls_handshakes_total", "kind", kind);
@@ -81,7 +90,10 @@ fn a_client_that_offers_other_protocols_only_is_told_so() {
     let both = offering(&["h2", "http/1.1"]).unwrap();
     assert_eq!(both.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
     let error = offering(&["h2"]).unwrap_err();
-    assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
+    assert!(
+        error.to_string().contains("NoApplicationProtocol"),
+        "{error}"
+    );
     assert_eq!(failures(&daemon, "protocol"), 1);
 }
 
@@ -104,7 +116,10 @@ fn a_session_is_taken_up_again() {
         let mut second = shake(&daemon, client, "localhost").unwrap();
         assert!(is_resumed(&second));
         assert!(ask(&mut second, &get("/healthz")).ends_with("ok\n"));
-        assert_eq!(daemon.counter_of("fanfare_tls_handshakes_total", "kind", kind), 1);
+        assert_eq!(
+            daemon.counter_of("fanfare_tls_handshakes_total", "kind", kind),
+            1
+        );
     }
 }
 

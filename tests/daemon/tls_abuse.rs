@@ -40,7 +40,11 @@ fn is_well(daemon: &Daemon, authority: &Authority) {
 #[test]
 fn what_is_neither_tls_nor_http_gets_an_alert() {
     let (daemon, authority) = start(&[]);
-    for bytes in [&b"\x00\x01\x02\x03\x04\x05"[..], b"\x80\x2e\x01\x03\x01", &[23; 64]] {
+    for bytes in [
+        &b"\x00\x01\x02\x03\x04\x05"[..],
+        b"\x80\x2e\x01\x03\x01",
+        &[23; 64],
+    ] {
         let mut stream = dial(&daemon);
         stream.write_all(bytes).unwrap();
         assert_eq!(rest(stream), [21, 3, 3, 0, 2, 2, 10]);
@@ -80,12 +84,16 @@ fn half_handshakes_are_bounded_and_more_are_told_so_at_once() {
         stream
     };
     let held: Vec<_> = (0..4).map(|_| half()).collect();
-    eventually("they are there", || daemon.metric("fanfare_handshakes_in_flight") == 4);
+    eventually("they are there", || {
+        daemon.metric("fanfare_handshakes_in_flight") == 4
+    });
     // Internal error: the server itself cannot.
     assert_eq!(rest(half()), [21, 3, 3, 0, 2, 2, 80]);
     assert!(daemon.counter("fanfare_rejects_total", "handshakes_max") > 0);
     drop(held);
-    eventually("they are gone", || daemon.metric("fanfare_handshakes_in_flight") == 0);
+    eventually("they are gone", || {
+        daemon.metric("fanfare_handshakes_in_flight") == 0
+    });
     is_well(&daemon, &authority);
 }
 

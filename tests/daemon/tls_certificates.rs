@@ -100,7 +100,9 @@ fn settings_without_a_certificate_change_nothing() {
     let before = renewing.shown();
     fs::write(renewing.authority.path("fanfare.toml"), "").unwrap();
     renewing.daemon.signal(Signal::SIGHUP);
-    renewing.daemon.await_log("listen_tls needs a certificate", 1);
+    renewing
+        .daemon
+        .await_log("listen_tls needs a certificate", 1);
     assert_eq!(renewing.shown(), before);
 }
 
@@ -137,13 +139,22 @@ fn certificates_are_checked_with_the_settings() {
     let folder = authority.folder.path();
     let listen = "listen_tls = [\"127.0.0.1:8443\"]\n";
     let (is_right, said) = checked(listen, folder);
-    assert!(!is_right && said.contains("listen_tls needs a certificate"), "{said}");
+    assert!(
+        !is_right && said.contains("listen_tls needs a certificate"),
+        "{said}"
+    );
     let table = |chain: &str, key: &str| {
         let (chain, key) = (folder.join(chain), folder.join(key));
         format!("[[tls_certificates]]\nchain_file = {chain:?}\nkey_file = {key:?}\n")
     };
-    let (is_right, said) = checked(&format!("{listen}{}", table("own.pem", "other.key")), folder);
-    assert!(!is_right && said.contains(", line 2: tls_certificates: "), "{said}");
+    let (is_right, said) = checked(
+        &format!("{listen}{}", table("own.pem", "other.key")),
+        folder,
+    );
+    assert!(
+        !is_right && said.contains(", line 2: tls_certificates: "),
+        "{said}"
+    );
     assert!(said.contains("does not belong"), "{said}");
     let key = folder.join("own.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
@@ -152,7 +163,10 @@ fn certificates_are_checked_with_the_settings() {
     assert!(is_right && said.lines().count() == 1, "{said}");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let (is_right, said) = checked(&right, folder);
-    assert!(is_right && said.contains("can be read by everybody"), "{said}");
+    assert!(
+        is_right && said.contains("can be read by everybody"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -113,7 +113,10 @@ fn a_wrong_record_ends_its_connection_with_an_alert_and_nobody_elses() {
     let mut witnesses = Witnesses::new(&daemon, "/t");
     for version in VERSIONS {
         let wrong = [
-            ("tls_bad_tag", &[&[23, 3, 3, 0, 40][..], &[7; 40]].concat()[..]),
+            (
+                "tls_bad_tag",
+                &[&[23, 3, 3, 0, 40][..], &[7; 40]].concat()[..],
+            ),
             ("tls_too_long", &[23, 3, 3, 0xff, 0xff]),
             ("tls_content_type", &[99, 3, 3, 0, 40]),
             ("tls_version", &[23, 2, 0, 0, 40]),
@@ -231,7 +234,10 @@ fn another_process_goes_on_with_sessions_wherever_they_are() {
         let rest = client.get_mut().read(&mut [0; 8]);
         assert_eq!(rest.unwrap(), 0, "client {n} is told that no more comes");
     }
-    assert_eq!(daemon.metric("fanfare_handover_lost_total{kind=\"connection\"}"), 0);
+    assert_eq!(
+        daemon.metric("fanfare_handover_lost_total{kind=\"connection\"}"),
+        0
+    );
 }
 
 #[test]
@@ -263,7 +269,12 @@ fn many_small_records_are_read_as_one_message() {
 
 #[test]
 fn records_that_come_in_part_are_bounded_together() {
-    let (daemon, authority) = start(&["--partial-bytes-max", "64KiB", "--message-bytes-max", "32KiB"]);
+    let (daemon, authority) = start(&[
+        "--partial-bytes-max",
+        "64KiB",
+        "--message-bytes-max",
+        "32KiB",
+    ]);
     let mut witnesses = Witnesses::new(&daemon, "/w");
     let mut held = Vec::new();
     for _ in 0..8 {
@@ -328,7 +339,9 @@ fn data_behind_close_notify_is_for_nobody() {
     eventually("it is gone", || closes(&daemon, "gone") == 1);
     assert_eq!(closes(&daemon, "tls_bad_tag"), 0);
     let error = sealed.read().unwrap_err();
-    assert!(!matches!(&error, tungstenite::Error::Io(error) if error.kind() == ErrorKind::WouldBlock));
+    assert!(
+        !matches!(&error, tungstenite::Error::Io(error) if error.kind() == ErrorKind::WouldBlock)
+    );
 }
 
 #[test]

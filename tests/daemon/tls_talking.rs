@@ -73,15 +73,21 @@ fn exchange(tls: &mut Tls, request: &str, body: &str) -> (String, String) {
     loop {
         let mut part = [0; 4096];
         let len = tls.read(&mut part).unwrap();
-        assert!(len > 0, "it ends early: {}", String::from_utf8_lossy(&bytes));
+        assert!(
+            len > 0,
+            "it ends early: {}",
+            String::from_utf8_lossy(&bytes)
+        );
         bytes.extend_from_slice(&part[..len]);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
             continue;
         };
-        let wanted = head
-            .lines()
-            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+        let wanted = head.lines().find_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length: ")
+                .map(str::to_owned)
+        });
         if wanted.and_then(|len| len.parse().ok()) == Some(body.len()) {
             return (head.to_owned(), body.to_owned());
         }
@@ -102,11 +108,18 @@ fn the_server_api_is_served_over_tls_request_after_request() {
         for text in ["first", "second", &"third ".repeat(30_000)] {
             let (head, _) = exchange(&mut tls, "POST /topics/t/messages", text);
             assert!(head.starts_with("HTTP/1.1 20"), "{head}");
-            assert!(head.to_lowercase().contains("strict-transport-security: max-age=60"));
+            assert!(
+                head.to_lowercase()
+                    .contains("strict-transport-security: max-age=60")
+            );
             assert_eq!(hear(&mut listener), text);
         }
         for number in 0..40 {
-            exchange(&mut tls, &format!("POST /topics/{number}{}/messages", "x".repeat(200)), "x");
+            exchange(
+                &mut tls,
+                &format!("POST /topics/{number}{}/messages", "x".repeat(200)),
+                "x",
+            );
         }
         // Longer than a record.
         let (_, body) = exchange(&mut tls, "GET /topics", "");
@@ -123,7 +136,12 @@ fn the_server_api_says_goodbye_over_tls() {
     let answer = ask(&mut tls, &get("/topics"));
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     // What is wrong ends it with an alert.
-    let mut tls = shake_over(crate::tls_world::dial(&daemon), authority.client(), "localhost").unwrap();
+    let mut tls = shake_over(
+        crate::tls_world::dial(&daemon),
+        authority.client(),
+        "localhost",
+    )
+    .unwrap();
     exchange(&mut tls, "GET /topics", "");
     tls.sock.write_all(&[23, 3, 3, 0, 40]).unwrap();
     tls.sock.write_all(&[7; 40]).unwrap();

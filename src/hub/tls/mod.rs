@@ -13,7 +13,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ring::digest::{SHA256, digest};
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{Error, ServerConfig, ServerConnection};
@@ -106,7 +108,9 @@ impl Tls {
         let made = make(settings, &all, clients.as_ref(), self.tickets.clone());
         let config = made.map_err(|error| format!("TLS cannot be served so: {error}"))?;
         let auth = settings.tls_client_auth.name().as_bytes();
-        let whose = clients.as_ref().map(|clients| [auth, &clients.der].concat());
+        let whose = clients
+            .as_ref()
+            .map(|clients| [auth, &clients.der].concat());
         let whose = digest(&SHA256, &whose.unwrap_or_default());
         let whose = whose.as_ref().try_into().expect("SHA-256 has 32 bytes");
         self.tickets.belong_to(whose, now_s)?;
@@ -190,7 +194,9 @@ fn make(
             builder.with_client_cert_verifier(verifier.build()?)
         }
     };
-    let own = all.iter().map(|shown| (shown.leaf.clone(), shown.key.clone()));
+    let own = all
+        .iter()
+        .map(|shown| (shown.leaf.clone(), shown.key.clone()));
     let mut config = builder.with_cert_resolver(Arc::new(Own(own.collect())));
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});

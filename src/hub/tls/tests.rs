@@ -24,7 +24,11 @@ impl Made {
     }
 
     /// One more certificate; returns it.
-    fn add(&mut self, names: &[&str], kind: &'static rcgen::SignatureAlgorithm) -> CertificateDer<'static> {
+    fn add(
+        &mut self,
+        names: &[&str],
+        kind: &'static rcgen::SignatureAlgorithm,
+    ) -> CertificateDer<'static> {
         let key = rcgen::KeyPair::generate_for(kind).unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let certificate = rcgen::CertificateParams::new(names).unwrap();
@@ -32,7 +36,10 @@ impl Made {
         let number = self.settings.tls_certificates.len();
         let write = |name: &str, text: String| {
             let path = self.folder.path().join(format!("{number}.{name}"));
-            std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+            std::fs::File::create(&path)
+                .unwrap()
+                .write_all(text.as_bytes())
+                .unwrap();
             path
         };
         self.settings.tls_certificates.push(TlsCertificate {
@@ -46,7 +53,8 @@ impl Made {
     fn tls(&self) -> Tls {
         let tls = Tls::default();
         let certificates = self.settings.certificates().unwrap();
-        tls.serve(&self.settings, certificates, 1_900_000_000).unwrap();
+        tls.serve(&self.settings, certificates, 1_900_000_000)
+            .unwrap();
         tls
     }
 
@@ -113,7 +121,9 @@ fn a_client_is_shown_the_certificate_whose_signature_it_understands() {
     assert_eq!(shown(&tls, made.client(), "a.example"), curve);
     let mut provider = rustls::crypto::ring::default_provider();
     let mapping = provider.signature_verification_algorithms.mapping;
-    let known = mapping.iter().filter(|(scheme, _)| *scheme != rustls::SignatureScheme::ED25519);
+    let known = mapping
+        .iter()
+        .filter(|(scheme, _)| *scheme != rustls::SignatureScheme::ED25519);
     provider.signature_verification_algorithms.mapping = Vec::leak(known.copied().collect());
     let client = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()

@@ -181,7 +181,10 @@ impl Key {
         let mut sealed = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let key = self.expand();
-        let len = key.open_in_place(nonce, Aad::from(self.name), &mut sealed).ok()?.len();
+        let len = key
+            .open_in_place(nonce, Aad::from(self.name), &mut sealed)
+            .ok()?
+            .len();
         sealed.truncate(len);
         Some(sealed)
     }
