@@ -137,7 +137,7 @@ fn key_updates_without_data_are_bounded() {
             hear(&mut incoming, &record)
         };
         for _ in 0..Fault::KEY_UPDATES_MAX {
-            assert_eq!(tell(&mut naive), [update.clone()]);
+            assert_eq!(tell(&mut naive), std::slice::from_ref(&update));
         }
         assert_eq!(tell(&mut naive), fault(Fault::KeyUpdateFlood));
     }
