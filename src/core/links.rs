@@ -35,7 +35,7 @@ pub(super) struct Links {
 /// One connection's.
 pub(super) struct Link {
     send: Traffic,
-    /// Away while what came is being read.
+    /// Away while what came is being read, and where no more is to be.
     receive: Option<Incoming>,
     /// What most connections have none of.
     ongoing: Option<Box<Ongoing>>,
@@ -60,7 +60,7 @@ impl Drop for SavedLink {
 #[derive(Serialize)]
 struct Written<'a> {
     send: &'a Traffic,
-    receive: &'a Incoming,
+    receive: Option<&'a Incoming>,
     kept: &'a [u8],
     has_said_last: bool,
 }
@@ -68,7 +68,7 @@ struct Written<'a> {
 #[derive(Deserialize)]
 struct Read {
     send: Traffic,
-    receive: Incoming,
+    receive: Option<Incoming>,
     kept: Vec<u8>,
     has_said_last: bool,
 }
@@ -137,7 +137,8 @@ pub(super) struct Sent {
 
 impl Links {
     pub(super) fn insert(&mut self, slot: u32, session: Session) {
-        self.put(slot, Link::new(session));
+        let Session { send, receive } = session;
+        self.put(slot, Link::new(send, Some(receive)));
     }
 
     /// Takes up a link where another process left it.
@@ -147,11 +148,10 @@ impl Links {
     pub(super) fn restore(&mut self, slot: u32, saved: &SavedLink) -> Result<(), String> {
         let read = postcard::from_bytes::<Read>(&saved.0);
         let read = read.map_err(|error| format!("its keys are damaged: {error}"))?;
-        let mut link = Link::new(Session {
-            send: read.send,
-            receive: read.receive,
-        });
-        link.has_said_last = read.has_said_last;
+        let mut link = Link {
+            has_said_last: read.has_said_last,
+            ..Link::new(read.send, read.receive)
+        };
         if !read.kept.is_empty() {
             link.ongoing.get_or_insert_default().kept = read.kept;
         }
@@ -207,10 +207,10 @@ impl Links {
 }
 
 impl Link {
-    pub(super) fn new(Session { send, receive }: Session) -> Link {
+    fn new(send: Traffic, receive: Option<Incoming>) -> Link {
         Link {
             send,
-            receive: Some(receive),
+            receive,
             ongoing: None,
             owes: Owes::default(),
             has_said_last: false,
@@ -225,7 +225,7 @@ impl Link {
         let ongoing = self.ongoing.as_deref();
         let written = postcard::to_stdvec(&Written {
             send: &self.send,
-            receive: self.receive.as_ref().expect("it is not being read"),
+            receive: self.receive.as_ref(),
             kept: ongoing.map_or(&[], |ongoing| &ongoing.kept),
             has_said_last: self.has_said_last,
         });
@@ -463,7 +463,8 @@ impl Link {
                             len,
                             sent,
                             // Of one that had been begun before, its end may be gone.
-                            tag: again.map_or_else(|| tag(&flight.bytes[..rest]), |begun| begun.tag),
+                            tag: again
+                                .map_or_else(|| tag(&flight.bytes[..rest]), |begun| begun.tag),
                         });
                     }
                     None => {

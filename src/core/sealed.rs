@@ -127,7 +127,7 @@ impl State {
     /// Reads records that a peer has sent.
     fn handle_records(&mut self, slot: u32, mut bytes: &mut [u8]) {
         let Some(mut incoming) = self.links.at(slot).take_incoming() else {
-            // It is being shut down.
+            // It is not read any more.
             return;
         };
         let held = incoming.buffered_bytes();
@@ -167,10 +167,14 @@ impl State {
             self.hub.account_partial(holds, 0);
             return;
         }
-        self.links.at(slot).put_incoming(incoming);
         if !has_room {
-            self.close(slot, CloseReason::PartialBytes, How::AtOnce);
-        } else if ended {
+            // Nothing more of it is read.
+            self.hub.account_partial(holds, 0);
+            self.close(slot, CloseReason::PartialBytes, How::NextBoundary);
+            return;
+        }
+        self.links.at(slot).put_incoming(incoming);
+        if ended {
             self.handle_end(slot, None);
         }
     }

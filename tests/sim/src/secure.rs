@@ -87,7 +87,12 @@ impl Tls {
                 .seal(ContentType::Handshake, &KEY_UPDATE_REQUESTED, &mut out);
             self.send.update();
         }
-        let len = [1, 20, PLAIN_BYTES_MAX][self.rng.usize(..3)].min(plain.len());
+        let len = match self.rng.u8(..) {
+            0..8 => 1,
+            8..40 => 20,
+            _ => PLAIN_BYTES_MAX,
+        };
+        let len = len.min(plain.len());
         let content: Vec<u8> = plain.drain(..len).collect();
         self.send
             .seal(ContentType::ApplicationData, &content, &mut out);
@@ -154,7 +159,12 @@ impl Tls {
 
     /// Content that comes with the rest of the record that is begun, at most.
     pub(crate) fn begun(&self) -> u64 {
-        self.announced().unwrap_or(0) as u64
+        let unknown = if self.record.is_empty() {
+            0
+        } else {
+            PLAIN_BYTES_MAX
+        };
+        self.announced().unwrap_or(unknown) as u64
     }
 
     fn announced(&self) -> Option<usize> {
