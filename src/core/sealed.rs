@@ -170,8 +170,7 @@ impl State {
         if !has_room {
             // Nothing more of it is read.
             self.hub.account_partial(holds, 0);
-            self.close(slot, CloseReason::PartialBytes, How::NextBoundary);
-            return;
+            return self.stop_reading(slot, CloseReason::PartialBytes);
         }
         self.links.at(slot).put_incoming(incoming);
         if ended {
