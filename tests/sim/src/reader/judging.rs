@@ -188,6 +188,8 @@ impl Reader {
             }
             "lag: too far behind the topic" => behind,
             words if words.starts_with("stall:") => stalls(socket, view),
+            // What it says is for nobody, but a record of it comes in part.
+            "the server's memory for partial messages is used up" => socket.tls.is_some(),
             _ => false,
         };
         assert!(explained, "{} is closed with that", self.name());
