@@ -256,13 +256,15 @@ impl Link {
         self.receive.as_ref().is_none_or(Incoming::has_ended)
     }
 
-    /// The peer is to be sent new keys.
+    /// The peer is to be sent new keys, unless no more comes anyway.
     pub(super) fn owe_key_update(&mut self) {
-        self.owes.key_update = true;
+        self.owes.key_update = !self.has_said_last;
     }
 
     pub(super) fn owe_warning(&mut self, alert: Alert) {
-        self.owes.warning = Some(alert);
+        if !self.has_said_last {
+            self.owes.warning = Some(alert);
+        }
     }
 
     /// The peer is to be told, as the last it hears, why no more comes. False if it has been, or
@@ -441,15 +443,14 @@ impl Link {
             };
         }
         // Of the first record a part may have gone before.
-        let (mut first, gone) = match ongoing.begun.take() {
-            Some(begun) => (Some(begun.len), begun.sent),
-            None => (None, 0),
-        };
+        let mut first = ongoing.begun.take();
+        let gone = first.map_or(0, |begun| begun.sent);
         let (mut content, mut records) = (0, 0);
         let (mut at, taken) = (0, taken + gone);
         while content < flight.content {
             let left = flight.content - content;
-            let len = first.take().unwrap_or(left.min(PLAIN_BYTES_MAX as u32));
+            let again = first.take();
+            let len = again.map_or(left.min(PLAIN_BYTES_MAX as u32), |begun| begun.len);
             let end = at + len + overhead;
             if taken < end {
                 let sent = taken - at;
@@ -461,7 +462,8 @@ impl Link {
                             from: from + u64::from(content),
                             len,
                             sent,
-                            tag: tag(&flight.bytes[..rest]),
+                            // Of one that had been begun before, its end may be gone.
+                            tag: again.map_or_else(|| tag(&flight.bytes[..rest]), |begun| begun.tag),
                         });
                     }
                     None => {

@@ -320,7 +320,7 @@ impl<R: Ring> Reactor<R> {
             }
         }
         metrics.bytes_out.add(u64::from(taken));
-        if conn.flags.any(Flags::ATTENTION) || conn.phase != Phase::Open {
+        if !run || conn.wants_attention() {
             metrics.sends.add(u64::from(run));
             return self.state.account_sent(slot, run, content, is_inside);
         }

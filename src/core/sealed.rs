@@ -28,6 +28,10 @@ impl<R: Ring> Reactor<R> {
     /// Sends what goes before all that is in logs and lanes, over TLS. True if there is
     /// something, or nothing can be sent now.
     pub(super) fn send_first(&mut self, slot: u32) -> bool {
+        let flags = self.state.conns.at(slot).flags;
+        if flags.any(Flags::SHUT_WRITE | Flags::SHUT_BOTH) {
+            return false;
+        }
         let links = &mut self.state.links;
         if links.are_full() {
             // It is looked at again in the next round.
@@ -58,7 +62,7 @@ impl<R: Ring> Reactor<R> {
         false
     }
 
-    /// Sends the rest of the record that is begun, and nothing else.
+    /// Sends the rest of the record that is begun, and of the message that this ends in.
     fn send_begun(&mut self, slot: u32) {
         let State {
             feeds,
@@ -76,14 +80,9 @@ impl<R: Ring> Reactor<R> {
         };
         assert_eq!(sub.cursor, begun.from);
         let feed = feeds.at(sub.feed);
-        seal_and_send(
-            &mut self.ring,
-            links,
-            slot,
-            conn,
-            feed,
-            begun.from..begun.to(),
-        );
+        let (boundary, _) = feed.window.boundary(begun.to());
+        let run = begun.from..boundary;
+        seal_and_send(&mut self.ring, links, slot, conn, feed, run);
     }
 
     /// Tells a peer that no more comes, where it can still hear that. True if that is on its way.

@@ -64,6 +64,20 @@ fn user_canceled_is_skipped_up_to_a_bound() {
     }
 }
 
+/// As others do: OpenSSL and BoringSSL.
+#[test]
+fn user_canceled_is_no_end_in_tls_13_whatever_its_level() {
+    for (mut naive, mut incoming) in pairs() {
+        let record = naive.seal(ALERT, &[2, 90], 0);
+        let heard = hear(&mut incoming, &record);
+        if is_13(&naive) {
+            assert_eq!(heard, []);
+        } else {
+            assert_eq!(heard, fault(Fault::PeerAlert));
+        }
+    }
+}
+
 #[test]
 fn warnings_are_skipped_in_tls_12_and_end_it_in_tls_13() {
     for (mut naive, mut incoming) in pairs() {

@@ -55,6 +55,8 @@ fn a_record_that_announces_too_much_is_refused_by_its_header() {
             let (_, mut incoming) = pair(naive.kind);
             assert_eq!(hear(&mut incoming, &header[..4]), []);
             assert_eq!(hear(&mut incoming, &header[4..]), wanted);
+            let held = incoming.buffered_bytes();
+            assert_eq!(held == 0, incoming.has_ended(), "{held} bytes");
         }
     }
 }

@@ -13,7 +13,7 @@ use rustls::{
 };
 
 /// Every suite of both versions that a certificate with an elliptic key has.
-pub const SUITES: [SupportedCipherSuite; 6] = [
+pub(crate) const SUITES: [SupportedCipherSuite; 6] = [
     cipher_suite::TLS13_AES_128_GCM_SHA256,
     cipher_suite::TLS13_AES_256_GCM_SHA384,
     cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
@@ -23,13 +23,13 @@ pub const SUITES: [SupportedCipherSuite; 6] = [
 ];
 
 /// A certificate that signs itself, and its key.
-pub struct Identity {
+pub(crate) struct Identity {
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
 }
 
 impl Identity {
-    pub fn new() -> Identity {
+    pub(crate) fn new() -> Identity {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
         let made = made.expect("a certificate is made");
         let key = made.signing_key.serialize_der();
@@ -48,18 +48,18 @@ impl Identity {
 }
 
 /// Both sides' settings, with one suite.
-pub struct Sides {
-    pub server: ServerConfig,
-    pub client: ClientConfig,
+pub(crate) struct Sides {
+    pub(crate) server: ServerConfig,
+    pub(crate) client: ClientConfig,
 }
 
 impl Sides {
-    pub fn new(suite: SupportedCipherSuite) -> Sides {
+    pub(crate) fn new(suite: SupportedCipherSuite) -> Sides {
         Sides::with(suite, false)
     }
 
     /// The server wants a certificate of the client too.
-    pub fn with_client_certificate(suite: SupportedCipherSuite) -> Sides {
+    pub(crate) fn with_client_certificate(suite: SupportedCipherSuite) -> Sides {
         Sides::with(suite, true)
     }
 
@@ -98,14 +98,14 @@ impl Sides {
     }
 
     /// The server gives tickets that it keeps nothing for.
-    pub fn with_tickets(mut self) -> Sides {
+    pub(crate) fn with_tickets(mut self) -> Sides {
         let ticketer = rustls::crypto::ring::Ticketer::new();
         self.server.ticketer = ticketer.expect("there is randomness");
         self
     }
 
     /// A handshake of both, with a log of its secrets.
-    pub fn handshake(&self) -> (Client, ServerConnection, Arc<Logged>) {
+    pub(crate) fn handshake(&self) -> (Client, ServerConnection, Arc<Logged>) {
         let logged = Arc::new(Logged::new());
         let mut config = self.server.clone();
         config.key_log = logged.clone();
@@ -124,7 +124,7 @@ impl Sides {
         (client, server, logged)
     }
 
-    pub fn connect(&self) -> (Client, Session) {
+    pub(crate) fn connect(&self) -> (Client, Session) {
         let (client, server, logged) = self.handshake();
         let session = Session::extract(server, &logged);
         (client, session.expect("the handshake is over"))
@@ -132,11 +132,11 @@ impl Sides {
 }
 
 /// rustls' client after its handshake.
-pub struct Client(pub ClientConnection);
+pub(crate) struct Client(pub(crate) ClientConnection);
 
 impl Client {
     /// The records of `content`.
-    pub fn say(&mut self, content: &[u8]) -> Vec<u8> {
+    pub(crate) fn say(&mut self, content: &[u8]) -> Vec<u8> {
         let mut sent = Vec::new();
         // It takes so much at a time.
         for piece in content.chunks(30_000) {
@@ -147,7 +147,7 @@ impl Client {
     }
 
     /// What it has to send.
-    pub fn sent(&mut self) -> Vec<u8> {
+    pub(crate) fn sent(&mut self) -> Vec<u8> {
         let mut sent = Vec::new();
         while self.0.wants_write() {
             self.0.write_tls(&mut sent).expect("memory takes all");
@@ -156,12 +156,12 @@ impl Client {
     }
 
     /// What `records` say to it.
-    pub fn hear(&mut self, records: &[u8]) -> Vec<u8> {
+    pub(crate) fn hear(&mut self, records: &[u8]) -> Vec<u8> {
         let heard = self.try_hear(records);
         heard.expect("rustls reads what we send")
     }
 
-    pub fn try_hear(&mut self, mut records: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+    pub(crate) fn try_hear(&mut self, mut records: &[u8]) -> Result<Vec<u8>, rustls::Error> {
         let mut heard = Vec::new();
         while !records.is_empty() {
             self.0.read_tls(&mut records).expect("it takes records");
@@ -175,7 +175,7 @@ impl Client {
     }
 
     /// Whether our close_notify has come.
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         match self.0.reader().read(&mut [0]) {
             Ok(0) => true,
             Ok(_) => panic!("all was read"),
@@ -187,14 +187,14 @@ impl Client {
     }
 }
 
-pub fn give(server: &mut ServerConnection, mut bytes: &[u8]) {
+pub(crate) fn give(server: &mut ServerConnection, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         server.read_tls(&mut bytes).expect("it takes records");
         server.process_new_packets().expect("the client is honest");
     }
 }
 
-pub fn flush(server: &mut ServerConnection) -> Vec<u8> {
+pub(crate) fn flush(server: &mut ServerConnection) -> Vec<u8> {
     let mut sent = Vec::new();
     while server.wants_write() {
         server.write_tls(&mut sent).expect("memory takes all");
@@ -203,7 +203,7 @@ pub fn flush(server: &mut ServerConnection) -> Vec<u8> {
 }
 
 /// The records that `bytes` are.
-pub fn records(mut bytes: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn records(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut records = Vec::new();
     while !bytes.is_empty() {
         let len = usize::from(bytes[3]) << 8 | usize::from(bytes[4]);

@@ -87,18 +87,6 @@ fn the_log_of_another_connection_is_noticed() {
 }
 
 #[test]
-fn secrets_are_taken_once() {
-    for suite in SUITES.into_iter().filter(|suite| suite.tls13().is_some()) {
-        let sides = Sides::new(suite);
-        let (_, server, logged) = sides.handshake();
-        assert!(Session::extract(server, &logged).is_ok());
-        let (_, server, _) = sides.handshake();
-        let result = Session::extract(server, &logged);
-        assert_eq!(refused(result), ExtractError::NotLogged);
-    }
-}
-
-#[test]
 fn settings_that_keep_the_secrets_are_noticed() {
     let mut sides = Sides::new(SUITES[0]);
     sides.server.enable_secret_extraction = false;

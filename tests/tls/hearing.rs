@@ -5,7 +5,7 @@ use fanfare_sim::tls::naive::Naive;
 use fanfare_sim::tls::{KINDS, Kind};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub(crate) enum Heard {
     Data(Vec<u8>),
     KeyUpdate { requested: bool },
     CloseNotify,
@@ -14,13 +14,13 @@ pub enum Heard {
 }
 
 impl Heard {
-    pub fn data(data: &[u8]) -> Heard {
+    pub(crate) fn data(data: &[u8]) -> Heard {
         Heard::Data(data.to_vec())
     }
 }
 
 /// All that `bytes`, in one piece, tell.
-pub fn hear(incoming: &mut Incoming, bytes: &[u8]) -> Vec<Heard> {
+pub(crate) fn hear(incoming: &mut Incoming, bytes: &[u8]) -> Vec<Heard> {
     let mut bytes = bytes.to_vec();
     let mut rest = &mut bytes[..];
     let mut heard = Vec::new();
@@ -39,17 +39,17 @@ pub fn hear(incoming: &mut Incoming, bytes: &[u8]) -> Vec<Heard> {
 }
 
 /// A peer that can send anything, and the receiver of it.
-pub fn pair(kind: Kind) -> (Naive, Incoming) {
+pub(crate) fn pair(kind: Kind) -> (Naive, Incoming) {
     let naive = Naive::new(kind, 5);
     let incoming = Incoming::new(naive.ours_receiving());
     (naive, incoming)
 }
 
 /// The same for each version and suite.
-pub fn pairs() -> impl Iterator<Item = (Naive, Incoming)> {
+pub(crate) fn pairs() -> impl Iterator<Item = (Naive, Incoming)> {
     KINDS.into_iter().map(pair)
 }
 
-pub fn is_13(naive: &Naive) -> bool {
+pub(crate) fn is_13(naive: &Naive) -> bool {
     naive.kind.is_13
 }

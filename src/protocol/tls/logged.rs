@@ -87,3 +87,29 @@ impl fmt::Debug for Logged {
         f.write_str("Logged")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_taken_once() {
+        let logged = Logged::new();
+        logged.log(CLIENT, &[0; 32], &[1; 32]);
+        logged.log(SERVER, &[0; 32], &[2; 48]);
+        logged.log("EXPORTER_SECRET", &[0; 32], &[3; 32]);
+        let heard = logged.take();
+        assert_eq!(heard.client.bytes(), [1; 32]);
+        assert_eq!(heard.server.bytes(), [2; 48]);
+        let left = logged.take();
+        assert_eq!(left.client.bytes(), []);
+        assert_eq!(left.server.bytes(), []);
+    }
+
+    #[test]
+    fn a_secret_longer_than_any_known_is_not_kept() {
+        let logged = Logged::new();
+        logged.log(CLIENT, &[0; 32], &[1; 49]);
+        assert_eq!(logged.take().client.bytes(), []);
+    }
+}

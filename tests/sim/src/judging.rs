@@ -145,7 +145,7 @@ impl Client {
         let truth = &view.truths[follow.truth];
         // A chat reads what is none of its lines with a mark, in a frame with a longer header.
         let marked = if self.chat { truth.next() - began } else { 0 };
-        let behind = truth.head - truth.position(began) + 8 * marked;
+        let behind = truth.head - truth.position(began) + 8 * marked + socket.uncounted_bytes();
         behind > view.settings.lag_bytes_max as u64
             || (behind > 0 && (view.tight || self.stalls(socket, view)))
     }

@@ -28,6 +28,8 @@ pub(crate) struct Tls {
     has_ended: bool,
     rng: Rng,
     says_bye: bool,
+    /// So many more times it asks for new keys: it would call too many a flood itself.
+    key_updates: u8,
 }
 
 impl Tls {
@@ -62,6 +64,7 @@ impl Tls {
             record: Vec::new(),
             has_ended: false,
             says_bye: rng.bool(),
+            key_updates: 20,
             rng: rng.fork(),
         };
         let server = Session {
@@ -77,7 +80,9 @@ impl Tls {
             return;
         }
         let mut out = Vec::new();
-        if self.send.can_update() && self.rng.u8(..) < 10 {
+        let updates = self.send.can_update() && self.key_updates > 0;
+        if updates && self.rng.u8(..) < 10 {
+            self.key_updates -= 1;
             self.send
                 .seal(ContentType::Handshake, &KEY_UPDATE_REQUESTED, &mut out);
             self.send.update();

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use fanfare::protocol::tls::PLAIN_BYTES_MAX;
+
 use crate::secure::Tls;
 
 /// One TCP connection.
@@ -65,6 +67,12 @@ impl Socket {
 
     pub fn readable(&self) -> bool {
         self.has_inbound() || self.client_fin || self.reset
+    }
+
+    /// So much of a log the server may have sent, and not counted as sent: what a record holds
+    /// that is sealed again counts once all of it has gone.
+    pub(crate) fn uncounted_bytes(&self) -> u64 {
+        self.tls.as_ref().map_or(0, |_| PLAIN_BYTES_MAX as u64)
     }
 
     /// There is something to be received.

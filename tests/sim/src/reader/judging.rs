@@ -229,7 +229,7 @@ fn lags(heard: &Heard, socket: &Socket, view: &View<'_>) -> bool {
         let payload = truth.message(offset).map_or(0, |m| m.payload.len() as u64);
         2 * payload + ENVELOPE_BYTES
     };
-    let behind: u64 = unread.map(len).sum();
+    let behind = unread.map(len).sum::<u64>() + socket.uncounted_bytes();
     behind > view.settings.lag_bytes_max as u64
         || (behind > 0 && (view.tight || stalls(socket, view)))
 }

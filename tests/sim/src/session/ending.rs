@@ -44,6 +44,7 @@ impl Session {
         };
         let max = around.view.settings.lag_bytes_max as u64;
         let short = around.view.tight || self.stalls(socket, around);
+        let behind = behind + socket.uncounted_bytes();
         behind > max || comings > max || (behind + comings > 0 && short)
     }
 

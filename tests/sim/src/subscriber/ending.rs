@@ -36,6 +36,7 @@ impl Subscriber {
         };
         let max = around.view.settings.lag_bytes_max as u64;
         let short = around.view.tight || self.stalls(socket, around);
+        let behind = behind + socket.uncounted_bytes();
         behind > max || comings > max || (behind + comings > 0 && short)
     }
 

@@ -52,6 +52,9 @@ impl Kind {
     }
 }
 
+/// Numbers for the first record, as far as byte lengths and the limits of keys go.
+pub const NUMBERS: [u64; 4] = [0, 250, 65_530, 1 << 23];
+
 /// The types of records.
 pub mod content {
     pub const CHANGE_CIPHER_SPEC: u8 = 20;

@@ -18,7 +18,8 @@ pub struct Theirs {
     secret: OkmBlock,
     write: Box<dyn MessageEncrypter>,
     read: Box<dyn MessageDecrypter>,
-    number: u64,
+    /// Of the next record.
+    pub number: u64,
 }
 
 impl Theirs {

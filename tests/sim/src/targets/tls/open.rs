@@ -5,25 +5,30 @@ use fanfare::protocol::tls::Incoming;
 use super::model::Model;
 use super::{Told, read};
 use crate::targets::{pieces, split};
-use crate::tls::KINDS;
 use crate::tls::content::{ALERT, CHANGE_CIPHER_SPEC, DATA, HANDSHAKE};
 use crate::tls::naive::Naive;
+use crate::tls::{KINDS, NUMBERS};
 
-/// Byte 0 chooses version and suite, and whether the receiver is carried to another process in
+/// Byte 0 chooses version, suite and first number, and whether the receiver is carried to another process in
 /// between; bytes 1 to 3 cut what is sent; the rest says what that is.
 pub fn tls_open(data: &[u8]) {
     let (steering, plan) = split(data, 4);
     let first = steering.first().copied().unwrap_or(0);
-    let kind = KINDS[usize::from(first & 0x3F) % KINDS.len()];
+    let kind = KINDS[usize::from(first & 0x1F) % KINDS.len()];
+    let naive = || {
+        let mut naive = Naive::new(kind, 7);
+        naive.number = NUMBERS[usize::from(first >> 5 & 3)];
+        naive
+    };
     let mut peer = Peer {
-        naive: Naive::new(kind, 7),
+        naive: naive(),
         model: Model::new(kind),
         last: Vec::new(),
         sent: Vec::new(),
         wanted: Vec::new(),
         end: End::None,
     };
-    let incoming = || Incoming::new(Naive::new(kind, 7).ours_receiving());
+    let incoming = || Incoming::new(naive().ours_receiving());
     peer.play(plan);
 
     let whole = read(&mut incoming(), &[&peer.sent[..]]);

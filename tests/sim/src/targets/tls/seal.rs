@@ -7,16 +7,17 @@ use crate::targets::{pieces, split};
 use crate::tls::content::{ALERT, DATA, HANDSHAKE};
 use crate::tls::naive::Naive;
 use crate::tls::theirs::Theirs;
-use crate::tls::{KINDS, Kind};
+use crate::tls::{KINDS, Kind, NUMBERS};
 
-/// Byte 0 chooses version and suite, bytes 1 to 3 cut what rustls sends; the rest says what is
+/// Byte 0 chooses version, suite and first number, bytes 1 to 3 cut what rustls sends; the rest says what is
 /// said, and by whom.
 pub fn tls_seal(data: &[u8]) {
     let (steering, plan) = split(data, 4);
     let first = steering.first().copied().unwrap_or(0);
-    let kind = KINDS[usize::from(first) % KINDS.len()];
+    let kind = KINDS[usize::from(first & 0x1F) % KINDS.len()];
+    let number = NUMBERS[usize::from(first >> 5 & 3)];
     let cuts = steering.get(1..).unwrap_or_default();
-    let mut pair = Pair::new(kind, cuts);
+    let mut pair = Pair::new(kind, number, cuts);
     for deed in plan.chunks_exact(3) {
         let &[deed, a, b] = deed else { continue };
         let len = if deed & 0x80 > 0 {
@@ -53,16 +54,26 @@ const OURS: u8 = 1;
 const THEIRS: u8 = 2;
 
 impl<'a> Pair<'a> {
-    fn new(kind: Kind, cuts: &'a [u8]) -> Pair<'a> {
-        let sending_naive = Naive::new(kind, OURS);
+    fn new(kind: Kind, number: u64, cuts: &'a [u8]) -> Pair<'a> {
+        let naive = |seed| {
+            let mut naive = Naive::new(kind, seed);
+            naive.number = number;
+            naive
+        };
+        let theirs = |seed| {
+            let mut theirs = Theirs::new(kind, seed);
+            theirs.number = number;
+            theirs
+        };
+        let sending_naive = naive(OURS);
         Pair {
             cuts,
             sending: sending_naive.ours(),
             sending_naive,
-            their_sending: Theirs::new(kind, OURS),
-            their_reading: Theirs::new(kind, OURS),
-            their_writing: Theirs::new(kind, THEIRS),
-            incoming: Incoming::new(Naive::new(kind, THEIRS).ours_receiving()),
+            their_sending: theirs(OURS),
+            their_reading: theirs(OURS),
+            their_writing: theirs(THEIRS),
+            incoming: Incoming::new(naive(THEIRS).ours_receiving()),
         }
     }
 
