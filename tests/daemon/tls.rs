@@ -167,8 +167,7 @@ fn http_in_the_clear_is_told_that_tls_is_spoken() {
     assert!(body.contains("https://"), "{body}");
     let mut raw = Raw::new(dial(&daemon));
     raw.send(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let answer = raw.read_answer();
-    assert_eq!((answer.status, answer.body.len()), (400, 0));
+    assert_eq!(raw.read_head().status, 400);
     daemon.await_reason("plain_http");
 }
 
