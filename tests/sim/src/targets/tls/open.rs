@@ -39,8 +39,8 @@ pub fn tls_open(data: &[u8]) {
     let (before, after) = pieces.split_at(pieces.len() / 2);
     let mut told = read(&mut by_pieces, before);
     if first & 0x80 > 0 {
-        let saved = serde_json::to_vec(&by_pieces).expect("it can be saved");
-        by_pieces = serde_json::from_slice(&saved).expect("it can be restored");
+        let saved = postcard::to_stdvec(&by_pieces).expect("it can be saved");
+        by_pieces = postcard::from_bytes(&saved).expect("it can be restored");
     }
     told.extend(read(&mut by_pieces, after));
     assert_eq!(told, whole, "in pieces");
