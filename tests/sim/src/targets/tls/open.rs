@@ -1,6 +1,6 @@
 //! What a peer sends, right or wrong, against the model of it.
 
-use fanfare::protocol::tls::Incoming;
+use fanfare::protocol::tls::{Fault, Incoming};
 
 use super::model::Model;
 use super::{Told, read};
@@ -39,8 +39,8 @@ pub fn tls_open(data: &[u8]) {
     let (before, after) = pieces.split_at(pieces.len() / 2);
     let mut told = read(&mut by_pieces, before);
     if first & 0x80 > 0 {
-        let saved = serde_json::to_vec(&by_pieces).expect("it can be saved");
-        by_pieces = serde_json::from_slice(&saved).expect("it can be restored");
+        let saved = postcard::to_stdvec(&by_pieces).expect("it can be saved");
+        by_pieces = postcard::from_bytes(&saved).expect("it can be restored");
     }
     told.extend(read(&mut by_pieces, after));
     assert_eq!(told, whole, "in pieces");
@@ -96,23 +96,24 @@ impl Peer {
                 11 => self.send_changed(usize::from(a), b),
                 12 => {
                     let again = self.last.clone();
-                    self.send_broken(&again);
+                    self.send_broken(&again, Some(Fault::BadTag));
                 }
                 13 => {
-                    self.send_broken(bytes);
+                    self.send_broken(bytes, None);
                     plan = behind;
                 }
                 // In the clear, with any header.
                 14 => {
                     let kind = CHANGE_CIPHER_SPEC + (a & 3);
                     let bad = [kind, 3, b & 3, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-                    self.send_broken(&bad);
+                    let is_change = kind == CHANGE_CIPHER_SPEC;
+                    self.send_broken(&bad, is_change.then_some(Fault::ChangeCipherSpec));
                 }
                 // Sealed, and lost on the way.
                 _ => {
                     self.naive.seal(DATA, &[b], 0);
                     let late = self.naive.seal(DATA, &[b], 0);
-                    self.send_broken(&late);
+                    self.send_broken(&late, Some(Fault::BadTag));
                 }
             }
         }
@@ -147,7 +148,7 @@ impl Peer {
     fn send_zeros(&mut self, len: usize) {
         let record = self.naive.seal_inner(DATA, vec![0; len]);
         if self.naive.kind.is_13 {
-            self.send_broken(&record);
+            self.send_broken(&record, Some(Fault::NoContent));
         } else {
             self.naive.number -= 1;
             self.send(DATA, &vec![0; len], 0);
@@ -160,17 +161,24 @@ impl Peer {
         let at = at % record.len();
         if change != 0 {
             record[at] ^= change;
-            self.send_broken(&record);
+            // A header may become that of a longer record, or of none.
+            self.send_broken(&record, (at >= 5).then_some(Fault::BadTag));
         } else {
             self.naive.number -= 1;
             self.send(DATA, &[change; 40], 0);
         }
     }
 
-    fn send_broken(&mut self, bytes: &[u8]) {
+    /// Bytes that do not open, with the fault if it is certain.
+    fn send_broken(&mut self, bytes: &[u8], fault: Option<Fault>) {
         self.sent.extend(bytes);
-        if self.end == End::None && !bytes.is_empty() {
-            self.end = End::Broken;
+        if self.end != End::None || bytes.is_empty() {
+            return;
+        }
+        self.end = End::Broken;
+        if let Some(fault) = fault {
+            self.wanted.push(Told::Fault(fault));
+            self.end = End::Known;
         }
     }
 

@@ -20,7 +20,8 @@ pub fn tls_seal(data: &[u8]) {
     let mut pair = Pair::new(kind, number, cuts);
     for deed in plan.chunks_exact(3) {
         let &[deed, a, b] = deed else { continue };
-        let len = if deed & 0x80 > 0 {
+        // Most are short, so that much is tried in little time.
+        let len = if deed >= 0xE0 {
             usize::from(a) * usize::from(b)
         } else {
             usize::from(a)
