@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    SupportedCipherSuite,
 };
 
 /// How servers are believed, as the command line says.
@@ -39,7 +40,16 @@ impl Tls {
     /// # Errors
     /// A sentence about what is missing, or wrong with the file.
     pub fn new(trust: &Trust) -> Result<Tls, String> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut provider = rustls::crypto::ring::default_provider();
+        // Browsers offer the cipher with the shorter key first, and servers take the first.
+        let is_short = |suite: &SupportedCipherSuite| {
+            suite
+                .suite()
+                .as_str()
+                .is_some_and(|name| name.contains("AES_128"))
+        };
+        provider.cipher_suites.sort_by_key(|suite| !is_short(suite));
+        let provider = Arc::new(provider);
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
