@@ -153,6 +153,9 @@ impl Acceptor {
                 acceptor.metrics().note_tls_fault(fault);
                 tracing::debug!(%peer, reason = fault.name(), "TLS connection ended");
             }
+            if stream.is_truncated() {
+                acceptor.metrics().tls_truncated.add(1);
+            }
             drop(stream);
             acceptor.guests.set(acceptor.guests.get() - 1);
             acceptor.nudge.notify_one();
@@ -223,7 +226,7 @@ impl Acceptor {
                 socket.cut();
             }
             // Nor if that has failed; but the alert that told why is to arrive.
-            Ok(None) if socket.is_mute() => self.see_off(socket).await,
+            Ok(None) if socket.is_mute() || socket.is_sealed() => self.see_off(socket).await,
             // The peer left before it had asked for anything.
             Ok(None) => {}
             // It has had its time to say how it asks.

@@ -25,6 +25,8 @@ pub(super) struct Stream {
     wire: RefCell<Wire>,
     /// What the peer has done wrong over TLS, for who counts it.
     fault: Cell<Option<Fault>>,
+    /// The peer has ended it without having said so over TLS.
+    is_truncated: Cell<bool>,
 }
 
 /// How the shaking of hands has ended.
@@ -63,6 +65,8 @@ struct Opened {
     ended: bool,
     /// What is to be sent at once.
     reply: Vec<u8>,
+    /// What the peer has done wrong behind that.
+    fault: Option<Fault>,
 }
 
 impl Stream {
@@ -76,6 +80,7 @@ impl Stream {
             socket,
             wire: RefCell::new(wire),
             fault: Cell::new(None),
+            is_truncated: Cell::new(false),
         }
     }
 
@@ -96,6 +101,11 @@ impl Stream {
     /// What the peer has done wrong over TLS.
     pub(super) fn fault(&self) -> Option<Fault> {
         self.fault.get()
+    }
+
+    /// The peer has ended it without having said so over TLS.
+    pub(super) fn is_truncated(&self) -> bool {
+        self.is_truncated.get()
     }
 
     /// The shaking of hands begins.
@@ -151,14 +161,20 @@ impl Stream {
         };
         loop {
             let opened = self.open(&mut raw, &mut bytes);
-            let Opened { some, ended, reply } = match opened {
-                Ok(opened) => opened,
-                Err(fault) => return (self.break_off(fault).await, bytes),
-            };
+            let Opened {
+                some,
+                ended,
+                reply,
+                fault,
+            } = opened;
+            // Before the last word, whose number is the next one.
             if !reply.is_empty()
                 && let (Err(error), _) = self.socket.write_all(reply).await
             {
                 return (Err(error), bytes);
+            }
+            if let Some(fault) = fault {
+                return (self.break_off(fault).await, bytes);
             }
             if some || ended {
                 return (Ok(bytes.len() - had), bytes);
@@ -170,7 +186,10 @@ impl Stream {
             raw = more;
             match read {
                 // Without a word: what has come may be cut short.
-                Ok(0) => return (Ok(0), bytes),
+                Ok(0) => {
+                    self.is_truncated.set(true);
+                    return (Ok(0), bytes);
+                }
                 Ok(_) => {}
                 Err(error) => return (Err(error), bytes),
             }
@@ -178,17 +197,24 @@ impl Stream {
     }
 
     /// Puts the content of records behind `bytes`.
-    fn open(&self, raw: &mut [u8], bytes: &mut Vec<u8>) -> Result<Opened, Fault> {
+    fn open(&self, raw: &mut [u8], bytes: &mut Vec<u8>) -> Opened {
         let mut opened = Opened::default();
         let mut wire = self.wire.borrow_mut();
         let Wire::Sealed(sealed) = &mut *wire else {
             opened.ended = true;
-            return Ok(opened);
+            return opened;
         };
         let Session { send, receive } = &mut *sealed.session;
         let mut raw = raw;
         loop {
-            match receive.next(&mut raw)? {
+            let event = match receive.next(&mut raw) {
+                Ok(event) => event,
+                Err(fault) => {
+                    opened.fault = Some(fault);
+                    break;
+                }
+            };
+            match event {
                 None => break,
                 Some(Event::Data(data)) => {
                     bytes.extend_from_slice(data);
@@ -201,7 +227,7 @@ impl Stream {
             }
         }
         opened.ended = receive.has_ended();
-        Ok(opened)
+        opened
     }
 
     /// The peer has broken the protocol, and is told so.
