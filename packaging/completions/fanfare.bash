@@ -53,7 +53,7 @@ _fanfare() {
 
     case "${cmd}" in
         fanfare)
-            opts="-h -V --config --listen --admin-token-file --api-key-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --centrifugo --event-streams --mercure --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help --version check-config probe serve upgrade help"
+            opts="-h -V --config --admin-token-file --api-key-file --origins --hosts --trusted-proxies --tls-certificates --tls-client-ca --hsts-max-age-s --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --listen --listen-tls --admin --api --metrics --proxy-header --tls-client-auth --tls-version-min --admin-tls --cores --log --log-format --zerocopy --centrifugo --event-streams --mercure --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help --version check-config probe serve upgrade help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -71,13 +71,6 @@ _fanfare() {
                     fi
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --listen)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
                     fi
                     return 0
                     ;;
@@ -126,6 +119,35 @@ _fanfare() {
                     return 0
                     ;;
                 --trusted-proxies)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tls-certificates)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tls-client-ca)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --hsts-max-age-s)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -743,6 +765,20 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --listen)
+                    COMPREPLY=($(compgen -W "off" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --listen-tls)
+                    COMPREPLY=($(compgen -W "off" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --admin)
                     COMPREPLY=($(compgen -W "off" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -766,6 +802,27 @@ _fanfare() {
                     ;;
                 --proxy-header)
                     COMPREPLY=($(compgen -W "none proxy-protocol x-forwarded-for" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tls-client-auth)
+                    COMPREPLY=($(compgen -W "required optional" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tls-version-min)
+                    COMPREPLY=($(compgen -W "1.2 1.3" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --admin-tls)
+                    COMPREPLY=($(compgen -W "on off" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi
@@ -1000,7 +1057,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__probe)
-            opts="-h --config --listen --admin --api --metrics --admin-token-file --api-key-file --origins --hosts --trusted-proxies --proxy-header --cores --log --log-format --drain-ms-max --receive-buffers --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --centrifugo --event-streams --mercure --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --presence --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --api-error-mode --deflate --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --keep --history-page-messages-max --history-page-bytes-max --lag-bytes-max --lag-policy --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-tls --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-storage --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --cluster-ready --help"
+            opts="-h --config --listen --listen-tls --admin --api --metrics --admin-token-file --api-key-file --origins --hosts --trusted-proxies --proxy-header --tls-certificates --tls-client-ca --tls-client-auth --tls-version-min --hsts-max-age-s --admin-tls --cores --log --log-format --drain-ms-max --receive-buffers --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --centrifugo --event-streams --mercure --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --presence --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --api-error-mode --deflate --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --keep --history-page-messages-max --history-page-bytes-max --lag-bytes-max --lag-policy --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-tls --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-storage --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --cluster-ready --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1022,6 +1079,13 @@ _fanfare() {
                     return 0
                     ;;
                 --listen)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --listen-tls)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -1101,6 +1165,56 @@ _fanfare() {
                     return 0
                     ;;
                 --proxy-header)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tls-certificates)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tls-client-ca)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --tls-client-auth)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tls-version-min)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --hsts-max-age-s)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --admin-tls)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -1845,7 +1959,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__serve)
-            opts="-h --config --listen --admin-token-file --api-key-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --centrifugo --event-streams --mercure --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help"
+            opts="-h --config --admin-token-file --api-key-file --origins --hosts --trusted-proxies --tls-certificates --tls-client-ca --hsts-max-age-s --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --listen --listen-tls --admin --api --metrics --proxy-header --tls-client-auth --tls-version-min --admin-tls --cores --log --log-format --zerocopy --centrifugo --event-streams --mercure --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1863,13 +1977,6 @@ _fanfare() {
                     fi
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --listen)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
                     fi
                     return 0
                     ;;
@@ -1918,6 +2025,35 @@ _fanfare() {
                     return 0
                     ;;
                 --trusted-proxies)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tls-certificates)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tls-client-ca)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --hsts-max-age-s)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -2535,6 +2671,20 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --listen)
+                    COMPREPLY=($(compgen -W "off" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --listen-tls)
+                    COMPREPLY=($(compgen -W "off" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --admin)
                     COMPREPLY=($(compgen -W "off" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -2558,6 +2708,27 @@ _fanfare() {
                     ;;
                 --proxy-header)
                     COMPREPLY=($(compgen -W "none proxy-protocol x-forwarded-for" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tls-client-auth)
+                    COMPREPLY=($(compgen -W "required optional" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tls-version-min)
+                    COMPREPLY=($(compgen -W "1.2 1.3" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --admin-tls)
+                    COMPREPLY=($(compgen -W "on off" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi
@@ -2690,7 +2861,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__upgrade)
-            opts="-h --config --listen --admin-token-file --api-key-file --origins --hosts --trusted-proxies --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --admin --api --metrics --proxy-header --cores --log --log-format --zerocopy --centrifugo --event-streams --mercure --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help"
+            opts="-h --config --admin-token-file --api-key-file --origins --hosts --trusted-proxies --tls-certificates --tls-client-ca --hsts-max-age-s --drain-ms-max --receive-buffers --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --listen --listen-tls --admin --api --metrics --proxy-header --tls-client-auth --tls-version-min --admin-tls --cores --log --log-format --zerocopy --centrifugo --event-streams --mercure --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2708,13 +2879,6 @@ _fanfare() {
                     fi
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --listen)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
                     fi
                     return 0
                     ;;
@@ -2763,6 +2927,35 @@ _fanfare() {
                     return 0
                     ;;
                 --trusted-proxies)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tls-certificates)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tls-client-ca)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --hsts-max-age-s)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -3380,6 +3573,20 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --listen)
+                    COMPREPLY=($(compgen -W "off" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --listen-tls)
+                    COMPREPLY=($(compgen -W "off" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --admin)
                     COMPREPLY=($(compgen -W "off" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -3403,6 +3610,27 @@ _fanfare() {
                     ;;
                 --proxy-header)
                     COMPREPLY=($(compgen -W "none proxy-protocol x-forwarded-for" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tls-client-auth)
+                    COMPREPLY=($(compgen -W "required optional" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tls-version-min)
+                    COMPREPLY=($(compgen -W "1.2 1.3" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --admin-tls)
+                    COMPREPLY=($(compgen -W "on off" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi

@@ -48,7 +48,7 @@ impl Shaking {
     }
 
     /// What rustls wants to have sent.
-    fn to_send(&mut self) -> Result<Vec<u8>, TlsFailure> {
+    fn poll_transmit(&mut self) -> Result<Vec<u8>, TlsFailure> {
         let conn = self.conn()?;
         let mut out = Vec::new();
         while conn.wants_write() {
@@ -147,7 +147,7 @@ impl Acceptor {
             let behind = bytes.split_off(record);
             let handled = self.step(&mut shaking, bytes).await?;
             bytes = behind;
-            let out = shaking.to_send()?;
+            let out = shaking.poll_transmit()?;
             if !out.is_empty() {
                 let sent = stream.write_raw(out).await;
                 if handled.is_ok() && sent.is_err() {
