@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
+use super::scratch::Scratch;
 use crate::protocol::tls::{
     Alert, ContentType, Incoming, PLAIN_BYTES_MAX, Sealer, Session, Traffic,
 };
@@ -20,7 +21,7 @@ use crate::protocol::tls::{
 const SEND_BYTES_MAX: usize = 8 * PLAIN_BYTES_MAX;
 /// Ciphertext of one core that waits to be handed to the kernel: it stays in the processor's
 /// cache, and memory for it is bounded.
-const SEALED_BYTES_MAX: usize = 1 << 20;
+const SEALED_BYTES_MAX: usize = 256 << 10;
 /// New keys are taken, or the connection is ended, when so few records are left for the old ones.
 const RECORDS_LEFT_MIN: u64 = 1 << 16;
 
@@ -30,6 +31,7 @@ pub(super) struct Links {
     all: Vec<Option<Box<Link>>>,
     /// Ciphertext that has been made since the ring was last entered.
     sealed_bytes: usize,
+    scratch: Scratch,
 }
 
 /// One connection's.
@@ -200,9 +202,41 @@ impl Links {
         self.sealed_bytes = 0;
     }
 
-    /// Ciphertext is about to be handed to the ring.
-    pub(super) fn count(&mut self, bytes: &Bytes) {
+    /// See [`Link::send_owed`].
+    pub(super) fn send_owed(&mut self, slot: u32) -> Rc<Bytes> {
+        let bytes = self.at(slot).send_owed();
         self.sealed_bytes += bytes.len();
+        bytes
+    }
+
+    /// See [`Link::seal_run`].
+    pub(super) fn seal_run(
+        &mut self,
+        slot: u32,
+        run: Range<u64>,
+        copy: impl FnMut(u64, u64, &mut Vec<u8>),
+    ) -> Rc<Bytes> {
+        let link = self.all[slot as usize].as_deref_mut();
+        let link = link.expect("the connection has TLS");
+        let bytes = link.seal_run(&mut self.scratch, run, copy);
+        self.sealed_bytes += bytes.len();
+        bytes
+    }
+
+    /// See [`Link::seal_gathered`].
+    pub(super) fn seal_gathered(&mut self, slot: u32, content: &[u8]) -> Rc<Bytes> {
+        let link = self.all[slot as usize].as_deref_mut();
+        let link = link.expect("the connection has TLS");
+        let bytes = link.seal_gathered(&mut self.scratch, content);
+        self.sealed_bytes += bytes.len();
+        bytes
+    }
+
+    /// See [`Link::settle_sent`].
+    pub(super) fn settle_sent(&mut self, slot: u32, taken: u32) -> Sent {
+        let (sent, bytes) = self.at(slot).settle_sent(taken);
+        self.scratch.give_back(bytes);
+        sent
     }
 }
 
@@ -312,7 +346,7 @@ impl Link {
     }
 
     /// What goes first, to be sent alone. A record that is begun is to be settled before.
-    pub(super) fn send_owed(&mut self) -> Rc<Bytes> {
+    fn send_owed(&mut self) -> Rc<Bytes> {
         self.seal_owed();
         let ongoing = self.ongoing.get_or_insert_default();
         let bytes = Rc::new(Bytes::from(ongoing.kept.clone()));
@@ -346,8 +380,9 @@ impl Link {
 
     /// Seals the beginning of a run of a log for one send: the rest of the record that is begun, and
     /// what follows. `copy` appends so many bytes of the log from a position on.
-    pub(super) fn seal_run(
+    fn seal_run(
         &mut self,
+        scratch: &mut Scratch,
         run: Range<u64>,
         mut copy: impl FnMut(u64, u64, &mut Vec<u8>),
     ) -> Rc<Bytes> {
@@ -363,7 +398,7 @@ impl Link {
             (false, _) => SEND_BYTES_MAX as u64,
         });
         assert!(first <= content);
-        let mut out = Vec::with_capacity(self.sealed_len(first, content));
+        let mut out = scratch.take(self.sealed_len(first, content));
         let sealer = self.send.sealer();
         let (mut number, mut at) = (self.send.next(), from);
         let mut skip = 0;
@@ -393,10 +428,10 @@ impl Link {
     }
 
     /// Seals what has been gathered for one send.
-    pub(super) fn seal_gathered(&mut self, content: &[u8]) -> Rc<Bytes> {
+    fn seal_gathered(&mut self, scratch: &mut Scratch, content: &[u8]) -> Rc<Bytes> {
         self.look_at_limit();
         assert!(self.begun().is_none(), "it goes first");
-        let mut out = Vec::with_capacity(self.sealed_len(0, content.len() as u64));
+        let mut out = scratch.take(self.sealed_len(0, content.len() as u64));
         let sealer = self.send.sealer();
         for (number, chunk) in (self.send.next()..).zip(content.chunks(PLAIN_BYTES_MAX)) {
             seal(&sealer, number, &mut out, |out| {
@@ -426,8 +461,8 @@ impl Link {
         (content + records * self.send.overhead() as u64) as usize
     }
 
-    /// The socket has taken `taken` bytes of the send under way.
-    pub(super) fn settle_sent(&mut self, taken: u32) -> Sent {
+    /// The socket has taken `taken` bytes of the send under way. Gives back what those were.
+    fn settle_sent(&mut self, taken: u32) -> (Sent, Rc<Bytes>) {
         let overhead = self.send.overhead() as u32;
         let ongoing = self.ongoing.as_deref_mut().expect("a send is under way");
         let flight = ongoing.flight.take().expect("a send is under way");
@@ -436,11 +471,12 @@ impl Link {
         if flight.content == 0 {
             ongoing.kept.drain(..taken as usize);
             self.tidy();
-            return Sent {
+            let sent = Sent {
                 content: 0,
                 is_short,
                 is_inside: false,
             };
+            return (sent, flight.bytes);
         }
         // Of the first record a part may have gone before.
         let mut first = ongoing.begun.take();
@@ -482,11 +518,12 @@ impl Link {
         }
         self.send.advance(records);
         self.tidy();
-        Sent {
+        let sent = Sent {
             content,
             is_short,
             is_inside: is_short || flight.is_cut,
-        }
+        };
+        (sent, flight.bytes)
     }
 
     /// A send has failed in passing, and nothing of it went out.

@@ -38,6 +38,7 @@ mod reactor;
 mod refusing;
 mod remote;
 mod rings;
+mod scratch;
 mod sealed;
 mod sessions;
 mod slots;

@@ -228,11 +228,7 @@ impl<R: Ring> Reactor<R> {
         conn.attend().sending = pieces;
         let bytes = match conn.flags.any(Flags::TLS) {
             false => Rc::new(bytes),
-            true => {
-                let bytes = links.at(slot).seal_gathered(&bytes);
-                links.count(&bytes);
-                bytes
-            }
+            true => links.seal_gathered(slot, &bytes),
         };
         let len = bytes.len() as u32;
         self.ring.send(slot, &bytes, 0, len, Mode::Copy);
@@ -302,7 +298,7 @@ impl<R: Ring> Reactor<R> {
             is_short,
             is_inside,
         } = match conn.flags.any(Flags::TLS) {
-            true => links.at(slot).settle_sent(taken),
+            true => links.settle_sent(slot, taken),
             false => Sent {
                 content: taken,
                 is_short,

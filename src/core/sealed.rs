@@ -47,8 +47,7 @@ impl<R: Ring> Reactor<R> {
         if link.owes() {
             self.state.settle_record(slot);
             let State { conns, links, .. } = &mut self.state;
-            let bytes = links.at(slot).send_owed();
-            links.count(&bytes);
+            let bytes = links.send_owed(slot);
             let conn = conns.at(slot);
             conn.flags.set(Flags::SENDING_PIECES);
             let len = bytes.len() as u32;
@@ -117,8 +116,7 @@ pub(super) fn seal_and_send<R: Ring>(
     run: Range<u64>,
 ) {
     let copy = |from, len, out: &mut Vec<u8>| feed.copy(from, from + len, out);
-    let bytes = links.at(slot).seal_run(run, copy);
-    links.count(&bytes);
+    let bytes = links.seal_run(slot, run, copy);
     conn.flags.set(Flags::SENDING_RUN);
     ring.send(slot, &bytes, 0, bytes.len() as u32, Mode::Copy);
 }

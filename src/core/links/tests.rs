@@ -51,14 +51,14 @@ impl Pair {
                 Some(event) => assert_eq!(event, Event::KeyUpdate { requested: false }),
             }
         }
-        self.link().settle_sent(taken as u32)
+        self.links.settle_sent(0, taken as u32)
     }
 
     fn offer(&mut self, log: &[u8], from: usize) -> Rc<Bytes> {
         let copy = |at: u64, len: u64, out: &mut Vec<u8>| {
             out.extend_from_slice(&log[at as usize..(at + len) as usize]);
         };
-        self.link().seal_run(from as u64..log.len() as u64, copy)
+        self.links.seal_run(0, from as u64..log.len() as u64, copy)
     }
 }
 
@@ -119,7 +119,7 @@ fn whatever_goes_before_and_wherever_it_breaks_off_the_peer_hears_all_in_order()
                     pair.links.restore(0, &saved).unwrap();
                 }
                 if pair.link().owes() {
-                    let owed = pair.link().send_owed();
+                    let owed = pair.links.send_owed(0);
                     let taken = rng.usize(..=owed.len());
                     assert_eq!(pair.take(&owed, taken).content, 0);
                 }
@@ -129,7 +129,7 @@ fn whatever_goes_before_and_wherever_it_breaks_off_the_peer_hears_all_in_order()
             if is_free && rng.u8(..) < 60 {
                 let len = [1, 300, 40_000][rng.usize(..3)];
                 let gathered = noise(&mut rng, len);
-                let offered = pair.link().seal_gathered(&gathered);
+                let offered = pair.links.seal_gathered(0, &gathered);
                 let taken = rng.usize(..=offered.len());
                 let sent = pair.take(&offered, taken);
                 wanted.extend_from_slice(&gathered[..sent.content as usize]);
@@ -241,7 +241,7 @@ fn the_last_word_is_said_once_and_not_inside_a_record() {
     assert!(!pair.link().is_inside_record());
     assert!(pair.link().owe_last(Alert::CloseNotify));
     assert!(!pair.link().owe_last(Alert::CloseNotify));
-    let last = pair.link().send_owed();
+    let last = pair.links.send_owed(0);
     pair.take(&last, last.len());
     assert!(pair.has_ended && pair.link().has_said_last());
     assert!(!pair.link().owe_last(Alert::CloseNotify));
