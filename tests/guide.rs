@@ -177,6 +177,15 @@ fn the_settings_that_pages_show_are_right() {
     let folder = tempfile::tempdir().expect("there is room");
     let secret = folder.path().join("secret");
     fs::write(&secret, "a secret of more than thirty-two bytes").expect("it is written");
+    let names = ["live.example.com".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let write = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("it is written");
+        path.to_str().expect("text").to_owned()
+    };
+    let chain = write("chain", made.cert.pem());
+    let key = write("key", made.signing_key.serialize_pem());
     let file = folder.path().join("fanfare.toml");
     let mut seen = 0;
     for page in [
@@ -191,6 +200,8 @@ fn the_settings_that_pages_show_are_right() {
         for block in blocks(&text(page), "toml") {
             let secret = secret.to_str().expect("text");
             let settings = block
+                .replace("/etc/fanfare/tls/live.example.com.pem", &chain)
+                .replace("/etc/fanfare/tls/live.example.com.key", &key)
                 .replace("/etc/fanfare/secret", secret)
                 .replace("/etc/fanfare/key", secret);
             fs::write(&file, settings).expect("it is written");

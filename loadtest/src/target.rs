@@ -53,7 +53,7 @@ impl Targets {
 /// Why an URL or a header cannot be used.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum TargetError {
-    #[error("--url {0}: it must begin with ws:// or wss://, or as well http:// or https://")]
+    #[error("--url {0}: it must begin with ws:// or wss://")]
     Scheme(String),
     #[error(
         "--publish-url {0}: with --app it is the address of the HTTP API, as http://host:port or https://host:port"
@@ -98,8 +98,8 @@ impl Target {
             .split_once("://")
             .ok_or_else(|| TargetError::Scheme(url.into()))?;
         let over_tls = match scheme {
-            "ws" | "http" => false,
-            "wss" | "https" => true,
+            "ws" => false,
+            "wss" => true,
             _ => return Err(TargetError::Scheme(url.into())),
         };
         Target::of_parts(url, rest, over_tls, subprotocol, headers)
@@ -403,7 +403,7 @@ mod tests {
     #[test]
     fn an_url_of_tls_names_whom_the_certificate_must_be_for() {
         assert!(target("ws://127.0.0.1:1/").unwrap().name.is_none());
-        for (url, port) in [("wss://localhost:9/a", 9), ("https://localhost/a", 443)] {
+        for (url, port) in [("wss://localhost:9/a", 9), ("wss://localhost/a", 443)] {
             let target = target(url).unwrap();
             assert_eq!(target.address.port(), port);
             assert_eq!(target.name.unwrap().to_str(), "localhost");

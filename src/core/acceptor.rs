@@ -16,21 +16,17 @@ use tokio_uring::net::TcpStream;
 use super::arriving;
 use super::asking::Asks;
 use super::complaints;
-use super::entering::Arrival;
 use super::listener::Listener;
 use super::reactor::Reactor;
 use super::stream::{READ_BYTES, Shaken, Stream};
-use super::streaming::StreamArrival;
 use crate::config::ProxyHeader;
 use crate::hub::metrics::Metrics;
 use crate::hub::{Hub, Mailbox, NoVisit, TlsFailure};
-use crate::log::Topic;
-use crate::protocol::event_stream::{EventStream, head};
+use crate::protocol::event_stream::head;
 use crate::protocol::http::hosts::Via;
-use crate::protocol::http::{HeadLimits, HeadReader, Reject, Terms, Upgrade};
+use crate::protocol::http::{HeadLimits, HeadReader, Reject, Terms};
 use crate::protocol::opening::Opening;
 use crate::protocol::proxy;
-use crate::protocol::topic::TopicName;
 use crate::ring::{Source, Uring};
 
 /// After an accept that failed for want of descriptors or memory.
@@ -280,90 +276,6 @@ impl Acceptor {
                 }
             },
         }
-    }
-
-    async fn adopt(
-        &self,
-        stream: &Stream,
-        peer: SocketAddr,
-        upgrade: Upgrade,
-        rest: Vec<u8>,
-    ) -> Result<(), Reject> {
-        if self.hub.is_stopping() {
-            return Err(Reject::Draining);
-        }
-        let topic = match &upgrade.topic {
-            Some(name) => Some(self.find_topic(name, |epoch| upgrade.since(epoch)).await?),
-            None => None,
-        };
-        // Without its session it could not be told so any more.
-        if self.reactor.borrow().is_full() {
-            return Err(Reject::ConnectionsMax);
-        }
-        let arrival = Arrival {
-            peer,
-            topic,
-            upgrade,
-            rest,
-            tls: stream.take_session(),
-        };
-        self.reactor.borrow_mut().adopt(stream, arrival)?;
-        self.nudge.notify_one();
-        Ok(())
-    }
-
-    /// The same for a stream of events; `rest` bytes came behind its request.
-    async fn adopt_stream(
-        &self,
-        socket: &Stream,
-        peer: SocketAddr,
-        stream: Box<EventStream>,
-        rest: usize,
-    ) -> Result<(), Reject> {
-        if self.hub.is_stopping() {
-            return Err(Reject::Draining);
-        }
-        let mut topics = Vec::with_capacity(stream.wanted.len());
-        for wanted in &stream.wanted {
-            let topic = self.find_topic(&wanted.topic, |epoch| wanted.since(epoch));
-            topics.push(topic.await?);
-        }
-        if self.reactor.borrow().is_full() {
-            return Err(Reject::ConnectionsMax);
-        }
-        let arrival = StreamArrival {
-            peer,
-            stream,
-            topics,
-            rest,
-            tls: socket.take_session(),
-        };
-        self.reactor.borrow_mut().adopt_stream(socket, arrival)?;
-        self.nudge.notify_one();
-        Ok(())
-    }
-
-    /// The topic of that name, once it is known what it holds up to where `since` says that a
-    /// client wants to begin, for the epoch that it has.
-    async fn find_topic(
-        &self,
-        name: &TopicName,
-        since: impl Fn(u64) -> Option<u64>,
-    ) -> Result<Arc<Topic>, Reject> {
-        let topic = self.hub.topic(name).map_err(|_| Reject::TopicsMax)?;
-        if topic.is_shared() {
-            let time = Duration::from_millis(self.hub.settings().handshake_ms_max);
-            if !self.hub.known(&topic, time).await {
-                return Err(Reject::TopicUnknown);
-            }
-            // Another node may be a moment ahead of this one.
-            if let Some(since) = since(topic.epoch())
-                && !self.hub.reached(&topic, since.saturating_sub(1)).await
-            {
-                return Err(Reject::TopicUnknown);
-            }
-        }
-        Ok(topic)
     }
 
     /// Reads one request head, behind a proxy's header if the peer is one that

@@ -1,6 +1,7 @@
 //! A core: one pinned thread with an acceptor and a reactor.
 
 mod acceptor;
+mod adopting;
 mod allowing;
 mod arriving;
 mod asking;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 
-use crate::common::{Daemon, OPEN, Raw};
+use crate::common::{Daemon, OPEN, Raw, eventually};
 use crate::tls_world::{
     Authority, TLS12, TLS13, VERSIONS, ask, dial, get, is_resumed, leaf, shake, start,
 };
@@ -75,7 +75,7 @@ fn the_certificate_for_the_name_that_is_asked_for_is_shown() {
     let error = shake(&daemon, authority.client(), "c.example").unwrap_err();
     assert!(error.to_string().contains("not valid for name"), "{error}");
     // The client has told why it left.
-    crate::common::eventually("its alert is counted", || failures(&daemon, "alert") > 0);
+    eventually("its alert is counted", || failures(&daemon, "alert") > 0);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_client_that_offers_other_protocols_only_is_told_so() {
         error.to_string().contains("NoApplicationProtocol"),
         "{error}"
     );
-    assert_eq!(failures(&daemon, "protocol"), 1);
+    await_failures(&daemon, "protocol", 1);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn an_old_version_is_refused_where_the_settings_say_so() {
     let (daemon, authority) = start(&["--tls-version-min", "1.3"]);
     shake(&daemon, authority.client_of(&[TLS13]), "localhost").unwrap();
     shake(&daemon, authority.client_of(&[TLS12]), "localhost").unwrap_err();
-    assert_eq!(failures(&daemon, "version"), 1);
+    await_failures(&daemon, "version", 1);
 }
 
 #[test]
@@ -150,9 +150,9 @@ fn clients_show_certificates_where_an_authority_for_them_is_named() {
             let without = answered(Arc::new(authority.client_of(&[version])));
             assert_eq!(without.is_ok(), may_go_without, "{without:?}");
         }
-        assert_eq!(failures(&daemon, "certificate"), 2);
+        await_failures(&daemon, "certificate", 2);
         let missing = if may_go_without { 0 } else { 2 };
-        assert_eq!(failures(&daemon, "certificate_missing"), missing);
+        await_failures(&daemon, "certificate_missing", missing);
     }
 }
 
@@ -216,11 +216,11 @@ fn a_proxys_header_comes_in_the_clear_before_the_handshake() {
     };
     assert!(asked(proxied("203.0.113.7")).starts_with("HTTP/1.1 200 "));
     // One that is refused by its address is told so over TLS.
-    let _held = proxied("203.0.113.8");
-    crate::common::eventually("it is named", || {
-        let answer = asked(proxied("203.0.113.8"));
-        answer.starts_with("HTTP/1.1 503 ")
-    });
+    // Once hands are shaken it is known whose it is.
+    let held = proxied("203.0.113.8");
+    let _held = crate::tls_world::shake_over(held, client.clone(), "localhost").unwrap();
+    let answer = asked(proxied("203.0.113.8"));
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     // A health check of the proxy's own has no header.
     let mut tls = shake(&daemon, client.clone(), "localhost").unwrap();
     assert!(ask(&mut tls, &get("/healthz")).ends_with("ok\n"));
@@ -296,6 +296,11 @@ fn a_socket_of_the_service_manager_that_is_called_tls_speaks_it() {
     }
     let mut tls = shake(&daemon, authority.client(), "localhost").unwrap();
     assert!(ask(&mut tls, &get("/healthz")).ends_with("ok\n"));
+}
+
+/// They are counted once they have been told.
+fn await_failures(daemon: &Daemon, reason: &str, wanted: u64) {
+    eventually("they are counted", || failures(daemon, reason) == wanted);
 }
 
 /// How many handshakes have failed for that reason.

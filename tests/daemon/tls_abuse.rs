@@ -49,7 +49,7 @@ fn what_is_neither_tls_nor_http_gets_an_alert() {
         stream.write_all(bytes).unwrap();
         assert_eq!(rest(stream), [21, 3, 3, 0, 2, 2, 10]);
     }
-    assert_eq!(failures(&daemon, "not_tls"), 3);
+    eventually("each is counted", || failures(&daemon, "not_tls") == 3);
     is_well(&daemon, &authority);
 }
 

@@ -32,7 +32,7 @@ fn texts(count: usize, len: usize) -> Vec<String> {
 
 #[test]
 fn a_reader_that_takes_little_at_a_time_hears_all_in_order() {
-    let (daemon, authority) = start(&[]);
+    let (daemon, authority) = start(&["--lag-bytes-max", "64MiB", "--log-bytes-max", "128MiB"]);
     for version in VERSIONS {
         let mut slow = open_narrow(&daemon, authority.client_of(&[version]), "/t");
         let mut speaker = daemon.connect("/t");
@@ -191,7 +191,7 @@ fn who_is_cut_off_without_a_word_is_counted() {
 
 #[test]
 fn another_process_goes_on_with_sessions_wherever_they_are() {
-    let (mut daemon, authority) = start(&[]);
+    let (mut daemon, authority) = start(&["--lag-bytes-max", "64MiB", "--log-bytes-max", "128MiB"]);
     let mut all: Vec<WebSocket<Tls>> = VERSIONS
         .into_iter()
         .flat_map(|version| {

@@ -46,16 +46,17 @@ impl Client {
         if !plain.is_empty() {
             self.on_bytes(slot, &plain, now)?;
         }
-        let is_live = !matches!(
-            self.conns[slot as usize].state,
-            State::Leaving | State::Idle
-        );
-        if let Err(error) = opened
-            && is_live
-        {
-            self.problem(format!("TLS: {error}"));
-            return self.on_end(slot, now);
+        let Err(error) = opened else {
+            return Ok(());
+        };
+        let state = self.conns[slot as usize].state;
+        if matches!(state, State::Leaving | State::Idle) {
+            return Ok(());
         }
-        Ok(())
+        self.problem(format!("TLS: {error}"));
+        match state.is_opening() {
+            true => self.fail_opening(slot, now),
+            false => self.on_end(slot, now),
+        }
     }
 }

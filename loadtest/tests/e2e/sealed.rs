@@ -104,7 +104,7 @@ fn a_storm_returns_over_tls_with_new_sessions_and_with_old_ones() {
     let port = front(serve(Fault::None), folder.path());
     for resume in ["", "--resume"] {
         let output = tool(&format!(
-            "storm --url wss://127.0.0.1:{port}/{{topic}} --insecure {resume} -n 20 --live 2 \
+            "storm --url wss://127.0.0.1:{port}/ --insecure {resume} -n 20 --live 2 \
              --rate 50 --quiet-time 300ms {QUICK}"
         ));
         let text = stdout(&output);
