@@ -117,10 +117,20 @@ class Stream(Voice):
 
 
 class Heeding(Pipe):
-    """curl's: it has been told on its command line what to send, and only listens."""
+    """curl's: it has been told on its command line what to send, and only listens. Of an answer with 101 it hands out what
+    follows, and tells its user of the head."""
+
+    has_begun = False
 
     def sendall(self, data):
         pass
+
+    def recv(self, count):
+        if self.has_begun:
+            return super().recv(count)
+        self.has_begun = True
+        until("curl is answered", lambda: "HTTP/1.1 101 " in self.said() or self.process.poll() is not None)
+        return b"HTTP/1.1 101 \r\n\r\n" if self.process.poll() is None else b""
 
 
 class Conversation:
@@ -160,7 +170,7 @@ class Conversation:
             Program("chromium", "talker", [node, here / "chromium.mjs", "websocket", socket_url("chromium"), spki]),
         ]
         self.readers = [
-            Voice("curl-wss", lambda: Peer(None, "/", sock=Heeding([*curl("curl-wss", stream_url("curl-wss"), *upgrade), "--include"]))),
+            Voice("curl-wss", lambda: Peer(None, "/", sock=Heeding([*curl("curl-wss", stream_url("curl-wss"), *upgrade), "--verbose"]))),
             Stream("curl-sse", lambda: Pipe(curl("curl-sse", stream_url("curl-sse"), "Accept: text/event-stream"))),
             Program("node-eventsource", "reader", [node, here / "node.mjs", "eventsource", stream_url("node-eventsource")]),
             Program("httpx-sse", "reader", [python, here / "python.py", "httpx-sse", stream_url("httpx-sse")]),

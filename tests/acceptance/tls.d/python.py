@@ -14,10 +14,13 @@ from ears import Ears, burst, large
 
 LIBRARY, URL = sys.argv[1:]
 AGAIN_S = 0.2
+# Two threads tell what happens.
+lock = threading.Lock()
 
 
 def say(value):
-    print(json.dumps(value), flush=True)
+    with lock:
+        print(json.dumps(value), flush=True)
 
 
 ears = Ears(say)
@@ -27,7 +30,9 @@ class Websockets:
     def connect(self):
         from websockets.sync.client import connect
 
-        self.socket = connect(URL, max_size=None, compression=None, proxy=None, ssl=ssl.create_default_context())
+        # The connection is to outlive a block.
+        self.context = connect(URL, max_size=None, compression=None, proxy=None, ssl=ssl.create_default_context())
+        self.socket = self.context.__enter__()
 
     def read(self):
         return self.socket.recv()
