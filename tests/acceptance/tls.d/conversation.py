@@ -194,7 +194,7 @@ class Conversation:
     def invite_libraries(self):
         """`pusher-js` and `centrifuge-js` over TLS."""
         here, port = libraries.HERE, self.daemon.tls_port
-        pusher = Program("pusher-js", "member", ["node", here / "pusher_node.mjs", "127.0.0.1", port, APP_KEY, APP_SECRET, "pusher-js", "secure"])
+        pusher = Program("pusher-js", "member", ["node", here / "pusher_node.mjs", "localhost", port, APP_KEY, APP_SECRET, "pusher-js", "secure"])
         centrifuge = Program("centrifuge-js", "json", ["node", here / "centrifuge_node.mjs", f"{self.daemon.wss}connection/websocket", "json"])
         self.libraries = [pusher, centrifuge]
         pusher.ask("connect")
