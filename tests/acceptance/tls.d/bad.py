@@ -13,7 +13,7 @@ from attacks import until
 from peer import PING, Peer, TEXT, frame
 from rogue import ALERT, CCS, DATA, FATAL, FINISHED, HANDSHAKE, HEARTBEAT, HELLO, KEY_UPDATE, TICKET, TLS13, VERSIONS, WARNING, Rogue, load
 from witness import Witness
-from world import since
+from world import PATIENT, since
 
 __all__ = ["load", "run"]
 
@@ -246,7 +246,7 @@ class Scene:
         self.world, self.tally, self.options = world, tally, options
 
     def __enter__(self):
-        self.daemon = self.world.serve(*self.options)
+        self.daemon = self.world.serve(*PATIENT, *self.options)
         self.witness = Witness(self.daemon.port, self.daemon.tls_port, self.world.ca)
         self.publisher = Peer(self.daemon.port, "/bystanders")
         self.bystanders = [Peer(self.daemon.port, "/bystanders"), Peer(self.daemon.tls_port, "/bystanders", tls=self.world.context())]

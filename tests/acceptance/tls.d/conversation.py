@@ -17,7 +17,7 @@ from meeting import SECRET, sign
 from peer import PONG, TEXT, Closed, Peer
 from pipes import Pipe
 from voices import Program, until
-from world import EC
+from world import EC, PATIENT
 
 ROOM = "private-meeting"
 SETTINGS = """
@@ -31,8 +31,6 @@ secret_files = "{folder}/app"
 client_events = true
 client_events_per_s_max = 100000
 """
-# Nobody is silent for so long.
-PATIENT = "--ping-interval-ms 3600000 --idle-ms-max 7200000 --cores 2".split()
 MESSAGES = 5
 LARGE_BYTES = 1 << 20
 BURST = 10_000
@@ -313,7 +311,7 @@ def serve(world, **how):
     (folder / "app").write_text(APP_SECRET)
     settings = folder / "conversation.toml"
     settings.write_text(SETTINGS.format(folder=folder, key=APP_KEY))
-    return world.serve("--config", str(settings), *PATIENT, **how)
+    return world.serve("--config", str(settings), *PATIENT, "--cores", "2", **how)
 
 
 def run(world, tally):

@@ -13,6 +13,8 @@ from daemon import Daemon
 EC, RSA = "localhost", "rsa.localhost"
 # A message of 1 MiB and a burst of 10,000 are not to be too much for a reader that is slow.
 LIMITS = "--message-bytes-max 8MiB --log-bytes-max 256MiB --lag-bytes-max 128MiB --partial-bytes-max 64MiB".split()
+# Who is silent while others are tried is not taken for gone.
+PATIENT = "--ping-interval-ms 3600000 --idle-ms-max 7200000".split()
 
 
 class World:
