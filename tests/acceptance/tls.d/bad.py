@@ -9,11 +9,10 @@ import struct
 import time
 
 import bad_handshakes
-from attacks import until
 from peer import PING, Peer, TEXT, frame
 from rogue import ALERT, CCS, DATA, FATAL, FINISHED, HANDSHAKE, HEARTBEAT, HELLO, KEY_UPDATE, TICKET, TLS13, VERSIONS, WARNING, Rogue, load
 from witness import Witness
-from world import PATIENT, since
+from world import PATIENT, since, until
 
 __all__ = ["load", "run"]
 

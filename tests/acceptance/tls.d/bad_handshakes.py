@@ -4,11 +4,10 @@ import socket
 import ssl
 import time
 
-from attacks import until
 from certs import Authority
 from peer import dial, read_head
 from rogue import TAG_BYTES
-from world import since
+from world import since, until
 
 ALERT_RECORD = b"\x15\x03"
 PAGE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

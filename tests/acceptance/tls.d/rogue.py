@@ -89,7 +89,7 @@ class Rogue:
     def take_next_key(self):
         session, layer = self.conn.session, self.conn._recordLayer
         secrets = session.cl_app_secret, session.sr_app_secret
-        session.cl_app_secret, session.sr_app_secret = layer.calcTLS1_3KeyUpdate_sender(session.cipherSuite, *secrets)
+        session.cl_app_secret, session.sr_app_secret = layer.calcTLS1_3KeyUpdate_reciever(session.cipherSuite, *secrets)
 
     def overhead(self):
         """What a record of TLS 1.2 has beyond its content, its header apart."""

@@ -5,6 +5,7 @@ import os
 import pathlib
 import socket
 import tempfile
+import time
 
 from certs import Authority
 from daemon import Daemon
@@ -13,6 +14,8 @@ from daemon import Daemon
 EC, RSA = "localhost", "rsa.localhost"
 # A message of 1 MiB and a burst of 10,000 are not to be too much for a reader that is slow.
 LIMITS = "--message-bytes-max 8MiB --log-bytes-max 256MiB --lag-bytes-max 128MiB --partial-bytes-max 64MiB".split()
+# Nothing here measures speed: this only ends a wait for what does not come.
+PATIENCE_S = 10
 # Who is silent while others are tried is not taken for gone.
 PATIENT = "--ping-interval-ms 3600000 --idle-ms-max 7200000".split()
 
@@ -47,6 +50,14 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def until(daemon, what, reached):
+    """Waits until the figures are as they should be in the end."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not reached(daemon.metrics()):
+        assert time.monotonic() < deadline, f"never seen: {what}"
+        time.sleep(0.05)
 
 
 def since(daemon, before, name):
