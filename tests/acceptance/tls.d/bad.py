@@ -140,6 +140,21 @@ def key_update_flood(rogue):
         rogue.key_update(requested=number % 2)
 
 
+def key_updates_at_once(rogue):
+    """All in one piece, so that what answers them and the alert go out together."""
+    many = []
+    for number in range(33):
+        many.append(rogue.seal(HANDSHAKE, bytes([KEY_UPDATE, 0, 0, 1, 1])))
+        rogue.take_next_key()
+    rogue.raw(b"".join(many))
+
+
+def key_update_before_bad_tag(rogue):
+    update = rogue.seal(HANDSHAKE, bytes([KEY_UPDATE, 0, 0, 1, 1]))
+    rogue.take_next_key()
+    rogue.raw(update + bytes([DATA, 3, 3, 0, 40]) + bytes(40))
+
+
 def key_update_of_two(rogue):
     rogue.send(HANDSHAKE, bytes([KEY_UPDATE, 0, 0, 1, 2]))
 
@@ -208,6 +223,8 @@ FAULTS = [
     (fatal_alert, BOTH, None, "peer_alert"),
     (warning_flood, BOTH, UNEXPECTED, "alert_flood"),
     (key_update_flood, NEW, UNEXPECTED, "key_update_flood"),
+    (key_updates_at_once, NEW, UNEXPECTED, "key_update_flood"),
+    (key_update_before_bad_tag, NEW, BAD_MAC, "bad_tag"),
     (key_update_of_two, NEW, ILLEGAL, "illegal"),
     (long_key_update, NEW, DECODE, "decode"),
     (more_behind_key_update, NEW, UNEXPECTED, "key_change"),
