@@ -60,12 +60,16 @@ class WebsocketClient:
 class Aiohttp:
     """Its loop runs in the thread that reads."""
 
+    session = None
+
     def connect(self):
         import aiohttp
 
-        self.loop = asyncio.new_event_loop()
+        self.loop = self.loop if self.session else asyncio.new_event_loop()
 
         async def connect():
+            if self.session:
+                await self.session.close()
             self.session = aiohttp.ClientSession()
             return await self.session.ws_connect(URL, max_msg_size=0, ssl=ssl.create_default_context())
 
