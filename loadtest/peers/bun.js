@@ -1,8 +1,9 @@
 // A broadcast server to compare with: the topic is the path, and every message goes to all
-// of the topic, with ?echo=true to the sender too. usage: bun bun.js PORT
+// of the topic, with ?echo=true to the sender too. usage: bun bun.js PORT [CHAIN.pem KEY.pem], over TLS with those
 const server = Bun.serve({
   hostname: "127.0.0.1",
   port: Number(process.argv[2]),
+  tls: process.argv[3] ? { cert: Bun.file(process.argv[3]), key: Bun.file(process.argv[4]) } : undefined,
   fetch(request, server) {
     const url = new URL(request.url);
     const data = { topic: url.pathname, echo: url.searchParams.has("echo") };

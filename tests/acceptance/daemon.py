@@ -59,8 +59,9 @@ class Adopted:
 class Daemon:
     """A running daemon; a context manager that ends it."""
 
-    def __init__(self, *options, host="127.0.0.1", port=0, log="error", under=(), program=None, **popen):
-        """`under` is a command that the daemon's is given to, as strace."""
+    def __init__(self, *options, host="127.0.0.1", port=0, tls_port=None, log="error", under=(), program=None, **popen):
+        """`under` is a command that the daemon's is given to, as strace. With `tls_port`, which may be 0 for any, TLS is
+        spoken there as well, and the options name certificates."""
         self.folder = tempfile.mkdtemp(prefix="fanfare-")
         # The daemon may run as another user.
         os.chmod(self.folder, 0o777)
@@ -69,16 +70,25 @@ class Daemon:
         if host != "127.0.0.1":
             # Where others get in, it must be said that they may do everything.
             command += ["--anonymous", 'match = "**", publish = true']
+        if tls_port is not None:
+            command += ["--listen-tls", f"{host}:{tls_port}"]
         self.process = subprocess.Popen(
             [*under, *command, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, **popen
         )
+        self.http, self.port = self._read_place("http", host)
+        self.ws = self.http.replace("http", "ws")
+        if tls_port is not None:
+            self.https, self.tls_port = self._read_place("https", host)
+            self.wss = self.https.replace("http", "ws")
+
+    def _read_place(self, scheme, host):
+        """Where the daemon says that it listens."""
         line = self.process.stdout.readline()
-        found = re.fullmatch(rf"listening on (http://{re.escape(host)}:(\d+)/)\n", line)
+        found = re.fullmatch(rf"listening on ({scheme}://{re.escape(host)}:(\d+)/)\n", line)
         if not found:
             self.stop()
             raise SystemExit(f"the daemon did not say where it listens, but: {line.strip() or 'nothing'}")
-        self.http, self.port = found[1], int(found[2])
-        self.ws = self.http.replace("http", "ws")
+        return found[1], int(found[2])
 
     def __enter__(self):
         return self
@@ -114,7 +124,7 @@ class Daemon:
         self.process = Adopted(int(re.search(r"\d+", asked.stdout)[0]))
 
     def metrics(self):
-        """Every figure of the admin listener, cores and bare names summed up."""
+        """Every figure of the admin listener, cores and bare names summed up; reasons and kinds apart."""
         with socket.socket(socket.AF_UNIX) as admin:
             admin.settimeout(30)
             admin.connect(self.admin)
@@ -126,7 +136,7 @@ class Daemon:
             if not found:
                 continue
             name, label, value, number = found.groups()
-            if label == "reason":
+            if label in ("reason", "kind"):
                 name = f"{name}{{{value}}}"
             figures[name] = figures.get(name, 0) + float(number)
         return figures

@@ -41,9 +41,10 @@ def request(path, *headers):
     return "\r\n".join(lines).encode()
 
 
-def dial(port, source=None, receive_bytes=None, host="127.0.0.1"):
+def dial(port, source=None, receive_bytes=None, host="127.0.0.1", tls=None, name="localhost"):
     """A TCP connection to the daemon, from `source` and with a receive buffer of
-    about `receive_bytes` if given."""
+    about `receive_bytes` if given; over TLS if `tls`, an `ssl.SSLContext`, is, with who is
+    called `name`."""
     sock = socket.socket()
     sock.settimeout(PATIENCE_S)
     if receive_bytes:
@@ -54,7 +55,7 @@ def dial(port, source=None, receive_bytes=None, host="127.0.0.1"):
         sock.bind((source, 0))
     sock.connect((host, port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
+    return tls.wrap_socket(sock, server_hostname=name) if tls else sock
 
 
 def read_head(sock):
@@ -74,8 +75,9 @@ def read_head(sock):
 class Peer:
     """An open WebSocket."""
 
-    def __init__(self, port, path="/", headers=(), **how):
-        self.sock = dial(port, **how)
+    def __init__(self, port, path="/", headers=(), sock=None, **how):
+        """Over `sock`, which may be anything that sends and receives as a socket does, if given."""
+        self.sock = sock or dial(port, **how)
         self.sock.sendall(request(path, *headers))
         status, self.headers, rest = read_head(self.sock)
         if status != 101:

@@ -1,10 +1,12 @@
 """A well-behaved publisher and its subscriber, in a process of their own, that talk
-while others attack. Started with the port; ends when its input does, and says in
-JSON how many messages went through, the longest any took in milliseconds, and what
-went wrong, if anything did."""
+while others attack. Started with the port, and that of TLS and a file with the authority
+if a second subscriber is to hear over TLS; ends when its input does, and says in JSON how many
+messages went through, the longest any took in milliseconds, and what went wrong, if
+anything did."""
 
 import json
 import pathlib
+import ssl
 import subprocess
 import sys
 import threading
@@ -16,8 +18,8 @@ PAUSE_S = 0.005
 class Witness:
     """The process, from outside."""
 
-    def __init__(self, port):
-        command = [sys.executable, __file__, str(port)]
+    def __init__(self, port, tls_port=None, ca=None):
+        command = [sys.executable, __file__, *map(str, [port, tls_port, ca] if tls_port else [port])]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout.readline() == "ready\n", "the witness could not connect"
 
@@ -26,10 +28,12 @@ class Witness:
         return json.loads(said)
 
 
-def talk(port):
+def talk(port, tls_port=None, ca=None):
     from peer import TEXT, Peer
 
-    subscriber, publisher = Peer(port, "/witness"), Peer(port, "/witness")
+    publisher, subscribers = Peer(int(port), "/witness"), [Peer(int(port), "/witness")]
+    if tls_port:
+        subscribers.append(Peer(int(tls_port), "/witness", tls=ssl.create_default_context(cafile=ca)))
     print("ready", flush=True)
     done = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
@@ -39,9 +43,10 @@ def talk(port):
             message = f"message {messages}".encode()
             began = time.monotonic()
             publisher.send(TEXT, message)
-            heard = subscriber.read()
-            worst_s = max(worst_s, time.monotonic() - began)
-            assert heard == (TEXT, message), f"heard {heard}, not {message}"
+            for subscriber in subscribers:
+                heard = subscriber.read()
+                worst_s = max(worst_s, time.monotonic() - began)
+                assert heard == (TEXT, message), f"heard {heard}, not {message}"
             messages += 1
     except Exception as error:
         fault = f"{type(error).__name__}: {error}"
@@ -51,4 +56,4 @@ def talk(port):
 if __name__ == "__main__":
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-    talk(int(sys.argv[1]))
+    talk(*sys.argv[1:])

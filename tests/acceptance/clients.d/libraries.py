@@ -15,6 +15,12 @@ PYTHON = HOME / "venv" / "bin" / "python"
 
 def install():
     """From PyPI and npm, unless they are there; Chromium and Symfony's client."""
+    install_packages()
+    find_symfony()
+
+
+def install_packages():
+    """All but Symfony's client."""
     HOME.mkdir(parents=True, exist_ok=True)
     wanted = HERE / "requirements.txt"
     if not same(wanted, HOME / "requirements.txt"):
@@ -29,7 +35,6 @@ def install():
         shutil.copy(wanted, HOME / "installed.json")
     os.environ["CLIENT_MODULES"] = str(HOME)
     os.environ.setdefault("CHROMIUM", find_chromium())
-    find_symfony()
 
 
 def same(one, other):

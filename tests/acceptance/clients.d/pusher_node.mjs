@@ -1,4 +1,4 @@
-// `pusher-js` from npm in Node.
+// `pusher-js` from npm in Node; over TLS if the last argument says `secure`.
 
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -8,10 +8,10 @@ import { session } from "./pusher_session.mjs";
 
 const require = createRequire(join(process.env.CLIENT_MODULES, "package.json"));
 const Pusher = require("pusher-js");
-const [host, port, key, secret, user] = process.argv.slice(2);
+const [host, port, key, secret, user, secure] = process.argv.slice(2);
 
 const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
-const obey = session(Pusher, { host, port: Number(port), key, secret, user }, say);
+const obey = session(Pusher, { host, port: Number(port), key, secret, user, secure }, say);
 for await (const line of createInterface({ input: process.stdin })) {
   obey(JSON.parse(line));
 }

@@ -4,7 +4,7 @@
 // The function is given to a browser as text, so it uses nothing from outside itself.
 
 export function session(Pusher, options, say) {
-  const { host, port, key, secret, user } = options;
+  const { host, port, key, secret, user, secure } = options;
   // What the app's own server would sign.
   const sign = async (text) => {
     const bytes = (of) => new TextEncoder().encode(of);
@@ -24,7 +24,8 @@ export function session(Pusher, options, say) {
     cluster: "none",
     wsHost: host,
     wsPort: port,
-    forceTLS: false,
+    wssPort: port,
+    forceTLS: Boolean(secure),
     enabledTransports: ["ws"],
     disableStats: true,
     channelAuthorization: {
