@@ -13,7 +13,7 @@ use crate::protocol::rights::Revocation;
 
 /// Changes whenever the meaning of the bytes does. A successor refuses any
 /// other; it never guesses.
-pub const VERSION: u32 = 12;
+pub const VERSION: u32 = 13;
 
 const MAGIC: &[u8; 8] = b"fanfare\n";
 
