@@ -19,7 +19,7 @@ pub use self::frames::Frames;
 use self::frames::SavedBytes;
 use super::conn::{Conn, Flags, Phase};
 use super::lane::After;
-use super::links::SavedLink;
+use super::link::SavedLink;
 use super::reactor::{Reactor, State};
 use super::streams::Stands;
 use super::subs::SubId;

@@ -1,140 +1,35 @@
-//! The TLS side of connections that have one: their keys, and what is begun of a record.
-//!
-//! A record is sealed when it is sent, from the log. Where the socket takes only a part of one that
-//! is a pure run of a log, nothing of it is kept but how far it went: it is sealed again, with the
-//! same number and from the same bytes, and goes on there. Of any other the rest is kept.
+//! The links of one core's connections over TLS, by slot.
 
 use std::ops::Range;
 use std::rc::Rc;
 
-use bytes::{Buf, Bytes};
-use serde::{Deserialize, Serialize};
-use zeroize::Zeroize;
+use bytes::Bytes;
 
+use super::link::{Link, SavedLink, Sent};
 use super::scratch::Scratch;
-use crate::protocol::tls::{
-    Alert, ContentType, Incoming, PLAIN_BYTES_MAX, Sealer, Session, Traffic,
-};
+use crate::protocol::tls::Session;
 
-/// Content that is sealed for one send: whole records, and not so much that much was sealed in vain
-/// where the socket takes less. Where it has just done so, one record is offered.
-const SEND_BYTES_MAX: usize = 8 * PLAIN_BYTES_MAX;
 /// Ciphertext of one core that waits to be handed to the kernel: it stays in the processor's
 /// cache, and memory for it is bounded.
 const SEALED_BYTES_MAX: usize = 256 << 10;
-/// New keys are taken, or the connection is ended, when so few records are left for the old ones.
-const RECORDS_LEFT_MIN: u64 = 1 << 16;
+
+/// Links that lie together: one by one they would each have the allocator's header, and lie between what
+/// handshakes leave behind. They do not move, as keys would be left where they were.
+const CHUNK: usize = 64;
+type Chunk = [Option<Link>; CHUNK];
+/// A place that no link has.
+const NOWHERE: u32 = u32::MAX;
 
 /// The links of one core, by slot.
 #[derive(Default)]
 pub(super) struct Links {
-    all: Vec<Option<Box<Link>>>,
+    /// Where each slot's is in `chunks`.
+    places: Vec<u32>,
+    chunks: Vec<Box<Chunk>>,
+    free: Vec<u32>,
     /// Ciphertext that has been made since the ring was last entered.
     sealed_bytes: usize,
     scratch: Scratch,
-}
-
-/// One connection's.
-pub(super) struct Link {
-    send: Traffic,
-    /// Away while what came is being read, and where no more is to be.
-    receive: Option<Incoming>,
-    /// What most connections have none of.
-    ongoing: Option<Box<Ongoing>>,
-    owes: Owes,
-    /// It has been told that no more comes.
-    has_said_last: bool,
-    /// What has begun is not gone on with: the connection is being shut down.
-    is_abandoned: bool,
-}
-
-/// A connection's link on its way to another process: its keys, and ciphertext that goes first.
-/// Only as bytes, as keys are not to be copied about; zeroized at the end.
-#[derive(Serialize, Deserialize)]
-pub struct SavedLink(Vec<u8>);
-
-impl Drop for SavedLink {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-#[derive(Serialize)]
-struct Written<'a> {
-    send: &'a Traffic,
-    receive: Option<&'a Incoming>,
-    kept: &'a [u8],
-    has_said_last: bool,
-}
-
-#[derive(Deserialize)]
-struct Read {
-    send: Traffic,
-    receive: Option<Incoming>,
-    kept: Vec<u8>,
-    has_said_last: bool,
-}
-
-/// Records that are to be sent before all else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Owes {
-    key_update: bool,
-    warning: Option<Alert>,
-    last: Option<Alert>,
-}
-
-/// What is under way.
-#[derive(Default)]
-struct Ongoing {
-    /// Ciphertext that goes first: the rest of a record, and short records behind it.
-    kept: Vec<u8>,
-    begun: Option<Begun>,
-    flight: Option<Flight>,
-    /// The last send was short.
-    is_slow: bool,
-}
-
-/// A record of which the socket has taken a part, and which is sealed again: it holds a run of one
-/// log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Begun {
-    /// Where in the log its content begins.
-    pub(super) from: u64,
-    /// How much content it has.
-    pub(super) len: u32,
-    /// How many of its bytes have gone.
-    sent: u32,
-    /// The end of its ciphertext. Sealed again it is the same, or the content is not.
-    tag: [u8; 8],
-}
-
-impl Begun {
-    /// Where in the log its content ends.
-    pub(super) fn to(self) -> u64 {
-        self.from + u64::from(self.len)
-    }
-}
-
-/// A send under way.
-struct Flight {
-    /// All that it offers, and how much content that holds; none where what is kept is sent.
-    bytes: Rc<Bytes>,
-    content: u32,
-    /// The content begins there in a log.
-    from: Option<u64>,
-    /// It ends before a boundary between messages.
-    is_cut: bool,
-}
-
-/// How far a send came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sent {
-    /// Content that the peer has, or is sure to get, as the rest of its record is kept.
-    pub(super) content: u32,
-    /// The socket took less than it was offered.
-    pub(super) is_short: bool,
-    /// The content may end inside a frame.
-    pub(super) is_inside: bool,
 }
 
 impl Links {
@@ -148,46 +43,48 @@ impl Links {
     /// # Errors
     /// A sentence, if it is none.
     pub(super) fn restore(&mut self, slot: u32, saved: &SavedLink) -> Result<(), String> {
-        let read = postcard::from_bytes::<Read>(&saved.0);
-        let read = read.map_err(|error| format!("its keys are damaged: {error}"))?;
-        let mut link = Link {
-            has_said_last: read.has_said_last,
-            ..Link::new(read.send, read.receive)
-        };
-        if !read.kept.is_empty() {
-            link.ongoing.get_or_insert_default().kept = read.kept;
-        }
-        self.put(slot, link);
+        self.put(slot, saved.restore()?);
         Ok(())
     }
 
     fn put(&mut self, slot: u32, link: Link) {
         let slot = slot as usize;
-        if self.all.len() <= slot {
-            self.all.resize_with(slot + 1, || None);
+        if self.places.len() <= slot {
+            self.places.resize(slot + 1, NOWHERE);
         }
-        self.all[slot] = Some(Box::new(link));
+        let place = self.free.pop().unwrap_or_else(|| {
+            let next = (self.chunks.len() * CHUNK) as u32;
+            self.chunks.push(Box::new([const { None }; CHUNK]));
+            self.free.extend((next + 1..next + CHUNK as u32).rev());
+            next
+        });
+        self.places[slot] = place;
+        *place_mut(&mut self.chunks, place) = Some(link);
     }
 
     pub(super) fn remove(&mut self, slot: u32) {
-        if let Some(place) = self.all.get_mut(slot as usize) {
-            *place = None;
+        let place = self.places.get_mut(slot as usize);
+        let place = place.map_or(NOWHERE, |place| std::mem::replace(place, NOWHERE));
+        if place != NOWHERE {
+            *place_mut(&mut self.chunks, place) = None;
+            self.free.push(place);
         }
     }
 
     /// The link of a connection that has TLS.
     #[inline]
     pub(super) fn at(&mut self, slot: u32) -> &mut Link {
-        let link = self.all[slot as usize].as_deref_mut();
-        link.expect("the connection has TLS")
+        link_at(&mut self.chunks, self.places[slot as usize])
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Link> {
-        self.all.get(slot as usize)?.as_deref()
+        let place = *self.places.get(slot as usize)? as usize;
+        self.chunks.get(place / CHUNK)?[place % CHUNK].as_ref()
     }
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Link> {
-        self.all.get_mut(slot as usize)?.as_deref_mut()
+        let place = *self.places.get(slot as usize)? as usize;
+        self.chunks.get_mut(place / CHUNK)?[place % CHUNK].as_mut()
     }
 
     /// So much waits to be handed to the kernel that nothing more is to be sealed before.
@@ -216,8 +113,7 @@ impl Links {
         run: Range<u64>,
         copy: impl FnMut(u64, u64, &mut Vec<u8>),
     ) -> Rc<Bytes> {
-        let link = self.all[slot as usize].as_deref_mut();
-        let link = link.expect("the connection has TLS");
+        let link = link_at(&mut self.chunks, self.places[slot as usize]);
         let bytes = link.seal_run(&mut self.scratch, run, copy);
         self.sealed_bytes += bytes.len();
         bytes
@@ -225,8 +121,7 @@ impl Links {
 
     /// See [`Link::seal_gathered`].
     pub(super) fn seal_gathered(&mut self, slot: u32, content: &[u8]) -> Rc<Bytes> {
-        let link = self.all[slot as usize].as_deref_mut();
-        let link = link.expect("the connection has TLS");
+        let link = link_at(&mut self.chunks, self.places[slot as usize]);
         let bytes = link.seal_gathered(&mut self.scratch, content);
         self.sealed_bytes += bytes.len();
         bytes
@@ -240,339 +135,13 @@ impl Links {
     }
 }
 
-impl Link {
-    fn new(send: Traffic, receive: Option<Incoming>) -> Link {
-        Link {
-            send,
-            receive,
-            ongoing: None,
-            owes: Owes::default(),
-            has_said_last: false,
-            is_abandoned: false,
-        }
-    }
-
-    /// Writes it down. What is begun has been settled, and nothing is under way.
-    pub(super) fn save(&mut self) -> SavedLink {
-        assert!(self.begun().is_none(), "it goes first");
-        self.seal_owed();
-        let ongoing = self.ongoing.as_deref();
-        let written = postcard::to_stdvec(&Written {
-            send: &self.send,
-            receive: self.receive.as_ref(),
-            kept: ongoing.map_or(&[], |ongoing| &ongoing.kept),
-            has_said_last: self.has_said_last,
-        });
-        SavedLink(written.expect("memory takes all bytes"))
-    }
-
-    pub(super) fn take_incoming(&mut self) -> Option<Incoming> {
-        self.receive.take()
-    }
-
-    /// The connection is being shut down: nothing more is read, nor gone on with.
-    pub(super) fn abandon(&mut self) {
-        self.is_abandoned = true;
-        self.receive = None;
-    }
-
-    pub(super) fn put_incoming(&mut self, incoming: Incoming) {
-        self.receive = Some(incoming);
-    }
-
-    /// Bytes of a record that has come in part.
-    pub(super) fn buffered_bytes(&self) -> usize {
-        self.receive.as_ref().map_or(0, Incoming::buffered_bytes)
-    }
-
-    /// The peer has said that it sends no more, or what it sent was wrong.
-    pub(super) fn has_ended(&self) -> bool {
-        self.receive.as_ref().is_none_or(Incoming::has_ended)
-    }
-
-    /// The peer is to be sent new keys, unless no more comes anyway.
-    pub(super) fn owe_key_update(&mut self) {
-        self.owes.key_update = !self.has_said_last;
-    }
-
-    pub(super) fn owe_warning(&mut self, alert: Alert) {
-        if !self.has_said_last {
-            self.owes.warning = Some(alert);
-        }
-    }
-
-    /// The peer is to be told, as the last it hears, why no more comes. False if it has been, or
-    /// is to be.
-    pub(super) fn owe_last(&mut self, alert: Alert) -> bool {
-        let is_new = !self.has_said_last && self.owes.last.is_none();
-        if is_new {
-            self.owes.last = Some(alert);
-        }
-        is_new
-    }
-
-    /// No more can be said: the peer has a part of a record that it will not get the rest of.
-    pub(super) fn is_inside_record(&self) -> bool {
-        let ongoing = self.ongoing.as_deref();
-        ongoing.is_some_and(|ongoing| ongoing.begun.is_some() || !ongoing.kept.is_empty())
-    }
-
-    pub(super) fn has_said_last(&self) -> bool {
-        self.has_said_last
-    }
-
-    /// The keys have been used nearly as often as they may be, and there are no others.
-    pub(super) fn is_used_up(&self) -> bool {
-        !self.send.can_update() && self.send.records_left() < RECORDS_LEFT_MIN
-    }
-
-    #[inline]
-    pub(super) fn begun(&self) -> Option<Begun> {
-        let begun = self.ongoing.as_ref()?.begun;
-        begun.filter(|_| !self.is_abandoned)
-    }
-
-    /// Something else goes before what is in logs and lanes.
-    #[inline]
-    pub(super) fn owes(&self) -> bool {
-        self.owes != Owes::default()
-            || (self.ongoing.as_ref()).is_some_and(|ongoing| !ongoing.kept.is_empty())
-    }
-
-    /// It is to be looked at before a log is sent from.
-    #[inline]
-    pub(super) fn wants_look(&self) -> bool {
-        self.owes() || self.is_used_up()
-    }
-
-    /// What goes first, to be sent alone. A record that is begun is to be settled before.
-    fn send_owed(&mut self) -> Rc<Bytes> {
-        self.seal_owed();
-        let ongoing = self.ongoing.get_or_insert_default();
-        let bytes = Rc::new(Bytes::from(ongoing.kept.clone()));
-        ongoing.flight = Some(Flight {
-            bytes: bytes.clone(),
-            content: 0,
-            from: None,
-            is_cut: false,
-        });
-        bytes
-    }
-
-    fn seal_owed(&mut self) {
-        let owes = std::mem::take(&mut self.owes);
-        if owes == Owes::default() {
-            return;
-        }
-        let ongoing = self.ongoing.get_or_insert_default();
-        assert!(ongoing.begun.is_none(), "it goes first");
-        if let Some(alert) = owes.warning {
-            self.send.alert(alert, &mut ongoing.kept);
-        }
-        if owes.key_update {
-            self.send.key_update(&mut ongoing.kept);
-        }
-        if let Some(alert) = owes.last {
-            self.send.alert(alert, &mut ongoing.kept);
-            self.has_said_last = true;
-        }
-    }
-
-    /// Seals the beginning of a run of a log for one send: the rest of the record that is begun, and
-    /// what follows. `copy` appends so many bytes of the log from a position on.
-    fn seal_run(
-        &mut self,
-        scratch: &mut Scratch,
-        run: Range<u64>,
-        mut copy: impl FnMut(u64, u64, &mut Vec<u8>),
-    ) -> Rc<Bytes> {
-        self.look_at_limit();
-        let begun = self.begun();
-        let first = begun.map_or(0, |begun| u64::from(begun.len));
-        let (from, len) = (run.start, run.end - run.start);
-        assert!(first <= len, "a log does not shrink");
-        let is_slow = (self.ongoing.as_ref()).is_some_and(|ongoing| ongoing.is_slow);
-        let content = len.min(match (is_slow, first) {
-            (true, 0) => PLAIN_BYTES_MAX as u64,
-            (true, first) => first,
-            (false, _) => SEND_BYTES_MAX as u64,
-        });
-        assert!(first <= content);
-        let mut out = scratch.take(self.sealed_len(first, content));
-        let sealer = self.send.sealer();
-        let (mut number, mut at) = (self.send.next(), from);
-        let mut skip = 0;
-        if let Some(begun) = begun {
-            assert_eq!(begun.from, from, "a cursor does not move inside a record");
-            seal(&sealer, number, &mut out, |out| copy(at, first, out));
-            assert_eq!(tag(&out), begun.tag, "sealed again a record is the same");
-            skip = begun.sent as usize;
-            (number, at) = (number + 1, at + first);
-        }
-        let end = from + content;
-        while at < end {
-            let len = (end - at).min(PLAIN_BYTES_MAX as u64);
-            seal(&sealer, number, &mut out, |out| copy(at, len, out));
-            (number, at) = (number + 1, at + len);
-        }
-        let mut bytes = Bytes::from(out);
-        bytes.advance(skip);
-        let bytes = Rc::new(bytes);
-        self.ongoing.get_or_insert_default().flight = Some(Flight {
-            bytes: bytes.clone(),
-            content: content as u32,
-            from: Some(from),
-            is_cut: content < len,
-        });
-        bytes
-    }
-
-    /// Seals what has been gathered for one send.
-    fn seal_gathered(&mut self, scratch: &mut Scratch, content: &[u8]) -> Rc<Bytes> {
-        self.look_at_limit();
-        assert!(self.begun().is_none(), "it goes first");
-        let mut out = scratch.take(self.sealed_len(0, content.len() as u64));
-        let sealer = self.send.sealer();
-        for (number, chunk) in (self.send.next()..).zip(content.chunks(PLAIN_BYTES_MAX)) {
-            seal(&sealer, number, &mut out, |out| {
-                out.extend_from_slice(chunk);
-            });
-        }
-        let bytes = Rc::new(Bytes::from(out));
-        self.ongoing.get_or_insert_default().flight = Some(Flight {
-            bytes: bytes.clone(),
-            content: content.len() as u32,
-            from: None,
-            is_cut: false,
-        });
-        bytes
-    }
-
-    fn look_at_limit(&mut self) {
-        if self.send.records_left() < RECORDS_LEFT_MIN && self.send.can_update() {
-            self.owes.key_update = true;
-        }
-    }
-
-    /// How long records are that hold so much content, the first one of them `first` if that is
-    /// not 0.
-    fn sealed_len(&self, first: u64, content: u64) -> usize {
-        let records = u64::from(first > 0) + (content - first).div_ceil(PLAIN_BYTES_MAX as u64);
-        (content + records * self.send.overhead() as u64) as usize
-    }
-
-    /// The socket has taken `taken` bytes of the send under way. Gives back what those were.
-    fn settle_sent(&mut self, taken: u32) -> (Sent, Rc<Bytes>) {
-        let overhead = self.send.overhead() as u32;
-        let ongoing = self.ongoing.as_deref_mut().expect("a send is under way");
-        let flight = ongoing.flight.take().expect("a send is under way");
-        let is_short = taken < flight.bytes.len() as u32;
-        ongoing.is_slow = is_short;
-        if flight.content == 0 {
-            ongoing.kept.drain(..taken as usize);
-            self.tidy();
-            let sent = Sent {
-                content: 0,
-                is_short,
-                is_inside: false,
-            };
-            return (sent, flight.bytes);
-        }
-        // Of the first record a part may have gone before.
-        let mut first = ongoing.begun.take();
-        let gone = first.map_or(0, |begun| begun.sent);
-        let (mut content, mut records) = (0, 0);
-        let (mut at, taken) = (0, taken + gone);
-        while content < flight.content {
-            let left = flight.content - content;
-            let again = first.take();
-            let len = again.map_or(left.min(PLAIN_BYTES_MAX as u32), |begun| begun.len);
-            let end = at + len + overhead;
-            if taken < end {
-                let sent = taken - at;
-                let rest = (end - gone) as usize;
-                match flight.from {
-                    _ if sent == 0 => {}
-                    Some(from) => {
-                        ongoing.begun = Some(Begun {
-                            from: from + u64::from(content),
-                            len,
-                            sent,
-                            // Of one that had been begun before, its end may be gone.
-                            tag: again
-                                .map_or_else(|| tag(&flight.bytes[..rest]), |begun| begun.tag),
-                        });
-                    }
-                    None => {
-                        let kept = &flight.bytes[(taken - gone) as usize..rest];
-                        ongoing.kept.extend_from_slice(kept);
-                        content += len;
-                        records += 1;
-                    }
-                }
-                break;
-            }
-            content += len;
-            records += 1;
-            at = end;
-        }
-        self.send.advance(records);
-        self.tidy();
-        let sent = Sent {
-            content,
-            is_short,
-            is_inside: is_short || flight.is_cut,
-        };
-        (sent, flight.bytes)
-    }
-
-    /// A send has failed in passing, and nothing of it went out.
-    pub(super) fn forget_flight(&mut self) {
-        if let Some(ongoing) = &mut self.ongoing {
-            ongoing.flight = None;
-        }
-        self.tidy();
-    }
-
-    /// Keeps the rest of the record that is begun, as its content is about to be moved away from.
-    pub(super) fn settle_begun(&mut self, begun: Begun, copy: impl FnOnce(u64, u64, &mut Vec<u8>)) {
-        let ongoing = self.ongoing.as_deref_mut().expect("a record is begun");
-        assert_eq!(ongoing.begun.take(), Some(begun));
-        assert!(ongoing.flight.is_none(), "nothing is under way");
-        assert!(ongoing.kept.is_empty(), "a record is begun or kept");
-        let mut out = Vec::new();
-        let number = self.send.next();
-        seal(&self.send.sealer(), number, &mut out, |out| {
-            copy(begun.from, u64::from(begun.len), out);
-        });
-        assert_eq!(tag(&out), begun.tag, "sealed again a record is the same");
-        out.drain(..begun.sent as usize);
-        ongoing.kept = out;
-        self.send.advance(1);
-    }
-
-    /// Lets go of what is used up.
-    fn tidy(&mut self) {
-        let is_idle = |ongoing: &Ongoing| {
-            ongoing.kept.is_empty()
-                && ongoing.begun.is_none()
-                && ongoing.flight.is_none()
-                && !ongoing.is_slow
-        };
-        if self.ongoing.as_deref().is_some_and(is_idle) {
-            self.ongoing = None;
-        }
-    }
+fn place_mut(chunks: &mut [Box<Chunk>], place: u32) -> &mut Option<Link> {
+    &mut chunks[place as usize / CHUNK][place as usize % CHUNK]
 }
 
-fn seal(sealer: &Sealer, number: u64, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
-    sealer.seal(number, ContentType::ApplicationData, out, fill);
+#[inline]
+fn link_at(chunks: &mut [Box<Chunk>], place: u32) -> &mut Link {
+    place_mut(chunks, place)
+        .as_mut()
+        .expect("the connection has TLS")
 }
-
-/// What distinguishes the content of a record, under the same key and number.
-fn tag(record: &[u8]) -> [u8; 8] {
-    *record.last_chunk().expect("a record has a tag")
-}
-
-#[cfg(test)]
-mod tests;

@@ -24,6 +24,7 @@ mod inbound;
 mod joiners;
 mod lagging;
 mod lane;
+mod link;
 mod links;
 mod listener;
 mod members;
@@ -59,7 +60,7 @@ mod welcoming;
 
 pub use entering::Arrival;
 pub use handover::{Frames, SavedConn, SavedCore};
-pub use links::SavedLink;
+pub use link::SavedLink;
 pub use listener::{Listener, Listeners};
 pub use reactor::Reactor;
 pub use remote::{Command, Installed, Remote};

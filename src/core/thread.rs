@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::acceptor::Acceptor;
 use super::handover::{SavedConn, SavedCore};
-use super::links::SavedLink;
+use super::link::SavedLink;
 use super::listener::{Listener, Listeners};
 use super::pinning::pin;
 use super::reactor::Reactor;

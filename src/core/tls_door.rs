@@ -129,7 +129,14 @@ impl Acceptor {
                 return Err(give_up(stream, Alert::UnexpectedMessage, failure).await);
             }
             let record = record_bytes(&bytes);
-            if record > HEADER_BYTES + SEALED_BYTES_MAX || used + record > SHAKING_BYTES_MAX {
+            // Before they are sealed, records hold as much as content may have.
+            let is_clear = bytes.first() == Some(&HANDSHAKE);
+            let bytes_max = if is_clear {
+                PLAIN_BYTES_MAX
+            } else {
+                SEALED_BYTES_MAX
+            };
+            if record > HEADER_BYTES + bytes_max || used + record > SHAKING_BYTES_MAX {
                 let failure = TlsFailure::TooLong;
                 return Err(give_up(stream, Alert::RecordOverflow, failure).await);
             }

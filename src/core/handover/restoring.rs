@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::conn::{Conn, Drain, Extra, Flags, Pause, Phase, Unpublished, Wait};
 use super::super::lane::After;
-use super::super::links::SavedLink;
+use super::super::link::SavedLink;
 use super::super::peer::Rate;
 use super::super::reactor::State;
 use super::super::streams::Stands;

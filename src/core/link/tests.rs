@@ -1,4 +1,6 @@
+use super::super::links::Links;
 use super::*;
+use crate::protocol::tls::Session;
 use crate::protocol::tls::{Event, Suite};
 
 /// A link, and the peer that opens what it seals.
@@ -223,7 +225,11 @@ fn a_stalled_reader_of_a_log_keeps_no_ciphertext() {
 
 #[test]
 fn an_idle_link_is_small() {
-    assert!(size_of::<Link>() <= 272, "{}", size_of::<Link>());
+    assert!(
+        size_of::<Option<Link>>() <= 264,
+        "{}",
+        size_of::<Option<Link>>()
+    );
     let mut pair = Pair::new(Suite::Aes256Gcm);
     let offered = pair.offer(b"x", 0);
     pair.take(&offered, offered.len());
@@ -269,4 +275,26 @@ fn what_is_no_link_is_not_taken_up() {
     let mut links = Links::default();
     let error = links.restore(0, &SavedLink(vec![1, 2, 3])).unwrap_err();
     assert!(error.starts_with("its keys are damaged"), "{error}");
+}
+
+#[test]
+fn places_are_used_again() {
+    let mut pair = Pair::new(Suite::Aes128Gcm);
+    let session = || Session {
+        send: traffic(Suite::Aes128Gcm, 1),
+        receive: Incoming::new(traffic(Suite::Aes128Gcm, 2)),
+    };
+    let links = &mut pair.links;
+    for round in 0..3 {
+        for slot in (1..200).step_by(2) {
+            links.insert(slot, session());
+        }
+        assert!(links.get(2).is_none() && links.get(1000).is_none());
+        assert!(links.get(199).is_some() && links.get_mut(1).is_some());
+        for slot in 1..200 {
+            links.remove(slot);
+            assert!(links.get(slot).is_none(), "round {round}");
+        }
+    }
+    assert_eq!(pair.offer(b"x", 0).len(), 1 + 22);
 }
