@@ -53,7 +53,9 @@ impl Targets {
 /// Why an URL or a header cannot be used.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum TargetError {
-    #[error("--url {0}: it must begin with ws:// or wss://")]
+    #[error(
+        "--url {0}: it must begin with ws:// or wss:// (or http:// or https://, which mean the same)"
+    )]
     Scheme(String),
     #[error(
         "--publish-url {0}: with --app it is the address of the HTTP API, as http://host:port or https://host:port"
@@ -98,8 +100,8 @@ impl Target {
             .split_once("://")
             .ok_or_else(|| TargetError::Scheme(url.into()))?;
         let over_tls = match scheme {
-            "ws" => false,
-            "wss" => true,
+            "ws" | "http" => false,
+            "wss" | "https" => true,
             _ => return Err(TargetError::Scheme(url.into())),
         };
         Target::of_parts(url, rest, over_tls, subprotocol, headers)

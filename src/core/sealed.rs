@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::closing::How;
 use super::conn::{Conn, Flags, Phase};
 use super::feeds::Feed;
+use super::link::{Begun, Link};
 use super::links::Links;
 use super::reactor::{Reactor, State};
 use super::subs::SubId;
@@ -168,7 +169,9 @@ impl State {
         if !has_room {
             // Nothing more of it is read.
             self.hub.account_partial(holds, 0);
-            return self.stop_reading(slot, CloseReason::PartialBytes);
+            self.stop_reading(slot, CloseReason::PartialBytes);
+            // Its end may have been waited for already.
+            return self.mark(slot);
         }
         self.links.at(slot).put_incoming(incoming);
         if ended {
@@ -192,6 +195,9 @@ impl State {
         let copy = |from, len, out: &mut Vec<u8>| feed.copy(from, from + len, out);
         self.links.at(slot).settle_begun(begun, copy);
         self.pass_over(slot, id, u64::from(begun.len));
+        if self.conns.at(slot).dialect.has_many_topics() {
+            self.streams.note_sent(slot);
+        }
         let window = &self.feeds.look_at(sub.feed).window;
         let is_inside = window.boundary(begun.to()).0 != begun.to();
         let flags = &mut self.conns.at(slot).flags;
@@ -207,6 +213,17 @@ impl State {
         conn.flags.any(Flags::TLS)
             && conn.current(slot) == id
             && (self.links.get(slot)).is_some_and(|link| link.begun().is_some())
+    }
+
+    /// Up to where a subscription has been sent its log, with the record that is begun.
+    pub(super) fn reached(&self, id: SubId) -> u64 {
+        let slot = self.subs.owner(id);
+        let cursor = self.look_at_sub(id).cursor;
+        if !self.has_begun_record(slot, id) {
+            return cursor;
+        }
+        let begun = self.links.get(slot).and_then(Link::begun);
+        begun.map_or(cursor, Begun::to)
     }
 
     /// A connection over TLS is shut down: nothing it has begun is gone on with.

@@ -292,7 +292,7 @@ impl State {
         let feed = self.feeds.look_at(sub.feed);
         let next = match self.reaches_for(id) {
             Some(next) => next,
-            None => feed.window.boundary(sub.cursor).1,
+            None => feed.window.boundary(self.reached(id)).1,
         };
         Place {
             epoch: feed.topic.epoch(),

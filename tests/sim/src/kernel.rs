@@ -255,7 +255,9 @@ impl Kernel {
             let before = peer.outbound.len();
             match &mut peer.tls {
                 None => peer.outbound.extend(&piece[..takes]),
-                Some(tls) => tls.open(&piece[..takes], &mut peer.outbound),
+                Some(tls) => {
+                    tls.open(&piece[..takes], &piece[takes..], &mut peer.outbound);
+                }
             }
             peer.accepted += (peer.outbound.len() - before) as u64;
             let now_ms = self.now_ms.load(Ordering::Relaxed);

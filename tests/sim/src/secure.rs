@@ -24,6 +24,8 @@ pub(crate) struct Tls {
     content: usize,
     /// A record of the server that has come in part.
     record: Vec<u8>,
+    /// How much content that has.
+    begun: u64,
     /// The server has said that no more comes.
     has_ended: bool,
     rng: Rng,
@@ -62,6 +64,7 @@ impl Tls {
             inbound: VecDeque::new(),
             content: 0,
             record: Vec::new(),
+            begun: 0,
             has_ended: false,
             says_bye: rng.bool(),
             key_updates: 20,
@@ -124,8 +127,22 @@ impl Tls {
         says
     }
 
-    /// Takes ciphertext of the server; what can be opened goes to `plain`.
-    pub(crate) fn open(&mut self, mut bytes: &[u8], plain: &mut VecDeque<u8>) {
+    /// Takes ciphertext of the server; what can be opened goes to `plain`. The server has offered `rest`
+    /// as well.
+    pub(crate) fn open(&mut self, bytes: &[u8], rest: &[u8], plain: &mut VecDeque<u8>) {
+        self.take(bytes, plain);
+        let mut begun = self.record.iter().chain(rest).copied();
+        let header: Vec<u8> = begun.by_ref().take(HEADER_BYTES).collect();
+        self.begun = match (self.record.is_empty(), &header[..]) {
+            (false, [_, _, _, high, low]) => {
+                let len = usize::from(u16::from_be_bytes([*high, *low]));
+                (len + HEADER_BYTES - self.send.overhead()) as u64
+            }
+            _ => 0,
+        };
+    }
+
+    fn take(&mut self, mut bytes: &[u8], plain: &mut VecDeque<u8>) {
         while !bytes.is_empty() {
             let wanted = match self.announced() {
                 None => HEADER_BYTES,
@@ -157,14 +174,9 @@ impl Tls {
         }
     }
 
-    /// Content that comes with the rest of the record that is begun, at most.
+    /// Content that comes with the rest of the record that is begun.
     pub(crate) fn begun(&self) -> u64 {
-        let unknown = if self.record.is_empty() {
-            0
-        } else {
-            PLAIN_BYTES_MAX
-        };
-        self.announced().unwrap_or(unknown) as u64
+        self.begun
     }
 
     fn announced(&self) -> Option<usize> {
