@@ -77,16 +77,16 @@ fn a_reader_over_tls_that_is_skipped_is_told_and_hears_on() {
                 speaker.send(Message::text(text)).unwrap();
             }
         }
-        speaker.send(Message::text("last")).unwrap();
-        let mut gaps = 0;
+        // What is published before it has been told may be skipped as well.
         loop {
             let heard = slow.read().unwrap().into_text().unwrap();
-            gaps += usize::from(heard.contains("\"missed\""));
+            if heard.contains("\"missed\"") {
+                speaker.send(Message::text("last")).unwrap();
+            }
             if heard.contains("last") {
                 break;
             }
         }
-        assert!(gaps > 0, "it was told");
     }
 }
 
