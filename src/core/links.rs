@@ -11,7 +11,7 @@ use crate::protocol::tls::Session;
 
 /// Ciphertext of one core that waits to be handed to the kernel: it stays in the processor's
 /// cache, and memory for it is bounded.
-const SEALED_BYTES_MAX: usize = 256 << 10;
+const BATCH_BYTES_MAX: usize = 256 << 10;
 
 /// Links that lie together: one by one they would each have the allocator's header, and lie between what
 /// handshakes leave behind. They do not move, as keys would be left where they were.
@@ -90,7 +90,7 @@ impl Links {
     /// So much waits to be handed to the kernel that nothing more is to be sealed before.
     #[inline]
     pub(super) fn are_full(&self) -> bool {
-        self.sealed_bytes >= SEALED_BYTES_MAX
+        self.sealed_bytes >= BATCH_BYTES_MAX
     }
 
     /// The ring has been entered.
