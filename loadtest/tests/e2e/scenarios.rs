@@ -201,7 +201,7 @@ fn two_results_compare_and_a_loss_can_fail() {
 #[test]
 fn arguments_that_make_no_sense_exit_with_2_and_say_what_to_do() {
     for (line, hint) in [
-        ("fanout --url http://127.0.0.1/", "must begin with ws://"),
+        ("fanout --url ftp://127.0.0.1/", "must begin with ws://"),
         ("fanout --url ws://127.0.0.1:1/ -t 4", "{topic}"),
         (
             "fanout --url ws://127.0.0.1:1/ --size 3",
