@@ -18,6 +18,7 @@ use super::asking::Asks;
 use super::complaints;
 use super::listener::Listener;
 use super::reactor::Reactor;
+use super::share::Share;
 use super::stream::{READ_BYTES, Shaken, Stream};
 use crate::config::ProxyHeader;
 use crate::hub::metrics::Metrics;
@@ -48,6 +49,8 @@ pub(super) struct Acceptor {
     pub(super) reactor: Rc<RefCell<Reactor<Uring>>>,
     /// Makes the reactor take a turn.
     pub(super) nudge: Rc<Notify>,
+    /// What its tasks may take between two turns of the reactor.
+    pub(super) share: Share,
     pub(super) lingering: Cell<usize>,
     /// Connections that the acceptor still has to answer; each holds a descriptor.
     pub(super) guests: Cell<usize>,
@@ -144,7 +147,9 @@ impl Acceptor {
         let acceptor = self.clone();
         acceptor.guests.set(acceptor.guests.get() + 1);
         tokio_uring::spawn(async move {
-            acceptor.clone().receive(&stream, peer, door).await;
+            let work = acceptor.clone().receive(&stream, peer, door);
+            let wake = || acceptor.hub.mailbox(acceptor.core).wake();
+            acceptor.share.of(wake, work).await;
             if let Some(fault) = stream.fault() {
                 acceptor.metrics().note_tls_fault(fault);
                 tracing::debug!(%peer, reason = fault.name(), "TLS connection ended");

@@ -23,6 +23,7 @@ use super::pinning::pin;
 use super::reactor::Reactor;
 use super::remote::{Command, Installed, Remote};
 use super::rings::{Rings, slots};
+use super::share::Share;
 use super::time::{DELIVERY_LOOK, ROOM_LOOK, TICK};
 use crate::hub::{Hub, descriptors};
 use crate::log::Topic;
@@ -163,6 +164,7 @@ async fn serve(
         hub: hub.clone(),
         reactor: Rc::new(RefCell::new(reactor)),
         nudge: Rc::new(Notify::new()),
+        share: Share::default(),
         lingering: Cell::new(0),
         guests: Cell::new(0),
         guests_max: (descriptors::guests_max(hub.settings().cores) / hub.settings().cores).max(1),
@@ -253,7 +255,8 @@ async fn serve(
             let spread = left.saturating_sub(drain / 2);
             reactor.drain(spread.as_millis() as u64, left.as_millis() as u64);
         }
-        if reactor.turn()? {
+        let works = reactor.turn()?;
+        if acceptor.share.renew() || works {
             // Not a mere yield: the runtime submits the acceptor's requests
             // only when it is about to wait.
             hub.mailbox(core).wake();
