@@ -118,7 +118,7 @@ fn whatever_goes_before_and_wherever_it_breaks_off_the_peer_hears_all_in_order()
                 if rng.bool() {
                     // On the way to another process.
                     let saved = pair.link().save();
-                    pair.links.restore(0, &saved).unwrap();
+                    pair.links.put(0, saved.restore().unwrap());
                 }
                 if pair.link().owes() {
                     let owed = pair.links.send_owed(0);
@@ -272,8 +272,7 @@ fn keys_are_changed_long_before_they_are_used_up() {
 
 #[test]
 fn what_is_no_link_is_not_taken_up() {
-    let mut links = Links::default();
-    let error = links.restore(0, &SavedLink(vec![1, 2, 3])).unwrap_err();
+    let error = SavedLink(vec![1, 2, 3]).restore().map(drop).unwrap_err();
     assert!(error.starts_with("its keys are damaged"), "{error}");
 }
 
