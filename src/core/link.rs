@@ -78,10 +78,17 @@ struct Read {
     has_said_last: bool,
 }
 
+/// New keys for what goes out, and whether the peer is asked to take new ones as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum KeyUpdate {
+    Alone,
+    Requesting,
+}
+
 /// Records that are to be sent before all else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Owes {
-    key_update: bool,
+    key_update: Option<KeyUpdate>,
     warning: Option<Alert>,
     last: Option<Alert>,
 }
@@ -195,9 +202,24 @@ impl Link {
         self.receive.as_ref().is_none_or(Incoming::has_ended)
     }
 
-    /// The peer is to be sent new keys, unless no more comes anyway.
+    /// New keys are to be used for what the peer is sent, unless no more comes anyway.
     pub(super) fn owe_key_update(&mut self) {
-        self.owes.key_update = !self.has_said_last;
+        self.owe_update(KeyUpdate::Alone);
+    }
+
+    /// The peer has sealed as many records as one key should (RFC 8446 section 5.5), and is to be
+    /// asked for new keys. In TLS 1.2 there are none: see [`Link::is_used_up`]. A peer that does not
+    /// heed it is read on for some millions of records, until one is refused.
+    pub(super) fn owe_key_request(&mut self) {
+        if self.send.can_update() {
+            self.owe_update(KeyUpdate::Requesting);
+        }
+    }
+
+    fn owe_update(&mut self, update: KeyUpdate) {
+        if !self.has_said_last {
+            self.owes.key_update = self.owes.key_update.max(Some(update));
+        }
     }
 
     pub(super) fn owe_warning(&mut self, alert: Alert) {
@@ -226,9 +248,12 @@ impl Link {
         self.has_said_last
     }
 
-    /// The keys have been used nearly as often as they may be, and there are no others.
+    /// The keys of one direction have been used as often as they should be, and there are no others.
     pub(super) fn is_used_up(&self) -> bool {
-        !self.send.can_update() && self.send.records_left() < RECORDS_LEFT_MIN
+        let is_read_up = |receive: &Incoming| receive.records_left() == 0;
+        !self.send.can_update()
+            && (self.send.records_left() < RECORDS_LEFT_MIN
+                || self.receive.as_ref().is_some_and(is_read_up))
     }
 
     #[inline]
@@ -274,8 +299,10 @@ impl Link {
         if let Some(alert) = owes.warning {
             self.send.alert(alert, &mut ongoing.kept);
         }
-        if owes.key_update {
-            self.send.key_update(&mut ongoing.kept);
+        match owes.key_update {
+            None => {}
+            Some(KeyUpdate::Alone) => self.send.key_update(&mut ongoing.kept),
+            Some(KeyUpdate::Requesting) => self.send.request_key_update(&mut ongoing.kept),
         }
         if let Some(alert) = owes.last {
             self.send.alert(alert, &mut ongoing.kept);
@@ -355,7 +382,7 @@ impl Link {
 
     fn look_at_limit(&mut self) {
         if self.send.records_left() < RECORDS_LEFT_MIN && self.send.can_update() {
-            self.owes.key_update = true;
+            self.owe_key_update();
         }
     }
 

@@ -130,6 +130,7 @@ impl State {
             return;
         };
         let held = incoming.buffered_bytes();
+        let had_records_left = incoming.records_left() > 0;
         let mut ended = false;
         loop {
             match incoming.next(&mut bytes) {
@@ -159,6 +160,10 @@ impl State {
             if self.conns.at(slot).phase == Phase::ShutDown {
                 break;
             }
+        }
+        if had_records_left && incoming.records_left() == 0 {
+            self.links.at(slot).owe_key_request();
+            self.mark(slot);
         }
         let holds = incoming.buffered_bytes();
         let has_room = held == holds || self.hub.account_partial(held, holds);

@@ -252,6 +252,7 @@ impl World {
         }
         self.run_dry();
         self.check_over();
+        self.outcome.key_requests = self.kernel.borrow().key_requests();
         self.outcome
     }
 

@@ -106,6 +106,12 @@ impl Kernel {
         Some(Box::new(server))
     }
 
+    /// Clients that the server has asked for new keys.
+    pub(crate) fn key_requests(&self) -> u64 {
+        let tls = self.sockets.iter().filter_map(|socket| socket.tls.as_ref());
+        tls.filter(|tls| tls.was_asked).count() as u64
+    }
+
     /// The client, which has sent its last, says so over TLS, and that is to be delivered.
     pub(crate) fn says_bye(&mut self, socket: usize) -> bool {
         let socket = &mut self.sockets[socket];
