@@ -245,7 +245,7 @@ impl State {
     pub(super) fn note_truncation(&mut self, slot: u32) {
         let link = self.links.get(slot);
         if link.is_some_and(|link| !link.has_ended()) {
-            self.metrics().tls_truncated.add(1);
+            self.metrics().tls.truncated.add(1);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! The files are read in `config::tls`; hands are shaken in `core::tls_door` and
 //! `admin::serving`. No connection that is there notices a change.
 
+mod counts;
 mod failure;
 mod tickets;
 
@@ -24,8 +25,9 @@ use super::Hub;
 use super::helpers::Busy;
 use crate::config::{Certificates, ClientAuth, Clients, Settings, Shown, TlsVersion};
 use crate::protocol::certificate::Certificate;
-use crate::protocol::tls::{Fault, Logged};
+use crate::protocol::tls::Logged;
 
+pub use counts::{TLS_HANDSHAKES, TlsCounts};
 pub use failure::TlsFailure;
 pub use tickets::{SavedTickets, Tickets};
 
@@ -38,12 +40,12 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 const STEPS_WAITING_MAX: usize = 1024;
 
 /// What TLS is served with, if it is.
+#[derive(Default)]
 pub struct Tls {
     served: RwLock<Option<Arc<Served>>>,
     tickets: Arc<Tickets>,
     reload_failures: AtomicU64,
-    /// What visitors of the server API did wrong, in the order of [`Fault::ALL`].
-    faults: [AtomicU64; Fault::ALL.len()],
+    counts: TlsCounts,
 }
 
 /// One version of it.
@@ -72,17 +74,6 @@ impl Served {
     /// For who has rustls carry whole connections.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.config.clone()
-    }
-}
-
-impl Default for Tls {
-    fn default() -> Self {
-        Tls {
-            served: RwLock::default(),
-            tickets: Arc::new(Tickets::default()),
-            reload_failures: AtomicU64::new(0),
-            faults: Default::default(),
-        }
     }
 }
 
@@ -137,15 +128,10 @@ impl Tls {
         self.reload_failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts what a visitor of the server API did wrong over TLS.
-    pub fn note_fault(&self, fault: Fault) {
-        let place = Fault::ALL.iter().position(|known| *known == fault);
-        self.faults[place.expect("ALL names every fault")].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How often it was that of this place in [`Fault::ALL`].
-    pub fn faults(&self, place: usize) -> u64 {
-        self.faults[place].load(Ordering::Relaxed)
+    /// What the thread of the listeners beside the public ones counts, of them and of who asks
+    /// the server API on public ones.
+    pub fn counts(&self) -> &TlsCounts {
+        &self.counts
     }
 
     pub fn failed_reloads(&self) -> u64 {
