@@ -4,6 +4,8 @@
 //! is a pure run of a log, nothing of it is kept but how far it went: it is sealed again, with the
 //! same number and from the same bytes, and goes on there. Of any other the rest is kept.
 
+mod flight;
+
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -11,8 +13,11 @@ use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
+use self::flight::{Flight, tag};
 use super::scratch::Scratch;
 use crate::protocol::tls::{Alert, ContentType, Incoming, PLAIN_BYTES_MAX, Sealer, Traffic};
+
+pub(super) use self::flight::{Begun, Sent};
 
 /// Content that is sealed for one send: whole records, and not so much that much was sealed in vain
 /// where the socket takes less. Where it has just done so, one record is offered.
@@ -102,49 +107,6 @@ struct Ongoing {
     flight: Option<Flight>,
     /// The last send was short.
     is_slow: bool,
-}
-
-/// A record of which the socket has taken a part, and which is sealed again: it holds a run of one
-/// log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Begun {
-    /// Where in the log its content begins.
-    pub(super) from: u64,
-    /// How much content it has.
-    pub(super) len: u32,
-    /// How many of its bytes have gone.
-    sent: u32,
-    /// The end of its ciphertext. Sealed again it is the same, or the content is not.
-    tag: [u8; 8],
-}
-
-impl Begun {
-    /// Where in the log its content ends.
-    pub(super) fn to(self) -> u64 {
-        self.from + u64::from(self.len)
-    }
-}
-
-/// A send under way.
-struct Flight {
-    /// All that it offers, and how much content that holds; none where what is kept is sent.
-    bytes: Rc<Bytes>,
-    content: u32,
-    /// The content begins there in a log.
-    from: Option<u64>,
-    /// It ends before a boundary between messages.
-    is_cut: bool,
-}
-
-/// How far a send came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sent {
-    /// Content that the peer has, or is sure to get, as the rest of its record is kept.
-    pub(super) content: u32,
-    /// The socket took less than it was offered.
-    pub(super) is_short: bool,
-    /// The content may end inside a frame.
-    pub(super) is_inside: bool,
 }
 
 impl Link {
@@ -410,48 +372,13 @@ impl Link {
             };
             return (sent, flight.bytes);
         }
-        // Of the first record a part may have gone before.
-        let mut first = ongoing.begun.take();
-        let gone = first.map_or(0, |begun| begun.sent);
-        let (mut content, mut records) = (0, 0);
-        let (mut at, taken) = (0, taken + gone);
-        while content < flight.content {
-            let left = flight.content - content;
-            let again = first.take();
-            let len = again.map_or(left.min(PLAIN_BYTES_MAX as u32), |begun| begun.len);
-            let end = at + len + overhead;
-            if taken < end {
-                let sent = taken - at;
-                let rest = (end - gone) as usize;
-                match flight.from {
-                    _ if sent == 0 => {}
-                    Some(from) => {
-                        ongoing.begun = Some(Begun {
-                            from: from + u64::from(content),
-                            len,
-                            sent,
-                            // Of one that had been begun before, its end may be gone.
-                            tag: again
-                                .map_or_else(|| tag(&flight.bytes[..rest]), |begun| begun.tag),
-                        });
-                    }
-                    None => {
-                        let kept = &flight.bytes[(taken - gone) as usize..rest];
-                        ongoing.kept.extend_from_slice(kept);
-                        content += len;
-                        records += 1;
-                    }
-                }
-                break;
-            }
-            content += len;
-            records += 1;
-            at = end;
-        }
-        self.send.advance(records);
+        let begun = ongoing.begun.take();
+        let settled = flight.settle(begun, taken, overhead, &mut ongoing.kept);
+        ongoing.begun = settled.begun;
+        self.send.advance(settled.records);
         self.tidy();
         let sent = Sent {
-            content,
+            content: settled.content,
             is_short,
             is_inside: is_short || flight.is_cut,
         };
@@ -499,11 +426,6 @@ impl Link {
 
 fn seal(sealer: &Sealer, number: u64, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     sealer.seal(number, ContentType::ApplicationData, out, fill);
-}
-
-/// What distinguishes the content of a record, under the same key and number.
-fn tag(record: &[u8]) -> [u8; 8] {
-    *record.last_chunk().expect("a record has a tag")
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ mod rings;
 mod scratch;
 mod sealed;
 mod sessions;
+mod settling;
 mod slots;
 mod stream;
 mod streaming;
