@@ -121,6 +121,10 @@ fn where_tls_is_spoken_there_is_a_certificate() {
     }];
     settings.listen.clear();
     assert_eq!(sentences(&settings), [""; 0]);
+    let again = settings.tls_certificates[0].clone();
+    settings.tls_certificates.push(again);
+    assert!(sentences(&settings)[0].contains("twice"));
+    settings.tls_certificates.pop();
     settings.listen_tls.clear();
     assert_eq!(sentences(&settings).len(), 1);
 }

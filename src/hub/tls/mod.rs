@@ -21,6 +21,7 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{Error, ServerConfig, ServerConnection};
 
+use self::tickets::Ticketer;
 use super::Hub;
 use super::helpers::Busy;
 use crate::config::{Certificates, ClientAuth, Clients, Settings, Shown, TlsVersion};
@@ -96,14 +97,15 @@ impl Tls {
         now_s: u64,
     ) -> Result<(), String> {
         let Certificates { all, clients } = certificates;
-        let made = make(settings, &all, clients.as_ref(), self.tickets.clone());
-        let config = made.map_err(|error| format!("TLS cannot be served so: {error}"))?;
         let auth = settings.tls_client_auth.name().as_bytes();
         let whose = clients
             .as_ref()
             .map(|clients| [auth, &clients.der].concat());
         let whose = digest(&SHA256, &whose.unwrap_or_default());
         let whose = whose.as_ref().try_into().expect("SHA-256 has 32 bytes");
+        let ticketer = Ticketer::new(self.tickets.clone(), whose);
+        let made = make(settings, &all, clients.as_ref(), ticketer);
+        let config = made.map_err(|error| format!("TLS cannot be served so: {error}"))?;
         self.tickets.belong_to(whose, now_s)?;
         let served = Served {
             config: Arc::new(config),
@@ -158,7 +160,7 @@ fn make(
     settings: &Settings,
     all: &[Shown],
     clients: Option<&Clients>,
-    tickets: Arc<Tickets>,
+    ticketer: Ticketer,
 ) -> Result<ServerConfig, Box<dyn std::error::Error>> {
     // The library that tokens are checked with and records are sealed with.
     let provider: Arc<CryptoProvider> = rustls::crypto::ring::default_provider().into();
@@ -186,7 +188,7 @@ fn make(
     let mut config = builder.with_cert_resolver(Arc::new(Own(own.collect())));
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = tickets;
+    config.ticketer = Arc::new(ticketer);
     // The records are ours from the end of the handshake on.
     config.enable_secret_extraction = true;
     // What comes early may come twice.
