@@ -144,7 +144,11 @@ impl Settings {
             &["admin_tls", "tls_certificates"],
             "admin_tls needs a certificate: a table [[tls_certificates]] with chain_file and key_file",
         );
-        let mut chains: Vec<&Path> = self.tls_certificates.iter().map(|own| &*own.chain_file).collect();
+        let mut chains: Vec<&Path> = self
+            .tls_certificates
+            .iter()
+            .map(|own| &*own.chain_file)
+            .collect();
         chains.sort_unstable();
         require(
             chains.windows(2).all(|two| two[0] != two[1]),

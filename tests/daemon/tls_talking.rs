@@ -194,7 +194,9 @@ fn the_admin_listener_speaks_tls_if_it_is_to() {
         assert_eq!(count("fanfare_tls_handshakes_total", "kind", kind), 1);
     }
     let failures = "fanfare_tls_handshake_failures_total";
-    eventually("it is counted", || count(failures, "reason", "not_tls") == 1);
+    eventually("it is counted", || {
+        count(failures, "reason", "not_tls") == 1
+    });
     // Who leaves in the midst of it is, too.
     let mut left = dial();
     left.write_all(&[22, 3, 1, 2, 0, 1]).unwrap();

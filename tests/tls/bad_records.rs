@@ -1,9 +1,9 @@
 //! Records that no honest peer sends: each has its fault.
 
 use fanfare::protocol::tls::{Fault, Incoming, Suite, Traffic};
-use fanfare_sim::tls::{KINDS, Kind};
 use fanfare_sim::tls::content::{ALERT, CHANGE_CIPHER_SPEC, DATA, HANDSHAKE, HEARTBEAT};
 use fanfare_sim::tls::naive::Naive;
+use fanfare_sim::tls::{KINDS, Kind};
 
 use crate::hearing::{Heard, hear, is_13, pair, pairs};
 
@@ -279,7 +279,10 @@ fn new_keys_are_due_before_a_key_is_used_up() {
         hear(&mut incoming, &naive.seal(HANDSHAKE, &[24, 0, 0, 1, 0], 0));
         naive.update();
         assert!(incoming.records_left() >= 1 << 24);
-        assert_eq!(hear(&mut incoming, &naive.seal(DATA, b"x", 0)), [Heard::data(b"x")]);
+        assert_eq!(
+            hear(&mut incoming, &naive.seal(DATA, b"x", 0)),
+            [Heard::data(b"x")]
+        );
     }
 }
 

@@ -141,7 +141,10 @@ fn take_posts() -> u16 {
             thread::spawn(move || {
                 // A request stands behind the body of the one before.
                 let lines = BufReader::new(client.try_clone().unwrap()).lines();
-                for _ in lines.map_while(Result::ok).filter(|line| line.contains("POST ")) {
+                for _ in lines
+                    .map_while(Result::ok)
+                    .filter(|line| line.contains("POST "))
+                {
                     let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"offset\":1}\n";
                     if client.write_all(answer).is_err() {
                         return;

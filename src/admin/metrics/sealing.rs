@@ -69,7 +69,11 @@ fn by_label(
     names: &[&'static str],
     counters: fn(&TlsCounts) -> &[Counter],
 ) -> Values {
-    let sum = |place: usize| of_all(hub).map(|counts| counters(counts)[place].get()).sum();
+    let sum = |place: usize| {
+        of_all(hub)
+            .map(|counts| counters(counts)[place].get())
+            .sum()
+    };
     let samples = names.iter().enumerate().map(|(place, name)| Sample {
         label: Some((label, (*name).to_owned())),
         value: sum(place),
