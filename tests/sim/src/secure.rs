@@ -34,6 +34,8 @@ pub(crate) struct Tls {
     says_bye: bool,
     /// So many more times it asks for new keys: it would call too many a flood itself.
     key_updates: u8,
+    /// It has asked for new keys of the server, and has not seen them.
+    pub(crate) awaits_keys: bool,
     /// It has been asked for new keys of its own.
     owes_key_update: bool,
     /// It may be asked so once, or told to come back, as a key is used up.
@@ -85,6 +87,7 @@ impl Tls {
             has_ended: false,
             says_bye: rng.bool(),
             key_updates: 20,
+            awaits_keys: false,
             owes_key_update: false,
             may_be_asked: is_new && has_limit && client_first > 0,
             may_be_told: !is_new && has_limit && client_first + server_first > 0,
@@ -109,6 +112,7 @@ impl Tls {
             self.send.key_update(&mut out);
         } else if updates && self.rng.u8(..) < 10 {
             self.key_updates -= 1;
+            self.awaits_keys = true;
             self.send.request_key_update(&mut out);
         }
         let len = match self.rng.u8(..) {
@@ -188,8 +192,9 @@ impl Tls {
             match event.expect("a record of the server can be opened") {
                 None => return,
                 Some(Event::Data(content)) => plain.extend(content.iter()),
-                Some(Event::KeyUpdate { requested: false }) => {}
+                Some(Event::KeyUpdate { requested: false }) => self.awaits_keys = false,
                 Some(Event::KeyUpdate { requested: true }) => {
+                    self.awaits_keys = false;
                     assert!(std::mem::take(&mut self.may_be_asked), "its keys are good");
                     (self.owes_key_update, self.was_asked) = (true, true);
                 }
