@@ -9,7 +9,6 @@ struct Pair {
     peer: Incoming,
     heard: Vec<u8>,
     has_ended: bool,
-    suite: Suite,
 }
 
 fn traffic(suite: Suite, seed: u8) -> Traffic {
@@ -33,7 +32,6 @@ impl Pair {
             peer: Incoming::new(traffic(suite, 1)),
             heard: Vec::new(),
             has_ended: false,
-            suite,
         }
     }
 

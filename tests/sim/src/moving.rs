@@ -227,13 +227,13 @@ fn seat(
         if link.is_some() {
             // What is no link is refused, and nothing of the connection stays.
             let damaged: SavedLink = postcard::from_bytes(&[1, 0xFF]).expect("a byte");
-            let held = |reactor: &Reactor<_>| (reactor.len(), hub.admission().connections());
-            let before = held(reactor);
+            let before = (reactor.len(), hub.admission().connections());
             let (again, topics) = (conn.clone(), topics.clone());
             let refused = reactor.restore(&Handle(*socket), again, Some(damaged), topics);
             let why = refused.expect_err("it is damaged");
             assert!(why.starts_with("its keys are damaged"), "{why}");
-            assert_eq!(held(reactor), before);
+            let after = (reactor.len(), hub.admission().connections());
+            assert_eq!(after, before);
         }
         let restored = reactor.restore(&Handle(*socket), conn, link, topics);
         if let Err(why) = restored {
