@@ -149,6 +149,31 @@ fn the_page_of_attacks_names_tests_that_exist() {
 }
 
 #[test]
+fn the_page_on_tls_names_tests_that_exist() {
+    let (page, mut tests) = (text("docs/tls.md"), tests());
+    tests.push_str(&text("src/core/link/tests.rs"));
+    let mut seen = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let Some((_, held_by)) = row.trim_end_matches(" |").rsplit_once(" | ") else {
+            continue;
+        };
+        for word in held_by.split('`').skip(1).step_by(2) {
+            let name = word.rsplit_once("::").map_or(word, |(_, name)| name);
+            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+            // Names of tests are sentences.
+            if !word.starts_with("cargo ")
+                && name.bytes().all(plain)
+                && name.matches('_').count() > 2
+            {
+                assert!(tests.contains(&format!("fn {name}(")), "{word}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 60, "{seen}");
+}
+
+#[test]
 fn the_guide_names_settings_that_exist() {
     let guide = text("docs/operating.md");
     let known: HashSet<_> = fanfare::config::TABLE.iter().map(|row| row.key).collect();

@@ -4,12 +4,14 @@
 //! It needs no fleet: each client has two threads of its own, of which one writes and the other
 //! reads and checks every answer.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+mod wire;
+
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::wire::{Place, Way, Wire};
 use crate::Error;
 use crate::args::PostArgs;
 use crate::server::Watched;
@@ -17,7 +19,7 @@ use crate::server::Watched;
 /// Single requests that are written in one go.
 const WRITE_REQUESTS: u64 = 64;
 
-/// How long the next answer is awaited that is still due, and how long the server may read nothing.
+/// How long the next answer is awaited that is still due.
 const DRAIN: Duration = Duration::from_secs(5);
 /// What Fanfare allows for `within_ms`.
 const STORED_MS_MAX: u64 = 30_000;
@@ -31,23 +33,14 @@ pub fn run(args: &PostArgs) -> Result<bool, Error> {
             reason: error.to_string(),
         }
     };
-    let address = args
-        .url
-        .strip_prefix("http://")
-        .map(|rest| rest.trim_end_matches('/'));
-    let address = address.ok_or_else(|| {
-        Error::Arguments(
-            "--url is the address of a listener for the server API, as http://127.0.0.1:8001"
-                .into(),
-        )
-    })?;
+    let place = Place::new(args).map_err(Error::Arguments)?;
     let watched = args.pid.and_then(Watched::new);
     let piece = Piece::new(args);
     let before = watched.as_ref().map(Watched::usage);
     let began = Instant::now();
     let done: Vec<Done> = thread::scope(|scope| {
         let clients = 0..args.clients;
-        let clients = clients.map(|_| scope.spawn(|| client(address, &piece, args, began)));
+        let clients = clients.map(|_| scope.spawn(|| client(&place.way(), &piece, args, began)));
         let clients: Vec<_> = clients.collect();
         let ended = clients.into_iter().map(|client| client.join());
         ended
@@ -61,7 +54,7 @@ pub fn run(args: &PostArgs) -> Result<bool, Error> {
         answered += one.answered;
     }
     if args.until_stored {
-        all_stored(address, args).map_err(failed("have all stored by"))?;
+        all_stored(&place.way(), args).map_err(failed("have all stored by"))?;
     }
     let took = began.elapsed();
     let messages = answered * piece.messages_of_each;
@@ -84,13 +77,6 @@ pub fn run(args: &PostArgs) -> Result<bool, Error> {
     Ok(answered == sent && answered > 0)
 }
 
-fn connect(address: &str) -> std::io::Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    stream.set_write_timeout(Some(DRAIN))?;
-    Ok(stream)
-}
-
 /// What has become of the requests of a client, or of a connection of its.
 struct Done {
     sent: u64,
@@ -102,11 +88,11 @@ struct Done {
 }
 
 /// Asks until the time is over, over as many connections as the server wants for it.
-fn client(address: &str, piece: &Piece, args: &PostArgs, began: Instant) -> Done {
+fn client(way: &Way<'_>, piece: &Piece, args: &PostArgs, began: Instant) -> Done {
     let (mut sent, mut answered) = (0, 0);
     loop {
-        let done = match connect(address) {
-            Ok(stream) => ask(&stream, piece, args, began),
+        let done = match way.connect() {
+            Ok(wire) => ask(&wire, piece, args, began),
             Err(error) => Done {
                 sent: 0,
                 answered: 0,
@@ -126,11 +112,11 @@ fn client(address: &str, piece: &Piece, args: &PostArgs, began: Instant) -> Done
 }
 
 /// Asks over one connection, and awaits the answers.
-fn ask(mut stream: &TcpStream, piece: &Piece, args: &PostArgs, began: Instant) -> Done {
+fn ask(wire: &Wire, piece: &Piece, args: &PostArgs, began: Instant) -> Done {
     let (tell, told) = mpsc::channel();
     let (mut sent, mut answered) = (0, 0);
     let (outcome, is_to_connect_again) = thread::scope(|scope| {
-        let reader = BufReader::with_capacity(1 << 16, stream);
+        let reader = BufReader::with_capacity(1 << 16, wire.answers());
         let reading = scope.spawn(move || read_answers(reader, piece, &tell));
         let written = loop {
             let left = args.duration.saturating_sub(began.elapsed());
@@ -147,7 +133,7 @@ fn ask(mut stream: &TcpStream, piece: &Piece, args: &PostArgs, began: Instant) -
                 }
                 continue;
             }
-            let written = stream.write_all(&piece.bytes);
+            let written = wire.write_all(&piece.bytes);
             sent += piece.requests;
             match written {
                 Ok(()) => {}
@@ -165,7 +151,7 @@ fn ask(mut stream: &TcpStream, piece: &Piece, args: &PostArgs, began: Instant) -
         }
         // A server that has ended the connection before has left nothing to shut down; what it
         // said last is with the reader.
-        let ended = match stream.shutdown(Shutdown::Both) {
+        let ended = match wire.shutdown() {
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
             ended => ended,
         };
@@ -190,22 +176,22 @@ fn ask(mut stream: &TcpStream, piece: &Piece, args: &PostArgs, began: Instant) -
 }
 
 /// Publishes one message more, and waits until it is stored: so is then all that came before it.
-fn all_stored(address: &str, args: &PostArgs) -> std::io::Result<()> {
+fn all_stored(way: &Way<'_>, args: &PostArgs) -> std::io::Result<()> {
     let one = PostArgs {
         lines: None,
         stored: true,
         ..args.clone()
     };
     let piece = Piece::new(&one);
-    let mut stream = connect(address)?;
-    stream.write_all(&piece.one)?;
+    let wire = way.connect()?;
+    wire.write_all(&piece.one)?;
     let (tell, told) = mpsc::channel();
-    let reader = BufReader::new(stream.try_clone()?);
+    let reader = BufReader::new(wire.answers());
     thread::scope(|scope| {
         let reading = scope.spawn(move || read_answers(reader, &piece, &tell));
         let answer = told.recv_timeout(DRAIN + Duration::from_millis(STORED_MS_MAX));
         // The reader is not to wait for another one.
-        let _ = stream.shutdown(Shutdown::Both);
+        let _ = wire.shutdown();
         let read = reading.join().expect("the reader does not panic");
         match answer {
             Ok(_) => Ok(()),

@@ -131,6 +131,17 @@ impl Records {
         })
     }
 
+    /// Shakes hands over a socket that waits.
+    ///
+    /// # Errors
+    /// Those of the socket, or why the server is not believed.
+    pub fn shake(&mut self, socket: &mut (impl Read + Write)) -> io::Result<()> {
+        while self.conn.is_handshaking() {
+            self.conn.complete_io(socket)?;
+        }
+        Ok(())
+    }
+
     /// What is to be sent now: rustls' own words, and `plain`, which is taken once hands have
     /// been shaken.
     pub fn seal(&mut self, plain: &mut Vec<u8>) -> Vec<u8> {

@@ -83,7 +83,8 @@ impl<S: AsyncWrite + Unpin> Sealed<S> {
                 len => self.sent += len,
             }
         }
-        self.sealed.clear();
+        // Who waits for its next request holds no memory for answers.
+        self.sealed = Vec::new();
         self.sent = 0;
         Poll::Ready(Ok(()))
     }
@@ -124,11 +125,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Sealed<S> {
             ready!(Pin::new(&mut this.stream).poll_read(context, &mut buffer))?;
             let raw = buffer.filled_mut();
             if raw.is_empty() {
+                // Without a word: what has come may be cut short.
+                this.hub.tls().counts().truncated.add(1);
                 this.has_ended = true;
                 continue;
             }
             if let Err(fault) = this.open(raw) {
-                this.hub.tls().note_fault(fault);
+                this.hub.tls().counts().note_fault(fault);
                 tracing::debug!(
                     reason = fault.name(),
                     "TLS connection to the server API ended"

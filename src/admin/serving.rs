@@ -36,7 +36,7 @@ use super::sealed::Sealed;
 use super::wish::WITHIN_MS_MAX;
 use crate::bind::SocketFile;
 use crate::config::PUBLISH_WAIT_MS_MAX;
-use crate::hub::{Hub, Served, Visitor};
+use crate::hub::{Hub, Tls, TlsFailure, Visitor};
 
 /// Connections served at a time on one address; the next ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -186,11 +186,11 @@ async fn serve<S>(
         match accepted {
             Ok(stream) => {
                 let (routes, stopping) = (routes.clone(), stopping.clone());
-                let served = hub.tls().served();
+                let hub = hub.clone();
                 tokio::spawn(async move {
                     if !over_tls {
                         serve_connection(stream, false, routes, stopping).await;
-                    } else if let Some(stream) = shake(stream, served).await {
+                    } else if let Some(stream) = shake(stream, hub.tls()).await {
                         serve_connection(stream, false, routes, stopping).await;
                     }
                     drop(seat);
@@ -210,18 +210,32 @@ async fn serve<S>(
 }
 
 /// The handshake of TLS, by rustls alone: nobody waits for these, and they are few.
-async fn shake<S>(stream: S, served: Option<Arc<Served>>) -> Option<TlsStream<S>>
+async fn shake<S>(stream: S, tls: &Tls) -> Option<TlsStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let acceptor = TlsAcceptor::from(served?.config());
-    match timeout(HEAD_TIME, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => Some(stream),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "TLS handshake of an admin connection failed");
+    let shaken = match tls.served() {
+        None => Err(TlsFailure::Internal),
+        Some(served) => {
+            let acceptor = TlsAcceptor::from(served.config());
+            let shaken = timeout(HEAD_TIME, acceptor.accept(stream)).await;
+            let shaken = shaken.map(|shaken| shaken.map_err(|error| TlsFailure::from(&error)));
+            shaken.unwrap_or(Err(TlsFailure::Timeout))
+        }
+    };
+    match shaken {
+        Ok(stream) => {
+            let (_, conn) = stream.get_ref();
+            let (version, kind) = (conn.protocol_version(), conn.handshake_kind());
+            tls.counts().note_handshake(version, kind);
+            Some(stream)
+        }
+        Err(failure) => {
+            tls.counts().note_failure(failure);
+            let reason = failure.name();
+            tracing::debug!(reason, "TLS handshake of an admin connection failed");
             None
         }
-        Err(_) => None,
     }
 }
 

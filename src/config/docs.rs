@@ -155,7 +155,10 @@ fn sample_value(row: &Row) -> String {
     match (row.kind, row.default) {
         // Where the unit's StateDirectory is.
         _ if row.key == "store" => "\"/var/lib/fanfare\"".to_owned(),
-        (Kind::File, "") => "\"/etc/fanfare/token\"".to_owned(),
+        (Kind::File, "") => {
+            let name = row.key.trim_end_matches("_file");
+            format!("\"/etc/fanfare/{name}\"")
+        }
         (kind, "") if kind.is_list() => "[]".to_owned(),
         (_, "off") => "\"off\"".to_owned(),
         (kind, text) if kind.is_list() => format!("[\"{text}\"]"),
@@ -247,7 +250,7 @@ mod tests {
         let lines: Vec<_> = lines
             .iter()
             .filter(|line| {
-                !["/etc/fanfare/token", "/var/lib/fanfare"]
+                !["= \"/etc/fanfare/", "= \"/var/lib/fanfare"]
                     .iter()
                     .any(|path| line.contains(path))
             })

@@ -151,11 +151,11 @@ impl Acceptor {
             let wake = || acceptor.hub.mailbox(acceptor.core).wake();
             acceptor.share.of(wake, work).await;
             if let Some(fault) = stream.fault() {
-                acceptor.metrics().note_tls_fault(fault);
+                acceptor.metrics().tls.note_fault(fault);
                 tracing::debug!(%peer, reason = fault.name(), "TLS connection ended");
             }
             if stream.is_truncated() {
-                acceptor.metrics().tls_truncated.add(1);
+                acceptor.metrics().tls.truncated.add(1);
             }
             drop(stream);
             acceptor.guests.set(acceptor.guests.get() - 1);

@@ -4,6 +4,8 @@
 //! is a pure run of a log, nothing of it is kept but how far it went: it is sealed again, with the
 //! same number and from the same bytes, and goes on there. Of any other the rest is kept.
 
+mod flight;
+
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -11,8 +13,11 @@ use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
+use self::flight::{Flight, tag};
 use super::scratch::Scratch;
 use crate::protocol::tls::{Alert, ContentType, Incoming, PLAIN_BYTES_MAX, Sealer, Traffic};
+
+pub(super) use self::flight::{Begun, Sent};
 
 /// Content that is sealed for one send: whole records, and not so much that much was sealed in vain
 /// where the socket takes less. Where it has just done so, one record is offered.
@@ -78,10 +83,17 @@ struct Read {
     has_said_last: bool,
 }
 
+/// New keys for what goes out, and whether the peer is asked to take new ones as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum KeyUpdate {
+    Alone,
+    Requesting,
+}
+
 /// Records that are to be sent before all else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Owes {
-    key_update: bool,
+    key_update: Option<KeyUpdate>,
     warning: Option<Alert>,
     last: Option<Alert>,
 }
@@ -95,49 +107,6 @@ struct Ongoing {
     flight: Option<Flight>,
     /// The last send was short.
     is_slow: bool,
-}
-
-/// A record of which the socket has taken a part, and which is sealed again: it holds a run of one
-/// log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Begun {
-    /// Where in the log its content begins.
-    pub(super) from: u64,
-    /// How much content it has.
-    pub(super) len: u32,
-    /// How many of its bytes have gone.
-    sent: u32,
-    /// The end of its ciphertext. Sealed again it is the same, or the content is not.
-    tag: [u8; 8],
-}
-
-impl Begun {
-    /// Where in the log its content ends.
-    pub(super) fn to(self) -> u64 {
-        self.from + u64::from(self.len)
-    }
-}
-
-/// A send under way.
-struct Flight {
-    /// All that it offers, and how much content that holds; none where what is kept is sent.
-    bytes: Rc<Bytes>,
-    content: u32,
-    /// The content begins there in a log.
-    from: Option<u64>,
-    /// It ends before a boundary between messages.
-    is_cut: bool,
-}
-
-/// How far a send came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sent {
-    /// Content that the peer has, or is sure to get, as the rest of its record is kept.
-    pub(super) content: u32,
-    /// The socket took less than it was offered.
-    pub(super) is_short: bool,
-    /// The content may end inside a frame.
-    pub(super) is_inside: bool,
 }
 
 impl Link {
@@ -195,9 +164,24 @@ impl Link {
         self.receive.as_ref().is_none_or(Incoming::has_ended)
     }
 
-    /// The peer is to be sent new keys, unless no more comes anyway.
+    /// New keys are to be used for what the peer is sent, unless no more comes anyway.
     pub(super) fn owe_key_update(&mut self) {
-        self.owes.key_update = !self.has_said_last;
+        self.owe_update(KeyUpdate::Alone);
+    }
+
+    /// The peer has sealed as many records as one key should (RFC 8446 section 5.5), and is to be
+    /// asked for new keys. In TLS 1.2 there are none: see [`Link::is_used_up`]. A peer that does not
+    /// heed it is read on for some millions of records, until one is refused.
+    pub(super) fn owe_key_request(&mut self) {
+        if self.send.can_update() {
+            self.owe_update(KeyUpdate::Requesting);
+        }
+    }
+
+    fn owe_update(&mut self, update: KeyUpdate) {
+        if !self.has_said_last {
+            self.owes.key_update = self.owes.key_update.max(Some(update));
+        }
     }
 
     pub(super) fn owe_warning(&mut self, alert: Alert) {
@@ -226,9 +210,12 @@ impl Link {
         self.has_said_last
     }
 
-    /// The keys have been used nearly as often as they may be, and there are no others.
+    /// The keys of one direction have been used as often as they should be, and there are no others.
     pub(super) fn is_used_up(&self) -> bool {
-        !self.send.can_update() && self.send.records_left() < RECORDS_LEFT_MIN
+        let is_read_up = |receive: &Incoming| receive.records_left() == 0;
+        !self.send.can_update()
+            && (self.send.records_left() < RECORDS_LEFT_MIN
+                || self.receive.as_ref().is_some_and(is_read_up))
     }
 
     #[inline]
@@ -274,8 +261,10 @@ impl Link {
         if let Some(alert) = owes.warning {
             self.send.alert(alert, &mut ongoing.kept);
         }
-        if owes.key_update {
-            self.send.key_update(&mut ongoing.kept);
+        match owes.key_update {
+            None => {}
+            Some(KeyUpdate::Alone) => self.send.key_update(&mut ongoing.kept),
+            Some(KeyUpdate::Requesting) => self.send.request_key_update(&mut ongoing.kept),
         }
         if let Some(alert) = owes.last {
             self.send.alert(alert, &mut ongoing.kept);
@@ -355,7 +344,7 @@ impl Link {
 
     fn look_at_limit(&mut self) {
         if self.send.records_left() < RECORDS_LEFT_MIN && self.send.can_update() {
-            self.owes.key_update = true;
+            self.owe_key_update();
         }
     }
 
@@ -383,48 +372,13 @@ impl Link {
             };
             return (sent, flight.bytes);
         }
-        // Of the first record a part may have gone before.
-        let mut first = ongoing.begun.take();
-        let gone = first.map_or(0, |begun| begun.sent);
-        let (mut content, mut records) = (0, 0);
-        let (mut at, taken) = (0, taken + gone);
-        while content < flight.content {
-            let left = flight.content - content;
-            let again = first.take();
-            let len = again.map_or(left.min(PLAIN_BYTES_MAX as u32), |begun| begun.len);
-            let end = at + len + overhead;
-            if taken < end {
-                let sent = taken - at;
-                let rest = (end - gone) as usize;
-                match flight.from {
-                    _ if sent == 0 => {}
-                    Some(from) => {
-                        ongoing.begun = Some(Begun {
-                            from: from + u64::from(content),
-                            len,
-                            sent,
-                            // Of one that had been begun before, its end may be gone.
-                            tag: again
-                                .map_or_else(|| tag(&flight.bytes[..rest]), |begun| begun.tag),
-                        });
-                    }
-                    None => {
-                        let kept = &flight.bytes[(taken - gone) as usize..rest];
-                        ongoing.kept.extend_from_slice(kept);
-                        content += len;
-                        records += 1;
-                    }
-                }
-                break;
-            }
-            content += len;
-            records += 1;
-            at = end;
-        }
-        self.send.advance(records);
+        let begun = ongoing.begun.take();
+        let settled = flight.settle(begun, taken, overhead, &mut ongoing.kept);
+        ongoing.begun = settled.begun;
+        self.send.advance(settled.records);
         self.tidy();
         let sent = Sent {
-            content,
+            content: settled.content,
             is_short,
             is_inside: is_short || flight.is_cut,
         };
@@ -472,11 +426,6 @@ impl Link {
 
 fn seal(sealer: &Sealer, number: u64, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     sealer.seal(number, ContentType::ApplicationData, out, fill);
-}
-
-/// What distinguishes the content of a record, under the same key and number.
-fn tag(record: &[u8]) -> [u8; 8] {
-    *record.last_chunk().expect("a record has a tag")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::link::{Link, SavedLink, Sent};
+use super::link::{Link, Sent};
 use super::scratch::Scratch;
 use crate::protocol::tls::Session;
 
@@ -38,16 +38,8 @@ impl Links {
         self.put(slot, Link::new(send, Some(receive)));
     }
 
-    /// Takes up a link where another process left it.
-    ///
-    /// # Errors
-    /// A sentence, if it is none.
-    pub(super) fn restore(&mut self, slot: u32, saved: &SavedLink) -> Result<(), String> {
-        self.put(slot, saved.restore()?);
-        Ok(())
-    }
-
-    fn put(&mut self, slot: u32, link: Link) {
+    /// The connection in a slot has this link from now on.
+    pub(super) fn put(&mut self, slot: u32, link: Link) {
         let slot = slot as usize;
         if self.places.len() <= slot {
             self.places.resize(slot + 1, NOWHERE);

@@ -44,6 +44,7 @@ mod scratch;
 mod sealed;
 mod sessions;
 mod share;
+mod settling;
 mod slots;
 mod stream;
 mod streaming;

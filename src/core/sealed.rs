@@ -130,6 +130,7 @@ impl State {
             return;
         };
         let held = incoming.buffered_bytes();
+        let had_records_left = incoming.records_left() > 0;
         let mut ended = false;
         loop {
             match incoming.next(&mut bytes) {
@@ -159,6 +160,10 @@ impl State {
             if self.conns.at(slot).phase == Phase::ShutDown {
                 break;
             }
+        }
+        if had_records_left && incoming.records_left() == 0 {
+            self.links.at(slot).owe_key_request();
+            self.mark(slot);
         }
         let holds = incoming.buffered_bytes();
         let has_room = held == holds || self.hub.account_partial(held, holds);
@@ -240,7 +245,7 @@ impl State {
     pub(super) fn note_truncation(&mut self, slot: u32) {
         let link = self.links.get(slot);
         if link.is_some_and(|link| !link.has_ended()) {
-            self.metrics().tls_truncated.add(1);
+            self.metrics().tls.truncated.add(1);
         }
     }
 }

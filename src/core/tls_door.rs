@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::{Error, HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::{Error, ServerConnection};
 use tokio::sync::oneshot;
 
 use super::acceptor::Acceptor;
@@ -100,7 +100,7 @@ impl Acceptor {
 
     /// Tells and counts that hands could not be shaken.
     pub(super) fn note_tls_failure(&self, peer: SocketAddr, failure: TlsFailure) {
-        self.metrics().note_tls_failure(failure);
+        self.metrics().tls.note_failure(failure);
         tracing::debug!(%peer, reason = failure.name(), "TLS handshake failed");
     }
 
@@ -219,9 +219,7 @@ impl Acceptor {
             tracing::error!("cannot take over a session of TLS: {error}");
             TlsFailure::Internal
         })?;
-        let is_resumed = kind == Some(HandshakeKind::Resumed);
-        let is_newest = version == Some(ProtocolVersion::TLSv1_3);
-        self.metrics().note_tls_handshake(is_newest, is_resumed);
+        self.metrics().tls.note_handshake(version, kind);
         stream.seal(session, behind);
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use postcard::ser_flavors::Size;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -38,7 +39,11 @@ impl Secrets {
     /// # Errors
     /// A sentence, when there are no more descriptors or no memory.
     pub(super) fn write(&self) -> Result<SecretFile, String> {
-        let bytes = Zeroizing::new(postcard::to_stdvec(self).map_err(|error| error.to_string())?);
+        let size = postcard::serialize_with_flavor(self, Size::default());
+        let size = size.map_err(|error| error.to_string())?;
+        // With room for all, as each growth would leave keys behind.
+        let bytes = postcard::to_extend(self, Vec::with_capacity(size));
+        let bytes = Zeroizing::new(bytes.map_err(|error| error.to_string())?);
         let file = memfd_create(c"fanfare-secrets", MFdFlags::MFD_CLOEXEC);
         let mut file = File::from(file.map_err(|error| error.to_string())?);
         let written = file.write_all(&bytes);

@@ -1,37 +1,11 @@
 //! What each core counts. A core alone writes its numbers, anyone may read.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use super::tls::TlsCounts;
 use crate::protocol::http::Reject;
 use crate::protocol::reason::CloseReason;
 use crate::protocol::rights::Action;
-use crate::protocol::tls::Fault;
 
-use super::tls::TlsFailure;
-
-/// A number that one thread writes and others read.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds to the number. Only the thread that owns it may call this: a plain
-    /// load and store, which costs nothing on the hot path.
-    #[inline]
-    pub fn add(&self, more: u64) {
-        self.0
-            .store(self.0.load(Ordering::Relaxed) + more, Ordering::Relaxed);
-    }
-
-    /// Sets the number, for one that goes up and down.
-    #[inline]
-    pub fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+pub use super::counter::Counter;
 
 /// Upper bounds of the turn time histogram, in microseconds.
 pub const TURN_US_BOUNDS: [u64; 10] = [
@@ -53,10 +27,6 @@ impl TurnTimes {
         self.sum_us.add(us);
     }
 }
-
-/// Kinds of handshakes of TLS: the version, and whether a session was taken up again.
-pub const TLS_HANDSHAKES: [&str; 4] =
-    ["tls13_full", "tls13_resumed", "tls12_full", "tls12_resumed"];
 
 /// One core's numbers since it started.
 #[derive(Debug)]
@@ -125,16 +95,9 @@ pub struct Metrics {
     pub joins: Counter,
     /// Joins and leaves for which there was no room.
     pub joins_lost: Counter,
-    /// Peers that ended their direction without having said so over TLS.
-    pub tls_truncated: Counter,
     pub closes: Vec<Counter>,
     pub rejects: Vec<Counter>,
-    /// Handshakes of TLS, in the order of [`TLS_HANDSHAKES`].
-    pub tls_handshakes: [Counter; TLS_HANDSHAKES.len()],
-    /// Those that failed, in the order of [`TlsFailure::ALL`].
-    pub tls_failures: [Counter; TlsFailure::ALL.len()],
-    /// What peers did wrong over TLS afterwards, in the order of [`Fault::ALL`].
-    pub tls_faults: [Counter; Fault::ALL.len()],
+    pub tls: TlsCounts,
     /// Steps of handshakes that were given to helpers.
     pub tls_steps_aside: Counter,
     /// Those that might hold up topics and were done here all the same, as helpers were busy.
@@ -179,12 +142,9 @@ impl Default for Metrics {
             latest_given: Counter::default(),
             joins: Counter::default(),
             joins_lost: Counter::default(),
-            tls_truncated: Counter::default(),
             closes: CloseReason::all().map(|_| Counter::default()).collect(),
             rejects: Reject::ALL.iter().map(|_| Counter::default()).collect(),
-            tls_handshakes: Default::default(),
-            tls_failures: Default::default(),
-            tls_faults: Default::default(),
+            tls: TlsCounts::default(),
             tls_steps_aside: Counter::default(),
             tls_steps_here: Counter::default(),
             denials: Default::default(),
@@ -203,21 +163,6 @@ impl Metrics {
         if let Reject::Denied { action } | Reject::TokenMissing { action } = reject {
             self.note_denial(action);
         }
-    }
-
-    /// Counts a handshake of TLS: of the newest version, or of the one before.
-    pub fn note_tls_handshake(&self, is_newest: bool, is_resumed: bool) {
-        self.tls_handshakes[2 * usize::from(!is_newest) + usize::from(is_resumed)].add(1);
-    }
-
-    pub fn note_tls_failure(&self, failure: TlsFailure) {
-        self.tls_failures[failure as usize].add(1);
-    }
-
-    /// Counts what a peer did wrong over TLS.
-    pub fn note_tls_fault(&self, fault: Fault) {
-        let place = Fault::ALL.iter().position(|known| *known == fault);
-        self.tls_faults[place.expect("ALL names every fault")].add(1);
     }
 
     /// Counts something that neither rules nor a token allowed.

@@ -277,9 +277,14 @@ impl Daemon {
         self.metric(&format!("{family}{{{label}=\"{value}\"}}"))
     }
 
-    /// One sample, as the admin listener tells it; 0 if there is none.
+    /// One sample, as the admin listener tells it; 0 if its family has none.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let (_, text) = self.ask("GET /metrics");
+        let family = name.split('{').next().unwrap_or_default();
+        assert!(
+            text.contains(&format!("# TYPE {family} ")),
+            "there is no family {family}"
+        );
         let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
         let value = lines.find_map(|rest| rest.strip_prefix(' '));
         value.map_or(0, |value| value.parse().expect("a number"))

@@ -22,7 +22,7 @@ fn the_inbound_byte_limit_counts_what_the_log_will_hold() {
     daemon.await_reason("rate");
     listener.send(tungstenite::Message::text("mine")).unwrap();
     // A second may begin between two messages.
-    let heard = daemon.metric("fanfare_messages_in_total");
+    let heard = daemon.metric("fanfare_received_messages_total");
     assert!(heard <= 4, "{heard} messages are in");
 }
 

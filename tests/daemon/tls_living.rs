@@ -235,7 +235,7 @@ fn another_process_goes_on_with_sessions_wherever_they_are() {
         assert_eq!(rest.unwrap(), 0, "client {n} is told that no more comes");
     }
     assert_eq!(
-        daemon.metric("fanfare_handover_lost_total{kind=\"connection\"}"),
+        daemon.metric("fanfare_not_taken_over_total{kind=\"connection\"}"),
         0
     );
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
-use crate::common::{Daemon, PATIENCE, hear, pass};
+use crate::common::{Daemon, PATIENCE, eventually, hear, pass};
 use crate::tls_world::{Authority, Tls, VERSIONS, ask, get, shake, shake_over, start};
 
 /// A WebSocket for `path`.
@@ -189,6 +189,19 @@ fn the_admin_listener_speaks_tls_if_it_is_to() {
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP"));
+    let count = |family, label, value| daemon.counter_of(family, label, value);
+    for kind in ["tls13_full", "tls12_full"] {
+        assert_eq!(count("fanfare_tls_handshakes_total", "kind", kind), 1);
+    }
+    let failures = "fanfare_tls_handshake_failures_total";
+    eventually("it is counted", || {
+        count(failures, "reason", "not_tls") == 1
+    });
+    // Who leaves in the midst of it is, too.
+    let mut left = dial();
+    left.write_all(&[22, 3, 1, 2, 0, 1]).unwrap();
+    drop(left);
+    eventually("it is counted", || count(failures, "reason", "left") == 1);
 }
 
 #[test]

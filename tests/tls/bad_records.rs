@@ -1,9 +1,9 @@
 //! Records that no honest peer sends: each has its fault.
 
 use fanfare::protocol::tls::{Fault, Incoming, Suite, Traffic};
-use fanfare_sim::tls::Kind;
 use fanfare_sim::tls::content::{ALERT, CHANGE_CIPHER_SPEC, DATA, HANDSHAKE, HEARTBEAT};
 use fanfare_sim::tls::naive::Naive;
+use fanfare_sim::tls::{KINDS, Kind};
 
 use crate::hearing::{Heard, hear, is_13, pair, pairs};
 
@@ -246,6 +246,44 @@ fn record_numbers_do_not_wrap() {
     assert_eq!(hear(&mut incoming, &last), [Heard::data(b"last")]);
     let heard = hear(&mut incoming, &last);
     assert_eq!(heard, fault(Fault::AfterLimit));
+}
+
+#[test]
+fn more_records_than_a_key_is_good_for_are_refused() {
+    // RFC 8446 section 5.5: 2^24.5 of AES-GCM.
+    const LAST: u64 = 23_726_566;
+    for kind in KINDS {
+        let mut naive = Naive::new(kind, 5);
+        naive.number = LAST;
+        let mut incoming = Incoming::new(naive.ours_receiving());
+        let (last, more) = (naive.seal(DATA, b"last", 0), naive.seal(DATA, b"more", 0));
+        assert_eq!(hear(&mut incoming, &last), [Heard::data(b"last")]);
+        let wanted = match kind.suite {
+            Suite::ChaCha20Poly1305 => Heard::data(b"more"),
+            Suite::Aes128Gcm | Suite::Aes256Gcm => Heard::Fault(Fault::AfterLimit),
+        };
+        assert_eq!(hear(&mut incoming, &more), [wanted]);
+    }
+}
+
+#[test]
+fn new_keys_are_due_before_a_key_is_used_up() {
+    for kind in KINDS.into_iter().filter(|kind| kind.is_13) {
+        let mut naive = Naive::new(kind, 5);
+        naive.number = (1 << 24) - 1;
+        let mut incoming = Incoming::new(naive.ours());
+        let is_gcm = kind.suite != Suite::ChaCha20Poly1305;
+        assert!(incoming.records_left() > 0);
+        hear(&mut incoming, &naive.seal(DATA, b"x", 0));
+        assert_eq!(incoming.records_left() == 0, is_gcm);
+        hear(&mut incoming, &naive.seal(HANDSHAKE, &[24, 0, 0, 1, 0], 0));
+        naive.update();
+        assert!(incoming.records_left() >= 1 << 24);
+        assert_eq!(
+            hear(&mut incoming, &naive.seal(DATA, b"x", 0)),
+            [Heard::data(b"x")]
+        );
+    }
 }
 
 #[test]

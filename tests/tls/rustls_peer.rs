@@ -132,6 +132,22 @@ fn our_keys_change_and_the_clients_stay() {
 }
 
 #[test]
+fn the_client_changes_its_keys_when_it_is_asked_to() {
+    for suite in suites13() {
+        let (mut client, mut session) = Sides::new(suite).connect();
+        for _ in 0..5 {
+            let mut request = Vec::new();
+            session.send.request_key_update(&mut request);
+            assert_eq!(client.hear(&request), b"");
+            let answer = client.sent();
+            let heard = hear(&mut session.receive, &answer);
+            assert_eq!(heard, [Heard::KeyUpdate { requested: false }]);
+            both_speak(&mut client, &mut session);
+        }
+    }
+}
+
+#[test]
 fn a_resumed_connection_is_taken_over_too() {
     for suite in SUITES {
         let sides = Sides::new(suite).with_tickets();

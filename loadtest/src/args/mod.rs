@@ -344,9 +344,11 @@ pub struct RampArgs {
 
 #[derive(Clone, Debug, Args)]
 pub struct PostArgs {
-    /// The listener for the server API, as http://host:port
+    /// The listener for the server API, as http://host:port or https://host:port
     #[arg(long)]
     pub url: String,
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// Send a header with each request, as 'Name: value' (may be repeated)
     #[arg(long, value_name = "HEADER")]
     pub header: Vec<String>,

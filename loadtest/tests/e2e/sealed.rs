@@ -1,6 +1,6 @@
 //! Runs over TLS, against a plain server with something in front that speaks it.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -129,4 +129,46 @@ fn a_server_that_is_not_believed_is_told_of() {
     ));
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr(&output).contains("TLS: "), "{}", stderr(&output));
+}
+
+/// A server that takes what is posted.
+fn take_posts() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            thread::spawn(move || {
+                // A request stands behind the body of the one before.
+                let lines = BufReader::new(client.try_clone().unwrap()).lines();
+                for _ in lines
+                    .map_while(Result::ok)
+                    .filter(|line| line.contains("POST "))
+                {
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"offset\":1}\n";
+                    if client.write_all(answer).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn requests_are_posted_and_answered_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = front(take_posts(), folder.path());
+    let url = format!("https://127.0.0.1:{port}/");
+    let ca = folder.path().join("ca.pem");
+    for trust in [format!("--ca {}", ca.display()), "--insecure".to_owned()] {
+        let output = tool(&format!("post --url {url} {trust} -c 2 -d 300ms"));
+        let text = stdout(&output);
+        assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
+        assert!(text.contains(" messages in "), "{text}");
+    }
+    let output = tool(&format!("post --url {url} -d 100ms"));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--ca"), "{}", stderr(&output));
 }

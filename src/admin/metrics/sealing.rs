@@ -1,35 +1,35 @@
 //! Figures of TLS.
 
 use super::family::{Family, Sample, Unit, Values, family, plain};
-use super::summing::{by_label, sum};
-use crate::hub::metrics::TLS_HANDSHAKES;
-use crate::hub::{Hub, TlsFailure};
+use super::summing::sum;
+use crate::hub::metrics::Counter;
+use crate::hub::{Hub, TLS_HANDSHAKES, TlsCounts, TlsFailure};
 use crate::protocol::tls::Fault;
 
 pub(super) fn read(hub: &Hub) -> Vec<Family> {
-    let failures = TlsFailure::ALL.iter().map(|failure| failure.name());
+    let failures = TlsFailure::ALL.map(TlsFailure::name);
+    let faults = Fault::ALL.each_ref().map(Fault::name);
+    let truncated = of_all(hub).map(|counts| counts.truncated.get());
     vec![
         family(
             "tls_handshakes",
-            "Handshakes of TLS on public listeners, by version and whether a session was taken up again",
-            by_label(hub, "kind", TLS_HANDSHAKES.into_iter(), |m| {
-                &m.tls_handshakes
-            }),
+            "Handshakes of TLS, by version and whether a session was taken up again",
+            by_label(hub, "kind", &TLS_HANDSHAKES, |counts| &counts.handshakes),
         ),
         family(
             "tls_handshake_failures",
-            "Handshakes of TLS on public listeners that failed, by reason",
-            by_label(hub, "reason", failures, |m| &m.tls_failures),
+            "Handshakes of TLS that failed, by reason",
+            by_label(hub, "reason", &failures, |counts| &counts.failures),
         ),
         family(
             "tls_faults",
             "Connections that broke the protocol of TLS before their request was answered, or with the server API, by reason",
-            faults(hub),
+            by_label(hub, "reason", &faults, |counts| &counts.faults),
         ),
         family(
             "tls_truncated",
             "Peers that ended what they send without having said so over TLS: it may have been cut short",
-            sum(hub, |m| &m.tls_truncated),
+            Values::Counters(vec![plain(truncated.sum())]),
         ),
         family(
             "tls_steps_aside",
@@ -55,18 +55,30 @@ pub(super) fn read(hub: &Hub) -> Vec<Family> {
     ]
 }
 
-/// Those that cores have met, and those of visitors.
-fn faults(hub: &Hub) -> Values {
-    let by_cores = by_label(hub, "reason", Fault::ALL.iter().map(Fault::name), |m| {
-        &m.tls_faults
-    });
-    let Values::Counters(mut samples) = by_cores else {
-        return by_cores;
+/// What each core has counted, and the thread of the other listeners.
+fn of_all(hub: &Hub) -> impl Iterator<Item = &TlsCounts> {
+    let cores = hub.mailboxes().iter();
+    let by_cores = cores.map(|core| &core.metrics.tls);
+    by_cores.chain([hub.tls().counts()])
+}
+
+/// A list of counters, summed; `names` are in its order.
+fn by_label(
+    hub: &Hub,
+    label: &'static str,
+    names: &[&'static str],
+    counters: fn(&TlsCounts) -> &[Counter],
+) -> Values {
+    let sum = |place: usize| {
+        of_all(hub)
+            .map(|counts| counters(counts)[place].get())
+            .sum()
     };
-    for (place, sample) in samples.iter_mut().enumerate() {
-        sample.value += hub.tls().faults(place);
-    }
-    Values::Counters(samples)
+    let samples = names.iter().enumerate().map(|(place, name)| Sample {
+        label: Some((label, (*name).to_owned())),
+        value: sum(place),
+    });
+    Values::Counters(samples.collect())
 }
 
 fn expiries(hub: &Hub) -> Vec<Sample<f64>> {

@@ -4,6 +4,7 @@ use std::{env, fs};
 
 use super::*;
 use crate::config::Settings;
+use crate::hub::TlsCounts;
 use crate::hub::metrics::{Counter, Metrics, TurnTimes};
 
 fn hub(cores: usize) -> Arc<Hub> {
@@ -68,14 +69,17 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         turns: TurnTimes { counts, sum_us },
         closes,
         rejects,
-        tls_handshakes,
-        tls_failures,
-        tls_faults,
+        tls,
         tls_steps_aside,
         tls_steps_here,
-        tls_truncated,
         denials,
     } = metrics;
+    let TlsCounts {
+        handshakes: handshakes_of_tls,
+        failures,
+        faults,
+        truncated,
+    } = tls;
     let plain = [
         connections,
         capacity,
@@ -111,15 +115,15 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         joins_lost,
         tls_steps_aside,
         tls_steps_here,
-        tls_truncated,
+        truncated,
     ];
     let all = plain
         .into_iter()
         .chain(closes)
         .chain(rejects)
-        .chain(tls_handshakes)
-        .chain(tls_failures)
-        .chain(tls_faults)
+        .chain(handshakes_of_tls)
+        .chain(failures)
+        .chain(faults)
         .chain(denials);
     let mut given = Vec::new();
     for (place, counter) in all.enumerate() {

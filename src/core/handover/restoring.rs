@@ -97,6 +97,7 @@ impl State {
             extra: Some(Box::new(extra)),
         };
         // All that can fail comes before anything is counted.
+        let link = link.map(|link| link.restore()).transpose()?;
         for (sub, topic) in saved.subs.iter().zip(&topics) {
             let topic = topic.as_ref().ok_or("a topic of it is missing")?;
             let format = Format::from_index(sub.format).ok_or("a format is unknown")?;
@@ -109,9 +110,8 @@ impl State {
             .insert(conn)
             .ok_or("there are more connections than slots")?;
         if let Some(link) = link {
-            self.links.restore(slot, &link)?;
-            let held = self.links.at(slot).buffered_bytes();
-            self.hub.account_partial(0, held);
+            self.hub.account_partial(0, link.buffered_bytes());
+            self.links.put(slot, link);
         }
         self.hub.account_partial(0, held);
         self.hub.admission().resume(saved.peer.ip());

@@ -9,7 +9,6 @@ struct Pair {
     peer: Incoming,
     heard: Vec<u8>,
     has_ended: bool,
-    suite: Suite,
 }
 
 fn traffic(suite: Suite, seed: u8) -> Traffic {
@@ -33,7 +32,6 @@ impl Pair {
             peer: Incoming::new(traffic(suite, 1)),
             heard: Vec::new(),
             has_ended: false,
-            suite,
         }
     }
 
@@ -64,6 +62,8 @@ impl Pair {
     }
 }
 
+/// So many records may one key of AES-GCM seal (RFC 8446 section 5.5).
+const RECORDS_MAX: u64 = 1 << 24;
 const SUITES: [Suite; 3] = [Suite::Aes128Gcm, Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
 
 fn noise(rng: &mut fastrand::Rng, len: usize) -> Vec<u8> {
@@ -118,7 +118,7 @@ fn whatever_goes_before_and_wherever_it_breaks_off_the_peer_hears_all_in_order()
                 if rng.bool() {
                     // On the way to another process.
                     let saved = pair.link().save();
-                    pair.links.restore(0, &saved).unwrap();
+                    pair.links.put(0, saved.restore().unwrap());
                 }
                 if pair.link().owes() {
                     let owed = pair.links.send_owed(0);
@@ -259,21 +259,49 @@ fn keys_are_changed_long_before_they_are_used_up() {
     let left = pair.link().send.records_left();
     pair.link().send.advance(left - RECORDS_LEFT_MIN + 1);
     pair.offer(b"x", 0);
-    assert!(pair.link().owes.key_update);
+    assert_eq!(pair.link().owes.key_update, Some(KeyUpdate::Alone));
     assert!(!pair.link().is_used_up());
-    let iv = [3; 12];
-    let session = Session {
-        send: Traffic::tls12(pair.suite, &[1; 16], iv, left - RECORDS_LEFT_MIN + 1).unwrap(),
-        receive: Incoming::new(Traffic::tls12(pair.suite, &[1; 16], iv, 1).unwrap()),
+}
+
+#[test]
+fn a_connection_of_tls_12_is_used_up_with_the_keys_of_either_direction() {
+    let link = |sent, received| {
+        let traffic = |next| Traffic::tls12(Suite::Aes128Gcm, &[1; 16], [3; 12], next).unwrap();
+        Link::new(traffic(sent), Some(Incoming::new(traffic(received))))
     };
-    pair.links.insert(0, session);
-    assert!(pair.link().is_used_up() && pair.link().wants_look());
+    for (sent, received, is_used_up) in [
+        (1, 1, false),
+        (RECORDS_MAX - RECORDS_LEFT_MIN, RECORDS_MAX - 1, false),
+        (RECORDS_MAX - RECORDS_LEFT_MIN + 1, 1, true),
+        (1, RECORDS_MAX, true),
+    ] {
+        let mut link = link(sent, received);
+        assert_eq!(link.is_used_up(), is_used_up, "{sent}, {received}");
+        assert_eq!(link.wants_look(), is_used_up);
+        // It cannot be asked for others.
+        link.owe_key_request();
+        assert!(!link.owes());
+    }
+}
+
+#[test]
+fn a_peer_that_has_used_up_its_keys_is_asked_for_others_once() {
+    let mut pair = Pair::new(Suite::Aes128Gcm);
+    pair.link().owe_key_request();
+    // What is owed besides asks for nothing, but does not take it back.
+    pair.link().owe_key_update();
+    assert!(!pair.link().is_used_up() && pair.link().wants_look());
+    let owed = pair.links.send_owed(0);
+    let mut bytes = owed.to_vec();
+    let asked = pair.peer.next(&mut &mut bytes[..]);
+    assert_eq!(asked, Ok(Some(Event::KeyUpdate { requested: true })));
+    pair.links.settle_sent(0, owed.len() as u32);
+    assert!(!pair.link().owes());
 }
 
 #[test]
 fn what_is_no_link_is_not_taken_up() {
-    let mut links = Links::default();
-    let error = links.restore(0, &SavedLink(vec![1, 2, 3])).unwrap_err();
+    let error = SavedLink(vec![1, 2, 3]).restore().map(drop).unwrap_err();
     assert!(error.starts_with("its keys are damaged"), "{error}");
 }
 

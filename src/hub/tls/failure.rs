@@ -1,8 +1,8 @@
 //! Why handshakes of TLS fail, as log and metrics name it.
 
-use std::fmt;
+use std::{fmt, io};
 
-use rustls::{Error, PeerIncompatible};
+use rustls::{Error, InvalidMessage, PeerIncompatible};
 
 /// One cause each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,18 @@ impl From<&Error> for TlsFailure {
             | Error::DecryptError
             | Error::PeerMisbehaved(_) => Self::Misbehaved,
             _ => Self::Internal,
+        }
+    }
+}
+
+impl From<&io::Error> for TlsFailure {
+    /// Of a handshake that rustls has carried over a socket by itself.
+    fn from(error: &io::Error) -> Self {
+        let cause = error.get_ref();
+        match cause.and_then(|cause| cause.downcast_ref::<Error>()) {
+            Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => Self::NotTls,
+            Some(error) => Self::from(error),
+            None => Self::Left,
         }
     }
 }

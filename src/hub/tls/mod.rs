@@ -4,6 +4,7 @@
 //! The files are read in `config::tls`; hands are shaken in `core::tls_door` and
 //! `admin::serving`. No connection that is there notices a change.
 
+mod counts;
 mod failure;
 mod tickets;
 
@@ -20,12 +21,14 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{Error, ServerConfig, ServerConnection};
 
+use self::tickets::Ticketer;
 use super::Hub;
 use super::helpers::Busy;
 use crate::config::{Certificates, ClientAuth, Clients, Settings, Shown, TlsVersion};
 use crate::protocol::certificate::Certificate;
-use crate::protocol::tls::{Fault, Logged};
+use crate::protocol::tls::Logged;
 
+pub use counts::{TLS_HANDSHAKES, TlsCounts};
 pub use failure::TlsFailure;
 pub use tickets::{SavedTickets, Tickets};
 
@@ -38,12 +41,12 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 const STEPS_WAITING_MAX: usize = 1024;
 
 /// What TLS is served with, if it is.
+#[derive(Default)]
 pub struct Tls {
     served: RwLock<Option<Arc<Served>>>,
     tickets: Arc<Tickets>,
     reload_failures: AtomicU64,
-    /// What visitors of the server API did wrong, in the order of [`Fault::ALL`].
-    faults: [AtomicU64; Fault::ALL.len()],
+    counts: TlsCounts,
 }
 
 /// One version of it.
@@ -75,17 +78,6 @@ impl Served {
     }
 }
 
-impl Default for Tls {
-    fn default() -> Self {
-        Tls {
-            served: RwLock::default(),
-            tickets: Arc::new(Tickets::default()),
-            reload_failures: AtomicU64::new(0),
-            faults: Default::default(),
-        }
-    }
-}
-
 impl Tls {
     /// What is served to who comes now; `None` where no TLS is spoken.
     pub fn served(&self) -> Option<Arc<Served>> {
@@ -105,14 +97,15 @@ impl Tls {
         now_s: u64,
     ) -> Result<(), String> {
         let Certificates { all, clients } = certificates;
-        let made = make(settings, &all, clients.as_ref(), self.tickets.clone());
-        let config = made.map_err(|error| format!("TLS cannot be served so: {error}"))?;
         let auth = settings.tls_client_auth.name().as_bytes();
         let whose = clients
             .as_ref()
             .map(|clients| [auth, &clients.der].concat());
         let whose = digest(&SHA256, &whose.unwrap_or_default());
         let whose = whose.as_ref().try_into().expect("SHA-256 has 32 bytes");
+        let ticketer = Ticketer::new(self.tickets.clone(), whose);
+        let made = make(settings, &all, clients.as_ref(), ticketer);
+        let config = made.map_err(|error| format!("TLS cannot be served so: {error}"))?;
         self.tickets.belong_to(whose, now_s)?;
         let served = Served {
             config: Arc::new(config),
@@ -137,15 +130,10 @@ impl Tls {
         self.reload_failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts what a visitor of the server API did wrong over TLS.
-    pub fn note_fault(&self, fault: Fault) {
-        let place = Fault::ALL.iter().position(|known| *known == fault);
-        self.faults[place.expect("ALL names every fault")].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How often it was that of this place in [`Fault::ALL`].
-    pub fn faults(&self, place: usize) -> u64 {
-        self.faults[place].load(Ordering::Relaxed)
+    /// What the thread of the listeners beside the public ones counts, of them and of who asks
+    /// the server API on public ones.
+    pub fn counts(&self) -> &TlsCounts {
+        &self.counts
     }
 
     pub fn failed_reloads(&self) -> u64 {
@@ -172,7 +160,7 @@ fn make(
     settings: &Settings,
     all: &[Shown],
     clients: Option<&Clients>,
-    tickets: Arc<Tickets>,
+    ticketer: Ticketer,
 ) -> Result<ServerConfig, Box<dyn std::error::Error>> {
     // The library that tokens are checked with and records are sealed with.
     let provider: Arc<CryptoProvider> = rustls::crypto::ring::default_provider().into();
@@ -200,7 +188,7 @@ fn make(
     let mut config = builder.with_cert_resolver(Arc::new(Own(own.collect())));
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = tickets;
+    config.ticketer = Arc::new(ticketer);
     // The records are ours from the end of the handshake on.
     config.enable_secret_extraction = true;
     // What comes early may come twice.

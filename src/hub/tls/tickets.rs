@@ -5,7 +5,7 @@
 //! rustls has such keys as well, but does not let go of them.
 
 use std::fmt;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -28,6 +28,13 @@ const KEY_BYTES: usize = 32;
 /// The keys in force.
 #[derive(Default)]
 pub struct Tickets(RwLock<Keys>);
+
+/// Makes and opens tickets in the handshakes of one version of what is served. Once clients have to
+/// satisfy other authorities it does neither: a handshake that began before has asked for less.
+pub(super) struct Ticketer {
+    tickets: Arc<Tickets>,
+    whose: [u8; 32],
+}
 
 #[derive(Default)]
 struct Keys {
@@ -53,9 +60,9 @@ pub struct SavedTickets {
     whose: [u8; 32],
 }
 
-impl fmt::Debug for Tickets {
+impl fmt::Debug for Ticketer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Tickets")
+        out.write_str("Ticketer")
     }
 }
 
@@ -108,6 +115,24 @@ impl Tickets {
         }
         drop(keys);
         self.look_after(now_s);
+    }
+
+    /// `whose` is whom the ticket is for; `None` if others are by now.
+    fn seal(&self, whose: &[u8; 32], plain: &[u8]) -> Option<Vec<u8>> {
+        self.of(whose)?.all.first()?.seal(plain)
+    }
+
+    fn open(&self, whose: &[u8; 32], ticket: &[u8], now_s: u64) -> Option<Vec<u8>> {
+        let keys = self.of(whose)?;
+        let mut valid = keys
+            .all
+            .iter()
+            .filter(|key| now_s.saturating_sub(key.made_s) < OPENS_S);
+        valid.find_map(|key| key.open(ticket))
+    }
+
+    fn of(&self, whose: &[u8; 32]) -> Option<RwLockReadGuard<'_, Keys>> {
+        Some(self.read()).filter(|keys| keys.whose == *whose)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Keys> {
@@ -190,7 +215,13 @@ impl Key {
     }
 }
 
-impl ProducesTickets for Tickets {
+impl Ticketer {
+    pub(super) fn new(tickets: Arc<Tickets>, whose: [u8; 32]) -> Ticketer {
+        Ticketer { tickets, whose }
+    }
+}
+
+impl ProducesTickets for Ticketer {
     fn enabled(&self) -> bool {
         true
     }
@@ -201,7 +232,7 @@ impl ProducesTickets for Tickets {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.read().all.first()?.seal(plain)
+        self.tickets.seal(&self.whose, plain)
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
@@ -209,12 +240,7 @@ impl ProducesTickets for Tickets {
             return None;
         }
         let now_s = UnixTime::now().as_secs();
-        let keys = self.read();
-        let mut valid = keys
-            .all
-            .iter()
-            .filter(|key| now_s.saturating_sub(key.made_s) < OPENS_S);
-        valid.find_map(|key| key.open(ticket))
+        self.tickets.open(&self.whose, ticket, now_s)
     }
 }
 
@@ -225,10 +251,11 @@ mod tests {
     const ANYBODY: [u8; 32] = [0; 32];
     const SOMEBODY: [u8; 32] = [1; 32];
 
-    fn made(now_s: u64) -> Tickets {
+    /// For anybody.
+    fn made(now_s: u64) -> Ticketer {
         let tickets = Tickets::default();
         tickets.belong_to(ANYBODY, now_s).unwrap();
-        tickets
+        Ticketer::new(Arc::new(tickets), ANYBODY)
     }
 
     #[test]
@@ -250,17 +277,18 @@ mod tests {
     #[test]
     fn keys_are_renewed_and_old_ones_let_go_of() {
         let now_s = UnixTime::now().as_secs();
-        let tickets = made(now_s);
-        let ticket = tickets.encrypt(b"x").unwrap();
+        let ticketer = made(now_s);
+        let tickets = &ticketer.tickets;
+        let ticket = ticketer.encrypt(b"x").unwrap();
         tickets.look_after(now_s + MAKES_S - 1);
         assert_eq!(tickets.read().all.len(), 1);
         tickets.look_after(now_s + MAKES_S);
         assert_eq!(tickets.read().all.len(), 2);
-        assert!(tickets.decrypt(&ticket).is_some());
-        let newer = tickets.encrypt(b"y").unwrap();
+        assert!(ticketer.decrypt(&ticket).is_some());
+        let newer = ticketer.encrypt(b"y").unwrap();
         tickets.look_after(now_s + OPENS_S);
-        assert_eq!(tickets.decrypt(&ticket), None);
-        assert!(tickets.decrypt(&newer).is_some());
+        assert_eq!(ticketer.decrypt(&ticket), None);
+        assert!(ticketer.decrypt(&newer).is_some());
     }
 
     #[test]
@@ -275,26 +303,39 @@ mod tests {
         let now_s = UnixTime::now().as_secs();
         let first = made(now_s);
         let ticket = first.encrypt(b"x").unwrap();
-        let bytes = postcard::to_stdvec(&first.save()).unwrap();
+        let bytes = postcard::to_stdvec(&first.tickets.save()).unwrap();
         let saved: SavedTickets = postcard::from_bytes(&bytes).unwrap();
         let second = made(now_s);
-        second.restore(saved.clone(), now_s);
+        second.tickets.restore(saved.clone(), now_s);
         assert_eq!(second.decrypt(&ticket).unwrap(), b"x");
-        let other = made(now_s);
+        let other = Arc::new(Tickets::default());
         other.belong_to(SOMEBODY, now_s).unwrap();
         other.restore(saved, now_s);
-        assert_eq!(other.decrypt(&ticket), None);
-        assert!(!format!("{:?}", first.save()).contains("secret"));
+        assert_eq!(Ticketer::new(other, SOMEBODY).decrypt(&ticket), None);
+        assert!(!format!("{:?}", first.tickets.save()).contains("secret"));
     }
 
     #[test]
     fn other_authorities_make_old_tickets_worthless() {
         let now_s = UnixTime::now().as_secs();
-        let tickets = made(now_s);
-        let ticket = tickets.encrypt(b"x").unwrap();
-        tickets.belong_to(ANYBODY, now_s).unwrap();
-        assert!(tickets.decrypt(&ticket).is_some());
-        tickets.belong_to(SOMEBODY, now_s).unwrap();
-        assert_eq!(tickets.decrypt(&ticket), None);
+        let before = made(now_s);
+        let ticket = before.encrypt(b"x").unwrap();
+        before.tickets.belong_to(ANYBODY, now_s).unwrap();
+        assert!(before.decrypt(&ticket).is_some());
+        before.tickets.belong_to(SOMEBODY, now_s).unwrap();
+        let after = Ticketer::new(before.tickets.clone(), SOMEBODY);
+        assert_eq!(after.decrypt(&ticket), None);
+    }
+
+    #[test]
+    fn a_handshake_that_began_before_makes_no_ticket_for_other_authorities() {
+        let now_s = UnixTime::now().as_secs();
+        let before = made(now_s);
+        before.tickets.belong_to(SOMEBODY, now_s).unwrap();
+        assert_eq!(before.encrypt(b"x"), None);
+        let after = Ticketer::new(before.tickets.clone(), SOMEBODY);
+        let ticket = after.encrypt(b"x").unwrap();
+        assert_eq!(before.decrypt(&ticket), None);
+        assert!(after.decrypt(&ticket).is_some());
     }
 }

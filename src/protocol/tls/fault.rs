@@ -60,8 +60,8 @@ pub enum Fault {
     /// RFC 8446 section 6.2; `Incoming::peer_alert` has its number.
     #[error("the peer has ended the connection with a TLS alert")]
     PeerAlert,
-    /// RFC 8446 section 5.3: record numbers must not wrap.
-    #[error("the peer has used up the numbers of its TLS records")]
+    /// RFC 8446 sections 5.5 and 5.3: more records than one key may seal, or than there are numbers.
+    #[error("the peer has sealed more TLS records than one key is good for")]
     AfterLimit,
 }
 

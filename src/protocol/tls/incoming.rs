@@ -115,6 +115,12 @@ impl Incoming {
         self.has_ended
     }
 
+    /// How many records of data the peer's keys may still seal (RFC 8446 section 5.5). At 0 it is
+    /// to be asked for new ones; far above, a record of the old ones is a fault.
+    pub fn records_left(&self) -> u64 {
+        self.traffic.records_left()
+    }
+
     /// Whether bytes of a record, or of a message, have come that is not whole.
     pub fn is_inside(&self) -> bool {
         let has_partial = !self.partial.is_empty() && !self.is_used;

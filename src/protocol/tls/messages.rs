@@ -6,13 +6,19 @@ use super::fault::Fault;
 
 const CLIENT_HELLO: u8 = 1;
 const KEY_UPDATE_TYPE: u8 = 24;
-/// A KeyUpdate, update_not_requested (RFC 8446 section 4.6.3).
-pub(super) const KEY_UPDATE: [u8; 5] = [KEY_UPDATE_TYPE, 0, 0, 1, 0];
+/// How a KeyUpdate begins: its body is one byte (RFC 8446 section 4.6.3).
+const KEY_UPDATE_HEAD: [u8; HEAD_BYTES] = [KEY_UPDATE_TYPE, 0, 0, 1];
 /// A message's type and the length of its body.
 const HEAD_BYTES: usize = 4;
 /// A ClientHello that asks for renegotiation is skipped up to this length. What browsers send
 /// is below 2 KiB, with post-quantum key shares too.
 const HELLO_BYTES_MAX: u32 = 1 << 14;
+
+/// A KeyUpdate, which may ask the peer for one of its own.
+pub(super) fn key_update(requests: bool) -> [u8; HEAD_BYTES + 1] {
+    let [kind, high, middle, low] = KEY_UPDATE_HEAD;
+    [kind, high, middle, low, u8::from(requests)]
+}
 
 /// A message that has come whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +48,7 @@ impl Messages {
         let Some(body) = self.read_head(fragment, KEY_UPDATE_TYPE)? else {
             return Ok(None);
         };
-        if self.head[1..] != KEY_UPDATE[1..HEAD_BYTES] {
+        if self.head != KEY_UPDATE_HEAD {
             return Err(Fault::Decode);
         }
         let requested = match body {

@@ -52,9 +52,9 @@ impl Traffic {
         record::overhead(self.keys.version(), self.keys.suite())
     }
 
-    /// How many records of data the keys may still seal (RFC 8446 section 5.5). At 0 new keys are
-    /// due ([`Traffic::key_update`]), or the connection's end where there are none; both find
-    /// room above.
+    /// How many records of data the keys may still seal, or have sealed by the peer (RFC 8446
+    /// section 5.5). At 0 new keys are due ([`Traffic::key_update`]), or the connection's end
+    /// where there are none; both find room above.
     pub fn records_left(&self) -> u64 {
         self.keys.suite().records_max().saturating_sub(self.next)
     }
@@ -95,8 +95,20 @@ impl Traffic {
     /// # Panics
     /// In TLS 1.2: see [`Traffic::can_update`].
     pub fn key_update(&mut self, out: &mut Vec<u8>) {
+        self.change_keys(&messages::key_update(false), out);
+    }
+
+    /// The same, and the peer is to take new keys as well.
+    ///
+    /// # Panics
+    /// In TLS 1.2: see [`Traffic::can_update`].
+    pub fn request_key_update(&mut self, out: &mut Vec<u8>) {
+        self.change_keys(&messages::key_update(true), out);
+    }
+
+    fn change_keys(&mut self, message: &[u8], out: &mut Vec<u8>) {
         assert!(self.can_update(), "TLS 1.2 updates no keys");
-        self.seal(ContentType::Handshake, &messages::KEY_UPDATE, out);
+        self.seal(ContentType::Handshake, message, out);
         self.update();
     }
 
@@ -112,8 +124,8 @@ impl Traffic {
 
     /// Opens the next record in place: the kind of its content, and where that is.
     pub(super) fn open(&mut self, record: &mut [u8]) -> Result<(ContentType, Range<usize>), Fault> {
-        // The last number is never used, so that counting on cannot wrap.
-        if self.next == u64::MAX {
+        // It is below the last number that there is, so that counting on cannot wrap.
+        if self.next > self.keys.suite().number_max() {
             return Err(Fault::AfterLimit);
         }
         let opened = self.keys.cipher().open(self.next, record)?;

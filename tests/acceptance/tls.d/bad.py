@@ -10,14 +10,13 @@ import time
 
 import bad_handshakes
 from peer import PING, Peer, TEXT, frame
+from rogue import BAD_MAC, DECODE, ILLEGAL, NO_RENEGOTIATION, OVERFLOW, PROTOCOL_VERSION, UNEXPECTED
 from rogue import ALERT, CCS, DATA, FATAL, FINISHED, HANDSHAKE, HEARTBEAT, HELLO, KEY_UPDATE, TICKET, TLS13, VERSIONS, WARNING, Rogue, load
 from witness import Witness
 from world import PATIENT, since, until
 
 __all__ = ["load", "run"]
 
-# Alerts (RFC 8446 section 6).
-UNEXPECTED, BAD_MAC, OVERFLOW, ILLEGAL, DECODE, PROTOCOL_VERSION, NO_RENEGOTIATION = 10, 20, 22, 47, 50, 70, 100
 PLAIN_BYTES_MAX = 1 << 14
 PINGED = frame(PING, b"x")
 WAYS = ["asking", "talking"]
@@ -236,7 +235,7 @@ FAULTS = [
     # The warning comes first, and a client may end at that.
     (renegotiation_again, OLD, NO_RENEGOTIATION, "renegotiation"),
 ]
-OPTIONS = "--handshakes-max 20000 --connections-per-address-max 100000 --handshake-ms-max 5000".split()
+OPTIONS = bad_handshakes.options(handshakes=20_000, ms=5000)
 
 
 def run(world, tally):

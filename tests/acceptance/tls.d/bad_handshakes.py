@@ -6,12 +6,11 @@ import time
 
 from certs import Authority
 from peer import dial, read_head
-from rogue import TAG_BYTES
+from rogue import ALERT, BAD_MAC, CCS, DATA, DECODE, HANDSHAKE, ILLEGAL, INTERNAL, OVERFLOW, TAG_BYTES, UNEXPECTED
 from world import since, until
 
 ALERT_RECORD = b"\x15\x03"
 PAGE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-UNEXPECTED, BAD_MAC, OVERFLOW, INTERNAL = 10, 20, 22, 80
 VERSIONS = {"TLS 1.3": ssl.TLSVersion.TLSv1_3, "TLS 1.2": ssl.TLSVersion.TLSv1_2}
 
 
@@ -58,20 +57,31 @@ class Client:
                 self.incoming.write(more)
 
 
-def alert_of(sock):
-    """The last alert that comes in the clear before the end; None if there is none."""
+def options(handshakes, ms):
+    """So many handshakes at a time, each of which may take so long."""
+    return f"--handshakes-max {handshakes} --connections-per-address-max 100000 --handshake-ms-max {ms}".split()
+
+
+def rest_of(sock):
+    """What comes until the end, which may be a reset."""
     data = b""
     try:
         while more := sock.recv(1 << 16):
             data += more
     except OSError:
         pass
+    return data
+
+
+def alert_of(sock):
+    """The last alert that comes in the clear before the end; None if there is none."""
+    data = rest_of(sock)
     found, at = None, 0
     while at + 5 <= len(data):
         length = int.from_bytes(data[at + 3 : at + 5], "big")
         if data[at : at + 2] == ALERT_RECORD and length == 2:
             found = data[at + 6]
-        elif data[at : at + 2] == ALERT_RECORD or data[at] == 23 and length == 2 + 1 + TAG_BYTES:
+        elif data[at : at + 2] == ALERT_RECORD or data[at] == DATA and length == 2 + 1 + TAG_BYTES:
             # Encrypted, as TLS 1.3 has it behind its ServerHello.
             found = "sealed"
         at += 5 + length
@@ -96,13 +106,12 @@ def refuses(scene, data, alerts, *reasons):
     assert alert in alerts, f"answered with {alert}, not {alerts}"
 
 
-def record(content, kind=22, version=b"\x03\x01"):
+def record(content, kind=HANDSHAKE, version=b"\x03\x01"):
     return bytes([kind]) + version + len(content).to_bytes(2, "big") + content
 
 
 def run(world, tally, scene_of):
-    options = "--handshakes-max 20000 --connections-per-address-max 100000 --handshake-ms-max 3000".split()
-    with scene_of(world, tally, *options) as scene:
+    with scene_of(world, tally, *options(handshakes=20_000, ms=3000)) as scene:
         nothing_of_tls(scene)
         for version, number in VERSIONS.items():
             scene.check(f"a hello cut anywhere, {version}", cut, scene, number)
@@ -116,11 +125,9 @@ def run(world, tally, scene_of):
         scene.check("early data that nobody has offered to take", early_data, scene)
         scene.check("handshakes a byte a time, too slow", slow, scene)
         scene.check("TLS on the plain port", on_the_plain_port, scene)
-    options = "--handshakes-max 20000 --connections-per-address-max 100000 --handshake-ms-max 600000".split()
-    with scene_of(world, tally, *options) as scene:
+    with scene_of(world, tally, *options(handshakes=20_000, ms=600_000)) as scene:
         scene.check("10,000 half handshakes", many, scene, 10_000 if not world.short else 1000)
-    options = "--handshakes-max 500 --connections-per-address-max 100000 --handshake-ms-max 600000".split()
-    with scene_of(world, tally, *options) as scene:
+    with scene_of(world, tally, *options(handshakes=500, ms=600_000)) as scene:
         scene.check("more half handshakes than there may be", too_many, scene)
     strangers = Authority(world.folder, "nobody")
     with scene_of(world, tally) as scene:
@@ -131,20 +138,20 @@ def nothing_of_tls(scene):
     for what, data in {
         "zeros": bytes(64),
         "a hello of SSL 2": b"\x80\x2e\x01\x03\x01" + bytes(43),
-        "a record of data": record(bytes(40), kind=23),
-        "a record of change_cipher_spec": record(b"\x01", kind=20),
+        "a record of data": record(bytes(40), kind=DATA),
+        "a record of change_cipher_spec": record(b"\x01", kind=CCS),
         "high bytes": bytes([0xFF] * 40),
     }.items():
         scene.check(f"{what} in place of a hello", refuses, scene, data, [UNEXPECTED], "not_tls")
-    scene.check("an alert in place of a hello", refuses, scene, record(b"\x02\x28", kind=21), [UNEXPECTED, None], "alert", "not_tls")
+    scene.check("an alert in place of a hello", refuses, scene, record(b"\x02\x28", kind=ALERT), [UNEXPECTED, None], "alert", "not_tls")
     scene.check("a hello longer than a record may be", refuses, scene, b"\x16\x03\x01\xff\xff\x01", [OVERFLOW], "too_long")
-    scene.check("an empty record in place of a hello", refuses, scene, record(b"") * 40, [UNEXPECTED, 50], "misbehaved", "too_long")
+    scene.check("an empty record in place of a hello", refuses, scene, record(b"") * 40, [UNEXPECTED, DECODE], "misbehaved", "too_long")
     # One message in many records.
     long = record(b"\x01\x00\xff\x00" + bytes(16_380)) + record(bytes(16_384)) * 5
-    scene.check("a hello of more than 64 KiB", refuses, scene, long, [OVERFLOW, UNEXPECTED, 50, 47, None], "too_long", "misbehaved")
+    scene.check("a hello of more than 64 KiB", refuses, scene, long, [OVERFLOW, UNEXPECTED, DECODE, ILLEGAL, None], "too_long", "misbehaved")
     endless = record(b"\x01\xff\xff\xff" + bytes(16_380)) + record(bytes(16_384)) * 100
-    scene.check("a hello that announces 16 MiB", refuses, scene, endless, [OVERFLOW, UNEXPECTED, 50, 47, None], "too_long", "misbehaved")
-    scene.check("a hello that is none", refuses, scene, record(b"\x01\x00\x00\x04\x03\x03\x00\x00"), [50, 47, UNEXPECTED], "misbehaved")
+    scene.check("a hello that announces 16 MiB", refuses, scene, endless, [OVERFLOW, UNEXPECTED, DECODE, ILLEGAL, None], "too_long", "misbehaved")
+    scene.check("a hello that is none", refuses, scene, record(b"\x01\x00\x00\x04\x03\x03\x00\x00"), [DECODE, ILLEGAL, UNEXPECTED], "misbehaved")
     scene.check("another message in place of a hello", refuses, scene, record(b"\x10\x00\x00\x04abcd"), [UNEXPECTED], "misbehaved")
     for method in [b"GET", b"POST", b"OPTIONS"]:
         scene.check(f"{method.decode()} in the clear", in_the_clear, scene, method)
@@ -156,8 +163,7 @@ def in_the_clear(scene, method):
     with dial(scene.daemon.tls_port) as sock:
         sock.sendall(method + b" / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
         status, _, body = read_head(sock)
-        while more := sock.recv(1 << 16):
-            body += more
+        body += rest_of(sock)
     assert status == 400 and b"https://" in body, (status, body)
     assert since(scene.daemon, before, "rejects_total{plain_http}") == 1, "rejects_total{plain_http} did not count it"
 
@@ -166,8 +172,7 @@ def refuses_late(scene, data):
     """What is begun and not gone on with ends when its time is up."""
     with dial(scene.daemon.tls_port) as sock:
         sock.sendall(data)
-        while sock.recv(1 << 16):
-            pass
+        rest_of(sock)
     at_rest(scene)
 
 
@@ -262,7 +267,7 @@ def early_words(scene, version):
     before = scene.daemon.metrics()
     client = Client(scene, version)
     client.answer_to_hello()
-    client.sock.sendall(record(PAGE, kind=23, version=b"\x03\x03"))
+    client.sock.sendall(record(PAGE, kind=DATA, version=b"\x03\x03"))
     alert = alert_of(client.sock)
     failed(scene, before, "misbehaved")
     assert alert in [UNEXPECTED, BAD_MAC, "sealed"], f"answered with {alert}"
@@ -273,7 +278,7 @@ def alert_in_handshake(scene, version):
     client = Client(scene, version)
     client.answer_to_hello()
     # bad_certificate, in the clear.
-    client.sock.sendall(record(b"\x02\x2a", kind=21, version=b"\x03\x03"))
+    client.sock.sendall(record(b"\x02\x2a", kind=ALERT, version=b"\x03\x03"))
     assert alert_of(client.sock) is None, "an alert was answered"
     failed(scene, before, "alert")
 
@@ -294,14 +299,9 @@ def early_data(scene):
     """A ticket of nobody's, and a request at once: it is never answered as one."""
     hello = hello_with_early_data()
     with dial(scene.daemon.tls_port) as sock:
-        sock.sendall(record(hello) + record(PAGE, kind=23, version=b"\x03\x03"))
-        data = b""
+        sock.sendall(record(hello) + record(PAGE, kind=DATA, version=b"\x03\x03"))
         sock.settimeout(8)
-        try:
-            while more := sock.recv(1 << 16):
-                data += more
-        except OSError:
-            pass
+        data = rest_of(sock)
     assert b"HTTP/" not in data, "early data was answered in the clear"
     at_rest(scene)
     return "ended" if data else "ended without a word"
@@ -356,12 +356,7 @@ def on_the_plain_port(scene):
     before = scene.daemon.metrics()
     with dial(scene.daemon.port) as sock:
         sock.sendall(Client(scene).flight())
-        answer = b""
-        try:
-            while more := sock.recv(1 << 16):
-                answer += more
-        except OSError:
-            pass
+        answer = rest_of(sock)
     grown = [name for name, number in scene.daemon.metrics().items() if name.startswith("rejects_total{") and number > before.get(name, 0)]
     assert grown, f"nothing counted it; answered with {answer[:80]!r}"
     return f"{answer[:24]!r}, {', '.join(grown)}"

@@ -186,8 +186,12 @@ class Conversation:
     def come_in(self):
         for who in self.everybody():
             until(f"{who.name} has come in: {who.events[-3:]}", lambda who=who: self.opened(who))
-        # What curl reads of a stream is told of when it is there, not when its head is.
-        time.sleep(1)
+        self.await_seats()
+
+    def await_seats(self):
+        """Until the daemon has everybody. What curl reads of a stream is told of when it is there, not when its head is."""
+        wanted = len(self.everybody())
+        until(f"{wanted} have a seat", lambda: self.daemon.metrics()["connections"] == wanted)
 
     def invite_libraries(self):
         """`pusher-js` and `centrifuge-js` over TLS."""
@@ -296,7 +300,8 @@ class Conversation:
                 back[who.name] = []
             except TimeoutError:
                 back[who.name] = [f"has not come back; {who.events[-3:]}"]
-        time.sleep(1)
+        if not any(back.values()):
+            self.await_seats()
         return back
 
     def end(self):

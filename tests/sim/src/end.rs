@@ -110,6 +110,8 @@ impl World {
                 continue;
             }
             assert_eq!(client.fate, Fate::Open, "{} is not let go", describe());
+            let awaits_keys = self.kernel.borrow().awaits_keys(client.socket);
+            assert!(!awaits_keys, "{} has asked for new keys in vain", describe());
             for follow in client.following() {
                 let truth = &self.truths[follow.truth];
                 assert_eq!(
@@ -252,6 +254,7 @@ impl World {
         }
         self.run_dry();
         self.check_over();
+        self.outcome.key_requests = self.kernel.borrow().key_requests();
         self.outcome
     }
 

@@ -266,6 +266,7 @@ impl Client {
                 );
                 true
             }
+            (Some(1001), r) if r.starts_with("come back for new keys") => socket.uses_up_keys(),
             (Some(1008), r) if r.starts_with("idle:") => {
                 silent_ms + LATE_MS_MAX >= view.settings.idle_ms_max && self.asked
             }

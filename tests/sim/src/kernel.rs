@@ -106,6 +106,18 @@ impl Kernel {
         Some(Box::new(server))
     }
 
+    /// A client has asked for new keys of the server, and has not seen them.
+    pub(crate) fn awaits_keys(&self, socket: usize) -> bool {
+        let tls = self.sockets[socket].tls.as_ref();
+        tls.is_some_and(|tls| tls.awaits_keys)
+    }
+
+    /// Clients that the server has asked for new keys.
+    pub(crate) fn key_requests(&self) -> u64 {
+        let tls = self.sockets.iter().filter_map(|socket| socket.tls.as_ref());
+        tls.filter(|tls| tls.was_asked).count() as u64
+    }
+
     /// The client, which has sent its last, says so over TLS, and that is to be delivered.
     pub(crate) fn says_bye(&mut self, socket: usize) -> bool {
         let socket = &mut self.sockets[socket];

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use fanfare::core::SavedCore;
+use fanfare::core::{SavedCore, SavedLink};
 use fanfare::handover::{Secrets, State, Topics, write_down};
 use fanfare::hub::Hub;
 
@@ -224,6 +224,17 @@ fn seat(
         let core = conn.core as usize % cores.len();
         let link = conn.has_tls().then(|| links.next()).flatten();
         let reactor = &mut cores[core].reactor;
+        if link.is_some() {
+            // What is no link is refused, and nothing of the connection stays.
+            let damaged: SavedLink = postcard::from_bytes(&[1, 0xFF]).expect("a byte");
+            let before = (reactor.len(), hub.admission().connections());
+            let (again, topics) = (conn.clone(), topics.clone());
+            let refused = reactor.restore(&Handle(*socket), again, Some(damaged), topics);
+            let why = refused.expect_err("it is damaged");
+            assert!(why.starts_with("its keys are damaged"), "{why}");
+            let after = (reactor.len(), hub.admission().connections());
+            assert_eq!(after, before);
+        }
         let restored = reactor.restore(&Handle(*socket), conn, link, topics);
         if let Err(why) = restored {
             let expected = ["cannot register", "more connections than slots"];

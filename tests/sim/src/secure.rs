@@ -9,8 +9,10 @@ use fanfare::protocol::tls::{
 };
 use fastrand::Rng;
 
-/// Asks for new keys of the peer (RFC 8446 section 4.6.3).
-const KEY_UPDATE_REQUESTED: [u8; 5] = [24, 0, 0, 1, 1];
+/// So many records may one key of AES-GCM seal (RFC 8446 section 5.5).
+const RECORDS_MAX: u64 = 1 << 24;
+/// With fewer left the server takes new keys.
+const RECORDS_LEFT_MIN: u64 = 1 << 16;
 /// close_notify, as a warning.
 const CLOSE_NOTIFY: [u8; 2] = [1, 0];
 
@@ -32,6 +34,14 @@ pub(crate) struct Tls {
     says_bye: bool,
     /// So many more times it asks for new keys: it would call too many a flood itself.
     key_updates: u8,
+    /// It has asked for new keys of the server, and has not seen them.
+    pub(crate) awaits_keys: bool,
+    /// It has been asked for new keys of its own.
+    owes_key_update: bool,
+    /// It may be asked so once, or told to come back, as a key is used up.
+    pub(crate) may_be_asked: bool,
+    pub(crate) may_be_told: bool,
+    pub(crate) was_asked: bool,
 }
 
 impl Tls {
@@ -40,24 +50,33 @@ impl Tls {
         let suites = [Suite::Aes128Gcm, Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
         let suite = suites[rng.usize(..3)];
         let is_new = rng.bool();
-        let mut direction = || {
+        // In some connections the client, or the server, has soon used up its keys.
+        let soon = rng.u64(1..30);
+        let (client_first, server_first) = match rng.u8(..) {
+            0..40 => (RECORDS_MAX - soon, 0),
+            40..60 => (0, RECORDS_MAX - RECORDS_LEFT_MIN - soon),
+            _ => (0, 0),
+        };
+        let has_limit = suite != Suite::ChaCha20Poly1305;
+        let mut direction = |first| {
             let mut bytes = [0; 48];
             rng.fill(&mut bytes);
             let iv = *bytes.last_chunk().expect("12 bytes");
             let traffic = || {
                 if is_new {
                     let len = if suite == Suite::Aes256Gcm { 48 } else { 32 };
-                    return Traffic::tls13(suite, &bytes[..len], 0);
+                    return Traffic::tls13(suite, &bytes[..len], first);
                 }
                 let len = if suite == Suite::Aes128Gcm { 16 } else { 32 };
-                Traffic::tls12(suite, &bytes[..len], iv, 1)
+                Traffic::tls12(suite, &bytes[..len], iv, first + 1)
             };
             (
                 traffic().expect("of its length"),
                 traffic().expect("of its length"),
             )
         };
-        let ((to, from_client), (send, from_server)) = (direction(), direction());
+        let (to, from_client) = direction(client_first);
+        let (send, from_server) = direction(server_first);
         let client = Tls {
             send: to,
             receive: Incoming::new(from_server),
@@ -68,6 +87,11 @@ impl Tls {
             has_ended: false,
             says_bye: rng.bool(),
             key_updates: 20,
+            awaits_keys: false,
+            owes_key_update: false,
+            may_be_asked: is_new && has_limit && client_first > 0,
+            may_be_told: !is_new && has_limit && client_first + server_first > 0,
+            was_asked: false,
             rng: rng.fork(),
         };
         let server = Session {
@@ -84,11 +108,12 @@ impl Tls {
         }
         let mut out = Vec::new();
         let updates = self.send.can_update() && self.key_updates > 0;
-        if updates && self.rng.u8(..) < 10 {
+        if std::mem::take(&mut self.owes_key_update) {
+            self.send.key_update(&mut out);
+        } else if updates && self.rng.u8(..) < 10 {
             self.key_updates -= 1;
-            self.send
-                .seal(ContentType::Handshake, &KEY_UPDATE_REQUESTED, &mut out);
-            self.send.update();
+            self.awaits_keys = true;
+            self.send.request_key_update(&mut out);
         }
         let len = match self.rng.u8(..) {
             0..8 => 1,
@@ -167,7 +192,12 @@ impl Tls {
             match event.expect("a record of the server can be opened") {
                 None => return,
                 Some(Event::Data(content)) => plain.extend(content.iter()),
-                Some(Event::KeyUpdate { requested }) => assert!(!requested),
+                Some(Event::KeyUpdate { requested: false }) => self.awaits_keys = false,
+                Some(Event::KeyUpdate { requested: true }) => {
+                    self.awaits_keys = false;
+                    assert!(std::mem::take(&mut self.may_be_asked), "its keys are good");
+                    (self.owes_key_update, self.was_asked) = (true, true);
+                }
                 Some(Event::CloseNotify) => self.has_ended = true,
                 Some(Event::Refused(alert)) => panic!("the server asks what it refuses: {alert:?}"),
             }

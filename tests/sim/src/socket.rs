@@ -75,6 +75,11 @@ impl Socket {
         self.tls.as_ref().map_or(0, |_| PLAIN_BYTES_MAX as u64)
     }
 
+    /// It may be told to come back, as it cannot have new keys.
+    pub(crate) fn uses_up_keys(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.may_be_told)
+    }
+
     /// There is something to be received.
     pub(crate) fn has_inbound(&self) -> bool {
         !self.inbound.is_empty() || (self.tls.as_ref()).is_some_and(|tls| !tls.inbound.is_empty())

@@ -54,6 +54,8 @@ pub struct Outcome {
     pub moves: u64,
     /// Entries of a ring that the kernel had no memory for.
     pub refusals: u64,
+    /// Clients over TLS that were asked for new keys, as they had used up theirs.
+    pub key_requests: u64,
     /// One bit for each of [`fanfare::protocol::reason::CloseReason::all`] that ended a connection.
     pub reasons: u128,
     /// Of all that was done, in order: equal for equal runs.

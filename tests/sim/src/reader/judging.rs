@@ -188,6 +188,7 @@ impl Reader {
             }
             "lag: too far behind the topic" => behind,
             words if words.starts_with("stall:") => stalls(socket, view),
+            words if words.starts_with("come back for new keys") => socket.uses_up_keys(),
             // What it says is for nobody, but a record of it comes in part.
             "the server's memory for partial messages is used up" => socket.tls.is_some(),
             _ => false,

@@ -112,6 +112,7 @@ impl Session {
             (Some(3012), r) if r.starts_with("idle:") => {
                 silent_ms >= settings.idle_ms_max && self.was_pinged
             }
+            (Some(1001), r) if r.starts_with("come back for new keys") => socket.uses_up_keys(),
             (Some(3008), r) if r.starts_with("stall:") => self.stalls(socket, around),
             (Some(3008), r) if r.starts_with("lag:") => self.is_behind(socket, around),
             // Bounds of what it may have in answers that it does not read.

@@ -92,6 +92,7 @@ impl Subscriber {
             (Some(4201), r) if r.starts_with("idle:") => {
                 silent_ms >= settings.idle_ms_max && self.was_pinged
             }
+            (Some(4200), r) if r.starts_with("come back for new keys") => socket.uses_up_keys(),
             (Some(4200), r) if r.starts_with("stall:") => self.stalls(socket, around),
             (Some(4200), r) if r.starts_with("lag:") => self.is_behind(socket, around),
             (Some(4200), r) if r.starts_with("not stored:") => around.view.refusing,
