@@ -251,7 +251,7 @@ impl State {
             topic,
             change,
             is_cache,
-            since_ms: self.now_ms,
+            since_ms: self.patience_ms,
         };
         // Frozen, it would be lost.
         if self.admit(slot, &joiner, self.frozen) != Admission::Done {
@@ -286,12 +286,12 @@ impl State {
             };
             match admission {
                 Admission::Done => continue,
-                Admission::ReadsFirst => joiner.since_ms = self.now_ms,
+                Admission::ReadsFirst => joiner.since_ms = self.patience_ms,
                 Admission::Waits => {
                     closed.insert(id);
                 }
             }
-            if self.now_ms >= joiner.since_ms + wait_ms_max {
+            if self.patience_ms >= joiner.since_ms + wait_ms_max {
                 self.turn_back(slot, &joiner.topic, Refusal::Full);
             } else {
                 self.joiners.insert(slot, joiner);

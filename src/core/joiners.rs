@@ -21,7 +21,7 @@ pub(super) struct Joiner {
     /// The change that it is.
     pub(super) change: u64,
     pub(super) is_cache: bool,
-    /// Since when there is no room for it, by the core's clock.
+    /// Since when there is no room for it, by the core's patience: what it slept is no waiting.
     pub(super) since_ms: u64,
 }
 
