@@ -153,11 +153,7 @@ impl Subscriber {
                 let fits = match status {
                     Some(429) => full,
                     // What waits for the cluster in vain finds no room either.
-                    // Nor, where memory is short, what nobody could be told of for too long.
-                    Some(503) => {
-                        let view = &around.view;
-                        view.settings.topics_max < 100 || view.shared || view.tight
-                    }
+                    Some(503) => around.view.settings.topics_max < 100 || around.view.shared,
                     _ => false,
                 };
                 assert!(fits, "{context}");
