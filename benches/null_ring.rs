@@ -97,6 +97,10 @@ impl Ring for NullRing {
         false
     }
 
+    fn is_due(&mut self) -> bool {
+        !self.done.is_empty()
+    }
+
     fn refusals(&self) -> u64 {
         0
     }

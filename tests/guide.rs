@@ -34,7 +34,7 @@ fn alerts_and_dashboard_name_figures_that_exist() {
 }
 
 /// What is asked for when something is looked into, rather than watched.
-const NOT_WATCHED: [&str; 29] = [
+const NOT_WATCHED: [&str; 31] = [
     "fanfare_accept_pauses_total",
     "fanfare_cluster_repeated_messages_total",
     "fanfare_cluster_sent_messages_total",
@@ -47,6 +47,7 @@ const NOT_WATCHED: [&str; 29] = [
     "fanfare_log_bytes_max",
     "fanfare_log_lines_dropped_total",
     "fanfare_message_bytes_max",
+    "fanfare_pace_rests_total",
     "fanfare_pages_total",
     "fanfare_partial_bytes_max",
     "fanfare_pings_total",
@@ -56,6 +57,7 @@ const NOT_WATCHED: [&str; 29] = [
     "fanfare_room_tries_total",
     "fanfare_rosters_bytes",
     "fanfare_rosters_written_total",
+    "fanfare_spin_seconds_total",
     "fanfare_store_written_messages_total",
     "fanfare_tls_faults_total",
     "fanfare_tls_steps_aside_total",

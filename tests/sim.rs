@@ -72,6 +72,7 @@ fn every_promise_holds_whatever_happens() {
     if seeds >= SEEDS {
         assert!(total.gaps > 0, "nobody was ever skipped");
         assert!(total.pauses > 0, "no publisher was ever paused");
+        assert!(total.rests > 0, "nothing ever rested for a pace");
         assert!(total.handovers > 0, "no daemon ever took over");
         assert!(total.refusals > 0, "the kernel never lacked memory");
         assert!(
@@ -135,6 +136,18 @@ fn a_core_on_which_a_message_waits_for_room_comes_to_rest() {
     fanfare_sim::waiting::comes_to_rest();
 }
 
+#[test]
+fn nobody_is_sent_to_more_often_than_the_pace_nor_later_than_it() {
+    for seed in 0..200 {
+        fanfare_sim::pacing::holds(seed);
+    }
+}
+
+#[test]
+fn what_somebody_waits_for_waits_for_no_pace() {
+    fanfare_sim::pacing::yields();
+}
+
 fn add(total: &mut Outcome, more: &Outcome) {
     total.steps += more.steps;
     total.messages += more.messages;
@@ -142,6 +155,7 @@ fn add(total: &mut Outcome, more: &Outcome) {
     total.connections += more.connections;
     total.gaps += more.gaps;
     total.pauses += more.pauses;
+    total.rests += more.rests;
     total.handovers += more.handovers;
     total.refusals += more.refusals;
     total.recovered += more.recovered;

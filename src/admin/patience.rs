@@ -76,7 +76,7 @@ impl Patience {
                 return Err(error);
             }
             // As a socket that was paused, it goes on when they are well behind no more.
-            if error != PublishError::LogFull && self.hub.is_ahead(message.topic, 2) {
+            if error != PublishError::LogFull && self.hub.has_to_wait(message.topic, 2) {
                 continue;
             }
             match self.post(&message) {

@@ -11,6 +11,8 @@ use super::names::STREAM_NAME_BYTES_MAX;
 pub enum Kind {
     /// A whole number from, to.
     Count(u64, u64),
+    /// A number of microseconds from, to.
+    Micros(u64, u64),
     /// A number of milliseconds from, to.
     Millis(u64, u64),
     /// A number of seconds from, to.
@@ -107,6 +109,7 @@ impl Kind {
         matches!(
             self,
             Count(..)
+                | Micros(..)
                 | Millis(..)
                 | Seconds(..)
                 | Bytes(..)
@@ -131,6 +134,7 @@ impl Kind {
     pub fn value_name(self) -> &'static str {
         match self {
             Kind::Count(..) | Kind::PowerOfTwo(..) | Kind::Cores => "N",
+            Kind::Micros(..) => "US",
             Kind::Millis(..) => "MS",
             Kind::Seconds(..) => "SECONDS",
             Kind::Bytes(..) | Kind::MemoryShare(..) => "BYTES",
@@ -154,6 +158,7 @@ impl Kind {
     pub(super) fn range(self) -> Option<(u64, u64)> {
         match self {
             Kind::Count(min, max)
+            | Kind::Micros(min, max)
             | Kind::Millis(min, max)
             | Kind::Seconds(min, max)
             | Kind::Bytes(min, max)
@@ -170,6 +175,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         match *self {
             Kind::Count(min, max) => write!(out, "{min} to {max}"),
+            Kind::Micros(min, max) => write!(out, "{min} to {max} microseconds"),
             Kind::Millis(min, max) => write!(out, "{min} to {max} milliseconds"),
             Kind::Seconds(min, max) => write!(out, "{min} to {max} seconds"),
             Kind::Bytes(min, max) => write!(out, "{} to {}", Size(min), Size(max)),
@@ -203,8 +209,8 @@ impl fmt::Display for Kind {
             }
             Kind::Rules => out.write_str(
                 "tables with match, a pattern; subscribe, publish, presence, history, each anyone, token or \
-                 nobody; retain_messages_max, retain_bytes_max, retain_ms_max, keep and lag_policy as the \
-                 settings; latest, presence_list, joins, deflate, chat, page, each true or false",
+                 nobody; retain_messages_max, retain_bytes_max, retain_ms_max, keep, pace_ms and lag_policy as \
+                 the settings; latest, presence_list, joins, deflate, chat, page, each true or false",
             ),
             Kind::Grants => out.write_str(
                 "tables with match, a pattern, and subscribe, history (true if not given), publish, \

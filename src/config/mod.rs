@@ -246,6 +246,8 @@ settings! {
             "How long stopping waits for subscribers to be sent what is still theirs";
         receive_buffers: u16 = "512", PowerOfTwo(16, 32_768), Restart,
             "Receive buffers of 16 KiB each per core";
+        spin_us: u64 = "0", Micros(0, 1_000_000), Reload,
+            "How long a core goes on looking for something to do before it sleeps, with a whole processor to itself; 0 is not at all";
         zerocopy: Zerocopy = "auto", Choice(&["auto", "always", "never"]), Reload,
             "Whether large sends skip the kernel's copy; auto stops where the kernel copies anyway";
         zerocopy_bytes_min: usize = "64KiB", Bytes(1, GIB), Reload,
@@ -376,6 +378,8 @@ settings! {
             "Messages in one page of history, as clients and the server API ask for it";
         history_page_bytes_max: usize = "1MiB", Bytes(1, GIB), Reload,
             "Size of one page of history, which ends with the message that reaches it";
+        pace_ms: u64 = "0", Millis(0, 60_000), Reload,
+            "A topic's subscribers are sent what is new at most this often, all of it together; 0 is at once";
         lag_bytes_max: usize = "8MiB", Bytes(KIB, 16 * GIB), Reload,
             "How far a subscriber may fall behind before the lag policy applies";
         lag_policy: LagPolicy = "close", Choice(&["close", "skip", "latest"]), Reload,
@@ -494,6 +498,7 @@ mod tests {
         for row in TABLE {
             let unit = match row.kind {
                 Bytes(..) | Kind::MemoryShare(..) => row.key.contains("_bytes_"),
+                Micros(..) => row.key.ends_with("_us"),
                 Millis(..) => row.key.ends_with("_ms") || row.key.ends_with("_ms_max"),
                 Seconds(..) => row.key.ends_with("_s"),
                 _ => !["_bytes_", "_ms"].iter().any(|unit| row.key.contains(unit)),

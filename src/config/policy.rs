@@ -15,6 +15,8 @@ pub struct Policy {
     /// What keeps its messages.
     pub keep: Keep,
     pub lag_policy: LagPolicy,
+    /// Its subscribers are sent what is new at most this often.
+    pub pace_ms: u64,
     /// Newcomers get the newest message at once.
     pub latest: bool,
     /// It is known, and may be asked, who follows it.

@@ -32,6 +32,7 @@ struct Says {
     retain_ms_max: Option<u64>,
     keep: Option<Keep>,
     lag_policy: Option<LagPolicy>,
+    pace_ms: Option<u64>,
     latest: Option<bool>,
     presence_list: Option<bool>,
     joins: Option<bool>,
@@ -55,6 +56,7 @@ struct Written {
     retain_ms_max: Option<Toml>,
     keep: Option<Toml>,
     lag_policy: Option<Toml>,
+    pace_ms: Option<Toml>,
     latest: Option<Toml>,
     presence_list: Option<Toml>,
     joins: Option<Toml>,
@@ -87,6 +89,7 @@ impl TryFrom<Written> for TopicRule {
                 retain_ms_max: setting("retain_ms_max", written.retain_ms_max)?,
                 keep: setting("keep", written.keep)?,
                 lag_policy: setting("lag_policy", written.lag_policy)?,
+                pace_ms: setting("pace_ms", written.pace_ms)?,
                 latest: switch("latest", written.latest)?,
                 presence_list: switch("presence_list", written.presence_list)?,
                 joins: switch("joins", written.joins)?,
@@ -173,6 +176,7 @@ impl Settings {
                 .unwrap_or_else(|| self.retain_ms_max.max(implied_ms)),
             keep,
             lag_policy: says.lag_policy.unwrap_or(self.lag_policy),
+            pace_ms: says.pace_ms.unwrap_or(self.pace_ms),
             latest: says.latest.unwrap_or(implied.cache),
             presence_list,
             joins: match (says.joins, presence_list) {
@@ -223,6 +227,7 @@ impl Settings {
             retain_ms_max,
             keep,
             lag_policy,
+            pace_ms,
             latest,
             presence_list,
             joins,
@@ -236,8 +241,8 @@ impl Settings {
         write!(
             text,
             "\n  retain_messages_max: {retain_messages_max}\n  retain_bytes_max: {retain_bytes_max}\
-             \n  retain_ms_max: {retain_ms_max}\n  keep: {keep}\n  lag_policy: {lag_policy}\n  latest: {latest}\
-             \n  presence_list: {presence_list}\n  joins: {joins}\n  deflate: {deflate}\
+             \n  retain_ms_max: {retain_ms_max}\n  keep: {keep}\n  lag_policy: {lag_policy}\n  pace_ms: {pace_ms}\
+             \n  latest: {latest}\n  presence_list: {presence_list}\n  joins: {joins}\n  deflate: {deflate}\
              \n  chat: {chat}\n  page: {page}"
         )
         .expect("a string takes all");
@@ -259,8 +264,8 @@ mod tests {
     #[test]
     fn what_a_rule_leaves_out_is_the_global_setting() {
         let says_all = r#"match = "all.*", retain_messages_max = 1, retain_bytes_max = "2KiB",
-            retain_ms_max = 3, keep = "disk", lag_policy = "latest", latest = true, presence_list = "on",
-            joins = true, deflate = "off", chat = false, page = false"#;
+            retain_ms_max = 3, keep = "disk", lag_policy = "latest", pace_ms = 4, latest = true,
+            presence_list = "on", joins = true, deflate = "off", chat = false, page = false"#;
         let rules = rules(&[r#"match = "none.*""#, says_all]).unwrap();
         let settings = Settings {
             topics: rules.clone(),
@@ -272,6 +277,7 @@ mod tests {
             retain_ms_max: 300_000,
             keep: Keep::Memory,
             lag_policy: LagPolicy::Close,
+            pace_ms: 0,
             latest: false,
             presence_list: false,
             joins: Joins::Nobody,
@@ -287,6 +293,7 @@ mod tests {
             retain_ms_max: 3,
             keep: Keep::Disk,
             lag_policy: LagPolicy::Latest,
+            pace_ms: 4,
             latest: true,
             presence_list: true,
             joins: Joins::Everybody,
@@ -301,6 +308,7 @@ mod tests {
             "  subscribe: anyone, as there are no rules, keys or anonymous",
             "  retain_bytes_max: 2 KiB",
             "  lag_policy: latest",
+            "  pace_ms: 4",
             "  joins: true",
             "  page: false",
         ] {
@@ -392,6 +400,10 @@ mod tests {
             (
                 "lag_policy = true",
                 "lag_policy: a value of type boolean is not allowed",
+            ),
+            (
+                "pace_ms = 60001",
+                "pace_ms: 60001 is not allowed, allowed: 0 to 60000 milliseconds",
             ),
             (
                 "latest = 1",

@@ -128,6 +128,8 @@ impl State {
         let owed = ids
             .into_iter()
             .map(|id| {
+                // Its feed may rest, and would not send it on before its time.
+                self.make_ready(slot, id);
                 let feed = self.look_at_sub(id).feed;
                 (id, self.feeds.at(feed).window.advance())
             })

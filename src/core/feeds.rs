@@ -9,6 +9,7 @@ use bytes::Bytes;
 use slab::Slab;
 use smallvec::{SmallVec, smallvec};
 
+use super::paced::Pace;
 use super::subs::SubId;
 use crate::log::{Interest, OutOfReach, Retention, Segment, Start, Topic, Window};
 use crate::protocol::encoding::Format;
@@ -26,10 +27,11 @@ pub(super) struct Feed {
     pub(super) next: u32,
     /// Where the log ended when that round began.
     pub(super) round_end: u64,
-    /// It is in the queue of feeds to be fanned out.
+    /// It is in the queue of feeds to be fanned out, or rests before.
     pub(super) growing: bool,
     /// Other cores are to be told that it has grown.
     pub(super) announce: bool,
+    pub(super) pace: Pace,
     tally: Tally,
     /// The last run that was copied together from two segments.
     seam: Option<Box<Seam>>,
@@ -65,6 +67,8 @@ pub(super) struct Left {
     pub(super) moved: Option<SubId>,
     /// Fan-out would now miss it in the round under way.
     pub(super) missed: bool,
+    /// The feed is gone, which rested until then; 0 where it did not rest.
+    pub(super) rested_until_us: u64,
     /// It was the last one of the feed, of this topic; those who hear who comes and goes do not
     /// count.
     pub(super) emptied: Option<Arc<Topic>>,
@@ -87,6 +91,21 @@ struct Tally {
 }
 
 impl Feed {
+    /// Up to where its subscribers may be sent the log, as of the last look at that.
+    #[inline]
+    pub(super) fn end(&self) -> u64 {
+        self.window.end().min(self.pace.released)
+    }
+
+    /// Bytes of memory that who stands at `position` keeps. Where all has been sent that may be by
+    /// now, nobody but the pace keeps any.
+    pub(super) fn pinned_bytes(&self, position: u64) -> u64 {
+        match position < self.end() {
+            true => self.window.pinned_bytes(position),
+            false => 0,
+        }
+    }
+
     /// Messages that end between two positions, which are one send apart at most.
     #[inline]
     pub(super) fn messages_between(&mut self, from: u64, to: u64) -> u64 {
@@ -277,6 +296,7 @@ impl Feeds {
                 round_end: 0,
                 growing: false,
                 announce: false,
+                pace: Pace::NONE,
                 tally: Tally::default(),
                 seam: None,
             });
@@ -305,6 +325,7 @@ impl Feeds {
             return Left {
                 moved: None,
                 missed: false,
+                rested_until_us: feed.pace.rests_until_us,
                 emptied: (!feed.format.is_joins()).then_some(feed.topic),
             };
         }
@@ -313,6 +334,7 @@ impl Feeds {
         Left {
             moved,
             missed,
+            rested_until_us: 0,
             emptied: None,
         }
     }

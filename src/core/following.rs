@@ -237,6 +237,9 @@ impl State {
         let (feed, place) = (sub.feed, sub.place);
         sub.place = Subscription::NONE.place;
         let left = self.feeds.leave(self.core, feed, place, id);
+        if left.rested_until_us > 0 {
+            self.resting.remove(left.rested_until_us, feed);
+        }
         if let Some(topic) = left.emptied {
             self.hub.note_readers(&topic);
         }

@@ -264,6 +264,8 @@ impl<R: Ring> Reactor<R> {
         for number in numbers {
             self.state.grow(number);
         }
+        // Nothing woke them meanwhile.
+        self.state.hurry_all(None);
     }
 
     /// Writes down everything. Only when [`Reactor::is_still`].

@@ -41,7 +41,7 @@ impl State {
         };
         let held = reader.buffered_bytes();
         let mut between = reader.is_between();
-        let (mut spoke, mut paced_at) = (false, self.published_bytes);
+        let (mut spoke, mut looked_at) = (false, self.published_bytes);
         loop {
             let verdict = match reader.next(&mut bytes, &limits) {
                 Ok(Some(event)) => {
@@ -60,9 +60,9 @@ impl State {
             }
             between |= reader.is_between();
             // What is compressed grows, so that few bytes may be many messages.
-            if self.published_bytes - paced_at >= BUFFER_BYTES as u64 {
-                paced_at = self.published_bytes;
-                self.pace(slot);
+            if self.published_bytes - looked_at >= BUFFER_BYTES as u64 {
+                looked_at = self.published_bytes;
+                self.pause_if_ahead(slot);
             }
             if self.conns.at(slot).pause().is_some() {
                 reader.let_go();
@@ -93,7 +93,7 @@ impl State {
         conn.reader = reader;
         self.put_off(slot, bytes);
         if spoke {
-            self.pace(slot);
+            self.pause_if_ahead(slot);
         }
     }
 

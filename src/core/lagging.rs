@@ -35,7 +35,7 @@ impl State {
             // Two passes may have found the same one, and it lags no more.
             let sub = *self.look_at_sub(id);
             if sub.is_seated() {
-                let end = self.feeds.at(sub.feed).window.end();
+                let end = self.feeds.at(sub.feed).end();
                 let lag_bytes_max = self.hub.settings().lag_bytes_max as u64;
                 if end.saturating_sub(sub.cursor) > lag_bytes_max {
                     self.cut(id, CloseReason::Lag, Room::NotSought);
@@ -219,6 +219,8 @@ impl State {
         let hub = self.hub.clone();
         let relief = hub.relief();
         if let Some(scope) = relief.asks(self.core) {
+            // What rests takes room, and nobody is to be cut for that.
+            self.hurry_all(scope);
             let worst = self.worst_pinner(scope);
             relief.report(self.core, worst.map_or(0, |(_, bytes)| bytes), &hub);
         }
@@ -242,7 +244,7 @@ impl State {
                 let feed = self.feeds.look_at(sub.feed);
                 let counts = scope.is_none_or(|topic| feed.topic.id() == topic);
                 if counts {
-                    feed.window.pinned_bytes(sub.cursor)
+                    feed.pinned_bytes(sub.cursor)
                 } else {
                     0
                 }
@@ -267,7 +269,7 @@ impl State {
             }
             let feed = self.feeds.look_at(sub.feed);
             let counts = scope.is_none_or(|topic| feed.topic.id() == topic);
-            if counts && feed.window.pinned_bytes(sub.cursor) > 0 {
+            if counts && feed.pinned_bytes(sub.cursor) > 0 {
                 feeds.push(sub.feed);
                 self.cut(id, CloseReason::Lag, Room::Sought);
             }

@@ -45,6 +45,10 @@ impl State {
                     self.forget_ticket(ticket);
                     continue;
                 }
+                Task::Hurry(topic) => {
+                    self.hurry_topic(&topic);
+                    continue;
+                }
                 Task::End(topic) => {
                     self.part_with(&topic);
                     continue;

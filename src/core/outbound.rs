@@ -42,9 +42,13 @@ impl<R: Ring> Reactor<R> {
         };
         // Each is sent all there is by now, though more may have come than when
         // the round began: what is published meanwhile need not wait for the
-        // next one, and goes out together with what is on its way.
-        let end = feed.window.advance();
+        // next one, and goes out together with what is on its way. With a pace it
+        // has to.
+        let (seen, begins) = (feed.window.advance(), feed.next == 0);
         self.state.look_at_marks();
+        if begins && !self.state.may_begin_round(number, seen) {
+            return false;
+        }
         let State {
             feeds,
             conns,
@@ -60,7 +64,8 @@ impl<R: Ring> Reactor<R> {
         let Some(feed) = feeds.get_mut(number) else {
             return false;
         };
-        if feed.next == 0 {
+        let end = feed.end();
+        if begins {
             feed.release(|id| match id.slot() {
                 Some(slot) => conns.look_at(slot).sub.cursor,
                 None => subs.get(id).cursor,
@@ -146,7 +151,7 @@ impl<R: Ring> Reactor<R> {
             }
             let cursor = conn.sub.cursor;
             let feed = feeds.at(conn.sub.feed);
-            let end = feed.window.end();
+            let end = feed.end();
             if cursor < end {
                 let settings = hub.settings();
                 send_run(

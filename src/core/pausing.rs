@@ -26,7 +26,7 @@ impl<R: Ring> Reactor<R> {
 
 impl State {
     /// Pauses a publisher that has just been read from, if it is ahead.
-    pub(super) fn pace(&mut self, slot: u32) {
+    pub(super) fn pause_if_ahead(&mut self, slot: u32) {
         let conn = self.conns.at(slot);
         // On its way to another process everything is read.
         if self.frozen || conn.phase != Phase::Open || conn.pause().is_some() {
@@ -179,7 +179,7 @@ impl State {
             if conn.phase == Phase::Open && !self.frozen {
                 // Before the look, so that a core that catches up after it sees
                 // that somebody waits.
-                if let Some(topic) = self.paced_topic(slot) {
+                if let Some(topic) = self.heeded_topic(slot) {
                     topic.waiting.wait();
                 }
                 if self.is_ahead(slot, 2) {
@@ -274,9 +274,10 @@ impl State {
 
     /// A publisher is further ahead than one part in `parts` of what it may be.
     fn is_ahead(&mut self, slot: u32, parts: usize) -> bool {
-        let hub = &self.hub;
-        let topic = self.paced_topic(slot);
-        if topic.is_some_and(|topic| hub.is_far_ahead(topic, parts)) {
+        let topic = self.heeded_topic(slot).cloned();
+        if let Some(topic) = topic.filter(|topic| self.hub.is_far_ahead(topic, parts)) {
+            self.hub.hurry(&topic, Some(self.core));
+            self.hurry_topic(&topic);
             self.grant_patience(slot);
             return true;
         }

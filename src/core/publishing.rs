@@ -2,7 +2,7 @@
 //! that waits (`pausing`). Called by `inbound`, and by `pausing` for what has waited.
 
 use super::closing::How;
-use super::conn::{Flags, Unpublished, Wait};
+use super::conn::{Flags, OWN_MAX, Unpublished, Wait};
 use super::reactor::State;
 use super::subs::SubId;
 use crate::log::{AppendError, Committed, Draft, Lack, Topic};
@@ -209,6 +209,10 @@ impl State {
             own.end = range.end;
         } else {
             extra.own.push_back((id, range));
+            if extra.own.len() > OWN_MAX / 2 {
+                // It is not to wait, or to be closed, as it cannot step over them.
+                self.hurry(feed);
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use super::feeds::Feeds;
 use super::followed::Followed;
 use super::joiners::Joiners;
 use super::links::Links;
+use super::paced::Resting;
 use super::slots::Slots;
 use super::streams::Streams;
 use super::subs::{SubId, Subs};
@@ -41,6 +42,8 @@ pub struct Reactor<R> {
     pub(super) ring: R,
     pub(super) state: State,
     completions: Vec<Completion>,
+    /// When the last turn began that had something to do.
+    pub(super) active_at: Instant,
 }
 
 /// All of a reactor but its ring.
@@ -52,6 +55,8 @@ pub(super) struct State {
     pub(super) subs: Subs,
     /// Feeds to be fanned out, in turn.
     pub(super) growing: VecDeque<u32>,
+    /// Those that have to wait before, for their pace.
+    pub(super) resting: Resting,
     /// Topics whose growth other cores are to be told of.
     pub(super) announce: Vec<(u32, Arc<Topic>)>,
     /// Connections to be looked at in this turn.
@@ -135,6 +140,7 @@ impl<R: Ring> Reactor<R> {
                 feeds: Feeds::default(),
                 subs: Subs::new(),
                 growing: VecDeque::new(),
+                resting: Resting::default(),
                 announce: Vec::new(),
                 dirty: Vec::new(),
                 lagging: Vec::new(),
@@ -160,6 +166,7 @@ impl<R: Ring> Reactor<R> {
                 rights_seen: None,
             },
             completions: Vec::new(),
+            active_at: Instant::now(),
         }
     }
 
@@ -195,6 +202,9 @@ impl<R: Ring> Reactor<R> {
             self.state.links.handed_over();
             self.ring.completions(&mut self.completions);
             let quiet = queued == 0 && self.completions.is_empty();
+            if !quiet {
+                self.active_at = began;
+            }
             self.handle_completions();
             self.state.handle_mail();
             self.state.look_at_deliveries();
@@ -211,6 +221,7 @@ impl<R: Ring> Reactor<R> {
                 self.state.admit_joiners(false);
                 self.state.go_on_reaching();
                 self.state.go_on_catching_up();
+                self.state.end_rests();
                 self.fan_out();
                 self.flush();
             }
@@ -392,8 +403,10 @@ impl State {
         let mut mail = std::mem::take(&mut self.mail);
         self.hub.mailbox(self.core).collect(&mut mail);
         for place in mail.drain(..) {
-            // The topic may have gone since; another may have its number.
-            if let Some(feed) = self.feeds.get_mut(place) {
+            // The topic may have gone since; another may have its number. One that rests
+            // looks by itself when its time has come.
+            let feed = self.feeds.get_mut(place);
+            if let Some(feed) = feed.filter(|feed| !feed.pace.rests()) {
                 feed.interest[self.core].told.heard();
                 self.grow(place);
             }

@@ -159,10 +159,10 @@ impl State {
     }
 
     /// The topic whose cores a publisher must not be too far ahead of.
-    pub(super) fn paced_topic(&self, slot: u32) -> Option<&Topic> {
+    pub(super) fn heeded_topic(&self, slot: u32) -> Option<&Arc<Topic>> {
         let conn = self.conns.look_at(slot);
         if conn.dialect.has_sessions() {
-            return self.talks.get(slot)?.published_to.as_deref();
+            return self.talks.get(slot)?.published_to.as_ref();
         }
         Some(&self.feeds.look_at(conn.sub.feed).topic)
     }

@@ -95,7 +95,7 @@ impl<R: Ring> Reactor<R> {
         // Most are done now; those whose run ended with its segment are looked
         // at again, and who came to be owed something else meanwhile.
         let is_owed = conn.flags.any(Flags::TLS) && links.at(slot).wants_look();
-        if conn.sub.cursor < feed.window.end() || is_owed {
+        if conn.sub.cursor < feed.end() || is_owed {
             self.state.mark(slot);
         }
     }

@@ -27,7 +27,7 @@ use super::share::Share;
 use super::time::{DELIVERY_LOOK, ROOM_LOOK, TICK};
 use crate::hub::{Hub, descriptors};
 use crate::log::Topic;
-use crate::ring::{Abilities, Source, Uring, Wake};
+use crate::ring::{Abilities, Alarm, Source, Uring, Wake};
 
 /// A connection that comes from another process.
 pub struct Arrived {
@@ -176,6 +176,8 @@ async fn serve(
         end(&listener.socket);
     }
     let wake = Wake::watch(hub.mailbox(core).wake_fd())?;
+    let alarm = Alarm::new()?;
+    let mut alarm_us = None;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut deadline = None;
@@ -187,6 +189,7 @@ async fn serve(
         tokio::select! {
             biased;
             woken = wake.wait() => woken?,
+            rung = alarm.wait(), if alarm_us.is_some() => rung?,
             () = acceptor.nudge.notified() => {}
             _ = tick.tick() => ticked = true,
             () = sleep(ROOM_LOOK), if awaits_room => {}
@@ -255,12 +258,19 @@ async fn serve(
             let spread = left.saturating_sub(drain / 2);
             reactor.drain(spread.as_millis() as u64, left.as_millis() as u64);
         }
-        let works = reactor.turn()?;
+        let works = reactor.turn_and_spin()?;
         if acceptor.share.renew() || works {
             // Not a mere yield: the runtime submits the acceptor's requests
             // only when it is about to wait.
             hub.mailbox(core).wake();
         }
+        let rests_until_us = reactor.rests_until_us();
+        if let Some(until_us) = rests_until_us
+            && rests_until_us != alarm_us
+        {
+            alarm.set(Duration::from_micros(until_us.saturating_sub(hub.now_us())))?;
+        }
+        alarm_us = rests_until_us;
         awaits_room = reactor.awaits_room();
         owes_look = reactor.owes_delivery_look();
         moving.reply(&mut reactor, acceptor.guests.get());

@@ -90,6 +90,7 @@ impl State {
         self.look_at_rights();
         self.handle_timers();
         self.tell_places();
+        self.look_at_paces();
         self.let_go();
     }
 

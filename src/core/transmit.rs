@@ -150,13 +150,10 @@ impl Stand<'_> {
             return false;
         }
         let window = &self.feeds.look_at(sub.feed).window;
+        let mut end = self.limit(id);
         let extra = self.conn.extra.as_deref();
         if extra.is_some_and(|extra| extra.leaving.contains(&id) || extra.reaching.contains(&id)) {
             return false;
-        }
-        let mut end = window.end();
-        if let Some(drain) = extra.and_then(|extra| extra.drain.as_deref()) {
-            end = end.min(drain.until(id));
         }
         if let Some(awaited) = extra.and_then(|extra| extra.lane.awaited(id)) {
             end = end.min(awaited.max(sub.cursor));
@@ -217,10 +214,20 @@ impl Stand<'_> {
         self.conn.extra().many = Some(taken);
     }
 
-    /// There is more in its log than it has been sent.
+    /// Up to where a subscription may be sent its log by now. What is owed at a goodbye waits for
+    /// no pace.
+    fn limit(&self, id: SubId) -> u64 {
+        let feed = self.feeds.look_at(self.sub(id).feed);
+        match self.conn.drain() {
+            Some(drain) => feed.window.end().min(drain.until(id)),
+            None => feed.end(),
+        }
+    }
+
+    /// There is more in its log that it may be sent.
     fn is_behind(&self, id: SubId) -> bool {
         let sub = self.sub(id);
-        sub.is_seated() && sub.cursor < self.feeds.look_at(sub.feed).window.end()
+        sub.is_seated() && sub.cursor < self.limit(id)
     }
 
     fn unready(&mut self, id: SubId) {

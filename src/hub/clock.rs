@@ -38,6 +38,15 @@ impl Clock {
         }
     }
 
+    /// The present time, in microseconds.
+    #[inline]
+    pub fn now_us(&self) -> u64 {
+        match self {
+            Clock::Monotonic(began, _) => EARLIEST_MS * 1000 + began.elapsed().as_micros() as u64,
+            Clock::Manual(now_ms, _) => now_ms.load(Ordering::Relaxed) * 1000,
+        }
+    }
+
     /// The Unix time of a moment of this clock, in milliseconds. It follows this
     /// clock, so that no history goes because somebody sets the machine's.
     #[inline]
@@ -92,6 +101,8 @@ mod tests {
     fn history_may_be_older_than_the_clock_and_still_the_clock_begins_at_nothing() {
         let clock = Clock::monotonic();
         assert!(clock.now_ms() >= EARLIEST_MS);
+        let (before_ms, now_us, after_ms) = (clock.now_ms(), clock.now_us(), clock.now_ms());
+        assert!((before_ms..=after_ms).contains(&(now_us / 1000)));
         assert!(clock.elapsed_ms() < EARLIEST_MS);
         assert!(clock.unix_s() > 1_700_000_000);
     }

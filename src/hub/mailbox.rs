@@ -34,6 +34,8 @@ pub enum Task {
     Settled(u64, Outcome),
     /// Nothing comes of that number any more.
     Forget(u64),
+    /// Publishers to a topic wait for its readers: these are sent at once what rests for their pace.
+    Hurry(Arc<Topic>),
     /// A topic's history ends.
     End(Arc<Topic>),
     /// Somebody has come or gone, and there was no room to say so in this companion.
@@ -114,6 +116,12 @@ impl Mailbox {
         }
     }
 
+    /// The core has been woken, and has not taken what has been posted since.
+    #[inline]
+    pub fn is_told(&self) -> bool {
+        self.told.is_told()
+    }
+
     /// The core takes what has been posted, in exchange for an empty list.
     pub fn collect(&self, into: &mut Vec<u32>) {
         self.told.heard();
@@ -148,6 +156,11 @@ impl Mailbox {
     /// Tells it that nothing will come of one any more.
     pub(super) fn forget_ticket(&self, ticket: u64) {
         self.give(Task::Forget(ticket));
+    }
+
+    /// Has the core send what rests of a topic for its pace.
+    pub(super) fn hurry(&self, topic: Arc<Topic>) {
+        self.give(Task::Hurry(topic));
     }
 
     /// Has the core part with a topic.

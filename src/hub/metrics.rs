@@ -47,6 +47,8 @@ pub struct Metrics {
     pub bytes_out: Counter,
     /// Sends of broadcast data; deliveries divided by it is how well bursts merge.
     pub sends: Counter,
+    /// Times that a view which had grown rested for its topic's pace.
+    pub pace_rests: Counter,
     /// Sends that took less than offered, or nothing.
     pub short_writes: Counter,
     pub zero_copy_sends: Counter,
@@ -89,6 +91,8 @@ pub struct Metrics {
     /// Bytes that did not go out because of that, over all their subscribers.
     pub deflate_saved_bytes: Counter,
     pub turns: TurnTimes,
+    /// Time that it has looked out for something to do, in microseconds.
+    pub spin_us: Counter,
     /// Newcomers that were given the newest message at once, as their topic's rule says.
     pub latest_given: Counter,
     /// Joins and leaves that were told, each once for all who hear of them.
@@ -118,6 +122,7 @@ impl Default for Metrics {
             deliveries: Counter::default(),
             bytes_out: Counter::default(),
             sends: Counter::default(),
+            pace_rests: Counter::default(),
             short_writes: Counter::default(),
             zero_copy_sends: Counter::default(),
             zero_copy_copied: Counter::default(),
@@ -138,6 +143,7 @@ impl Default for Metrics {
             encoded_messages: Counter::default(),
             deflated_messages: Counter::default(),
             deflate_saved_bytes: Counter::default(),
+            spin_us: Counter::default(),
             turns: TurnTimes::default(),
             latest_given: Counter::default(),
             joins: Counter::default(),

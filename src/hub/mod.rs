@@ -320,6 +320,12 @@ impl Hub {
         self.clock.now_ms()
     }
 
+    /// The same clock in microseconds.
+    #[inline]
+    pub fn now_us(&self) -> u64 {
+        self.clock.now_us()
+    }
+
     /// Milliseconds since this process started to serve.
     pub fn uptime_ms(&self) -> u64 {
         self.clock.elapsed_ms()

@@ -28,6 +28,8 @@ impl TopicPolicy {
             retain_messages_max: 1 << 16,
             retain_bytes_max: 4 << 20,
             retain_ms_max: 2000,
+            // Who comes and goes is told at once.
+            pace_ms: 0,
             latest: false,
             presence_list: false,
             joins: Joins::Nobody,

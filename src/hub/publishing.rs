@@ -93,6 +93,7 @@ impl Hub {
         let topic = self.topic(name)?;
         assert!(!topic.is_shared(), "that is proposed");
         if self.is_far_ahead(&topic, 1) {
+            self.hurry(&topic, None);
             return Err(self.no_room(&topic, PublishError::Ahead));
         }
         let mut codec = self.codec.lock().expect("nothing panics inside the lock");
@@ -168,6 +169,7 @@ impl Hub {
             return Err(PublishError::HandingOver);
         }
         if self.is_far_ahead(topic, 1) {
+            self.hurry(topic, None);
             return Err(PublishError::Ahead);
         }
         match self.propose(topic, draft, waits) {
@@ -187,11 +189,27 @@ impl Hub {
         }
     }
 
-    /// Publishers to the topic of that name are further ahead of some core than one part in
-    /// `parts` of what they may be.
-    pub fn is_ahead(&self, name: &TopicName, parts: usize) -> bool {
+    /// A publisher to the topic of that name has to wait, as it is further ahead of some core than
+    /// one part in `parts` of what it may be.
+    pub fn has_to_wait(&self, name: &TopicName, parts: usize) -> bool {
         let topic = self.find_topic(name.as_str());
-        topic.is_some_and(|topic| self.is_far_ahead(&topic, parts))
+        let ahead = topic.filter(|topic| self.is_far_ahead(topic, parts));
+        ahead.inspect(|topic| self.hurry(topic, None)).is_some()
+    }
+
+    /// A publisher waits until cores have caught up with a topic: those other than `except` send
+    /// at once what rests there for the topic's pace.
+    pub fn hurry(&self, topic: &Arc<Topic>, except: Option<usize>) {
+        if self.policy(topic).pace_ms == 0 {
+            return;
+        }
+        let views: Vec<_> = topic.interests().collect();
+        let reads = |core: usize| views.iter().any(|view| view[core].subscribers() > 0);
+        for (core, mailbox) in self.cores.iter().enumerate() {
+            if Some(core) != except && reads(core) {
+                mailbox.hurry(topic.clone());
+            }
+        }
     }
 
     /// Publishers are further ahead of some core than one part in `parts` of what they may be,

@@ -78,6 +78,12 @@ impl Told {
         !self.0.swap(true, Ordering::AcqRel)
     }
 
+    /// Somebody has told the core something that it has not looked at.
+    #[inline]
+    pub fn is_told(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
     /// The core is about to look; growth from here on is told again.
     #[inline]
     pub fn heard(&self) {

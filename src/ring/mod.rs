@@ -1,6 +1,7 @@
 //! The only place that talks io_uring. It knows sockets by slot number and
 //! bytes by handle, and nothing of what they mean.
 
+mod alarm;
 mod buffers;
 mod entering;
 mod entry;
@@ -21,6 +22,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 pub use nix::errno::Errno;
 
+pub use alarm::Alarm;
 pub use buffers::BUFFER_BYTES;
 pub use patience::patiently;
 pub use probe::{Abilities, Feature, LockedMemory, Probe, Unsupported};
@@ -158,6 +160,9 @@ pub trait Ring {
     /// Stops (`true`) or resumes the wake-ups by eventfd. On resuming it
     /// returns true if something is already waiting.
     fn mute(&mut self, muted: bool) -> bool;
+
+    /// [`Ring::enter`] would find something to deliver. Does not ask the kernel.
+    fn is_due(&mut self) -> bool;
 
     /// Lets go of memory that is kept for speed alone.
     fn tidy(&mut self);

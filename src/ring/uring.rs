@@ -359,7 +359,7 @@ impl Ring for Uring {
     }
 
     fn mute(&mut self, muted: bool) -> bool {
-        let mut queue = self.ring.completion();
+        let queue = self.ring.completion();
         let mut zero_copy = self.zero_copy.as_mut().filter(|ring| !ring.is_idle());
         if muted {
             queue.disable_eventfd();
@@ -367,14 +367,19 @@ impl Ring for Uring {
             return false;
         }
         queue.enable_eventfd();
+        drop(queue);
         zero_copy.iter_mut().for_each(|ring| ring.unmute());
         // The kernel notes its work before it looks at the switch, we turn the
         // switch before we look for work: one of the two sees the other.
         fence(Ordering::SeqCst);
-        queue.sync();
-        let completed = !queue.is_empty();
-        drop(queue);
-        completed || self.ring.submission().taskrun() || zero_copy.is_some_and(|ring| ring.is_due())
+        self.is_due()
+    }
+
+    fn is_due(&mut self) -> bool {
+        // Both queues are looked at as the kernel has left them by now.
+        !self.ring.completion().is_empty()
+            || self.ring.submission().taskrun()
+            || (self.zero_copy.as_mut()).is_some_and(|ring| !ring.is_idle() && ring.is_due())
     }
 
     fn tidy(&mut self) {

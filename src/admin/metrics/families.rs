@@ -231,6 +231,11 @@ fn traffic(hub: &Hub) -> Vec<Family> {
             count(|m| &m.sends),
         ),
         family(
+            "pace_rests",
+            "Times that a topic which had grown rested on a core before it was sent on, by pace_ms",
+            count(|m| &m.pace_rests),
+        ),
+        family(
             "zero_copy_sends",
             "Sends that the kernel took without a copy at first",
             count(|m| &m.zero_copy_sends),
@@ -398,12 +403,20 @@ fn work(hub: &Hub) -> Vec<Family> {
     let now_ms = hub.now_ms();
     let age_s = |core: &Mailbox| now_ms.saturating_sub(core.beat_ms()) as f64 / 1e3;
     let ages = Values::Times(per_core(hub, age_s));
+    let spun_s = |core: &Mailbox| core.metrics.spin_us.get() as f64 / 1e6;
+    let spins = Values::TimeCounters(per_core(hub, spun_s));
     let turns = Values::Histograms(per_core(hub, |core| times(&core.metrics.turns)));
     vec![
         family(
             "turn",
             "How long the turns of each core's reactor took",
             turns,
+        )
+        .in_unit(Unit::Seconds),
+        family(
+            "spin",
+            "Time that each core has looked out for something to do instead of sleeping, by spin_us",
+            spins,
         )
         .in_unit(Unit::Seconds),
         family(

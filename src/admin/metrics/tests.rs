@@ -46,6 +46,7 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         deflated_messages,
         deflate_saved_bytes,
         sends,
+        pace_rests,
         short_writes,
         zero_copy_sends,
         zero_copy_copied,
@@ -67,6 +68,7 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         joins,
         joins_lost,
         turns: TurnTimes { counts, sum_us },
+        spin_us,
         closes,
         rejects,
         tls,
@@ -93,6 +95,7 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         deflated_messages,
         deflate_saved_bytes,
         sends,
+        pace_rests,
         short_writes,
         zero_copy_sends,
         zero_copy_copied,
@@ -132,6 +135,7 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
     }
     counts.iter().for_each(|count: &Counter| count.set(2));
     sum_us.set(1_500_000);
+    spin_us.set(2_250_000);
     given
 }
 
@@ -174,6 +178,7 @@ fn turn_times_are_a_cumulative_histogram_in_seconds() {
     let text = classic_text(&hub);
     let samples = samples(&text);
     assert_eq!(samples["fanfare_turn_seconds_sum{core=\"0\"}"], 1.5);
+    assert_eq!(samples["fanfare_spin_seconds_total{core=\"0\"}"], 2.25);
     assert_eq!(samples["fanfare_turn_seconds_count{core=\"0\"}"], 22.0);
     let bucket =
         |le: &str| samples[&*format!("fanfare_turn_seconds_bucket{{le=\"{le}\",core=\"0\"}}")];

@@ -3,6 +3,7 @@
 use fanfare::protocol::encoding::Format;
 
 use crate::client::{Client, Fate};
+use crate::plan::PACE_MS_MAX;
 use crate::world::{CoreRun, Outcome, World};
 
 /// As often as a core looks at the clock.
@@ -19,20 +20,36 @@ impl World {
     /// are woken: then nothing may be left undone.
     pub(crate) fn settle(&mut self) {
         self.say(|| "all go quiet".into());
-        self.run_dry();
+        self.fall_quiet();
         for core in 0..self.cores.len() {
             self.tick(core);
         }
-        self.run_dry();
+        self.fall_quiet();
         self.look_for_room();
         if self.readers.come || self.subscribers.come {
             // What came of that is told with the next tick.
             for core in 0..self.cores.len() {
                 self.tick(core);
             }
-            self.run_dry();
+            self.fall_quiet();
         }
         self.check_quiet();
+    }
+
+    /// What rests for a pace is sent when that has passed.
+    fn fall_quiet(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            self.run_dry();
+            let rests = self.cores.iter().map(|run| run.reactor.rests_until_us());
+            let Some(until_us) = rests.flatten().min() else {
+                return;
+            };
+            let left_us = until_us.saturating_sub(self.hub.now_us());
+            assert!(left_us > 0, "it is due and has not been sent");
+            assert!(left_us <= PACE_MS_MAX * 1000, "it rests for too long");
+            self.advance(left_us.div_ceil(1000));
+        }
+        panic!("something rests for ever");
     }
 
     /// A core looks by itself, now and then, whether there is room for what waits for it.
@@ -48,7 +65,7 @@ impl World {
                     self.turn(core);
                 }
             }
-            self.run_dry();
+            self.fall_quiet();
         }
         panic!("a message waits for room for ever");
     }
@@ -269,6 +286,7 @@ impl World {
             self.outcome.deliveries += metrics.deliveries.get();
             self.outcome.gaps += metrics.lag_skips.get();
             self.outcome.pauses += metrics.pauses.get();
+            self.outcome.rests += metrics.pace_rests.get();
             self.outcome.refusals += metrics.refusals.get();
         }
     }

@@ -226,7 +226,9 @@ impl Client {
                 limit.expect("the ping has been received") + frame_bytes_max.unwrap_or(0) as u64;
             // A page of stored history is on its way like an answer.
             let limit = limit + u64::from(view.stored) * STORED_AHEAD;
-            let may_be_paused = !self.said.is_empty() && view.settings.ahead_bytes_max < 1 << 20;
+            // It is paused where it is ahead, and where there is no room for what it has said.
+            let pauses = view.settings.ahead_bytes_max < 1 << 20 || view.tight;
+            let may_be_paused = pauses && !self.said.is_empty();
             assert!(
                 self.log_bytes <= limit || may_be_paused,
                 "{}: a pong waits behind the log, at {} though {limit} at most",

@@ -1,8 +1,9 @@
 //! What one seed stands for: the settings, the faults, the number of players.
 
-use fanfare::config::{Deflate, Keep, LagPolicy, Settings, Switch, Zerocopy};
+use fanfare::config::{Deflate, Keep, LagPolicy, Settings, Switch, TopicRule, Zerocopy};
 use fanfare::protocol::rights::{Grant, Pattern};
 use fastrand::Rng;
+use serde_json::json;
 
 use crate::kernel::Faults;
 use crate::subscriber::app;
@@ -10,6 +11,9 @@ use crate::subscriber::app;
 /// A core that looks at the clock later than this was kept from doing so. By so
 /// much it may think that more time has passed.
 pub(crate) const LATE_MS_MAX: u64 = 1000;
+
+/// The longest pace of a topic.
+pub(crate) const PACE_MS_MAX: u64 = 200;
 
 /// The circumstances of one run.
 #[derive(Debug, Clone)]
@@ -41,6 +45,12 @@ pub struct Plan {
 
 fn pick<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
     of[rng.usize(..of.len())]
+}
+
+/// The rule of topics that have a pace.
+pub(crate) fn paced(pattern: &str, pace_ms: u64) -> TopicRule {
+    let rule = json!({ "match": pattern, "pace_ms": pace_ms });
+    serde_json::from_value(rule).expect("a good rule")
 }
 
 impl Plan {
@@ -91,6 +101,16 @@ impl Plan {
             self.settings.log_bytes_total_max *= 4;
         }
         come
+    }
+
+    /// A topic may have a pace, or all may.
+    pub(crate) fn draw_pace(&mut self, rng: &mut Rng) {
+        let pace_ms = pick(rng, &[1, 20, PACE_MS_MAX]);
+        match rng.u8(..) {
+            0..40 => self.settings.topics = vec![paced("topic-0", pace_ms)],
+            40..70 => self.settings.pace_ms = pace_ms,
+            70.. => {}
+        }
     }
 
     /// Topics may be kept on disk, and memory lets go of what is stored: then nothing that was

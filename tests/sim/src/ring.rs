@@ -245,5 +245,9 @@ impl Ring for FakeRing {
         !muted && kernel.is_due(self.core)
     }
 
+    fn is_due(&mut self) -> bool {
+        self.kernel.borrow().is_due(self.core)
+    }
+
     fn tidy(&mut self) {}
 }

@@ -31,6 +31,8 @@ pub struct Outcome {
     pub connections: u64,
     pub gaps: u64,
     pub pauses: u64,
+    /// How often a view rested for its topic's pace.
+    pub rests: u64,
     pub handovers: u64,
     /// Subscriptions of sessions that had all that was missed, that had not, and that ended
     /// with a gap.
@@ -117,6 +119,7 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
     let readers_come = plan.draw_readers(&mut readers_rng);
     let mut subscribers_rng = Rng::with_seed(seed.rotate_left(56));
     let subscribers_come = plan.draw_subscribers(&mut subscribers_rng);
+    plan.draw_pace(&mut Rng::with_seed(seed.rotate_left(8)));
     let is_stored = plan.draw_store(&mut store_rng);
     let mut cluster_rng = Rng::with_seed(seed.rotate_left(16));
     let is_shared = !is_stored && plan.draw_cluster(&mut cluster_rng);
@@ -310,7 +313,9 @@ impl World {
         let wake = self.hub.mailbox(core).wake_fd();
         let written = nix::unistd::read(wake.as_fd(), &mut [0; 8]).is_ok();
         let signal = self.kernel.borrow_mut().take_signal(self.cores[core].side);
-        self.cores[core].awake |= written || signal;
+        let until_us = self.cores[core].reactor.rests_until_us();
+        let rested = until_us.is_some_and(|until_us| until_us <= self.hub.now_us());
+        self.cores[core].awake |= written || signal || rested;
         self.cores[core].awake
     }
 
