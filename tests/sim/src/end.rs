@@ -128,7 +128,11 @@ impl World {
             }
             assert_eq!(client.fate, Fate::Open, "{} is not let go", describe());
             let awaits_keys = self.kernel.borrow().awaits_keys(client.socket);
-            assert!(!awaits_keys, "{} has asked for new keys in vain", describe());
+            assert!(
+                !awaits_keys,
+                "{} has asked for new keys in vain",
+                describe()
+            );
             for follow in client.following() {
                 let truth = &self.truths[follow.truth];
                 assert_eq!(
