@@ -356,8 +356,9 @@ impl Work {
         let unsynced = std::mem::take(&mut self.unsynced);
         let written = unsynced.iter().filter_map(|name| self.topics.get(name));
         let written = written.filter_map(|written| Some((written.topic.upgrade()?, written.next)));
-        self.hub.note_synced(written);
+        // Before anybody is told, so that who asks then finds it counted.
         self.count();
+        self.hub.note_synced(written);
         Ok(())
     }
 
