@@ -34,11 +34,12 @@ fn alerts_and_dashboard_name_figures_that_exist() {
 }
 
 /// What is asked for when something is looked into, rather than watched.
-const NOT_WATCHED: [&str; 31] = [
+const NOT_WATCHED: [&str; 33] = [
     "fanfare_accept_pauses_total",
     "fanfare_cluster_repeated_messages_total",
     "fanfare_cluster_sent_messages_total",
     "fanfare_connections_per_address_max",
+    "fanfare_core_cpu_seconds_total",
     "fanfare_deflate_saved_bytes_total",
     "fanfare_deflated_messages_total",
     "fanfare_encoded_messages_total",
@@ -58,6 +59,7 @@ const NOT_WATCHED: [&str; 31] = [
     "fanfare_rosters_bytes",
     "fanfare_rosters_written_total",
     "fanfare_spin_seconds_total",
+    "fanfare_stalled_connections",
     "fanfare_store_written_messages_total",
     "fanfare_tls_faults_total",
     "fanfare_tls_steps_aside_total",

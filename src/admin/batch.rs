@@ -39,13 +39,23 @@ pub(super) fn is_batch(media_type: &[u8]) -> bool {
         .any(|name| media_type.eq_ignore_ascii_case(name))
 }
 
+/// What is wanted of all lines.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted {
+    /// The answer waits for so long until all is in the store.
+    pub(super) stored: Option<Duration>,
+    /// No line is published behind one for which there was no room, so that who sends that one
+    /// again keeps their order.
+    pub(super) in_order: bool,
+}
+
 /// Publishes a batch.
 pub(super) async fn publish(
     hub: Arc<Hub>,
     who: Who,
     head: &Parts,
     body: axum::body::Body,
-    stored: Option<Duration>,
+    wanted: Wanted,
 ) -> Result<Response, Refusal> {
     let settings = hub.settings();
     let body = receive(&head.headers, body, settings.batch_bytes_max, too_long);
@@ -67,7 +77,7 @@ pub(super) async fn publish(
     }
     let key = key_in(head, &who)?;
     let body_too = body.clone();
-    let work = publish_lines(hub.clone(), who.clone(), (body_too, lines), stored, key);
+    let work = publish_lines(hub.clone(), who.clone(), (body_too, lines), wanted, key);
     once(
         &hub,
         &who,
@@ -78,16 +88,16 @@ pub(super) async fn publish(
     .await
 }
 
-/// Where `stored` is given, the answer waits for so long until all is in the store.
 async fn publish_lines(
     hub: Arc<Hub>,
     who: Who,
     (body, count): (Bytes, usize),
-    stored: Option<Duration>,
+    Wanted { stored, in_order }: Wanted,
     key: Option<(String, String)>,
 ) -> Answer {
     let mut out = Vec::with_capacity(count * ANSWER_BYTES);
     let mut published = Vec::new();
+    let mut is_halted = false;
     let mut patience = Patience::new(hub.clone());
     let is_text = simdutf8::basic::from_utf8(&body).is_ok();
     for (number, line) in body.split(|byte| *byte == b'\n').enumerate() {
@@ -99,6 +109,7 @@ async fn publish_lines(
             yield_now().await;
         }
         let outcome = match is_text || simdutf8::basic::from_utf8(line).is_ok() {
+            _ if is_halted => Err((503, HALTED.to_owned())),
             true => {
                 let key = key
                     .clone()
@@ -107,6 +118,7 @@ async fn publish_lines(
             }
             false => Err(refused(LineFault::Utf8)),
         };
+        is_halted |= in_order && matches!(outcome, Err((503, _)));
         // Nothing is to be waited for, unless something before it has to be.
         let is_there = matches!(outcome, Err(_) | Ok((_, Posted::Published(..))));
         match stored.is_none() && is_there && published.is_empty() {
@@ -129,6 +141,9 @@ async fn publish_lines(
         body: out,
     }
 }
+
+/// What is said of lines behind one that may come again.
+const HALTED: &str = "a line before this one was not published (in_order)";
 
 /// A status of HTTP, and a sentence.
 type LineRefusal = (u16, String);
@@ -177,7 +192,12 @@ async fn publish_line(
     line: &[u8],
     key: Option<(String, String)>,
 ) -> Result<(TopicName, Posted), LineRefusal> {
-    let Line { topic, data, tags } = decode(line).map_err(refused)?;
+    let Line {
+        topic,
+        data,
+        event,
+        tags,
+    } = decode(line).map_err(refused)?;
     let topic = TopicName::new(&topic).map_err(|error| (400, error.to_string()))?;
     who.may_publish(hub, &topic)
         .map_err(|refusal| (refusal.status().as_u16(), refusal.sentence().to_owned()))?;
@@ -185,7 +205,9 @@ async fn publish_line(
         true => Opcode::Text,
         false => Opcode::Binary,
     };
-    let extras = (!tags.is_empty()).then_some(Extras {
+    let is_plain = tags.is_empty() && event.is_none();
+    let extras = (!is_plain).then_some(Extras {
+        event: event.as_deref(),
         tags: &tags,
         ..Extras::default()
     });

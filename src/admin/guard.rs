@@ -36,6 +36,8 @@ const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 /// What only some roles may.
 const METRICS: &str = "/metrics";
 const UPGRADE_PATH: &str = "/upgrade";
+/// Names topics, users and addresses.
+const OVERVIEW: &str = "/overview";
 /// What the servers of apps ask.
 const APPS: &str = "/apps/";
 
@@ -253,7 +255,7 @@ impl Guard {
         } = self.roles;
         let allowed = match path {
             METRICS => metrics || admin,
-            UPGRADE_PATH => admin,
+            UPGRADE_PATH | OVERVIEW => admin,
             _ => api || admin,
         };
         if allowed {
@@ -261,7 +263,7 @@ impl Guard {
         }
         let needed = match path {
             METRICS => "admin or metrics",
-            UPGRADE_PATH => "admin",
+            UPGRADE_PATH | OVERVIEW => "admin",
             _ => "admin or api",
         };
         let sentence = format!(

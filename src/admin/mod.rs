@@ -18,6 +18,7 @@ mod health;
 mod mercure;
 mod metrics;
 mod once;
+mod overview;
 mod patience;
 mod posted;
 mod publish;

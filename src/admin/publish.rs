@@ -75,18 +75,28 @@ pub(super) async fn publish(
             Wish {
                 topic: None,
                 ack: None,
+                ..
             } => None,
             Wish {
                 topic: None,
                 ack: Some((Ack::Stored, within)),
+                ..
             } => Some(within),
             _ => {
                 let sentence = "each line of a batch names its topic, and none is followed: \
-                                the query takes ack=stored and within_ms";
+                                the query takes ack=stored, within_ms and in_order";
                 return Err(Refusal::new(StatusCode::BAD_REQUEST, sentence));
             }
         };
-        return batch::publish(hub, who, &head, body, stored).await;
+        let wanted = batch::Wanted {
+            stored,
+            in_order: wish.in_order,
+        };
+        return batch::publish(hub, who, &head, body, wanted).await;
+    }
+    if wish.in_order {
+        let sentence = "in_order is for a batch";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, sentence));
     }
     let topic = topic(&head.uri, wish.topic)?;
     who.may_publish(&hub, &topic)?;

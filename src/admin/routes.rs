@@ -15,6 +15,7 @@ use axum::{Router, middleware};
 
 use super::guard::{self, Watch};
 use super::metrics::{self, Exposition};
+use super::overview::{self, Overview};
 use super::reply::{Refusal, not_found};
 use super::{api, apps, connections, health, mercure, publish, topics, upgrade};
 use crate::hub::Hub;
@@ -26,6 +27,7 @@ use crate::protocol::mercure::MERCURE_PATH;
 struct Shared {
     hub: Arc<Hub>,
     exposition: Arc<Exposition>,
+    overview: Arc<Overview>,
 }
 
 impl FromRef<Shared> for Arc<Hub> {
@@ -40,8 +42,30 @@ impl FromRef<Shared> for Arc<Exposition> {
     }
 }
 
+impl FromRef<Shared> for Arc<Overview> {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.overview.clone()
+    }
+}
+
+/// What looks at the daemon, for the routes of all listeners.
+#[derive(Clone)]
+pub(super) struct Watchers {
+    exposition: Arc<Exposition>,
+    overview: Arc<Overview>,
+}
+
+impl Watchers {
+    pub(super) fn new(hub: &Arc<Hub>) -> Self {
+        Watchers {
+            exposition: Arc::new(Exposition::new(hub.clone())),
+            overview: Arc::new(Overview::new(hub.clone())),
+        }
+    }
+}
+
 /// All paths, behind the guard of one listener, which knows its roles.
-pub(super) fn router(exposition: Arc<Exposition>, watch: Watch) -> Router {
+pub(super) fn router(watchers: Watchers, watch: Watch) -> Router {
     let hub = watch.hub.clone();
     let demands_tls = watch.guard.demands_tls();
     let router = Router::new()
@@ -65,6 +89,7 @@ pub(super) fn router(exposition: Arc<Exposition>, watch: Watch) -> Router {
         )
         .route("/openapi.json", get(description))
         .route("/connections", get(connections::list))
+        .route("/overview", get(overview::show))
         .route("/upgrade", post(upgrade::upgrade))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
@@ -74,7 +99,8 @@ pub(super) fn router(exposition: Arc<Exposition>, watch: Watch) -> Router {
         ))
         .with_state(Shared {
             hub: hub.clone(),
-            exposition,
+            exposition: watchers.exposition,
+            overview: watchers.overview,
         });
     match demands_tls {
         true => router.layer(middleware::from_fn_with_state(hub, demand_tls)),

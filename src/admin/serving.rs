@@ -30,8 +30,7 @@ use tokio_rustls::server::TlsStream;
 use super::body::BODY_TIME;
 use super::cork::{Uncork, cork};
 use super::guard::{Guard, Watch};
-use super::metrics::Exposition;
-use super::routes;
+use super::routes::{self, Watchers};
 use super::sealed::Sealed;
 use super::wish::WITHIN_MS_MAX;
 use crate::bind::SocketFile;
@@ -119,12 +118,12 @@ fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let exposition = Arc::new(Exposition::new(hub.clone()));
+    let watchers = Watchers::new(hub);
     LocalSet::new().block_on(&runtime, async {
         let mut serving = JoinSet::new();
         let routes = |guard| {
             let hub = hub.clone();
-            routes::router(exposition.clone(), Watch { guard, hub })
+            routes::router(watchers.clone(), Watch { guard, hub })
         };
         let (all, guards) = (hub.clone(), guards.map(routes));
         serving.spawn_local(serve_visitors(all, visitors, guards, stopping.clone()));

@@ -18,6 +18,8 @@ pub(super) struct Wish {
     pub(super) topic: Option<TopicName>,
     /// What it waits to be told, and for how long at most.
     pub(super) ack: Option<(Ack, Duration)>,
+    /// Of a batch, no line is published behind one for which there is no room.
+    pub(super) in_order: bool,
 }
 
 /// What a publisher may be told beyond that its message is published.
@@ -32,7 +34,7 @@ pub(super) enum Ack {
 impl Wish {
     pub(super) fn read(query: Option<&str>) -> Result<Wish, Refusal> {
         let bad = |sentence: &'static str| Refusal::new(StatusCode::BAD_REQUEST, sentence);
-        let (mut topic, mut ack, mut within_ms) = (None, None, None);
+        let (mut topic, mut ack, mut within_ms, mut in_order) = (None, None, None, None);
         let pairs = query.unwrap_or_default().split('&');
         for pair in pairs.filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -58,8 +60,17 @@ impl Wish {
                     let ms = ms.ok_or_else(|| bad("within_ms is a number from 1 to 30000"))?;
                     within_ms.replace(ms).is_some()
                 }
+                "in_order" => {
+                    let wanted = match value {
+                        "true" => true,
+                        "false" => false,
+                        _ => return Err(bad("in_order is true or false")),
+                    };
+                    in_order.replace(wanted).is_some()
+                }
                 _ => {
-                    let sentence = "the query takes topic, ack and within_ms";
+                    let sentence =
+                        "the query takes topic, ack and within_ms, and for a batch in_order";
                     return Err(bad(sentence));
                 }
             };
@@ -74,6 +85,7 @@ impl Wish {
         Ok(Wish {
             topic,
             ack: ack.map(|ack| (ack, within)),
+            in_order: in_order.unwrap_or(false),
         })
     }
 }
@@ -89,6 +101,7 @@ mod tests {
         assert_eq!(wish(""), Wish::default());
         let topic = wish("topic=a%2Fb+c").topic.unwrap();
         assert_eq!(topic.as_str(), "a/b+c");
+        assert!(wish("in_order=true").in_order && !wish("in_order=false").in_order);
         let ack = |query| {
             wish(query)
                 .ack
@@ -117,6 +130,8 @@ mod tests {
             "ack=delivered&within_ms=99999999999999999999999",
             "ack=delivered&within_ms=-1",
             "token=x",
+            "in_order",
+            "in_order=true&in_order=true",
         ] {
             assert!(Wish::read(Some(query)).is_err(), "{query}");
         }

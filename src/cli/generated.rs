@@ -47,6 +47,20 @@ probe
 upgrade
 .RI [ OPTIONS ]
 .YS
+.SY fanfare
+subscribe
+.RI [ OPTIONS ]
+.IR TOPIC ...
+.YS
+.SY fanfare
+publish
+.RI [ OPTIONS ]
+.IR TOPIC \" [\" MESSAGE ]
+.YS
+.SY fanfare
+top
+.RI [ OPTIONS ]
+.YS
 ";
 
 fn manual_page() -> Vec<u8> {
@@ -100,7 +114,7 @@ fn the_synopsis_is_short_and_names_every_command() {
     let page = String::from_utf8(manual_page()).unwrap();
     let (_, synopsis) = page.split_once(".SH SYNOPSIS").unwrap();
     let (synopsis, _) = synopsis.split_once(".SH DESCRIPTION").unwrap();
-    assert!(synopsis.lines().count() < 30, "{synopsis}");
+    assert!(synopsis.lines().count() < 40, "{synopsis}");
 }
 
 #[test]

@@ -1,12 +1,14 @@
-//! The command line: `fanfare [serve] | check-config FILE | probe | upgrade`.
+//! The command line: `fanfare [serve] | check-config FILE | probe | upgrade | subscribe | publish |
+//! top`.
 //!
-//! What the commands do to the machine is handed in as [`Actions`] by `main`, so
-//! that this module knows settings and words only.
+//! What the daemon's commands do to the machine is handed in as [`Actions`] by `main`, so
+//! that this module knows settings and words only. Those for the shell are clients.
 
 #[cfg(test)]
 mod generated;
 mod journal;
 mod logging;
+mod shell;
 mod upgrade;
 
 use std::io::{self, Write};
@@ -19,6 +21,8 @@ use jiff::Timestamp;
 
 use crate::config::{self, LogFormat, Reload, Settings, StartError};
 use crate::lines::last_words;
+use crate::shell::{End, publish, subscribe};
+use crate::top::top;
 
 /// What the commands call. Errors are sentences for the person at the terminal.
 #[derive(Clone, Copy)]
@@ -54,6 +58,18 @@ pub fn run(actions: Actions) -> ExitCode {
             Ok(settings) => report(upgrade::upgrade(&settings)),
             Err(error) => fail(EXIT_USAGE, &error.to_string()),
         },
+        Some(("subscribe", matches)) => {
+            let wish = shell::read_subscribe(matches, Path::new(INSTALLED));
+            end(wish.map(subscribe))
+        }
+        Some(("publish", matches)) => {
+            let wish = shell::read_publish(matches, Path::new(INSTALLED));
+            end(wish.map(publish))
+        }
+        Some(("top", matches)) => {
+            let wish = shell::read_top(matches, Path::new(INSTALLED));
+            end(wish.map(top))
+        }
         Some((_, matches)) => serve(matches, actions.serve),
         None => serve(&matches, actions.serve),
     }
@@ -119,6 +135,15 @@ fn check_config(matches: &ArgMatches) -> ExitCode {
     }
 }
 
+/// Tells how a command for the shell has ended, if it did not as it was asked to.
+fn end(ended: Result<End, End>) -> ExitCode {
+    let end = ended.unwrap_or_else(|end| end);
+    match end.sentence() {
+        Some(sentence) => fail(end.code(), sentence),
+        None => ExitCode::SUCCESS,
+    }
+}
+
 fn report(outcome: Result<String, String>) -> ExitCode {
     match outcome {
         // `println!` would panic where the reader of a pipe has left.
@@ -177,6 +202,7 @@ pub fn command() -> Command {
         )
         .after_help(AFTER_HELP)
         .subcommands([serve, check_config, probe, upgrade])
+        .subcommands(shell::commands())
         .args_conflicts_with_subcommands(true)
         .args(config::options())
 }

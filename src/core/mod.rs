@@ -48,6 +48,8 @@ mod sessions;
 mod settling;
 mod share;
 mod slots;
+mod slow_walk;
+mod slowest;
 mod spinning;
 mod stream;
 mod streaming;

@@ -16,6 +16,7 @@ use super::joiners::Joiners;
 use super::links::Links;
 use super::paced::Resting;
 use super::slots::Slots;
+use super::slow_walk::SlowWalk;
 use super::streams::Streams;
 use super::subs::{SubId, Subs};
 use super::talk::Talks;
@@ -97,6 +98,8 @@ pub(super) struct State {
     pub(super) walk: u32,
     /// The furthest that anybody was behind on this walk.
     pub(super) furthest: u64,
+    /// Who is slow, as far as this walk has come.
+    pub(super) slow_walk: SlowWalk,
     /// Bytes that connections of this core have ever published.
     pub(super) published_bytes: u64,
     /// How far changes of the hub's relief have been seen.
@@ -131,6 +134,7 @@ impl<R: Ring> Reactor<R> {
                 patience_ms: PATIENCE_MS_BEGIN,
                 walk: 0,
                 furthest: 0,
+                slow_walk: SlowWalk::default(),
                 published_bytes: 0,
                 relief_seen: 0,
                 help_seen: 0,

@@ -51,6 +51,10 @@ impl Slots {
         conn.expect("a slot is emptied once")
     }
 
+    pub(super) fn get(&self, slot: u32) -> Option<&Conn> {
+        self.records.get(slot as usize)?.as_ref()
+    }
+
     #[inline]
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Conn> {
         self.records.get_mut(slot as usize)?.as_mut()

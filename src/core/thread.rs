@@ -24,7 +24,7 @@ use super::reactor::Reactor;
 use super::remote::{Command, Installed, Remote};
 use super::rings::{Rings, slots};
 use super::share::Share;
-use super::time::{DELIVERY_LOOK, ROOM_LOOK, TICK};
+use super::time::{DELIVERY_LOOK, ROOM_LOOK, TICK, thread_cpu_us};
 use crate::hub::{Hub, descriptors};
 use crate::log::Topic;
 use crate::ring::{Abilities, Alarm, Source, Uring, Wake};
@@ -222,6 +222,9 @@ async fn serve(
                 }
                 Command::Leave => return Ok(()),
             }
+        }
+        if ticked {
+            hub.mailbox(core).metrics.cpu_us.set(thread_cpu_us());
         }
         if ticked && !reactor.is_frozen() {
             reactor.tick();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
+
 /// How often a core's connections and its part in stopping are looked at.
 pub(super) const TICK: Duration = Duration::from_millis(250);
 
@@ -11,6 +13,12 @@ pub(super) const ROOM_LOOK: Duration = Duration::from_millis(50);
 
 /// How soon who has been sent a message is looked at, where that was put off.
 pub(super) const DELIVERY_LOOK: Duration = Duration::from_millis(2);
+
+/// Processor time that this thread has used. Zero where the kernel does not tell.
+pub(super) fn thread_cpu_us() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
+    time.map_or(0, |time| Duration::from(time).as_micros() as u64)
+}
 
 /// A part of `whole` that differs as much as can be between neighbouring numbers.
 pub(super) fn share_of(whole: u64, number: u64) -> u64 {

@@ -110,6 +110,7 @@ impl State {
         let unix_s = self.hub.unix_s();
         let (mut due, mut expiring) = (Vec::new(), Vec::new());
         let slots = self.conns.slots();
+        let is_watched = self.hub.slowest().is_watched(self.now_ms);
         let share = slots.div_ceil(WALK_TICKS).max(LOOKS_MIN).min(slots);
         for _ in 0..share {
             let slot = self.walk;
@@ -122,12 +123,16 @@ impl State {
                     expiring.push(slot);
                 }
                 if conn.flags.any(Flags::AWAITING) {
-                    self.furthest = self.furthest.max(self.behind_bytes(slot));
+                    let behind = self.behind_bytes(slot);
+                    self.furthest = self.furthest.max(behind);
+                    self.slow_walk.note(slot, behind, is_watched);
                 }
             }
             if self.walk == 0 {
                 let furthest = std::mem::take(&mut self.furthest);
                 self.metrics().lag_bytes.set(furthest);
+                let walk = std::mem::take(&mut self.slow_walk);
+                self.tell_slowest(walk);
             }
         }
         self.close_stale();

@@ -83,6 +83,10 @@ pub struct Metrics {
     pub reliefs: Counter,
     /// The furthest that any subscriber was behind at the last look, in bytes.
     pub lag_bytes: Counter,
+    /// Connections whose socket was full at the last look.
+    pub stalled: Counter,
+    /// Processor time that the core's thread has used.
+    pub cpu_us: Counter,
     pub pings: Counter,
     /// Messages written in another encoding than raw, once for all who read them so.
     pub encoded_messages: Counter,
@@ -139,6 +143,8 @@ impl Default for Metrics {
             lag_missed: Counter::default(),
             reliefs: Counter::default(),
             lag_bytes: Counter::default(),
+            stalled: Counter::default(),
+            cpu_us: Counter::default(),
             pings: Counter::default(),
             encoded_messages: Counter::default(),
             deflated_messages: Counter::default(),

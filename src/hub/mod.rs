@@ -34,6 +34,7 @@ mod relief;
 mod rights;
 mod rosters;
 mod seldom;
+mod slowest;
 mod tls;
 mod topics;
 mod uncompressed;
@@ -90,6 +91,7 @@ pub use receipts::{Answer, Claim, Claimed, RequestName, SavedReceipt};
 pub use relief::Relief;
 pub use rosters::{Roster, Rosters};
 pub use seldom::Complaints;
+pub use slowest::{SLOWEST_MAX, Slow, Slowest};
 pub use tls::{SavedTickets, Served, TLS_HANDSHAKES, Tickets, Tls, TlsCounts, TlsFailure};
 pub use topics::TopicsFull;
 pub use uncompressed::Uncompressed;
@@ -111,6 +113,7 @@ pub struct Hub {
     /// Bytes that all half-received messages hold.
     partial_bytes: AtomicU64,
     relief: Relief,
+    slowest: Slowest,
     cores: Box<[Mailbox]>,
     admission: Admission,
     presence: Presence,
@@ -182,6 +185,7 @@ impl Hub {
             complaints: Complaints::default(),
             tokens: Tokens::default(),
             helpers: Helpers::new(settings.cores),
+            slowest: Slowest::new(settings.cores),
             tls: Tls::default(),
             cluster_figures: ClusterFigures::default(),
             keeping: Keeping::default(),
@@ -259,6 +263,11 @@ impl Hub {
 
     pub fn relief(&self) -> &Relief {
         &self.relief
+    }
+
+    /// The connections that are furthest behind.
+    pub fn slowest(&self) -> &Slowest {
+        &self.slowest
     }
 
     /// Has every core take a turn.

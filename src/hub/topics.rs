@@ -65,7 +65,7 @@ impl Hub {
     /// The topic of that name and its state, if there is one.
     pub fn known_topic(&self, name: &TopicName) -> Option<(Arc<Topic>, Summary)> {
         let topic = self.lock_topics().get(name.as_str())?.clone();
-        let summary = topic.summary(self.retention(&topic));
+        let summary = self.summary(&topic);
         Some((topic, summary))
     }
 
@@ -85,10 +85,15 @@ impl Hub {
         topics
             .into_iter()
             .map(|topic| {
-                let summary = topic.summary(self.retention(&topic));
+                let summary = self.summary(&topic);
                 (topic, summary)
             })
             .collect()
+    }
+
+    /// The state of a topic.
+    pub fn summary(&self, topic: &Topic) -> Summary {
+        topic.summary(self.retention(topic))
     }
 
     /// All topics.

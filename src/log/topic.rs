@@ -50,6 +50,10 @@ pub struct Summary {
     pub first_offset: u64,
     pub log_bytes: u64,
     pub subscribers: u64,
+    /// Messages that this process has had, and their bytes as frames. They begin anew where
+    /// the history does.
+    pub messages: u64,
+    pub frame_bytes: u64,
 }
 
 impl OutOfReach {
@@ -336,6 +340,8 @@ impl Topic {
             first_offset: sequencer.floor(retention),
             log_bytes: sequencer.budget.log_bytes(),
             subscribers: sequencer.views().map(View::subscribers).sum(),
+            messages: sequencer.raw.count(),
+            frame_bytes: sequencer.raw.head(),
         }
     }
 

@@ -17,6 +17,8 @@ use super::json::{BadRequest, Reader};
 pub struct Line<'a> {
     pub topic: Cow<'a, str>,
     pub data: Data,
+    /// The name of the event that the message reports.
+    pub event: Option<String>,
     /// A JSON object whose values are strings, or empty.
     pub tags: String,
 }
@@ -34,13 +36,18 @@ pub enum LineFault {
     NoMessage,
     #[error("the line has a member twice, or more than one of data, text and b64data")]
     Twice,
-    #[error("the line has a member that is none of topic, data, text, b64data and tags")]
+    #[error("the line has a member that is none of topic, data, text, b64data, event and tags")]
     Member,
+    #[error("event is 1 to 200 bytes without control characters")]
+    Event,
     #[error("b64data is no base64")]
     Base64,
     #[error("the message is empty")]
     Empty,
 }
+
+/// As long as the names of the Pusher Channels protocol may be.
+const EVENT_BYTES_MAX: usize = 200;
 
 /// Reads a line, which is UTF-8.
 ///
@@ -48,7 +55,7 @@ pub enum LineFault {
 /// See [`LineFault`].
 pub fn decode(line: &[u8]) -> Result<Line<'_>, LineFault> {
     let mut reader = Reader::new(line);
-    let (mut topic, mut message, mut labels) = (None, None, None);
+    let (mut topic, mut message, mut event, mut labels) = (None, None, None, None);
     let mut fault = LineFault::Form;
     let object = reader.object(|name, value| {
         let mut found = Data::default();
@@ -68,6 +75,15 @@ pub fn decode(line: &[u8]) -> Result<Line<'_>, LineFault> {
                     BadRequest
                 })?;
                 message.replace(found).is_some()
+            }
+            "event" => {
+                let name = value.text()?.into_owned();
+                let is_long = name.is_empty() || name.len() > EVENT_BYTES_MAX;
+                if is_long || name.chars().any(char::is_control) {
+                    fault = LineFault::Event;
+                    return Err(BadRequest);
+                }
+                event.replace(name).is_some()
             }
             "tags" => {
                 let mut read = BTreeMap::new();
@@ -100,6 +116,7 @@ pub fn decode(line: &[u8]) -> Result<Line<'_>, LineFault> {
     Ok(Line {
         topic: topic.ok_or(LineFault::NoTopic)?,
         data,
+        event,
         tags: tags.map_or_else(String::new, |tags| strings(&tags)),
     })
 }
@@ -153,6 +170,13 @@ mod tests {
     }
 
     #[test]
+    fn a_line_may_name_an_event() {
+        let line = decode(br#"{"topic":"a","event":"goal","data":1}"#).unwrap();
+        assert_eq!(line.event.as_deref(), Some("goal"));
+        assert_eq!(decode(br#"{"topic":"a","data":1}"#).unwrap().event, None);
+    }
+
+    #[test]
     fn what_is_wrong_with_a_line_is_told() {
         for (line, fault) in [
             ("", LineFault::Form),
@@ -173,6 +197,15 @@ mod tests {
             (r#"{"topic":"a","dta":1}"#, LineFault::Member),
             (r#"{"topic":"a","b64data":"?"}"#, LineFault::Base64),
             (r#"{"topic":"a","text":""}"#, LineFault::Empty),
+            (r#"{"topic":"a","text":"x","event":""}"#, LineFault::Event),
+            (
+                r#"{"topic":"a","text":"x","event":"a\nb"}"#,
+                LineFault::Event,
+            ),
+            (
+                r#"{"topic":"a","text":"x","event":"a","event":"b"}"#,
+                LineFault::Twice,
+            ),
         ] {
             assert_eq!(read(line), Err(fault), "{line}");
         }

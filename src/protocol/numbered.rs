@@ -7,20 +7,25 @@ use crate::protocol::json::{Payload, Sink, Slice, Written, put_string, string_bo
 
 /// The names, the braces, and the longest offset.
 const ENVELOPE_BYTES_MAX: usize = 48;
+/// Before the name of an event.
+const EVENT: &[u8] = b"\"event\":";
+/// A text that is a JSON string stands there as it is, as if it were a text without the quotes.
+const IS_JSON: &[u8] = b"\"json\":true,";
 /// What the name of a topic stands behind.
 const TOPIC: &[u8] = b"{\"topic\":";
 
 /// [`write_numbered`] writes at most so many bytes.
 pub fn numbered_bound(message: &Message<'_>) -> usize {
-    ENVELOPE_BYTES_MAX + Payload::bound(message.text, message.payload)
+    let event = event(message).map_or(0, |name| EVENT.len() + string_bound(name.as_bytes()) + 1);
+    ENVELOPE_BYTES_MAX + event + IS_JSON.len() + Payload::bound(message.text, message.payload)
 }
 
 /// Writes `{"offset":…,"data":…}` to the start of `out`, with `b64data` where the payload is
-/// binary.
+/// binary, and `event` before it where the message has such a name.
 pub fn write_numbered(message: &Message<'_>, out: &mut [u8]) -> Written {
     let mut sink = Slice::new(out);
     sink.put(b"{");
-    put_members(message, &mut sink);
+    put_members(message, event(message), &mut sink);
     sink.written()
 }
 
@@ -36,18 +41,34 @@ pub fn write_topical(message: &Message<'_>, out: &mut [u8]) -> usize {
     sink.put(TOPIC);
     put_string(&mut sink, message.topic.as_bytes());
     sink.put(b",");
-    put_members(message, &mut sink);
+    // The name of its event stands outside.
+    put_members(message, None, &mut sink);
     sink.written().len
 }
 
-/// Offset and payload, and the brace behind them.
-fn put_members(message: &Message<'_>, sink: &mut Slice<'_>) {
+fn event<'a>(message: &Message<'a>) -> Option<&'a str> {
+    message.extras?.event.filter(|name| !name.is_empty())
+}
+
+/// Offset, event and payload, and the brace behind them.
+fn put_members(message: &Message<'_>, event: Option<&str>, sink: &mut Slice<'_>) {
     let payload = Payload::new(message.text, message.payload);
     let name = match payload {
         Payload::Json(_) | Payload::Text(_) => "data",
         Payload::Bytes(_) => "b64data",
     };
-    sink.put(format!("\"offset\":{},\"{name}\":", message.offset).as_bytes());
+    sink.put(format!("\"offset\":{},", message.offset).as_bytes());
+    if let Some(event) = event {
+        sink.put(EVENT);
+        put_string(sink, event.as_bytes());
+        sink.put(b",");
+    }
+    if let Payload::Json(text) = payload
+        && text.trim_ascii_start().starts_with(b"\"")
+    {
+        sink.put(IS_JSON);
+    }
+    sink.put(format!("\"{name}\":").as_bytes());
     sink.mark();
     payload.put_json(sink);
     sink.mark();
@@ -57,8 +78,13 @@ fn put_members(message: &Message<'_>, sink: &mut Slice<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::encoding::Extras;
 
     fn written(text: bool, payload: &[u8], offset: u64) -> String {
+        written_with(None, text, payload, offset)
+    }
+
+    fn written_with(extras: Option<Extras<'_>>, text: bool, payload: &[u8], offset: u64) -> String {
         let message = Message {
             topic: "t",
             epoch: 1,
@@ -66,7 +92,7 @@ mod tests {
             time_ms: 1,
             text,
             payload,
-            extras: None,
+            extras,
         };
         let mut out = vec![0; numbered_bound(&message)];
         let len = write_numbered(&message, &mut out).len;
@@ -79,6 +105,7 @@ mod tests {
             (true, &b"{\"a\":\n1}"[..], r#"{"offset":7,"data":{"a":1}}"#),
             (true, b"12", r#"{"offset":7,"data":12}"#),
             (true, b"Kick-off!", r#"{"offset":7,"data":"Kick-off!"}"#),
+            (true, b"\"x\"", r#"{"offset":7,"json":true,"data":"x"}"#),
             (true, b"say \"x\"", r#"{"offset":7,"data":"say \"x\""}"#),
             (true, b"", r#"{"offset":7,"data":""}"#),
             (false, b"\x00\xff", r#"{"offset":7,"b64data":"AP8="}"#),
@@ -86,6 +113,22 @@ mod tests {
         ] {
             assert_eq!(written(text, payload, 7), wanted);
         }
+    }
+
+    #[test]
+    fn the_name_of_an_event_stands_before_the_payload() {
+        let named = |event| Extras {
+            event: Some(event),
+            ..Extras::default()
+        };
+        let text = written_with(Some(named("go\"al")), true, b"{}", 7);
+        assert_eq!(text, r#"{"offset":7,"event":"go\"al","data":{}}"#);
+        assert_eq!(
+            written_with(Some(named("")), true, b"1", 7),
+            r#"{"offset":7,"data":1}"#
+        );
+        let control = "\u{1f}".repeat(300);
+        assert!(written_with(Some(named(&control)), true, b"\"\"", u64::MAX).ends_with('}'));
     }
 
     #[test]

@@ -124,3 +124,38 @@ fn a_batch_that_is_too_long_publishes_nothing() {
         .ask("POST /messages?ack=delivered", &[LINES], line.as_bytes())
         .refuses(400, "the query takes ack=stored");
 }
+
+#[test]
+fn a_line_names_an_event_for_those_who_hear_events() {
+    let daemon = Daemon::start(&[]);
+    let (mut subscriber, _) = daemon.subscribe("a?offsets=true");
+    let lines = b"{\"topic\":\"a\",\"event\":\"goal\",\"data\":{\"by\":9}}\n{\"topic\":\"a\",\"event\":\"\",\"data\":1}\n";
+    let answer = batch(&daemon, lines);
+    let told = told(&answer);
+    assert_eq!(told[0], "1");
+    assert!(told[1].starts_with("400 event is"), "{told:?}");
+    let wanted = r#"{"offset":1,"event":"goal","data":{"by":9}}"#;
+    assert_eq!(next(&mut subscriber), Message::text(wanted));
+}
+
+#[test]
+fn in_order_nothing_is_published_behind_a_line_without_room() {
+    let daemon = Daemon::start(&["--topics-max", "1", "--publish-wait-ms-max", "0"]);
+    let (_follower, _) = daemon.subscribe("a");
+    let lines = b"{\"topic\":\"a\",\"text\":\"1\"}\n{\"topic\":\"b\",\"text\":\"2\"}\n{\"topic\":\"a\",\"text\":\"3\"}\n";
+    let answer = daemon.ask("POST /messages?in_order=true", &[LINES], lines);
+    let halted = told(&answer);
+    assert_eq!(halted[0], "1");
+    assert!(
+        halted[1].starts_with("503 there are as many topics"),
+        "{halted:?}"
+    );
+    assert_eq!(
+        halted[2],
+        "503 a line before this one was not published (in_order)"
+    );
+    // Without it each line is for itself.
+    assert_eq!(told(&batch(&daemon, lines))[2], "3");
+    let single = daemon.ask("POST /messages?topic=a&in_order=true", &[], b"x");
+    single.refuses(400, "in_order is for a batch");
+}

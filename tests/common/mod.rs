@@ -234,6 +234,11 @@ impl Daemon {
         (head.to_owned(), body.to_owned())
     }
 
+    /// Where its admin listener is, as commands for the shell take it.
+    pub(crate) fn admin(&self) -> String {
+        format!("unix:{}", self.socket.display())
+    }
+
     /// The process that serves.
     pub(crate) fn pid(&self) -> Pid {
         let child = Pid::from_raw(self.child.id() as i32);

@@ -146,6 +146,11 @@ fn present(hub: &Hub) -> Vec<Family> {
         )
         .in_unit(Unit::Bytes),
         family(
+            "stalled_connections",
+            "Connections whose socket was full at the last look: they read slowly, or not at all",
+            Values::Gauges(per_core(hub, |core| core.metrics.stalled.get())),
+        ),
+        family(
             "lag",
             "How far the furthest of all subscribers is behind its topic",
             gauge(lag_bytes),
@@ -405,8 +410,16 @@ fn work(hub: &Hub) -> Vec<Family> {
     let ages = Values::Times(per_core(hub, age_s));
     let spun_s = |core: &Mailbox| core.metrics.spin_us.get() as f64 / 1e6;
     let spins = Values::TimeCounters(per_core(hub, spun_s));
+    let cpu_s = |core: &Mailbox| core.metrics.cpu_us.get() as f64 / 1e6;
+    let cpu = Values::TimeCounters(per_core(hub, cpu_s));
     let turns = Values::Histograms(per_core(hub, |core| times(&core.metrics.turns)));
     vec![
+        family(
+            "core_cpu",
+            "Processor time that each core's thread has used",
+            cpu,
+        )
+        .in_unit(Unit::Seconds),
         family(
             "turn",
             "How long the turns of each core's reactor took",

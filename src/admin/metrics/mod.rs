@@ -7,7 +7,7 @@ mod clustering;
 mod families;
 mod family;
 mod hooking;
-mod process;
+pub(super) mod process;
 mod sealing;
 mod storing;
 mod summing;

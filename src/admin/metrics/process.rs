@@ -111,26 +111,26 @@ fn start_ticks(stat: &str) -> Option<u64> {
     behind_name.split(' ').nth(22 - 3)?.parse().ok()
 }
 
-fn cpu_s() -> io::Result<f64> {
+pub(in crate::admin) fn cpu_s() -> io::Result<f64> {
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
     let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
     Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
-fn resident_bytes() -> io::Result<u64> {
+pub(in crate::admin) fn resident_bytes() -> io::Result<u64> {
     let statm = fs::read_to_string("/proc/self/statm")?;
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
     let pages: u64 = pages.ok_or_else(|| unreadable("/proc/self/statm"))?;
     Ok(pages * system(SysconfVar::PAGE_SIZE)?)
 }
 
-fn open_fds() -> io::Result<u64> {
+pub(in crate::admin) fn open_fds() -> io::Result<u64> {
     let entries = fs::read_dir("/proc/self/fd")?.count();
     // One of them is the folder's own.
     Ok(entries as u64 - 1)
 }
 
-fn max_fds() -> io::Result<u64> {
+pub(in crate::admin) fn max_fds() -> io::Result<u64> {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(soft)
 }

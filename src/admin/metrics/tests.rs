@@ -63,6 +63,8 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         lag_missed,
         reliefs,
         lag_bytes,
+        stalled,
+        cpu_us,
         pings,
         latest_given,
         joins,
@@ -112,6 +114,7 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         lag_missed,
         reliefs,
         lag_bytes,
+        stalled,
         pings,
         latest_given,
         joins,
@@ -136,6 +139,7 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
     counts.iter().for_each(|count: &Counter| count.set(2));
     sum_us.set(1_500_000);
     spin_us.set(2_250_000);
+    cpu_us.set(2_500_000);
     given
 }
 
@@ -172,11 +176,12 @@ fn cores_are_summed_but_for_lag_of_which_the_worst_counts() {
 }
 
 #[test]
-fn turn_times_are_a_cumulative_histogram_in_seconds() {
+fn times_are_in_seconds_and_those_of_turns_a_cumulative_histogram() {
     let hub = hub(1);
     fill(&hub.mailbox(0).metrics, 1);
     let text = classic_text(&hub);
     let samples = samples(&text);
+    assert_eq!(samples["fanfare_core_cpu_seconds_total{core=\"0\"}"], 2.5);
     assert_eq!(samples["fanfare_turn_seconds_sum{core=\"0\"}"], 1.5);
     assert_eq!(samples["fanfare_spin_seconds_total{core=\"0\"}"], 2.25);
     assert_eq!(samples["fanfare_turn_seconds_count{core=\"0\"}"], 22.0);

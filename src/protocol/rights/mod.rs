@@ -22,7 +22,7 @@ pub use keys::Keys;
 pub use material::{Algorithm, KeyError};
 pub use pattern::{Pattern, PatternError};
 pub use remembered::Remembered;
-pub use revoked::{Revocation, Revoked, RevokedFull, Whose};
+pub use revoked::{REVOCATIONS_MAX, Revocation, Revoked, RevokedFull, Whose};
 pub use rule::{Action, Denied, Grant, Rule, Rules, Who};
 pub use token::{
     Accepted, LEEWAY_S, Purpose, Subscription, TOKEN_BYTES_MAX, TokenFault, looks_like_a_token,

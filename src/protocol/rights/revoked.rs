@@ -9,7 +9,8 @@ use super::LEEWAY_S;
 
 /// Revocations at a time, and bytes of the names in them. Beyond, none is added, as none
 /// may be forgotten before its time.
-const REVOCATIONS_MAX: usize = 65_536;
+/// Revocations that are kept.
+pub const REVOCATIONS_MAX: usize = 65_536;
 const BYTES_MAX: usize = 16 << 20;
 
 /// One revocation.

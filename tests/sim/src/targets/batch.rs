@@ -24,7 +24,7 @@ pub fn batch(data: &[u8]) {
 }
 
 fn read<'a>(line: &Members<'_>) -> Result<Line<'a>, LineFault> {
-    let (mut topic, mut data, mut tags) = (None, None, None);
+    let (mut topic, mut data, mut event, mut tags) = (None, None, None, None);
     for (name, value) in &line.0 {
         let text = || serde_json::from_str::<String>(value).map_err(|_| LineFault::Form);
         let twice = match &name[..] {
@@ -35,6 +35,7 @@ fn read<'a>(line: &Members<'_>) -> Result<Line<'a>, LineFault> {
                 let bytes = standard(text()?.as_bytes()).ok_or(LineFault::Base64)?;
                 data.replace(plain(false, bytes)).is_some()
             }
+            "event" => event.replace(event_name(text()?)?).is_some(),
             "tags" => tags.replace(labels(value)?).is_some(),
             _ => return Err(LineFault::Member),
         };
@@ -49,8 +50,14 @@ fn read<'a>(line: &Members<'_>) -> Result<Line<'a>, LineFault> {
     Ok(Line {
         topic: topic.ok_or(LineFault::NoTopic)?.into(),
         data,
+        event,
         tags: as_object(&tags.unwrap_or_default()),
     })
+}
+
+fn event_name(name: String) -> Result<String, LineFault> {
+    let is_one = (1..=200).contains(&name.len()) && !name.contains(char::is_control);
+    is_one.then_some(name).ok_or(LineFault::Event)
 }
 
 fn plain(text: bool, bytes: Vec<u8>) -> Data {

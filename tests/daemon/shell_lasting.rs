@@ -1,0 +1,294 @@
+//! What comes of `fanfare subscribe` and `fanfare publish` when connections break off: a proxy
+//! between them and the daemon does so whenever a test wants it.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use nix::sys::signal::Signal;
+
+use crate::common::{Daemon, eventually};
+use crate::shell::{Subscriber, assert_done, assert_ends, await_subscribers, public, publish, run};
+
+/// Hands bytes on in both directions.
+struct Proxy {
+    address: SocketAddr,
+    there: Arc<Mutex<Vec<TcpStream>>>,
+    is_shut: Arc<AtomicBool>,
+    /// Connections break off after so many bytes of answers; 0 is never.
+    answers_max: Arc<AtomicU64>,
+}
+
+impl Proxy {
+    fn to(target: SocketAddr) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy {
+            address: listener.local_addr().unwrap(),
+            there: Arc::default(),
+            is_shut: Arc::default(),
+            answers_max: Arc::default(),
+        };
+        let (there, is_shut) = (proxy.there.clone(), proxy.is_shut.clone());
+        let answers_max = proxy.answers_max.clone();
+        thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                if is_shut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let Ok(far) = TcpStream::connect(target) else {
+                    continue;
+                };
+                let mut kept = there.lock().unwrap();
+                kept.push(near.try_clone().unwrap());
+                kept.push(far.try_clone().unwrap());
+                drop(kept);
+                let (near_too, far_too) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                thread::spawn(move || carry(near, far, 0));
+                let most = answers_max.load(Ordering::SeqCst);
+                thread::spawn(move || carry(far_too, near_too, most));
+            }
+        });
+        proxy
+    }
+
+    /// Cuts all connections.
+    fn cut(&self) {
+        for stream in self.there.lock().unwrap().drain(..) {
+            // It may have ended by itself.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn shut(&self, is_shut: bool) {
+        self.is_shut.store(is_shut, Ordering::SeqCst);
+    }
+
+    fn url(&self, scheme: &str) -> String {
+        format!("{scheme}://{}", self.address)
+    }
+}
+
+/// Ends both directions with the end of one, or after `most` bytes.
+fn carry(mut from: TcpStream, mut to: TcpStream, most: u64) {
+    let mut piece = [0; 8192];
+    let mut carried = 0;
+    while let Ok(len @ 1..) = from.read(&mut piece) {
+        carried += len as u64;
+        if most > 0 && carried > most {
+            break;
+        }
+        if to.write_all(&piece[..len]).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn a_subscriber_comes_back_and_hears_each_message_once() {
+    let daemon = Daemon::start(&[]);
+    let proxy = Proxy::to(daemon.addresses[0]);
+    let url = proxy.url("ws");
+    let mut heard = Subscriber::start(&["--server", &url, "a", "-n", "41"]);
+    await_subscribers(&daemon, "a", 1);
+    let mut wanted = String::new();
+    for round in 0..4 {
+        let lines: String = (0..5).map(|n| format!("{round}/{n}\n")).collect();
+        assert_done(&publish(&daemon, &["a"], lines.as_bytes()));
+        proxy.shut(true);
+        proxy.cut();
+        // Somebody has to be away, else nothing is missed.
+        await_subscribers(&daemon, "a", 0);
+        let missed: String = (5..10).map(|n| format!("{round}/{n}\n")).collect();
+        assert_done(&publish(&daemon, &["a"], missed.as_bytes()));
+        proxy.shut(false);
+        await_subscribers(&daemon, "a", 1);
+        wanted += &(lines + &missed);
+    }
+    assert_done(&publish(&daemon, &["a", "end"], b""));
+    assert_eq!(heard.rest(), wanted + "end\n");
+    assert_eq!(heard.code(), Some(0));
+    assert!(
+        heard.errors().contains("trying again"),
+        "{}",
+        heard.errors()
+    );
+    assert!(!heard.errors().contains("missing"), "{}", heard.errors());
+}
+
+#[test]
+fn what_is_not_kept_meanwhile_is_told_as_a_gap() {
+    let daemon = Daemon::start(&["--retain-messages-max", "2"]);
+    let proxy = Proxy::to(daemon.addresses[0]);
+    let url = proxy.url("ws");
+    let mut heard = Subscriber::start(&["--server", &url, "a", "-n", "3", "--quiet"]);
+    await_subscribers(&daemon, "a", 1);
+    assert_done(&publish(&daemon, &["a", "1"], b""));
+    assert_eq!(heard.next(), "1\n");
+    proxy.shut(true);
+    proxy.cut();
+    await_subscribers(&daemon, "a", 0);
+    assert_done(&publish(&daemon, &["a"], b"2\n3\n4\n5\n"));
+    proxy.shut(false);
+    assert_eq!(heard.rest(), "4\n5\n");
+    let errors = heard.errors();
+    assert!(
+        errors.contains("the offsets from 2 to 3 is missing"),
+        "{errors}"
+    );
+    assert!(!errors.contains("trying again"), "{errors}");
+}
+
+#[test]
+fn a_handover_is_not_noticed() {
+    let mut daemon = Daemon::start(&[]);
+    let mut heard = Subscriber::following(&daemon, "a", &["-n", "2"]);
+    assert_done(&publish(&daemon, &["a", "before"], b""));
+    daemon.hand_over(1);
+    assert_done(&publish(&daemon, &["a", "after"], b""));
+    assert_eq!(heard.rest(), "before\nafter\n");
+    assert_eq!(heard.errors(), "");
+}
+
+#[test]
+fn patience_ends_when_it_was_to() {
+    let daemon = Daemon::start(&[]);
+    let proxy = Proxy::to(daemon.addresses[0]);
+    let url = proxy.url("ws");
+    let mut heard = Subscriber::start(&["--server", &url, "a", "--retry-s", "1"]);
+    await_subscribers(&daemon, "a", 1);
+    proxy.shut(true);
+    proxy.cut();
+    assert_eq!(heard.code(), Some(3));
+    heard.await_error(&format!("a at {}", proxy.address));
+}
+
+#[test]
+fn a_server_that_stops_is_left_and_waited_for() {
+    let mut daemon = Daemon::start(&[]);
+    let mut heard = Subscriber::following(&daemon, "a", &[]);
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.wait().success());
+    heard.await_error("the server is stopping");
+    heard.signal(Signal::SIGINT);
+    assert_eq!(heard.code(), Some(0));
+}
+
+#[test]
+fn nobody_reads_and_so_nothing_is_read_nor_lost() {
+    let daemon = Daemon::start(&[
+        "--lag-bytes-max",
+        "1MiB",
+        "--retain-bytes-max",
+        "64MiB",
+        "--log-bytes-max",
+        "128MiB",
+        "--retain-messages-max",
+        "100000",
+    ]);
+    let mut heard = Subscriber::following(&daemon, "a", &["-n", "3000", "-q"]);
+    let all: String = (0..3000)
+        .map(|n| format!("{n} {}\n", "x".repeat(4000)))
+        .collect();
+    assert_done(&publish(&daemon, &["a"], all.as_bytes()));
+    // Twelve megabytes: it has been sent away for its lag, and comes back for the rest.
+    eventually("it lags", || {
+        daemon.counter("fanfare_closes_total", "lag") > 0
+    });
+    assert_eq!(heard.rest(), all);
+    assert_eq!(heard.code(), Some(0));
+    assert!(!heard.errors().contains("missing"), "{}", heard.errors());
+}
+
+#[test]
+fn a_publisher_whose_answers_get_lost_publishes_each_line_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "a-key").unwrap();
+    let key = key.to_str().unwrap();
+    // The API on a port of its own, through the proxy.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = port.local_addr().unwrap();
+    drop(port);
+    let place = api.to_string();
+    let daemon = Daemon::start(&["--api", &place, "--api-key-file", key]);
+    let proxy = Proxy::to(api);
+    // An answer to a thousand lines is longer, so that it is cut off after the lines are there.
+    proxy.answers_max.store(9_000, Ordering::SeqCst);
+    let mut heard = Subscriber::following(&daemon, "a", &["-n", "4000"]);
+    let url = proxy.url("http");
+    let all: String = (0..4000).map(|n| format!("line {n}\n")).collect();
+    let publishing = {
+        let (all, key) = (all.clone(), key.to_owned());
+        thread::spawn(move || {
+            run(
+                &["publish", "--server", &url, "a", "--key-file", &key],
+                all.as_bytes(),
+            )
+        })
+    };
+    eventually("an answer was sent again", || {
+        daemon.metric("fanfare_idempotency_replays_total") > 0
+    });
+    proxy.answers_max.store(0, Ordering::SeqCst);
+    proxy.cut();
+    let published = publishing.join().unwrap();
+    assert_done(&published);
+    assert_eq!(heard.rest(), all);
+}
+
+#[test]
+fn a_publisher_waits_while_a_log_has_no_room_and_keeps_the_order() {
+    let daemon = Daemon::start(&[
+        "--publish-wait-ms-max",
+        "50",
+        "--log-bytes-max",
+        "256KiB",
+        "--lag-bytes-max",
+        "128KiB",
+        "--message-bytes-max",
+        "64KiB",
+        "--retain-messages-max",
+        "0",
+        "--retain-bytes-max",
+        "64KiB",
+        "--stall-ms-max",
+        "3000",
+    ]);
+    // Somebody who does not read keeps the log full for a while.
+    let mut stuck = daemon.narrow_stream();
+    let request = crate::common::Raw::request("/a", "");
+    stuck.write_all(request.as_bytes()).unwrap();
+    await_subscribers(&daemon, "a", 1);
+    let mut heard = Subscriber::start(&["--server", &public(&daemon), "a", "-n", "400"]);
+    await_subscribers(&daemon, "a", 2);
+    let all: String = (0..400)
+        .map(|n| format!("{n} {}\n", "x".repeat(10_000)))
+        .collect();
+    assert_done(&publish(&daemon, &["a"], all.as_bytes()));
+    let heard_lines = heard.rest();
+    assert_eq!(heard_lines.len(), all.len());
+    assert_eq!(heard_lines, all);
+}
+
+#[test]
+fn a_publisher_that_is_stopped_says_so() {
+    let daemon = Daemon::start(&[]);
+    let admin = daemon.admin();
+    let mut child = crate::shell::fanfare(&["publish", "--server", &admin, "a"])
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"first\n").unwrap();
+    eventually("it is published", || {
+        daemon.ask("GET /topics/a").1.contains("\"offset\":1")
+    });
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(pid, Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_ends(&output, 4, "a signal has come");
+    drop(stdin);
+}
