@@ -147,6 +147,15 @@ pub fn is_load(phase: &PhaseResult) -> bool {
     phase.name != "connect"
 }
 
+/// The step of a ramp with the highest rate that held, if one did.
+pub fn winner(run: &Run) -> Option<&PhaseResult> {
+    let us_per_message = run.figures.get("µs per message at the highest rate")?;
+    let rate = 1e6 / us_per_message;
+    let is_it = |phase: &&PhaseResult| (phase.rate.unwrap_or(0.0) / rate - 1.0).abs() < 1e-6;
+    let mut heard = run.phases.iter().filter(|phase| phase.latency.count > 0);
+    heard.find(is_it)
+}
+
 fn checks(run: &Run) -> String {
     let (header, rows) = check_rows(run);
     table(&header, &rows)

@@ -6,7 +6,7 @@ mod plots;
 
 use crate::plot::escape;
 use crate::stats::{PhaseResult, Run};
-use crate::summary::{check_rows, is_load, phase_rows};
+use crate::summary::{check_rows, is_load, phase_rows, winner};
 use crate::text::{count, date, figures, time};
 
 use plots::plots;
@@ -123,12 +123,7 @@ fn telling_phase(run: &Run) -> Option<&PhaseResult> {
     let heard = run.phases.iter().filter(|phase| phase.latency.count > 0);
     match run.scenario.as_str() {
         "slow" => heard.clone().nth(1).or(heard.clone().next()),
-        "ramp" => {
-            let best = run.figures.get("µs per message at the highest rate");
-            let rate = best.map_or(0.0, |us| 1e6 / us);
-            let near = |phase: &&PhaseResult| (phase.rate.unwrap_or(0.0) / rate - 1.0).abs() < 1e-6;
-            heard.clone().find(near).or(heard.clone().next())
-        }
+        "ramp" => winner(run).or(heard.clone().next()),
         _ => heard.clone().next_back(),
     }
 }

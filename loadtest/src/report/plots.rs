@@ -4,11 +4,12 @@
 
 use crate::plot::{LINES_MAX, Line, Plot, Scale};
 use crate::stats::{PhaseResult, Point, Run};
-use crate::summary::is_load;
+use crate::summary::{is_load, winner};
 use crate::text::{bytes, count, figures, time};
 
 pub(super) fn plots(run: &Run) -> String {
     let marks = marks(run);
+    let s = &course(run);
     let over_time = |title: &str, subtitle: &str, scale, text, lines: Vec<Line>| {
         let filled = lines.len() == 1;
         Plot {
@@ -25,7 +26,6 @@ pub(super) fn plots(run: &Run) -> String {
         }
         .figure()
     };
-    let s = &run.series;
     let mut out = by_percentile(run) + &by_rate(run);
     let latencies = vec![
         line("p50", s, |p| p.p50.map(|v| v as f64)),
@@ -92,6 +92,27 @@ pub(super) fn plots(run: &Run) -> String {
     out
 }
 
+/// The part of the run that its plots show. Of a run about a crowd that returns it is the
+/// returns, with some quiet before: all of the quiet would leave them no room.
+fn course(run: &Run) -> Vec<Point> {
+    let mut shown = run.series.clone();
+    let returns = || {
+        run.phases
+            .iter()
+            .filter(|p| is_load(p) && p.name != "quiet")
+    };
+    if let ("storm" | "recover", Some(first), Some(last)) =
+        (&*run.scenario, returns().next(), returns().next_back())
+    {
+        let from_s = first.from_s - QUIET_SHARE * (last.until_s - first.from_s);
+        shown.retain(|point| point.t_s >= from_s);
+    }
+    shown
+}
+
+/// How much quiet is shown before a crowd returns, as a share of the time that its returns take.
+const QUIET_SHARE: f64 = 0.25;
+
 fn line(name: &str, series: &[Point], of: impl Fn(&Point) -> Option<f64>) -> Line {
     let points = series.iter().filter_map(|p| Some((p.t_s, of(p)?)));
     Line {
@@ -114,10 +135,12 @@ fn by_percentile(run: &Run) -> String {
     let heard: Vec<&PhaseResult> = (run.phases.iter())
         .filter(|phase| !phase.latency.curve.is_empty())
         .collect();
-    // A ramp has many phases: some from its course tell the story.
-    let step = heard.len().div_ceil(LINES_MAX).max(1);
-    let lines = heard.iter().step_by(step).map(|phase| Line {
-        name: phase.name.clone(),
+    let best = winner(run);
+    let lines = telling(heard, best).into_iter().map(|phase| Line {
+        name: match best.is_some_and(|best| std::ptr::eq(best, phase)) {
+            true => format!("{}, the highest that held", phase.name),
+            false => phase.name.clone(),
+        },
         // The fastest fifth would stretch the axis and tell nothing.
         points: (phase.latency.curve.iter().skip(1))
             .map(|(quantile, ns)| (-(1.0 - quantile).log10(), *ns as f64))
@@ -137,6 +160,31 @@ fn by_percentile(run: &Run) -> String {
     }
     .figure()
 }
+
+/// As many of the phases as there may be lines: all, or some from a ramp's course, by their
+/// rates, with the best among them.
+fn telling<'a>(
+    mut heard: Vec<&'a PhaseResult>,
+    best: Option<&PhaseResult>,
+) -> Vec<&'a PhaseResult> {
+    if heard.len() <= LINES_MAX {
+        return heard;
+    }
+    heard.sort_by(|a, b| a.rate.unwrap_or(0.0).total_cmp(&b.rate.unwrap_or(0.0)));
+    let last = heard.len() - 1;
+    let mut chosen: Vec<usize> = (0..LINES_MAX).map(|n| n * last / (LINES_MAX - 1)).collect();
+    let place = best.and_then(|best| heard.iter().position(|phase| std::ptr::eq(*phase, best)));
+    if let Some(place) = place.filter(|place| !chosen.contains(place)) {
+        // It takes the seat of its neighbour; the ends of the range stay.
+        let inner = &mut chosen[1..LINES_MAX - 1];
+        let nearest = inner.iter_mut().min_by_key(|other| other.abs_diff(place));
+        *nearest.expect("there are more than two lines") = place;
+        chosen.sort_unstable();
+    }
+    chosen.into_iter().map(|place| heard[place]).collect()
+}
+
+const _: () = assert!(LINES_MAX > 2);
 
 /// Where the median is on an axis of nines: -log10(0.5).
 const HALF: f64 = std::f64::consts::LOG10_2;
@@ -173,7 +221,10 @@ fn by_rate(run: &Run) -> String {
         x_ticks: vec![],
         y_binary: false,
         filled: false,
-        marks: vec![],
+        marks: (winner(run).and_then(|best| best.rate))
+            .map(|rate| (rate, "the highest that held".into()))
+            .into_iter()
+            .collect(),
     }
     .figure()
 }
@@ -197,6 +248,73 @@ fn seconds(s: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::Latency;
+
+    fn step(rate: f64) -> PhaseResult {
+        let mut latency = Latency::default();
+        (1..=1_000u64).for_each(|ns| latency.record(ns * 1_000));
+        PhaseResult {
+            name: format!("{rate}/s"),
+            rate: Some(rate),
+            latency: latency.quantiles(),
+            ..PhaseResult::default()
+        }
+    }
+
+    #[test]
+    fn the_winner_of_a_ramp_is_in_its_plots() {
+        // Up by a factor, then halving the gap: in the order in which they were tried.
+        let rates = [100.0, 200.0, 400.0, 800.0, 1600.0, 1200.0, 1400.0, 1300.0];
+        for best in [100.0, 800.0, 1300.0, 1600.0] {
+            let run = Run {
+                scenario: "ramp".into(),
+                phases: rates.map(step).into(),
+                figures: [("µs per message at the highest rate".into(), 1e6 / best)].into(),
+                ..Run::default()
+            };
+            let (by_percentile, by_rate) = (by_percentile(&run), by_rate(&run));
+            let name = format!("{best}/s, the highest that held");
+            assert!(by_percentile.contains(&name), "{best}");
+            for end in ["100/s", "1600/s"] {
+                assert!(by_percentile.contains(end), "{best}");
+            }
+            let lines = by_percentile.matches("class=\"line").count();
+            assert_eq!(lines, 2 * LINES_MAX);
+            assert!(by_rate.contains(">the highest that held<"), "{best}");
+        }
+    }
+
+    #[test]
+    fn returns_take_most_of_the_time_that_plots_show() {
+        let phase = |name: &str, from_s, until_s| PhaseResult {
+            name: name.into(),
+            from_s,
+            until_s,
+            ..PhaseResult::default()
+        };
+        let points = (0..500).map(|n| Point {
+            t_s: f64::from(n) * 0.02,
+            ..Point::default()
+        });
+        let mut run = Run {
+            scenario: "storm".into(),
+            phases: vec![
+                phase("connect", 0.0, 1.0),
+                phase("quiet", 2.0, 8.0),
+                phase("storm 1", 8.1, 8.9),
+                phase("storm 2", 9.0, 9.7),
+            ],
+            series: points.collect(),
+            ..Run::default()
+        };
+        let shown = course(&run);
+        let (first, last) = (shown[0].t_s, shown[shown.len() - 1].t_s);
+        assert!((7.68..7.72).contains(&first), "{first}");
+        assert_eq!(last, 499.0 * 0.02);
+        // What stays as it is from beginning to end is shown whole.
+        run.scenario = "fanout".into();
+        assert_eq!(course(&run).len(), run.series.len());
+    }
 
     #[test]
     fn nines_read_as_percentiles() {

@@ -8,7 +8,17 @@ use std::time::Duration;
 use crate::args::Load;
 use crate::shared::{Group, Member};
 
-/// Who takes part in a run, and how long it lasts in all.
+/// A crowd that returns at once is back within a fraction of a second: its course takes finer
+/// points than what goes on for long.
+pub(super) const RETURN_INTERVAL: Duration = Duration::from_millis(20);
+
+/// About three hundred points for a run of that length, neither finer than 100 ms nor coarser
+/// than 10 s.
+fn interval(length: Duration) -> Duration {
+    (length / 300).clamp(Duration::from_millis(100), Duration::from_secs(10))
+}
+
+/// Who takes part in a run, and how closely its course is looked at.
 pub(super) struct Cast {
     pub(super) scenario: &'static str,
     pub(super) members: Vec<Member>,
@@ -16,7 +26,8 @@ pub(super) struct Cast {
     pub(super) topics: u64,
     pub(super) load: Option<Load>,
     pub(super) message_bytes: u64,
-    pub(super) length: Duration,
+    /// From one point of the run's course to the next.
+    pub(super) interval: Duration,
     /// So many of the first members live on threads of their own, where the work for
     /// the others does not delay them.
     pub(super) apart: usize,
@@ -71,7 +82,7 @@ impl Cast {
             topics: load.topics,
             message_bytes: load.size,
             load: Some(load.clone()),
-            length,
+            interval: interval(length),
             apart: 0,
             burst: None,
         }
@@ -102,7 +113,7 @@ impl Cast {
             topics,
             load: None,
             message_bytes: crate::stamp::STAMP_BYTES as u64,
-            length,
+            interval: interval(length),
             apart: 0,
             burst: None,
         }

@@ -146,7 +146,7 @@ impl Stage {
             binary: common.binary,
             verify: load.is_some_and(|load| load.verify),
             hello: common.hello.clone(),
-            interval_ns: interval(cast.length).as_nanos() as u64,
+            interval_ns: cast.interval.as_nanos() as u64,
             handshake_ns_max: common.connect_timeout.as_nanos() as u64,
             dialect: common.dialect,
             app,
@@ -343,11 +343,6 @@ fn warn(run: &mut Run, finish: &Finish) {
             run.checks.topics_in_disorder, run.checks.topics_compared
         ));
     }
-}
-
-/// About three hundred points for a run, neither finer than 100 ms nor coarser than 10 s.
-fn interval(length: Duration) -> Duration {
-    (length / 300).clamp(Duration::from_millis(100), Duration::from_secs(10))
 }
 
 fn machine() -> Machine {

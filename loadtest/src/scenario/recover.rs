@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::cast::RETURN_INTERVAL;
 use super::{Cast, Stage};
 use crate::Error;
 use crate::args::RecoverArgs;
@@ -48,7 +49,7 @@ pub(super) fn run(args: &RecoverArgs) -> Result<Run, Error> {
         topics: 2,
         load: None,
         message_bytes: args.meanwhile.size,
-        length: args.meanwhile.quiet_time + Duration::from_secs(10 * args.meanwhile.rounds),
+        interval: RETURN_INTERVAL,
         // What the live topic feels must be the server's work, not that of this tool.
         apart,
         burst: Some(MISSED),

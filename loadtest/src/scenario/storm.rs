@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::cast::RETURN_INTERVAL;
 use super::{Cast, Stage};
 use crate::Error;
 use crate::args::StormArgs;
@@ -35,7 +36,7 @@ pub(super) fn run(args: &StormArgs) -> Result<Run, Error> {
         topics: u64::from(returning_topic) + 1,
         load: None,
         message_bytes: args.meanwhile.size,
-        length: args.meanwhile.quiet_time + Duration::from_secs(10 * args.meanwhile.rounds),
+        interval: RETURN_INTERVAL,
         // What the live topic feels must be the server's work, not that of this tool.
         apart: args.meanwhile.live as usize + 1,
         burst: None,
