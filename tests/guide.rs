@@ -114,19 +114,10 @@ fn alerts_name_reasons_that_exist() {
 
 /// All that stands in the tests, whatever runs them.
 fn tests() -> String {
-    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests")];
-    let mut all = String::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("it is there") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if let Ok(text) = fs::read_to_string(path) {
-                all.push_str(&text);
-            }
-        }
-    }
-    all
+    let texts = files("tests", "").into_iter();
+    texts
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .collect()
 }
 
 #[test]
@@ -199,6 +190,53 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     parts
         .map(|part| part.split("```").next().expect("a part").to_owned())
         .collect()
+}
+
+/// The files below a folder of the repository whose names end so.
+fn files(folder: &str, end: &str) -> Vec<PathBuf> {
+    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("it is there") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.to_string_lossy().ends_with(end) => found.push(path),
+                false => {}
+            }
+        }
+    }
+    found
+}
+
+/// The anchor that a heading has where such pages are read.
+fn slug(heading: &str) -> String {
+    let is_kept = |c: &char| c.is_alphanumeric() || " _-".contains(*c);
+    let kept: String = heading.to_lowercase().chars().filter(is_kept).collect();
+    kept.replace(' ', "-")
+}
+
+#[test]
+fn what_warnings_refer_to_is_in_the_guide_and_in_the_dashboard() {
+    let mut seen = 0;
+    for path in [files("src", ".rs"), files("src/page", ".html")].concat() {
+        let text = fs::read_to_string(&path).expect("text");
+        for place in text.split("\"docs/").skip(1) {
+            let place = place.split('"').next().expect("a part");
+            let Some((file, anchor)) = place.split_once(".md#") else {
+                continue;
+            };
+            let page = format!("docs/{file}.md");
+            let guide = self::text(&page);
+            let headings = guide.lines().filter_map(|line| line.strip_prefix("##"));
+            let mut anchors = headings.map(|rest| slug(rest.trim_start_matches('#').trim()));
+            assert!(anchors.any(|known| known == anchor), "{path:?}: {place}");
+            let served = fanfare::page::dashboard::find(&format!("/{page}"));
+            assert!(served.is_some(), "{path:?}: {page}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 1, "{seen}");
 }
 
 #[test]

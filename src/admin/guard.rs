@@ -24,6 +24,7 @@ use super::token::Token;
 use super::who::Who;
 use crate::config::{Place, Roles};
 use crate::hub::Hub;
+use crate::page::dashboard;
 use crate::protocol::http::bearer::{cookies_count, in_cookies, in_mercure_query, mercure_cookie};
 use crate::protocol::http::hosts::is_local_name;
 use crate::protocol::http::{Origins, Reject};
@@ -179,10 +180,13 @@ impl Guard {
         if OPEN.contains(&path) {
             return Ok(Who::Backend);
         }
+        let is_page = dashboard::find(path).is_some();
         let who = match is_api(path) {
             true => self.identify(hub, path, headers)?,
             false => {
                 match &self.token {
+                    // It asks for the token itself.
+                    Some(_) if is_page => {}
                     Some(token) if !self.is_open(path) => check_token(token, headers)?,
                     _ => self.check_host(headers)?,
                 }
@@ -256,6 +260,7 @@ impl Guard {
         let allowed = match path {
             METRICS => metrics || admin,
             UPGRADE_PATH | OVERVIEW => admin,
+            _ if dashboard::find(path).is_some() => admin,
             _ => api || admin,
         };
         if allowed {
@@ -264,6 +269,7 @@ impl Guard {
         let needed = match path {
             METRICS => "admin or metrics",
             UPGRADE_PATH | OVERVIEW => "admin",
+            _ if dashboard::find(path).is_some() => "admin",
             _ => "admin or api",
         };
         let sentence = format!(

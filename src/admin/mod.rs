@@ -13,6 +13,7 @@ mod connections;
 mod cork;
 mod cors;
 mod credentials;
+mod dashboard;
 mod guard;
 mod health;
 mod mercure;

@@ -17,7 +17,7 @@ use super::guard::{self, Watch};
 use super::metrics::{self, Exposition};
 use super::overview::{self, Overview};
 use super::reply::{Refusal, not_found};
-use super::{api, apps, connections, health, mercure, publish, topics, upgrade};
+use super::{api, apps, connections, dashboard, health, mercure, publish, topics, upgrade};
 use crate::hub::Hub;
 use crate::protocol::http::strict_transport;
 use crate::protocol::mercure::MERCURE_PATH;
@@ -68,7 +68,7 @@ impl Watchers {
 pub(super) fn router(watchers: Watchers, watch: Watch) -> Router {
     let hub = watch.hub.clone();
     let demands_tls = watch.guard.demands_tls();
-    let router = Router::new()
+    let router = dashboard::routes()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::show))

@@ -67,6 +67,12 @@ impl Settings {
         self.api_key_file.is_some() || self.admin_token_file.is_some()
     }
 
+    /// Nobody but programs of this machine, and pages that it serves itself, gets to the public
+    /// listeners, as far as the settings say.
+    pub fn is_for_this_machine(&self) -> bool {
+        self.lets_others_in().is_none()
+    }
+
     /// The setting by which others than programs of this machine, and pages that it serves
     /// itself, get to the public listeners, and how.
     fn lets_others_in(&self) -> Option<(&'static str, String)> {

@@ -10,9 +10,8 @@ use super::complaints;
 use super::time::ROOM_LOOK;
 use crate::config::{Deflate, Switch};
 use crate::hub::{Busy, Verdict};
-use crate::page;
 use crate::protocol::event_stream::Page;
-use crate::protocol::http::{Document, Reject, Request};
+use crate::protocol::http::{Reject, Request};
 use crate::protocol::opening::{Check, Opening, Settings, TopicTerms, opening, page_that_reads};
 use crate::protocol::rights::{Purpose, Rights, TokenFault};
 use crate::protocol::ws::deflate;
@@ -106,37 +105,9 @@ impl Acceptor {
             },
             deflate,
             deflates_somewhere: self.hub.deflates_somewhere(),
-            documents: match guest.door.tls {
-                true => page_over_tls,
-                false => page_in_the_clear,
-            },
+            documents: &|path, host| self.document(path, host, guest),
         };
         let opened = opening(request, &settings, self.hub.unix_s());
         (opened, page_that_reads(request, &settings))
     }
-}
-
-fn page_over_tls(path: &str, host: &str) -> Option<Document> {
-    page_at(path, host, true)
-}
-
-fn page_in_the_clear(path: &str, host: &str) -> Option<Document> {
-    page_at(path, host, false)
-}
-
-/// The file of the page at `path`, for a client that has called the server `host`.
-fn page_at(path: &str, host: &str, over_tls: bool) -> Option<Document> {
-    let asset = page::find(path)?;
-    let fixed = page::HEADERS.map(|(name, value)| (name, value.into()));
-    let mut headers = vec![(
-        "Content-Security-Policy",
-        page::policy(host, over_tls).into(),
-    )];
-    headers.extend(fixed);
-    Some(Document {
-        content_type: asset.content_type,
-        body: asset.body,
-        etag: Some(&asset.etag),
-        headers,
-    })
 }

@@ -47,6 +47,7 @@ mod sealed;
 mod sessions;
 mod settling;
 mod share;
+mod showing;
 mod slots;
 mod slow_walk;
 mod slowest;

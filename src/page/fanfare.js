@@ -1,6 +1,8 @@
 // The built-in page: one topic, its messages as they come, and a line to speak.
 // Whatever comes from the network goes into the page as text, never as HTML.
 
+import { useTopic } from "./fanfare-use.js";
+
 const LINES_MAX = 1000; // the oldest line goes when one more comes
 const LINE_CHARS_MAX = 4000; // the rest of a longer message is only counted
 const TOPIC_BYTES_MAX = 255;
@@ -77,6 +79,7 @@ function handleClose({ code, reason }) {
     addNote(`Connection ${why(code)}${reason ? `: ${reason}` : ""}`);
   }
   readOnly ||= code === 1008 && reason.startsWith("read only");
+  useTopic(topic, readOnly);
   attempts = stable ? 0 : attempts;
   liveSince = 0;
   socket = null;
@@ -120,6 +123,7 @@ function join(name) {
     past = true;
   }
   topic = name;
+  useTopic(topic, readOnly);
   document.title = `${topic} · Fanfare`;
   history.replaceState(null, "", `#${encodeURIComponent(topic)}`);
   attempts = 0;

@@ -3,6 +3,7 @@
 //! The decision alone, without I/O and clock: whoever reads requests asks here, and does as
 //! it is told. New ways to talk hook in here.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -60,7 +61,7 @@ pub struct Settings<'a> {
     /// There may be a topic that has it. A client that names its topics later is told before.
     pub deflates_somewhere: bool,
     /// What is there to be read at a path, for a client that has called the server so.
-    pub documents: fn(path: &str, host: &str) -> Option<Document>,
+    pub documents: &'a Documents<'a>,
 }
 
 /// Tells what a token gives.
@@ -68,6 +69,9 @@ pub type Check<'a> = dyn Fn(&[u8]) -> Result<Arc<Rights>, TokenFault> + 'a;
 
 /// Tells whether there is an app of the Pusher Channels protocol with that key.
 pub type Apps<'a> = dyn Fn(&str) -> bool + 'a;
+
+/// Tells what is there to be read at a path, for a client that has called the server so.
+pub type Documents<'a> = dyn Fn(&str, &str) -> Option<Document> + 'a;
 
 /// Tells what holds for a topic.
 pub type Topics<'a> = dyn Fn(&TopicName) -> TopicTerms + 'a;
@@ -312,7 +316,7 @@ fn page_of(head: &Request<'_>, settings: &Settings<'_>) -> Option<Page> {
 
 static HEALTHY: std::sync::LazyLock<Document> = std::sync::LazyLock::new(|| Document {
     content_type: "text/plain; charset=utf-8",
-    body: b"ok\n",
+    body: Cow::Borrowed(b"ok\n"),
     etag: None,
     headers: vec![("Cache-Control", "no-store".into())],
 });

@@ -7,6 +7,7 @@ mod apps;
 mod apps_apart;
 mod batches;
 mod client;
+mod dashboard;
 mod idempotency;
 mod metrics;
 mod openapi;

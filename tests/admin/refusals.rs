@@ -88,7 +88,14 @@ fn bad_names_bad_text_and_bad_queries_are_told_why() {
 #[test]
 fn paths_and_methods_that_are_not_there_are_told_so() {
     let daemon = Daemon::start(&[]);
-    for path in ["/", "/nothing", "/topics/", "/topics/a/b", "/healthz/"] {
+    for path in [
+        "/nothing",
+        "/docs/",
+        "/docs/none.md",
+        "/topics/",
+        "/topics/a/b",
+        "/healthz/",
+    ] {
         daemon.get(path).refuses(404, "nothing at this path");
     }
     for (request, allowed) in [

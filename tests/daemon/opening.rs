@@ -370,3 +370,19 @@ fn a_browser_that_compresses_against_the_agreement_goes_without() {
             .is_some()
     );
 }
+
+#[test]
+fn the_page_is_told_what_this_server_offers() {
+    let get = "GET /fanfare.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let daemon = Daemon::start(&["--centrifugo", "off"]);
+    let told = ask(&daemon, get);
+    assert_eq!(told.status, 200);
+    let body = String::from_utf8(told.body).unwrap();
+    let start = r#"{"centrifugo":false,"event_streams":true,"apps":[],"http":"#;
+    assert!(body.starts_with(start), "{body}");
+    // A WebSocket may be on a topic of that name.
+    let request = Raw::request("/fanfare.json", "");
+    let mut raw = daemon.raw();
+    raw.send(request.as_bytes());
+    assert_eq!(raw.read_head().status, 101);
+}

@@ -9,6 +9,12 @@ const ALL: Roles = Roles {
     admin: true,
 };
 
+const NONE: Roles = Roles {
+    api: false,
+    metrics: false,
+    admin: false,
+};
+
 fn secret(text: &str) -> Arc<Token> {
     Arc::new(Token::new("secret", "/no/such/file".into(), text.into()))
 }
@@ -192,6 +198,29 @@ fn figures_take_no_token_where_an_address_is_for_them() {
     assert_eq!(status(&local, "/metrics", &[("host", "evil.example")]), 403);
     let without = guard(Some("s3cret"), "127.0.0.1:1", ALL);
     assert_eq!(status(&without, "/metrics", &[]), 401);
+}
+
+#[test]
+fn the_dashboard_asks_for_the_token_itself_and_is_where_the_admin_is() {
+    let with_token = guard(Some("s3cret"), "127.0.0.1:1", ALL);
+    for path in ["/", "/dashboard.js", "/docs/operating.md"] {
+        assert_eq!(status(&with_token, path, &[]), 200, "{path}");
+        for roles in [
+            Roles { api: true, ..NONE },
+            Roles {
+                metrics: true,
+                ..NONE
+            },
+        ] {
+            let guard = guard(Some("s3cret"), "127.0.0.1:1", roles);
+            assert_eq!(status(&guard, path, &[]), 403, "{path}");
+        }
+    }
+    assert_eq!(status(&with_token, "/docs/none.md", &[]), 401);
+    // Without a token it is for this machine's browsers, by this machine's names.
+    let without = guard(None, "127.0.0.1:1", ALL);
+    assert_eq!(status(&without, "/", &[("host", "localhost:1")]), 200);
+    assert_eq!(status(&without, "/", &[("host", "evil.example")]), 403);
 }
 
 #[test]

@@ -22,7 +22,8 @@ pub use hosts::Hosts;
 pub use origin::Origins;
 pub use reject::Reject;
 pub use response::{
-    Document, Terms, demand_tls, options_response, response, stream_head, strict_transport,
+    Document, Terms, demand_tls, is_known, options_response, response, stream_head,
+    strict_transport,
 };
 pub use upgrade::{
     APP_PATH, CENTRIFUGO_PATH, Subprotocol, Upgrade, is_upgrade, negotiate, negotiate_app,

@@ -25,7 +25,7 @@ pub struct Terms {
 #[derive(Clone, Debug)]
 pub struct Document {
     pub content_type: &'static str,
-    pub body: &'static [u8],
+    pub body: Cow<'static, [u8]>,
     /// With its quotes (RFC 9110 section 8.8.3). It changes when the body does.
     pub etag: Option<&'static str>,
     /// Further headers.
@@ -132,12 +132,14 @@ impl Document {
             head.field(name, value);
         }
         head.end("close");
-        head.finish(if known { b"" } else { self.body }, terms)
+        let body: &[u8] = if known { b"" } else { &self.body };
+        head.finish(body, terms)
     }
 }
 
-/// RFC 9110 section 13.1.2: a weak comparison.
-fn is_known<'v>(etag: &str, if_none_match: impl Iterator<Item = &'v [u8]>) -> bool {
+/// Whether a client has the body of that tag already, as its `If-None-Match` shows (RFC 9110
+/// section 13.1.2: a weak comparison).
+pub fn is_known<'v>(etag: &str, if_none_match: impl Iterator<Item = &'v [u8]>) -> bool {
     let mut values = if_none_match.filter_map(|value| str::from_utf8(value).ok());
     values.any(|value| {
         let mut tags = value.split(',').map(str::trim);
@@ -280,7 +282,7 @@ mod tests {
     fn page() -> Document {
         Document {
             content_type: "text/html",
-            body: b"<p>",
+            body: b"<p>".into(),
             etag: Some("\"1\""),
             headers: vec![("Content-Security-Policy", "default-src 'none'".into())],
         }

@@ -6,7 +6,7 @@ const NOW_S: u64 = 784_111_777;
 fn documents(path: &str, host: &str) -> Option<Document> {
     (path == "/").then(|| Document {
         content_type: "text/html",
-        body: b"the page",
+        body: b"the page".into(),
         etag: Some("\"1\""),
         headers: vec![("X-Host", host.to_owned().into())],
     })
@@ -37,7 +37,7 @@ fn decide(text: &str, change: impl FnOnce(&mut Settings<'_>)) -> Result<Opening,
         },
         deflate: None,
         deflates_somewhere: true,
-        documents,
+        documents: &documents,
     };
     change(&mut settings);
     opening(&head, &settings, NOW_S)
@@ -158,7 +158,7 @@ fn a_rebound_name_is_refused_though_its_page_is_of_the_same_host() {
         check: &|_| Err(TokenFault::NoKeys),
         deflate: None,
         deflates_somewhere: true,
-        documents,
+        documents: &documents,
     };
     assert_eq!(opening(&head, &settings, NOW_S).unwrap_err(), Reject::Host);
 }

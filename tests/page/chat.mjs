@@ -1,20 +1,13 @@
-// What a person does with the built-in page, done by a headless browser in two
-// tabs against the real daemon. Started by ./run, which says what it needs.
+// What a person does with the built-in page, in two tabs.
 
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createServer, request } from "node:http";
-import { createRequire } from "node:module";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
+import { Daemon, address, expect, fits, live, picture, proxyBelow, publish, reads, say, tab } from "./world.mjs";
 
-const { chromium } = createRequire(join(process.env.PAGE_TEST_MODULES, "package.json"))("playwright-core");
+export const world = async (browser) => {
+  const daemon = await new Daemon().start();
+  return { daemon, a: await tab(browser, daemon.url), b: await tab(browser, daemon.url) };
+};
 
-// Nothing here is a measure of speed: this only ends a test that would hang.
-const PATIENCE_MS = 30_000;
-const ARGS = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync";
-
-const tests = {
+export const tests = {
   "the page loads with nothing blocked and connects by itself": async ({ a, b }) => {
     await Promise.all([live(a), live(b)]);
     expect(await a.page.inputValue("#topic"), "lobby");
@@ -79,10 +72,7 @@ const tests = {
     await say(one, "One message in, every subscriber hears it.");
     await reads(three, "One message in, every subscriber hears it.");
     await reads(one, "One message in, every subscriber hears it.");
-    const path = process.env.SCREENSHOT;
-    if (path) {
-      await one.page.screenshot({ path });
-    }
+    await picture(one.page, "page");
     await Promise.all([one, two, three].map(({ page }) => page.close()));
   },
 
@@ -224,8 +214,7 @@ const tests = {
     await live(phone);
     await say(phone, "x".repeat(500));
     await reads(a, "x".repeat(500));
-    const [wide, room] = await phone.page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-    expect(wide <= room, true);
+    await fits(phone.page);
     await phone.page.close();
   },
 
@@ -249,147 +238,3 @@ const tests = {
     expect([...a.faults, ...b.faults].join("\n"), "");
   },
 };
-
-// ---- The daemon and its visitors ------------------------------------------
-
-class Daemon {
-  listen = "127.0.0.1:0";
-
-  // The daemon says where it listens; the next start takes the same port.
-  async start() {
-    this.process = spawn(process.env.FANFARE_BIN, ["serve", "--listen", this.listen, "--admin", "off", "--log", "warn"], { stdio: ["ignore", "pipe", "inherit"] });
-    this.exit = once(this.process, "exit");
-    const lines = createInterface({ input: this.process.stdout });
-    const said = once(lines, "line").then(([line]) => line);
-    const line = await Promise.race([said, this.exit.then(() => "")]);
-    const found = /^listening on (http:\/\/(127\.0\.0\.1:\d+)\/)$/.exec(line);
-    if (!found) {
-      throw new Error(`the daemon did not say where it listens, but: ${line || "nothing, it ended"}`);
-    }
-    [, this.url, this.listen] = found;
-  }
-
-  async kill() {
-    this.process.kill("SIGKILL");
-    await this.exit;
-  }
-}
-
-// A proxy that takes `path` away, as the guide says.
-async function proxyBelow(path, daemon) {
-  const [host, port] = daemon.listen.split(":");
-  const pass = (asked) => request({ host, port, method: asked.method, path: asked.url.slice(path.length), headers: asked.headers });
-  const server = createServer((asked, answer) => {
-    if (!asked.url.startsWith(`${path}/`)) {
-      answer.writeHead(404).end();
-      return;
-    }
-    const passed = pass(asked);
-    passed.on("response", (got) => got.pipe(answer.writeHead(got.statusCode, got.headers)));
-    asked.pipe(passed);
-  });
-  const sockets = new Set();
-  server.on("upgrade", (asked, socket) => {
-    sockets.add(socket);
-    const passed = pass(asked);
-    passed.on("upgrade", (got, upstream, first) => {
-      const fields = got.rawHeaders.map((word, at) => word + (at % 2 === 0 ? ": " : "\r\n")).join("");
-      socket.write(`HTTP/1.1 101 Switching Protocols\r\n${fields}\r\n`);
-      socket.write(first);
-      upstream.pipe(socket).pipe(upstream);
-    });
-    passed.end();
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return {
-    url: `http://127.0.0.1:${server.address().port}`,
-    // Breaks all WebSockets off, without a word.
-    cut: () => sockets.forEach((socket) => socket.destroy()),
-    close: () => server.closeAllConnections() ?? server.close(),
-  };
-}
-
-async function tab(browser, url, options = { viewport: { width: 960, height: 600 } }) {
-  const context = await browser.newContext(options);
-  const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE_MS);
-  const faults = [];
-  page.on("pageerror", (error) => faults.push(error.message));
-  page.on("console", (message) => {
-    // While the daemon is away, the browser itself complains of each attempt.
-    if (message.type() === "error" && !message.text().startsWith("WebSocket connection to")) {
-      faults.push(message.text());
-    }
-  });
-  await page.goto(url);
-  return { browser, page, faults };
-}
-
-const live = ({ page }) => page.waitForSelector("body[data-state=live]");
-
-async function address({ page }) {
-  await page.waitForFunction(() => document.getElementById("me").textContent !== "");
-  return (await page.textContent("#me")).replace("you are ", "");
-}
-
-async function say({ page }, text) {
-  await page.fill("#say", text);
-  await page.press("#say", "Enter");
-}
-
-async function reads({ page }, text) {
-  const line = page.locator("#log li", { hasText: text }).last();
-  await line.waitFor();
-  return line;
-}
-
-const publish = ({ page }, url, messages) =>
-  page.evaluate(
-    ([url, messages]) =>
-      new Promise((done, failed) => {
-        const socket = new WebSocket(url);
-        socket.onerror = failed;
-        socket.onclose = done;
-        socket.onopen = () => {
-          messages.forEach((message) => socket.send(message));
-          socket.close();
-        };
-      }),
-    [url, messages],
-  );
-
-function expect(seen, wanted) {
-  if (seen !== wanted) {
-    throw new Error(`expected ${JSON.stringify(wanted)}, saw ${JSON.stringify(seen)}`);
-  }
-}
-
-// ---- The run --------------------------------------------------------------
-
-let passed = 0;
-let failed = 0;
-const daemon = new Daemon();
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ARGS.split(" ") });
-try {
-  await daemon.start();
-  const world = { daemon, a: await tab(browser, daemon.url), b: await tab(browser, daemon.url) };
-  for (const [name, test] of Object.entries(tests)) {
-    try {
-      await test(world);
-      passed += 1;
-      console.log(`ok      ${name}`);
-    } catch (error) {
-      failed += 1;
-      console.log(`FAILED  ${name}\n        ${error.message.split("\n").join("\n        ")}`);
-    }
-  }
-} catch (error) {
-  failed += 1;
-  console.log(`FAILED  to start: ${error.message}`);
-} finally {
-  await browser.close();
-  await daemon.kill().catch(() => {});
-}
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed === 0 ? 0 : 1);
