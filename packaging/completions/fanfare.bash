@@ -863,6 +863,13 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --ring-handshakes)
+                    COMPREPLY=($(compgen -W "auto never" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --zerocopy)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -2797,6 +2804,13 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --ring-handshakes)
+                    COMPREPLY=($(compgen -W "auto never" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --zerocopy)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -3708,6 +3722,13 @@ _fanfare() {
                     ;;
                 --log-format)
                     COMPREPLY=($(compgen -W "auto text json journal" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --ring-handshakes)
+                    COMPREPLY=($(compgen -W "auto never" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi

@@ -137,6 +137,8 @@ complete -c fanfare -n "__fish_fanfare_needs_command" -l log-format -d 'Form of 
 text\t''
 json\t''
 journal\t''"
+complete -c fanfare -n "__fish_fanfare_needs_command" -l ring-handshakes -d 'Whether connections are accepted and opened inside a core\'s ring, without a descriptor or a task of their own; auto does so from Linux 6.8 on, where neither TLS is spoken nor proxies say whose they are [default: auto] [allowed: auto, never]' -r -f -a "auto\t''
+never\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -l zerocopy -d 'Whether large sends skip the kernel\'s copy; auto stops where the kernel copies anyway [default: auto] [allowed: auto, always, never]' -r -f -a "auto\t''
 always\t''
 never\t''"
@@ -404,6 +406,8 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l log-format -d 
 text\t''
 json\t''
 journal\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l ring-handshakes -d 'Whether connections are accepted and opened inside a core\'s ring, without a descriptor or a task of their own; auto does so from Linux 6.8 on, where neither TLS is spoken nor proxies say whose they are [default: auto] [allowed: auto, never]' -r -f -a "auto\t''
+never\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l zerocopy -d 'Whether large sends skip the kernel\'s copy; auto stops where the kernel copies anyway [default: auto] [allowed: auto, always, never]' -r -f -a "auto\t''
 always\t''
 never\t''"
@@ -548,6 +552,8 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l log-format -
 text\t''
 json\t''
 journal\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l ring-handshakes -d 'Whether connections are accepted and opened inside a core\'s ring, without a descriptor or a task of their own; auto does so from Linux 6.8 on, where neither TLS is spoken nor proxies say whose they are [default: auto] [allowed: auto, never]' -r -f -a "auto\t''
+never\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l zerocopy -d 'Whether large sends skip the kernel\'s copy; auto stops where the kernel copies anyway [default: auto] [allowed: auto, always, never]' -r -f -a "auto\t''
 always\t''
 never\t''"
