@@ -54,6 +54,8 @@ const NOT_WATCHED: [&str; 33] = [
     "fanfare_pings_total",
     "fanfare_read_uncompressed_total",
     "fanfare_reliefs_total",
+    "fanfare_ring_handed_on_total",
+    "fanfare_ring_handshakes_total",
     "fanfare_ring_refusals_total",
     "fanfare_room_tries_total",
     "fanfare_rosters_bytes",

@@ -75,6 +75,8 @@ fn every_promise_holds_whatever_happens() {
         assert!(total.rests > 0, "nothing ever rested for a pace");
         assert!(total.handovers > 0, "no daemon ever took over");
         assert!(total.refusals > 0, "the kernel never lacked memory");
+        assert!(total.by_door > 0, "nobody ever came through a ring");
+        assert!(total.handed_on > 0, "nobody was ever handed on");
         assert!(
             total.recovered > 0,
             "no session ever had all that it missed"
@@ -158,6 +160,8 @@ fn add(total: &mut Outcome, more: &Outcome) {
     total.rests += more.rests;
     total.handovers += more.handovers;
     total.refusals += more.refusals;
+    total.by_door += more.by_door;
+    total.handed_on += more.handed_on;
     total.recovered += more.recovered;
     total.not_recovered += more.not_recovered;
     total.ended += more.ended;

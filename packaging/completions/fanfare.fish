@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fanfare_global_optspecs
-    string join \n config= admin-token-file= api-key-file= origins= hosts= trusted-proxies= tls-certificates= tls-client-ca= hsts-max-age-s= drain-ms-max= receive-buffers= spin-us= zerocopy-bytes-min= connections-max= connections-per-address-max= handshakes-max= handshakes-per-address-max= handshake-ms-max= head-bytes-max= head-fields-max= idle-ms-max= ping-interval-ms= stall-ms-max= unsent-bytes-max= api-connections-max= retry-after-s= refresh-ms-max= topics-per-connection-max= commands-per-message-max= answers-bytes-max= token-checks-waiting-max= rosters-bytes-max= message-bytes-max= message-ms-max= inbound-messages-per-s-max= inbound-bytes-per-s-max= publish-wait-ms-max= batch-lines-max= batch-bytes-max= delivery-acks-max= idempotency-ms-max= idempotency-keys-max= api-items-max= deflate-level= deflate-bytes-min= topics= anonymous= token-keys= token-audience= token-issuer= token-cookie= apps= topics-max= log-bytes-max= ahead-bytes-max= retain-messages-max= retain-bytes-max= retain-ms-max= history-page-messages-max= history-page-bytes-max= pace-ms= lag-bytes-max= store= store-sync-ms= store-read-bytes-max= cluster-nats= cluster-user= cluster-password-file= cluster-token-file= cluster-credentials-file= cluster-nkey-file= cluster-ca-file= cluster-cert-file= cluster-key-file= cluster-stream= cluster-streams= cluster-prefix= cluster-replicas= cluster-topic-messages-max= cluster-bytes-max= cluster-age-ms-max= cluster-duplicates-ms= cluster-tail-check-ms= cluster-answer-ms-max= cluster-propose-ms-max= cluster-proposed-bytes-max= cluster-node= cluster-secret-file= listen= listen-tls= admin= api= metrics= proxy-header= tls-client-auth= tls-version-min= admin-tls= cores= log= log-format= zerocopy= centrifugo= event-streams= mercure= presence= partial-bytes-max= api-error-mode= deflate= log-bytes-total-max= keep= lag-policy= cluster-tls= cluster-storage= cluster-ready= h/help V/version
+    string join \n config= admin-token-file= api-key-file= origins= hosts= trusted-proxies= tls-certificates= tls-client-ca= hsts-max-age-s= drain-ms-max= receive-buffers= spin-us= zerocopy-bytes-min= connections-max= connections-per-address-max= handshakes-max= handshakes-per-address-max= handshake-ms-max= head-bytes-max= head-fields-max= idle-ms-max= ping-interval-ms= stall-ms-max= unsent-bytes-max= api-connections-max= retry-after-s= refresh-ms-max= topics-per-connection-max= commands-per-message-max= answers-bytes-max= token-checks-waiting-max= rosters-bytes-max= message-bytes-max= message-ms-max= inbound-messages-per-s-max= inbound-bytes-per-s-max= publish-wait-ms-max= batch-lines-max= batch-bytes-max= delivery-acks-max= idempotency-ms-max= idempotency-keys-max= api-items-max= deflate-level= deflate-bytes-min= topics= anonymous= token-keys= token-audience= token-issuer= token-cookie= apps= topics-max= log-bytes-max= ahead-bytes-max= retain-messages-max= retain-bytes-max= retain-ms-max= history-page-messages-max= history-page-bytes-max= pace-ms= lag-bytes-max= store= store-sync-ms= store-read-bytes-max= cluster-nats= cluster-user= cluster-password-file= cluster-token-file= cluster-credentials-file= cluster-nkey-file= cluster-ca-file= cluster-cert-file= cluster-key-file= cluster-stream= cluster-streams= cluster-prefix= cluster-replicas= cluster-topic-messages-max= cluster-bytes-max= cluster-age-ms-max= cluster-duplicates-ms= cluster-tail-check-ms= cluster-answer-ms-max= cluster-propose-ms-max= cluster-proposed-bytes-max= cluster-node= cluster-secret-file= listen= listen-tls= admin= api= metrics= proxy-header= tls-client-auth= tls-version-min= admin-tls= cores= log= log-format= ring-handshakes= zerocopy= centrifugo= event-streams= mercure= presence= partial-bytes-max= api-error-mode= deflate= log-bytes-total-max= keep= lag-policy= cluster-tls= cluster-storage= cluster-ready= h/help V/version
 end
 
 function __fish_fanfare_needs_command
@@ -137,6 +137,8 @@ complete -c fanfare -n "__fish_fanfare_needs_command" -l log-format -d 'Form of 
 text\t''
 json\t''
 journal\t''"
+complete -c fanfare -n "__fish_fanfare_needs_command" -l ring-handshakes -d 'Whether connections are accepted and opened inside a core\'s ring, without a descriptor or a task of their own; auto does so from Linux 6.8 on, where neither TLS is spoken nor proxies say whose they are [default: auto] [allowed: auto, never]' -r -f -a "auto\t''
+never\t''"
 complete -c fanfare -n "__fish_fanfare_needs_command" -l zerocopy -d 'Whether large sends skip the kernel\'s copy; auto stops where the kernel copies anyway [default: auto] [allowed: auto, always, never]' -r -f -a "auto\t''
 always\t''
 never\t''"
@@ -200,6 +202,7 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l log-format -d 
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l drain-ms-max -d 'How long stopping waits for subscribers to be sent what is still theirs [default: 5000] [allowed: 0 to 600000 milliseconds]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l receive-buffers -d 'Receive buffers of 16 KiB each per core [default: 512] [allowed: a power of two, 16 to 32768]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l spin-us -d 'How long a core goes on looking for something to do before it sleeps, with a whole processor to itself; 0 is not at all [default: 0] [allowed: 0 to 1000000 microseconds]' -r -f
+complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l ring-handshakes -d 'Whether connections are accepted and opened inside a core\'s ring, without a descriptor or a task of their own; auto does so from Linux 6.8 on, where neither TLS is spoken nor proxies say whose they are [default: auto] [allowed: auto, never]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l zerocopy -d 'Whether large sends skip the kernel\'s copy; auto stops where the kernel copies anyway [default: auto] [allowed: auto, always, never]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l zerocopy-bytes-min -d 'Sends of at least this size are tried without a copy [default: 64KiB] [allowed: 1 to 1 GiB]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l connections-max -d 'Connections in total; beyond it the answer is 503 with Retry-After [default: 100000] [allowed: 1 to 10000000]' -r -f
@@ -404,6 +407,8 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l log-format -d 
 text\t''
 json\t''
 journal\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l ring-handshakes -d 'Whether connections are accepted and opened inside a core\'s ring, without a descriptor or a task of their own; auto does so from Linux 6.8 on, where neither TLS is spoken nor proxies say whose they are [default: auto] [allowed: auto, never]' -r -f -a "auto\t''
+never\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l zerocopy -d 'Whether large sends skip the kernel\'s copy; auto stops where the kernel copies anyway [default: auto] [allowed: auto, always, never]' -r -f -a "auto\t''
 always\t''
 never\t''"
@@ -548,6 +553,8 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l log-format -
 text\t''
 json\t''
 journal\t''"
+complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l ring-handshakes -d 'Whether connections are accepted and opened inside a core\'s ring, without a descriptor or a task of their own; auto does so from Linux 6.8 on, where neither TLS is spoken nor proxies say whose they are [default: auto] [allowed: auto, never]' -r -f -a "auto\t''
+never\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l zerocopy -d 'Whether large sends skip the kernel\'s copy; auto stops where the kernel copies anyway [default: auto] [allowed: auto, always, never]' -r -f -a "auto\t''
 always\t''
 never\t''"

@@ -59,7 +59,7 @@ pub use tls::{Certificates, Clients, Shown, Stamp, TlsCertificate};
 pub use topics::TopicRule;
 pub use value::{
     ClientAuth, ClusterStorage, ClusterTls, Deflate, ErrorMode, Keep, LagPolicy, LogFormat,
-    ProxyHeader, Switch, TlsVersion, Zerocopy,
+    ProxyHeader, RingHandshakes, Switch, TlsVersion, Zerocopy,
 };
 
 use kind::Kind::*;
@@ -248,6 +248,8 @@ settings! {
             "Receive buffers of 16 KiB each per core";
         spin_us: u64 = "0", Micros(0, 1_000_000), Reload,
             "How long a core goes on looking for something to do before it sleeps, with a whole processor to itself; 0 is not at all";
+        ring_handshakes: RingHandshakes = "auto", Choice(&["auto", "never"]), Reload,
+            "Whether connections are accepted and opened inside a core's ring, without a descriptor or a task of their own; auto does so from Linux 6.8 on, where neither TLS is spoken nor proxies say whose they are";
         zerocopy: Zerocopy = "auto", Choice(&["auto", "always", "never"]), Reload,
             "Whether large sends skip the kernel's copy; auto stops where the kernel copies anyway";
         zerocopy_bytes_min: usize = "64KiB", Bytes(1, GIB), Reload,

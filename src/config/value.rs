@@ -249,6 +249,8 @@ macro_rules! choices {
 choices! {
     /// Whether large sends go out with SEND_ZC.
     Zerocopy { "auto" => Auto, "always" => Always, "never" => Never }
+    /// Whether handshakes happen in the ring.
+    RingHandshakes { "auto" => Auto, "never" => Never }
     /// What happens to a subscriber further behind than `lag_bytes_max`.
     LagPolicy { "close" => Close, "skip" => Skip, "latest" => Latest }
     /// What keeps a topic's messages.

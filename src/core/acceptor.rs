@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{self, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +14,19 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_uring::net::TcpStream;
 
-use super::arriving;
+use super::arriving::{self, is_about_the_peer};
+use super::asker::via;
 use super::asking::Asks;
 use super::complaints;
+use super::leading::{STEP_BACK, leads};
 use super::listener::Listener;
+use super::newcomers::HandedOn;
 use super::reactor::Reactor;
 use super::share::Share;
 use super::stream::{READ_BYTES, Shaken, Stream};
 use crate::config::ProxyHeader;
 use crate::hub::metrics::Metrics;
-use crate::hub::{Hub, Mailbox, NoVisit, TlsFailure};
+use crate::hub::{Hub, NoVisit, TlsFailure};
 use crate::protocol::event_stream::head;
 use crate::protocol::http::hosts::Via;
 use crate::protocol::http::{HeadLimits, HeadReader, Reject, Terms};
@@ -34,11 +38,6 @@ use crate::ring::{Source, Uring};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long new connections wait while those there hold all descriptors that they may.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
-/// Connections that a core may have over its even share before it leaves those
-/// that wait in a shared listener to others; an eighth of the share besides.
-const LEAD_MAX: u64 = 16;
-/// How long it leaves them to others. Then it takes one: the others may be busy.
-const STEP_BACK: Duration = Duration::from_millis(2);
 /// How long somebody may take to ask who comes while the daemon stops.
 const STOPPING_TIME: Duration = Duration::from_millis(1000);
 
@@ -56,6 +55,17 @@ pub(super) struct Acceptor {
     pub(super) guests: Cell<usize>,
     /// As many as this core's share of the descriptors allows.
     pub(super) guests_max: usize,
+}
+
+/// What has been done for a connection before the acceptor has had it.
+#[derive(Default)]
+struct Before {
+    /// It is counted, and named, as one in its handshake.
+    counted: bool,
+    /// Of the time for its handshake.
+    spent: Duration,
+    /// What it has sent.
+    begun: Vec<u8>,
 }
 
 /// How connections come in at a listener.
@@ -114,7 +124,7 @@ impl Acceptor {
                 self.metrics().accept_pauses.add(1);
                 sleep(FULL_PAUSE).await;
             }
-            if shared && self.leads() {
+            if shared && leads(&self.hub, self.core, 0) {
                 sleep(STEP_BACK).await;
             }
             let accept = |listener: &Socket| self.accept_one(listener);
@@ -143,11 +153,32 @@ impl Acceptor {
 
     /// Answers a connection that has just been accepted, in a task of its own.
     fn welcome(self: &Rc<Self>, stream: net::TcpStream, peer: SocketAddr, door: Door) {
+        self.attend_to(stream, peer, door, Before::default());
+    }
+
+    /// Answers a connection that has come in through the ring.
+    pub(super) fn go_on_with(self: &Rc<Self>, handed_on: HandedOn<OwnedFd>, door: Door) {
+        let stream = net::TcpStream::from(handed_on.socket);
+        let before = Before {
+            counted: handed_on.counted,
+            spent: Duration::from_millis(handed_on.spent_ms),
+            begun: handed_on.begun,
+        };
+        self.attend_to(stream, handed_on.peer, door, before);
+    }
+
+    fn attend_to(
+        self: &Rc<Self>,
+        stream: net::TcpStream,
+        peer: SocketAddr,
+        door: Door,
+        before: Before,
+    ) {
         let stream = Stream::new(TcpStream::from_std(stream), door.tls);
         let acceptor = self.clone();
         acceptor.guests.set(acceptor.guests.get() + 1);
         tokio_uring::spawn(async move {
-            let work = acceptor.clone().receive(&stream, peer, door);
+            let work = acceptor.clone().receive(&stream, peer, door, before);
             let wake = || acceptor.hub.mailbox(acceptor.core).wake();
             acceptor.share.of(wake, work).await;
             if let Some(fault) = stream.fault() {
@@ -184,40 +215,37 @@ impl Acceptor {
         }
     }
 
-    /// Whether this core has clearly more connections than the others on average.
-    fn leads(&self) -> bool {
-        let cores = self.hub.mailboxes();
-        let held = |core: &Mailbox| core.metrics.connections.get();
-        let share = cores.iter().map(held).sum::<u64>() / cores.len() as u64;
-        held(&cores[self.core]) > share + share / 8 + LEAD_MAX
-    }
-
-    async fn receive(self: Rc<Self>, socket: &Stream, peer: SocketAddr, door: Door) {
+    async fn receive(
+        self: Rc<Self>,
+        socket: &Stream,
+        peer: SocketAddr,
+        door: Door,
+        before: Before,
+    ) {
         let admission = self.hub.admission();
-        if let Err(refusal) = admission.enter(self.hub.settings()) {
+        if !before.counted
+            && let Err(refusal) = admission.enter(self.hub.settings())
+        {
             return self
                 .refuse(socket, peer, refusal.into(), Asks::default())
                 .await;
         }
-        let via = match peer.ip() {
-            ip if self.hub.settings().is_trusted_proxy(ip) => Via::Proxy,
-            ip if ip.is_loopback() => Via::Loopback,
-            _ => Via::Network,
-        };
+        let via = via(self.hub.settings(), peer.ip());
         let mut guest = Guest {
             hub: self.hub.clone(),
             peer,
-            named: false,
+            named: before.counted,
             via,
             door,
             asks: Asks::default(),
             adopted: false,
         };
-        let mut time = Duration::from_millis(self.hub.settings().handshake_ms_max);
+        let time = Duration::from_millis(self.hub.settings().handshake_ms_max);
+        let mut time = time.saturating_sub(before.spent);
         if self.hub.is_stopping() {
             time = time.min(STOPPING_TIME);
         }
-        let read = timeout(time, self.read_request(socket, &mut guest)).await;
+        let read = timeout(time, self.read_request(socket, &mut guest, before.begun)).await;
         let (peer, asks) = (guest.peer, std::mem::take(&mut guest.asks));
         match read.unwrap_or(Err(Reject::Timeout)) {
             // Nothing can be said: hands were not shaken in time.
@@ -283,7 +311,7 @@ impl Acceptor {
         }
     }
 
-    /// Reads one request head, behind a proxy's header if the peer is one that
+    /// Reads one request head that begins with `bytes`, behind a proxy's header if the peer is one that
     /// sends it, and behind the handshake of TLS if there is to be one, and names the guest.
     /// Returns what becomes of it and the bytes behind it (for the server API with it), or
     /// `None` if the peer left.
@@ -291,13 +319,19 @@ impl Acceptor {
         &self,
         stream: &Stream,
         guest: &mut Guest,
+        mut bytes: Vec<u8>,
     ) -> Result<Option<(Opening, Vec<u8>)>, Reject> {
         let settings = self.hub.settings();
-        let proxy_header = settings.proxy_header_of(guest.peer.ip());
-        if proxy_header == ProxyHeader::None {
+        // Who has been named comes from no proxy that is to name somebody.
+        let proxy_header = match guest.named {
+            true => ProxyHeader::None,
+            false => settings.proxy_header_of(guest.peer.ip()),
+        };
+        if proxy_header == ProxyHeader::None && !guest.named {
             guest.name(guest.peer)?;
         }
-        let mut bytes = Vec::with_capacity(READ_BYTES);
+        let mut has_begun = !bytes.is_empty();
+        bytes.reserve(READ_BYTES);
         let mut head = HeadReader::default();
         let limits = HeadLimits {
             bytes_max: settings.head_bytes_max,
@@ -322,10 +356,12 @@ impl Acceptor {
                     }
                 }
             }
-            let read;
-            (read, bytes) = stream.read(bytes).await;
-            if !matches!(read, Ok(1..)) {
-                return Ok(None);
+            if !std::mem::take(&mut has_begun) {
+                let read;
+                (read, bytes) = stream.read(bytes).await;
+                if !matches!(read, Ok(1..)) {
+                    return Ok(None);
+                }
             }
             if proxy_header == ProxyHeader::ProxyProtocol && !guest.named && !bare {
                 match proxy::parse(&bytes) {
@@ -371,20 +407,4 @@ impl Acceptor {
     pub(super) fn metrics(&self) -> &Metrics {
         &self.hub.mailbox(self.core).metrics
     }
-}
-
-/// A connection that failed before it was accepted (accept(2), "Error
-/// handling"); the listener is none the worse.
-fn is_about_the_peer(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::ConnectionAborted
-            | Kind::ConnectionReset
-            | Kind::Interrupted
-            | Kind::HostUnreachable
-            | Kind::NetworkUnreachable
-            | Kind::NetworkDown
-            | Kind::TimedOut
-    )
 }

@@ -36,8 +36,24 @@ pub(super) fn accept(
 
 /// Who comes over a Unix socket has no address: it counts as this machine's, and
 /// a running number tells it from the others.
-fn local_peer() -> SocketAddr {
+pub(super) fn local_peer() -> SocketAddr {
     static COME: AtomicU16 = AtomicU16::new(0);
     let number = COME.fetch_add(1, Ordering::Relaxed);
     SocketAddr::new(Ipv4Addr::LOCALHOST.into(), number.max(1))
+}
+
+/// A connection that failed before it was accepted (accept(2), "Error
+/// handling"); the listener is none the worse.
+pub(super) fn is_about_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::Interrupted
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+            | Kind::TimedOut
+    )
 }

@@ -1,4 +1,4 @@
-//! What becomes of a request, as the settings, the rules and its token say.
+//! What becomes of a request, where a task can wait for its token to be checked.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -6,15 +6,15 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 use super::acceptor::{Acceptor, Guest};
+use super::asker::Asker;
 use super::complaints;
+use super::judging::judge;
 use super::time::ROOM_LOOK;
-use crate::config::{Deflate, Switch};
 use crate::hub::{Busy, Verdict};
 use crate::protocol::event_stream::Page;
 use crate::protocol::http::{Reject, Request};
-use crate::protocol::opening::{Check, Opening, Settings, TopicTerms, opening, page_that_reads};
+use crate::protocol::opening::{Check, Opening};
 use crate::protocol::rights::{Purpose, Rights, TokenFault};
-use crate::protocol::ws::deflate;
 
 impl Acceptor {
     /// What becomes of a request. A token whose check would hold up others is checked
@@ -72,42 +72,13 @@ impl Acceptor {
         guest: &Guest,
         check: &Check<'_>,
     ) -> (Result<Opening, Reject>, Option<Page>) {
-        let addresses = self.hub.uncompressed();
-        let spoils_it = addresses.holds(guest.peer.ip(), self.hub.now_ms());
-        let deflate = (!spoils_it).then_some(deflate::Policy {
-            client_takeover: self.hub.settings().deflate == Deflate::Takeover,
-        });
-        let is_app = |key: &str| self.hub.settings().app_by_key(key).is_some();
-        let settings = Settings {
-            origins: match guest.door.tls {
-                true => self.hub.origins_over_tls(),
-                false => self.hub.origins(),
-            },
-            hosts: self.hub.hosts(),
+        let asker = Asker {
+            ip: guest.peer.ip(),
             via: guest.via,
             is_named: guest.named,
+            tls: guest.door.tls,
             api: guest.door.api,
-            centrifugo: self.hub.settings().centrifugo == Switch::On,
-            event_streams: self.hub.settings().event_streams == Switch::On,
-            mercure: self.hub.settings().mercure == Switch::On,
-            topics_max: self.hub.settings().topics_per_connection_max,
-            apps: (!self.hub.settings().apps.is_empty()).then_some(&is_app),
-            rules: self.hub.rules(),
-            cookie: self.hub.settings().token_cookie.as_deref(),
-            check,
-            topics: &|topic| {
-                let policy = self.hub.policy_named(topic.as_str());
-                TopicTerms {
-                    deflate: policy.deflate,
-                    chat: policy.chat,
-                    page: policy.page,
-                }
-            },
-            deflate,
-            deflates_somewhere: self.hub.deflates_somewhere(),
-            documents: &|path, host| self.document(path, host, guest),
         };
-        let opened = opening(request, &settings, self.hub.unix_s());
-        (opened, page_that_reads(request, &settings))
+        judge(&self.hub, request, &asker, check)
     }
 }

@@ -1,5 +1,6 @@
 //! How a connection comes to a core: it gets its record, follows its first topic and is
-//! greeted. Called by the acceptor.
+//! greeted. Called by the acceptor; who has come in through the ring takes part of the same
+//! way, see `greeting`.
 
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -12,6 +13,7 @@ use super::reactor::{Reactor, State};
 use super::subs::{SubId, Subscription};
 use crate::log::Topic;
 use crate::protocol::dialect::Dialect;
+use crate::protocol::event_stream::EventStream;
 use crate::protocol::http::{Begins, Reject, Upgrade, answer, demand_tls};
 use crate::protocol::rights::Rights;
 use crate::protocol::tls::Session;
@@ -48,22 +50,7 @@ impl<R: Ring> Reactor<R> {
             rest,
             tls,
         } = arrival;
-        let mut flags = 0;
-        if upgrade.echo || upgrade.dialect.hears_itself() {
-            flags |= Flags::ECHO;
-        }
-        if upgrade.deflate.is_some_and(|agreed| agreed.client_takeover) {
-            flags |= Flags::TAKEOVER;
-        }
-        if upgrade.read_only {
-            flags |= Flags::READ_ONLY;
-        }
-        let deflate = upgrade.deflate;
-        let window_bits = deflate.map_or(0, |agreed| agreed.server_window_bits);
-        let rights = upgrade.rights.clone();
-        let slot = self
-            .state
-            .seat(peer, upgrade.dialect, flags, window_bits, rights);
+        let slot = self.state.seat(peer, Known::of(&upgrade));
         self.attach_or_remove(slot, socket)?;
         let over_tls = tls.is_some();
         self.state.link(slot, tls);
@@ -93,23 +80,64 @@ impl<R: Ring> Reactor<R> {
     }
 }
 
+/// What is known of a connection when its record is made.
+pub(super) struct Known {
+    dialect: Dialect,
+    flags: u32,
+    window_bits: u8,
+    rights: Option<Arc<Rights>>,
+}
+
+impl Known {
+    /// What an opening has agreed on.
+    pub(super) fn of(upgrade: &Upgrade) -> Known {
+        let mut flags = 0;
+        if upgrade.echo || upgrade.dialect.hears_itself() {
+            flags |= Flags::ECHO;
+        }
+        if upgrade.deflate.is_some_and(|agreed| agreed.client_takeover) {
+            flags |= Flags::TAKEOVER;
+        }
+        if upgrade.read_only {
+            flags |= Flags::READ_ONLY;
+        }
+        let deflate = upgrade.deflate;
+        Known {
+            dialect: upgrade.dialect,
+            flags,
+            window_bits: deflate.map_or(0, |agreed| agreed.server_window_bits),
+            rights: upgrade.rights.clone(),
+        }
+    }
+
+    /// What holds for a stream of events.
+    pub(super) fn of_stream(stream: &EventStream) -> Known {
+        Known {
+            dialect: Dialect::of_stream(stream.shape),
+            flags: Flags::READ_ONLY | Flags::ECHO,
+            window_bits: 0,
+            rights: stream.rights.clone(),
+        }
+    }
+}
+
 impl State {
-    /// Makes the record of a new connection. There is room for it.
-    pub(super) fn seat(
-        &mut self,
-        peer: SocketAddr,
-        dialect: Dialect,
-        known: u32,
-        window_bits: u8,
-        rights: Option<Arc<Rights>>,
-    ) -> u32 {
+    /// Gives a new connection a slot and a record. There is room for it.
+    pub(super) fn seat(&mut self, peer: SocketAddr, known: Known) -> u32 {
+        let conn = self.record(peer, known);
+        let slot = self.conns.insert(conn);
+        slot.expect("the slab was not full")
+    }
+
+    /// The record of a new connection.
+    pub(super) fn record(&self, peer: SocketAddr, known: Known) -> Conn {
         let mut flags = Flags::default();
-        flags.set(known);
+        flags.set(known.flags);
         if peer.ip().to_canonical().is_loopback() {
             // There the kernel always copies, but may be long in saying so.
             flags.set(Flags::COPIES);
         }
-        let slot = self.conns.insert(Conn {
+        Conn {
             sub: Subscription::NONE,
             heard_ms: self.patience_ms as u32,
             begun_ms: 0,
@@ -120,18 +148,17 @@ impl State {
             unreleased: 0,
             peer: peer.into(),
             phase: Phase::Open,
-            dialect,
+            dialect: known.dialect,
             pings: 0,
-            window_bits,
+            window_bits: known.window_bits,
             reader: Reader::new(),
-            extra: rights.map(|rights| {
+            extra: known.rights.map(|rights| {
                 Box::new(Extra {
                     rights: Some(rights),
                     ..Extra::default()
                 })
             }),
-        });
-        slot.expect("the slab was not full")
+        }
     }
 
     /// A seated connection has these keys, if it has TLS.
@@ -146,7 +173,13 @@ impl State {
     }
 
     /// Subscribes a seated connection and greets it.
-    fn enter(&mut self, slot: u32, topic: Option<Arc<Topic>>, upgrade: &Upgrade, over_tls: bool) {
+    pub(super) fn enter(
+        &mut self,
+        slot: u32,
+        topic: Option<Arc<Topic>>,
+        upgrade: &Upgrade,
+        over_tls: bool,
+    ) {
         let mut shared = None;
         let begins = topic.map(|topic| {
             let epoch = topic.epoch();

@@ -9,7 +9,7 @@ mod restoring;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -231,6 +231,7 @@ impl<R: Ring> Reactor<R> {
         self.state.carry_out_orders();
         self.state.admit_joiners(true);
         self.state.frozen = true;
+        self.freeze_newcomers();
         // What has been taken from a socket is this process's to publish.
         self.state.resume_if_room(true);
         let slots: Vec<u32> = self.state.conns.iter().map(|(slot, _)| slot).collect();
@@ -250,7 +251,9 @@ impl<R: Ring> Reactor<R> {
     /// kernel has it, and asks no ring for it.
     pub fn is_still(&self) -> bool {
         let mut conns = self.state.conns.iter();
-        self.ring.queued() == 0 && conns.all(|(_, conn)| !conn.flags.any(Flags::OUTSTANDING))
+        self.ring.queued() == 0
+            && self.state.newcomers.are_still()
+            && conns.all(|(_, conn)| !conn.flags.any(Flags::OUTSTANDING))
     }
 
     /// Goes on as if nothing had been.
@@ -283,8 +286,8 @@ impl<R: Ring> Reactor<R> {
     }
 
     /// The plain descriptors made since the last call.
-    pub fn plain(&mut self) -> Vec<(u32, io::Result<OwnedFd>)> {
-        self.ring.plain()
+    pub fn plain(&mut self) -> Vec<(u32, io::Result<R::Plain>)> {
+        std::mem::take(&mut self.installed)
     }
 
     /// Takes up a connection where another process left it, with its link if it has TLS, and the

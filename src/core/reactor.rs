@@ -1,4 +1,5 @@
-//! The reactor: one core's established connections, on a ring of their own.
+//! The reactor: one core's connections, on a ring of their own: those that are established, and
+//! those that come in through the ring, until they are.
 //!
 //! A turn lets the kernel deliver, notes every completion as a fact, then acts:
 //! grown topics are fanned out, and connections that need it are looked at.
@@ -14,6 +15,7 @@ use super::feeds::Feeds;
 use super::followed::Followed;
 use super::joiners::Joiners;
 use super::links::Links;
+use super::newcomers::{HandedOn, Newcomers};
 use super::paced::Resting;
 use super::slots::Slots;
 use super::slow_walk::SlowWalk;
@@ -30,8 +32,7 @@ use crate::ring::{Completion, Event, Ring};
 /// Rounds of one turn; then the acceptor is let in.
 const ROUNDS_MAX: usize = 16;
 /// Requests to the kernel after which a turn begins no further round while somebody waits for
-/// an answer to their opening handshake: it takes several turns, and would wait for 16 full
-/// rounds in each.
+/// an answer of the acceptor: it takes several turns, and would wait for 16 full rounds in each.
 const TURN_REQUESTS_MAX: usize = 512;
 
 /// What patience begins with, so that what was longer ago in another process has a
@@ -39,12 +40,16 @@ const TURN_REQUESTS_MAX: usize = 512;
 const PATIENCE_MS_BEGIN: u64 = 1 << 31;
 
 /// Established connections of one core, on ring `R`.
-pub struct Reactor<R> {
+pub struct Reactor<R: Ring> {
     pub(super) ring: R,
     pub(super) state: State,
     completions: Vec<Completion>,
     /// When the last turn began that had something to do.
     pub(super) active_at: Instant,
+    /// Who has come in through the ring and is the acceptor's.
+    pub(super) handed_on: Vec<HandedOn<R::Plain>>,
+    /// Plain descriptors for a handover.
+    pub(super) installed: Vec<(u32, io::Result<R::Plain>)>,
 }
 
 /// All of a reactor but its ring.
@@ -52,6 +57,7 @@ pub(super) struct State {
     pub(super) core: usize,
     pub(super) hub: Arc<Hub>,
     pub(super) conns: Slots,
+    pub(super) newcomers: Newcomers,
     pub(super) feeds: Feeds,
     pub(super) subs: Subs,
     /// Feeds to be fanned out, in turn.
@@ -141,6 +147,7 @@ impl<R: Ring> Reactor<R> {
                 awaits_room: false,
                 hub,
                 conns: Slots::new(slots),
+                newcomers: Newcomers::default(),
                 feeds: Feeds::default(),
                 subs: Subs::new(),
                 growing: VecDeque::new(),
@@ -171,7 +178,17 @@ impl<R: Ring> Reactor<R> {
             },
             completions: Vec::new(),
             active_at: Instant::now(),
+            handed_on: Vec::new(),
+            installed: Vec::new(),
         }
+    }
+
+    /// The ring has so many slots more, for those who come in through it and are not answered
+    /// yet. To be called first of all.
+    #[must_use]
+    pub fn with_spare(mut self, slots: u32) -> Self {
+        self.state.conns.add_spare(slots);
+        self
     }
 
     /// Connections it holds.
@@ -211,6 +228,7 @@ impl<R: Ring> Reactor<R> {
             }
             self.handle_completions();
             self.state.handle_mail();
+            self.state.look_at_lateness();
             self.state.look_at_deliveries();
             if hub.relief().has_changed(&mut self.state.relief_seen) && !self.state.frozen {
                 self.state.relieve();
@@ -226,12 +244,16 @@ impl<R: Ring> Reactor<R> {
                 self.state.go_on_reaching();
                 self.state.go_on_catching_up();
                 self.state.end_rests();
+                // First what is published, then who is new, of whom only so many.
                 self.fan_out();
+                self.greet();
                 self.flush();
+                self.wait_at_doors();
             }
+            self.see_out();
             requests += queued;
             let idle = quiet && !self.state.has_work() && self.ring.queued() == 0;
-            let awaited = requests >= TURN_REQUESTS_MAX && hub.admission().handshakes() > 0;
+            let awaited = requests >= TURN_REQUESTS_MAX && self.state.newcomers.guests > 0;
             if idle || awaited {
                 break;
             }
@@ -242,7 +264,11 @@ impl<R: Ring> Reactor<R> {
             .turns
             .note(began.elapsed().as_micros() as u64);
         let waiting = self.ring.mute(false);
-        Ok(waiting || self.state.has_work() || self.ring.queued() > 0)
+        let more = waiting || self.state.has_work() || self.ring.queued() > 0;
+        if !more {
+            self.state.newcomers.rounds.rest();
+        }
+        Ok(more)
     }
 
     /// Turns the ring's wake-ups on for the first time.
@@ -261,9 +287,16 @@ impl<R: Ring> Reactor<R> {
 
     #[inline]
     fn handle(&mut self, Completion { slot, event }: Completion) {
+        if let Event::Sent { result, held } = event {
+            return self.handle_sent(slot, result, held);
+        }
+        if !self.state.conns.holds(slot) {
+            return self.handle_newcomer(slot, event);
+        }
         let state = &mut self.state;
         match event {
-            Event::Sent { result, held } => self.handle_sent(slot, result, held),
+            Event::Sent { .. } => unreachable!("dealt with above"),
+            Event::Accepted { .. } => unreachable!("nobody comes into a slot that is taken"),
             Event::Received { buffer, len, armed } => {
                 if !armed {
                     state.conns.at(slot).flags.clear(Flags::RECEIVING);
@@ -306,7 +339,8 @@ impl<R: Ring> Reactor<R> {
                 state.mark(slot);
             }
             Event::Closed => state.vacate(slot),
-            Event::Cancelled | Event::Installed => {}
+            Event::Cancelled => {}
+            Event::Installed => self.take_plain(),
         }
     }
 
@@ -400,7 +434,16 @@ impl State {
     fn has_work(&self) -> bool {
         let to_send = !self.growing.is_empty() || !self.announce.is_empty() || self.is_reaching();
         let to_do = to_send || !self.orders.is_empty();
-        !self.dirty.is_empty() || (to_do && !self.frozen)
+        let newcomers = self.newcomers.want_something(self.frozen);
+        !self.dirty.is_empty() || newcomers || (to_do && !self.frozen)
+    }
+
+    /// How long what is about to be delivered may have waited decides on how many newcomers
+    /// this round deals with.
+    fn look_at_lateness(&mut self) {
+        let delivers = !self.growing.is_empty();
+        let now_us = self.hub.now_us();
+        self.newcomers.rounds.look(now_us, delivers);
     }
 
     fn handle_mail(&mut self) {

@@ -1,14 +1,14 @@
 //! What browsers read at the public listeners: the files of the built-in page, and what the
 //! page is told of this server, so that it shows only what would work.
 //!
-//! The files are in `page`. Called by `deciding` for a plain GET.
+//! The files are in `page`. Called by `judging` for a plain GET.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::acceptor::{Acceptor, Guest};
+use super::asker::Asker;
 use crate::config::{Settings, Switch};
 use crate::page::{self, OFFER_PATH};
 use crate::protocol::http::Document;
@@ -43,35 +43,37 @@ struct HttpOffer {
     secret: Option<&'static str>,
 }
 
-impl Acceptor {
-    /// What is to be read at `path`, for a guest who has called the server `host`.
-    pub(super) fn document(&self, path: &str, host: &str, guest: &Guest) -> Option<Document> {
-        let (content_type, body, etag) = match page::find(path) {
-            Some(asset) => (
-                asset.content_type,
-                Cow::Borrowed(asset.body),
-                Some(asset.etag.as_str()),
-            ),
-            None if path == OFFER_PATH => {
-                // Only who is at this machine is told what is at this machine.
-                let settings = self.hub.settings();
-                let is_own = guest.via == Via::Loopback && settings.is_for_this_machine();
-                let offer = offer(settings, guest.door.api, is_own);
-                let body = simd_json::to_vec(&offer).expect("it is made of what JSON has");
-                ("application/json", Cow::Owned(body), None)
-            }
-            None => return None,
-        };
-        let policy = page::policy(host, guest.door.tls);
-        let mut headers = vec![("Content-Security-Policy", policy.into())];
-        headers.extend(page::HEADERS.map(|(name, value)| (name, value.into())));
-        Some(Document {
-            content_type,
-            body,
-            etag,
-            headers,
-        })
-    }
+/// What is to be read at `path`, for somebody who has called the server `host`.
+pub(super) fn document(
+    settings: &Settings,
+    path: &str,
+    host: &str,
+    asker: &Asker,
+) -> Option<Document> {
+    let (content_type, body, etag) = match page::find(path) {
+        Some(asset) => (
+            asset.content_type,
+            Cow::Borrowed(asset.body),
+            Some(asset.etag.as_str()),
+        ),
+        None if path == OFFER_PATH => {
+            // Only who is at this machine is told what is at this machine.
+            let is_own = asker.via == Via::Loopback && settings.is_for_this_machine();
+            let offer = offer(settings, asker.api, is_own);
+            let body = simd_json::to_vec(&offer).expect("it is made of what JSON has");
+            ("application/json", Cow::Owned(body), None)
+        }
+        None => return None,
+    };
+    let policy = page::policy(host, asker.tls);
+    let mut headers = vec![("Content-Security-Policy", policy.into())];
+    headers.extend(page::HEADERS.map(|(name, value)| (name, value.into())));
+    Some(Document {
+        content_type,
+        body,
+        etag,
+        headers,
+    })
 }
 
 /// `api`: the server API is where the guest asks; `is_own`: the guest is of this machine, and

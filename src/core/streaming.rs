@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use super::closing::How;
 use super::conn::{Flags, Phase};
+use super::entering;
 use super::feeds::Since;
 use super::reactor::{Reactor, State};
 use super::streams::{Stands, Together};
 use super::subs::SubId;
 use super::time::share_of;
 use crate::log::Topic;
-use crate::protocol::dialect::{Dialect, Gap};
+use crate::protocol::dialect::Gap;
 use crate::protocol::event_stream::{EventStream, Place, Shape, Wanted, head, write_ids};
 use crate::protocol::http::{Begins, Reject, Resume, Terms, demand_tls};
 use crate::protocol::reason::CloseReason;
@@ -54,9 +55,7 @@ impl<R: Ring> Reactor<R> {
             rest,
             tls,
         } = arrival;
-        let dialect = Dialect::of_stream(stream.shape);
-        let (flags, rights) = (Flags::READ_ONLY | Flags::ECHO, stream.rights.clone());
-        let slot = self.state.seat(peer, dialect, flags, 0, rights);
+        let slot = self.state.seat(peer, entering::Known::of_stream(&stream));
         self.attach_or_remove(slot, socket)?;
         let over_tls = tls.is_some();
         self.state.link(slot, tls);
@@ -67,7 +66,7 @@ impl<R: Ring> Reactor<R> {
 }
 
 impl State {
-    fn enter_stream(
+    pub(super) fn enter_stream(
         &mut self,
         slot: u32,
         topics: Vec<Arc<Topic>>,

@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,23 +10,24 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use socket2::Socket;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::acceptor::Acceptor;
+use super::entrances::{Entrances, end};
 use super::handover::{SavedConn, SavedCore};
+use super::leading::STEP_BACK;
 use super::link::SavedLink;
-use super::listener::{Listener, Listeners};
+use super::listener::Listeners;
 use super::pinning::pin;
 use super::reactor::Reactor;
 use super::remote::{Command, Installed, Remote};
-use super::rings::{Rings, slots};
+use super::rings::{Rings, Room, room};
 use super::share::Share;
 use super::time::{DELIVERY_LOOK, ROOM_LOOK, TICK, thread_cpu_us};
 use crate::hub::{Hub, descriptors};
 use crate::log::Topic;
-use crate::ring::{Abilities, Alarm, Source, Uring, Wake};
+use crate::ring::{Abilities, Alarm, Uring, Wake};
 
 /// A connection that comes from another process.
 pub struct Arrived {
@@ -120,7 +120,9 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
     pin(core);
     let buffers = hub.settings().receive_buffers;
     let rings = Rings::make(buffers, hub.mailbox(core).wake_fd(), abilities)?;
-    let mut reactor = Reactor::new(core, hub.clone(), rings.reactor, slots());
+    let Room { slots, spare } = room();
+    let reactor = Reactor::new(core, hub.clone(), rings.reactor, slots);
+    let mut reactor = reactor.with_spare(spare);
     // Nobody waits any more if the daemon has given up starting.
     let _ = ready.send(());
     drop(ready);
@@ -129,10 +131,20 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
     {
         return Ok(());
     }
-    let listeners = (listeners, left);
+    let acceptor = Rc::new(Acceptor {
+        core,
+        hub: hub.clone(),
+        reactor: Rc::new(RefCell::new(reactor)),
+        nudge: Rc::new(Notify::new()),
+        share: Share::default(),
+        lingering: Cell::new(0),
+        guests: Cell::new(0),
+        guests_max: (descriptors::guests_max(hub.settings().cores) / hub.settings().cores).max(1),
+    });
+    let entrances = Entrances::new(acceptor.clone(), listeners, abilities.installs)?;
     rings
         .runtime
-        .block_on(serve(core, hub, remote, listeners, reactor))
+        .block_on(serve(acceptor, remote, entrances, left))
 }
 
 /// Takes connections in and waits until they are this process's to serve. False if
@@ -153,23 +165,13 @@ fn inherit(reactor: &mut Reactor<Uring>, from: Inheritance) -> bool {
 }
 
 async fn serve(
-    core: usize,
-    hub: Arc<Hub>,
+    acceptor: Rc<Acceptor>,
     remote: Remote,
-    (mut listeners, left): (Listeners, Listeners),
-    reactor: Reactor<Uring>,
+    mut entrances: Entrances,
+    left: Listeners,
 ) -> io::Result<()> {
-    let acceptor = Rc::new(Acceptor {
-        core,
-        hub: hub.clone(),
-        reactor: Rc::new(RefCell::new(reactor)),
-        nudge: Rc::new(Notify::new()),
-        share: Share::default(),
-        lingering: Cell::new(0),
-        guests: Cell::new(0),
-        guests_max: (descriptors::guests_max(hub.settings().cores) / hub.settings().cores).max(1),
-    });
-    let mut accepting = accept(&acceptor, &listeners)?;
+    let (core, hub) = (acceptor.core, acceptor.hub.clone());
+    entrances.open(&mut acceptor.reactor.borrow_mut())?;
     for listener in left {
         listener.socket.set_nonblocking(true)?;
         acceptor.take_waiting(&listener);
@@ -183,6 +185,7 @@ async fn serve(
     let mut deadline = None;
     let mut moving = Moving::default();
     let (mut closing, mut awaits_room, mut owes_look) = (false, false, false);
+    let mut rests_at_a_door = false;
     acceptor.reactor.borrow_mut().start();
     loop {
         let mut ticked = false;
@@ -194,12 +197,13 @@ async fn serve(
             _ = tick.tick() => ticked = true,
             () = sleep(ROOM_LOOK), if awaits_room => {}
             () = sleep(DELIVERY_LOOK), if owes_look => {}
+            () = sleep(STEP_BACK), if rests_at_a_door => {}
         }
         let mut reactor = acceptor.reactor.borrow_mut();
         for command in remote.take() {
             match command {
                 Command::StopAccepting(reply) => {
-                    accepting.drain(..).for_each(|task| task.abort());
+                    entrances.shut(&mut reactor);
                     moving.answering = Some(reply);
                 }
                 Command::Freeze(reply) => {
@@ -217,8 +221,7 @@ async fn serve(
                 Command::Thaw => {
                     moving = Moving::default();
                     reactor.thaw();
-                    accepting.drain(..).for_each(|task| task.abort());
-                    accepting = accept(&acceptor, &listeners)?;
+                    entrances.open(&mut reactor)?;
                 }
                 Command::Leave => return Ok(()),
             }
@@ -228,6 +231,7 @@ async fn serve(
         }
         if ticked && !reactor.is_frozen() {
             reactor.tick();
+            entrances.look(&mut reactor)?;
         }
         if let Some((keep, end, _)) = &moving.shedding
             && !reactor.is_frozen()
@@ -244,15 +248,7 @@ async fn serve(
                 if hub.is_followed() {
                     // Who comes now waits in the service manager's socket for the
                     // next daemon.
-                    let all = std::mem::take(&mut listeners).into_iter();
-                    for (listener, task) in all.zip(std::mem::take(&mut accepting)) {
-                        if listener.activated {
-                            task.abort();
-                        } else {
-                            listeners.push(listener);
-                            accepting.push(task);
-                        }
-                    }
+                    entrances.leave_to_next(&mut reactor);
                 }
                 now + drain + 2 * TICK
             });
@@ -261,6 +257,8 @@ async fn serve(
             let spread = left.saturating_sub(drain / 2);
             reactor.drain(spread.as_millis() as u64, left.as_millis() as u64);
         }
+        let guests = acceptor.guests.get();
+        reactor.note_guests(guests, acceptor.guests_max.saturating_sub(guests));
         let works = reactor.turn_and_spin()?;
         if acceptor.share.renew() || works {
             // Not a mere yield: the runtime submits the acceptor's requests
@@ -274,6 +272,8 @@ async fn serve(
             alarm.set(Duration::from_micros(until_us.saturating_sub(hub.now_us())))?;
         }
         alarm_us = rests_until_us;
+        entrances.take_over(reactor.handed_on());
+        rests_at_a_door = reactor.rests_at_a_door();
         awaits_room = reactor.awaits_room();
         owes_look = reactor.owes_delivery_look();
         moving.reply(&mut reactor, acceptor.guests.get());
@@ -283,50 +283,16 @@ async fn serve(
             // Nobody is left to wait for, so nobody new is waited for either; who
             // has come by now is still told so.
             closing = true;
-            accepting.drain(..).for_each(|task| task.abort());
-            for listener in listeners.drain(..) {
-                acceptor.take_waiting(&listener);
-                close(&listener);
-            }
+            entrances.end(&mut reactor);
+            // What has been called off is yet to be told to the kernel.
+            hub.mailbox(core).wake();
         }
-        if is_late || (reactor.is_empty() && acceptor.guests.get() == 0) {
+        let nobody_comes = acceptor.guests.get() == 0 && reactor.has_no_newcomers();
+        if is_late || (reactor.is_empty() && nobody_comes) {
             return Ok(());
         }
     }
 }
-
-fn accept(acceptor: &Rc<Acceptor>, listeners: &Listeners) -> io::Result<Vec<Accepting>> {
-    let watch = |listener: &Listener| {
-        let socket = &listener.socket;
-        socket.set_nonblocking(true)?;
-        // A core's own socket shares its port; another is shared itself.
-        let shared = !socket.reuse_port()?;
-        let door = acceptor.door_of(listener);
-        let socket = Source::watch(socket.try_clone()?)?;
-        Ok(tokio_uring::spawn(
-            acceptor.clone().accept(socket, shared, door),
-        ))
-    };
-    listeners.iter().map(watch).collect()
-}
-
-/// Ends listening, so that who comes now is refused at once. A socket of the
-/// service manager's lives on, and who comes waits in it for the next daemon. One
-/// that cores share lives on while another core accepts from it.
-fn close(listener: &Listener) {
-    if !listener.activated && listener.socket.reuse_port().unwrap_or(false) {
-        end(&listener.socket);
-    }
-}
-
-/// Closing would not do: a handle is kept for a successor, or by a process before.
-fn end(listener: &Socket) {
-    if let Err(error) = listener.shutdown(Shutdown::Both) {
-        tracing::warn!(%error, "cannot end listening");
-    }
-}
-
-type Accepting = tokio::task::JoinHandle<()>;
 
 /// What a core has been asked for on the way to another process.
 #[derive(Default)]
@@ -343,6 +309,7 @@ impl Moving {
     /// Answers what can be answered by now. Who asked may have given up.
     fn reply(&mut self, reactor: &mut Reactor<Uring>, guests: usize) {
         if guests == 0
+            && reactor.has_no_newcomers()
             && let Some(reply) = self.answering.take()
         {
             let _ = reply.send(());
@@ -371,6 +338,7 @@ impl Moving {
 
 #[cfg(test)]
 mod tests {
+    use super::super::listener::Listener;
     use super::*;
     use crate::config::Settings;
 

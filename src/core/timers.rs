@@ -81,6 +81,7 @@ impl<R: Ring> Reactor<R> {
     pub fn tick(&mut self) {
         self.ring.tidy();
         self.state.tick();
+        self.look_at_newcomers();
     }
 }
 

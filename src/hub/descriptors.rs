@@ -1,5 +1,5 @@
 //! How many of the process's plain descriptors connections may hold. One does from
-//! when it is accepted until it is a WebSocket, which lives in the ring's own table,
+//! when the acceptor has it until it is a WebSocket, which lives in the ring's own table,
 //! or has been refused. The rest is for the admin listeners, a handover and files, so
 //! that silent peers cannot keep the operator out.
 

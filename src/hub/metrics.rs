@@ -38,6 +38,10 @@ pub struct Metrics {
     pub capacity: Counter,
     /// Opening handshakes answered with 101.
     pub handshakes: Counter,
+    /// Those of them that began and ended in the ring.
+    pub ring_handshakes: Counter,
+    /// Connections that came in through the ring and went on to the acceptor.
+    pub ring_handed_on: Counter,
     /// Pages and other plain answers.
     pub pages: Counter,
     pub messages_in: Counter,
@@ -120,6 +124,8 @@ impl Default for Metrics {
             connections: Counter::default(),
             capacity: Counter::default(),
             handshakes: Counter::default(),
+            ring_handshakes: Counter::default(),
+            ring_handed_on: Counter::default(),
             pages: Counter::default(),
             messages_in: Counter::default(),
             bytes_in: Counter::default(),

@@ -3,6 +3,7 @@
 
 mod alarm;
 mod buffers;
+mod callers;
 mod entering;
 mod entry;
 pub mod passing;
@@ -15,8 +16,8 @@ mod wake;
 mod zero_copy;
 
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -32,6 +33,10 @@ pub use wake::{Source, Wake};
 /// The most connections one ring may hold, see [`Uring`] for the sum.
 pub const SLOTS_MAX: u32 = 30_000;
 
+/// The most slots of one ring beyond those, for who has not been answered yet: else nobody
+/// could be told that a full core is full.
+pub const SPARE_SLOTS_MAX: u32 = 1024;
+
 /// Something that happened to the connection in a slot. It states a fact; what
 /// follows from it is decided by the caller, later in the same turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +48,9 @@ pub struct Completion {
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
+    /// A connection has come into the slot, and [`Ring::caller`] says from where; or none has,
+    /// for that error, and the slot is as empty as before.
+    Accepted { caller: u32, error: Option<Errno> },
     /// `len` bytes lie in buffer `buffer`, to be given back. If `armed` is
     /// false the receive has ended and is to be asked for again.
     Received { buffer: u16, len: u32, armed: bool },
@@ -85,6 +93,31 @@ pub enum Mode {
 
 /// What the reactor needs of a ring. The real one is [`Uring`].
 pub trait Ring {
+    /// What [`Ring::plain`] yields.
+    type Plain;
+
+    /// Gives a listening socket the number `door`, by which it is known from then on. The ring
+    /// keeps a handle on it.
+    ///
+    /// # Errors
+    /// Those of duplicating a descriptor.
+    fn listen(&mut self, door: u32, listener: &impl AsRawFd) -> io::Result<()>;
+
+    /// Accepts one connection from the listener with that number into an empty slot, whenever
+    /// one comes. Answered by [`Event::Accepted`], once. The connection has no plain descriptor
+    /// before [`Ring::install`].
+    fn accept(&mut self, slot: u32, door: u32);
+
+    /// Calls off an accept. A connection that comes at that very moment is told all the same.
+    fn cancel_accept(&mut self, slot: u32);
+
+    /// The address of who has come, as [`Event::Accepted`] numbers it; none over a Unix socket.
+    /// To be asked once for each.
+    fn caller(&mut self, number: u32) -> Option<SocketAddr>;
+
+    /// Bounds what the kernel holds unsent for the socket in a slot, before anything is sent.
+    fn bound_unsent(&mut self, slot: u32, bytes: usize);
+
     /// Puts a connected socket into an empty slot. From then on its plain
     /// descriptor is not needed.
     ///
@@ -94,6 +127,10 @@ pub trait Ring {
 
     /// Asks for everything the peer sends, until an event says it has ended.
     fn receive(&mut self, slot: u32);
+
+    /// Asks for what the peer sends next, at most one buffer of it: what is not received stays
+    /// in the socket, for whoever it is handed on to.
+    fn receive_once(&mut self, slot: u32);
 
     /// Sends as much of `bytes[from..from + len]` as the socket takes at once.
     /// One send at a time for each slot. The ring keeps the handle until the
@@ -128,7 +165,7 @@ pub trait Ring {
     fn install(&mut self, slot: u32);
 
     /// The plain descriptors that have been asked for and made.
-    fn plain(&mut self) -> Vec<(u32, io::Result<OwnedFd>)>;
+    fn plain(&mut self) -> Vec<(u32, io::Result<Self::Plain>)>;
 
     /// Requests that can be made before the next [`Ring::enter`].
     fn room(&self) -> usize;

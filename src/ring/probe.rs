@@ -33,6 +33,9 @@ pub struct Abilities {
     /// Each file and each region of a ring is let go of by itself (Linux 6.13).
     /// Before, one region in use keeps all files that are taken out after it.
     pub parts_resources: bool,
+    /// What has no plain descriptor can be given one (Linux 6.8), so that connections may be
+    /// accepted without.
+    pub installs: bool,
 }
 
 /// What the kernel offers.
@@ -143,6 +146,7 @@ impl Probe {
         let abilities = Abilities {
             reports_usage: release() >= (6, 2),
             parts_resources: release() >= (6, 13),
+            installs,
         };
         let features = vec![
             needed(
@@ -163,6 +167,12 @@ impl Probe {
             },
             Feature {
                 name: "handover to a successor",
+                since: "6.8",
+                present: installs,
+                needed: false,
+            },
+            Feature {
+                name: "handshakes in the ring",
                 since: "6.8",
                 present: installs,
                 needed: false,

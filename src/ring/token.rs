@@ -1,5 +1,6 @@
 //! What an operation carries through the kernel: which kind it was, whose
-//! slot, and for zero-copy sends which held bytes, or which place on loan.
+//! slot, and for zero-copy sends which held bytes, or which place on loan; for
+//! accepts where the address goes.
 //!
 //! ```text
 //! 63      56 55              32 31               0
@@ -18,6 +19,8 @@ pub(super) enum Kind {
     Cancel,
     Install,
     Lend,
+    Accept,
+    Bound,
 }
 
 /// The largest number of zero-copy sends under way.
@@ -39,6 +42,8 @@ pub(super) fn unpack(token: u64) -> (Kind, usize, u32) {
         7 => Kind::Cancel,
         8 => Kind::Install,
         9 => Kind::Lend,
+        10 => Kind::Accept,
+        11 => Kind::Bound,
         other => unreachable!("no operation carries the kind {other}"),
     };
     let held = (token >> 32) as usize & (HELD_MAX - 1);
@@ -61,6 +66,8 @@ mod tests {
             Kind::Cancel,
             Kind::Install,
             Kind::Lend,
+            Kind::Accept,
+            Kind::Bound,
         ] {
             for (held, slot) in [(0, 0), (HELD_MAX - 1, u32::MAX), (7, 29_999)] {
                 assert_eq!(unpack(pack(kind, held, slot)), (kind, held, slot));

@@ -1,10 +1,11 @@
 //! The real ring.
 
+mod accepting;
 mod requests;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{Ordering, fence};
@@ -15,27 +16,29 @@ use io_uring::types::{CancelBuilder, Fixed, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 
 use super::buffers::Buffers;
+use super::callers::Callers;
 use super::entering::{Handed, Refusals, hand_over};
 use super::entry::result;
 use super::patience::patiently;
 use super::renewal::Renewal;
 use super::token::{Kind, pack, unpack};
 use super::zero_copy::{Send, ZeroCopy};
-use super::{Abilities, Completion, Errno, Event, Mode, Ring, SLOTS_MAX};
+use super::{Abilities, Completion, Errno, Event, Mode, Ring, SLOTS_MAX, SPARE_SLOTS_MAX};
 
 /// Requests that fit between two calls of the kernel.
 const SQ_ENTRIES: u32 = 1024;
 /// The kernel's largest completion queue.
 const CQ_ENTRIES: u32 = 1 << 16;
 const BUFFERS_MAX: u32 = 1 << 10;
+const TABLE_MAX: u32 = SLOTS_MAX + SPARE_SLOTS_MAX;
 
 // The completion queue cannot overflow. Between two looks at it there come at
-// most: for each slot the end of its receive and one readiness, for each
-// receive buffer one arrival, and the answers to two rounds of requests (a
+// most: for each slot the end of its receive and one readiness, or who has come into
+// it, for each receive buffer one arrival, and the answers to two rounds of requests (a
 // full queue is handed over early once a turn). More buffers than BUFFERS_MAX
 // are the operator's choice; the kernel then keeps what does not fit and loses
 // nothing.
-const _: () = assert!(2 * SLOTS_MAX + BUFFERS_MAX + 2 * SQ_ENTRIES <= CQ_ENTRIES);
+const _: () = assert!(2 * TABLE_MAX + BUFFERS_MAX + 2 * SQ_ENTRIES <= CQ_ENTRIES);
 
 /// What the rings of one core take of the memory that may be locked, roughly:
 /// entries of 64 bytes and of 16 here, those of zero-copy sends, and the ones
@@ -58,6 +61,13 @@ pub struct Uring {
     buffers: Buffers,
     /// The bytes of the send under way, by slot.
     sends: Vec<Option<Rc<Bytes>>>,
+    /// Where the addresses of those go who are being accepted.
+    callers: Callers,
+    /// What the kernel is told that it may hold unsent, each value once.
+    #[expect(clippy::vec_box, reason = "the kernel reads them where they are")]
+    bounds: Vec<Box<libc::c_int>>,
+    /// The listening sockets by their numbers.
+    listeners: Vec<Option<OwnedFd>>,
     /// Where the kernel would not make this ring, all is copied.
     zero_copy: Option<ZeroCopy>,
     /// Slots that the kernel has refused a zero-copy send to.
@@ -84,7 +94,7 @@ impl Uring {
         wake: BorrowedFd<'_>,
         abilities: Abilities,
     ) -> io::Result<Self> {
-        assert!(slots <= SLOTS_MAX);
+        assert!(slots <= TABLE_MAX);
         let mut builder = IoUring::builder();
         builder
             // One thread submits: the kernel takes no lock.
@@ -109,6 +119,9 @@ impl Uring {
             ring,
             buffers,
             sends: vec![None; slots as usize],
+            callers: Callers::default(),
+            bounds: Vec::new(),
+            listeners: Vec::new(),
             zero_copy: zero_copy.ok(),
             copies: vec![false; slots as usize],
             waiting: VecDeque::new(),
@@ -154,6 +167,30 @@ impl Uring {
 }
 
 impl Ring for Uring {
+    type Plain = OwnedFd;
+
+    fn listen(&mut self, door: u32, listener: &impl AsRawFd) -> io::Result<()> {
+        self.keep_listener(door, listener)
+    }
+
+    #[inline]
+    fn accept(&mut self, slot: u32, door: u32) {
+        self.accept_into(slot, door);
+    }
+
+    fn cancel_accept(&mut self, slot: u32) {
+        self.call_off_accept(slot);
+    }
+
+    #[inline]
+    fn caller(&mut self, number: u32) -> Option<SocketAddr> {
+        self.callers.read(number)
+    }
+
+    fn bound_unsent(&mut self, slot: u32, bytes: usize) {
+        self.set_send_buffer(slot, bytes);
+    }
+
     fn attach(&mut self, slot: u32, socket: &impl AsRawFd) -> io::Result<()> {
         self.ring
             .submitter()
@@ -165,6 +202,11 @@ impl Ring for Uring {
     #[inline]
     fn receive(&mut self, slot: u32) {
         self.wait_for(Kind::Receive, slot);
+    }
+
+    #[inline]
+    fn receive_once(&mut self, slot: u32) {
+        self.receive_one_buffer(slot);
     }
 
     #[inline]
@@ -278,6 +320,8 @@ impl Ring for Uring {
         let Uring {
             ring,
             sends,
+            callers,
+            copies,
             zero_copy,
             refusals,
             renewal,
@@ -299,6 +343,22 @@ impl Ring for Uring {
             let event = match kind {
                 Kind::Cancel if number == BY_RENEWAL => continue,
                 Kind::Receive => received(&entry),
+                Kind::Accept => {
+                    let caller = number as u32;
+                    match result {
+                        Ok(_) => copies[slot as usize] = false,
+                        Err(_) => callers.give_back(caller),
+                    }
+                    let error = result.err();
+                    Event::Accepted { caller, error }
+                }
+                Kind::Bound => {
+                    if let Err(error) = result {
+                        // It has what the kernel gives everybody, which is bounded too.
+                        tracing::warn!(%error, "cannot bound what is held unsent for a connection");
+                    }
+                    continue;
+                }
                 Kind::Send => {
                     sends[slot as usize] = None;
                     if matches!(result, Err(Errno::ENOMEM | Errno::ENOBUFS)) {
@@ -400,7 +460,9 @@ impl Drop for Uring {
         }
         // What the kernel may still read or write is left to it.
         self.buffers.abandon();
+        self.callers.abandon();
         std::mem::forget(std::mem::take(&mut self.sends));
+        std::mem::forget(std::mem::take(&mut self.bounds));
     }
 }
 

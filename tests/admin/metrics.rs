@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 
-use fanfare::ring::SLOTS_MAX;
+use fanfare::core::Room;
 use tungstenite::Message;
 
 use crate::client::{Answer, Daemon, next};
@@ -133,7 +133,8 @@ fn the_room_that_the_descriptor_limit_leaves_is_told_beside_the_setting() {
     let files = figures["process_max_fds"];
     for core in ["0", "1"] {
         let capacity = figures[&format!("fanfare_connections_capacity{{core=\"{core}\"}}")];
-        assert_eq!(capacity, files.min(f64::from(SLOTS_MAX)));
+        let room = Room::within(files as u64);
+        assert_eq!(capacity, f64::from(room.slots));
     }
     assert_eq!(figures["fanfare_connections_max"], 5_000_000.0);
 }

@@ -57,6 +57,7 @@ mod pressure;
 mod replay;
 mod resume_deflated;
 mod rights;
+mod ring_handshakes;
 mod safe_start;
 mod saved_logs;
 mod sent_again;

@@ -169,6 +169,16 @@ fn traffic(hub: &Hub) -> Vec<Family> {
             count(|m| &m.handshakes),
         ),
         family(
+            "ring_handshakes",
+            "Those of them that began and ended in the ring",
+            count(|m| &m.ring_handshakes),
+        ),
+        family(
+            "ring_handed_on",
+            "Connections that were accepted in the ring and answered elsewhere: pages, refusals, whatever is no opening",
+            count(|m| &m.ring_handed_on),
+        ),
+        family(
             "pages",
             "Pages and other plain answers of the public listeners",
             count(|m| &m.pages),

@@ -50,8 +50,8 @@ impl Uring {
     /// Puts a request into the queue, if it has room.
     #[inline]
     pub(super) fn place(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: what an entry points to is kept by `sends`, `zero_copy` or
-        // `buffers` until its completion is seen, or for good where the ring
+        // SAFETY: what an entry points to is kept by `sends`, `zero_copy`,
+        // `buffers`, `callers` or `bounds` until its completion is seen, or for good where the ring
         // is dropped before (see the destructor); `NOWHERE` is static.
         unsafe { self.ring.submission().push(entry) }.is_ok()
     }

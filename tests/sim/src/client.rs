@@ -97,6 +97,16 @@ pub(crate) struct Agreed {
     pub(crate) compressor: Option<Compress>,
 }
 
+/// What is known of a client that comes in through a ring.
+pub(crate) struct ByDoor {
+    /// All of its request.
+    pub(crate) head: Vec<u8>,
+    /// It asks for a page, which it does not get in this world.
+    pub(crate) is_page: bool,
+    /// It says something before it is answered.
+    pub(crate) is_early: bool,
+}
+
 /// A message that a client has queued.
 #[derive(Debug)]
 pub(crate) struct Said {
@@ -138,6 +148,8 @@ pub(crate) struct Client {
     pub(crate) nature: Nature,
     pub(crate) fate: Fate,
     pub(crate) deflate: Option<Agreed>,
+    /// How it has come, if not to the acceptor.
+    pub(crate) by_door: Option<ByDoor>,
     /// Until this step it does not read.
     pub(crate) asleep_until: usize,
     pub(crate) outbox: VecDeque<u8>,
@@ -189,6 +201,7 @@ impl Client {
             nature,
             fate: Fate::Open,
             deflate: None,
+            by_door: None,
             asleep_until: 0,
             outbox: VecDeque::new(),
             queued: 0,
@@ -292,6 +305,17 @@ impl Client {
         let may_come = |limit: u64| position < limit;
         self.follows
             .retain(|follow| follow.left_at.is_none_or(may_come));
+    }
+
+    /// It may do what clients do.
+    pub(crate) fn may_act(&self) -> bool {
+        let waits = self.by_door.as_ref().is_some_and(|of| !of.is_early);
+        !self.closed && (self.greeted || !waits)
+    }
+
+    /// It has come in through a ring, and has not been answered.
+    pub(crate) fn is_newcomer(&self) -> bool {
+        self.by_door.is_some() && !self.greeted
     }
 
     /// The topic where it speaks.

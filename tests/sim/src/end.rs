@@ -26,6 +26,7 @@ impl World {
         }
         self.fall_quiet();
         self.look_for_room();
+        self.wait_for_doors();
         if self.readers.come || self.subscribers.come {
             // What came of that is told with the next tick.
             for core in 0..self.cores.len() {
@@ -70,7 +71,7 @@ impl World {
         panic!("a message waits for room for ever");
     }
 
-    fn run_dry(&mut self) {
+    pub(crate) fn run_dry(&mut self) {
         for _ in 0..ROUNDS_MAX {
             let mut moved = false;
             for index in 0..self.clients.len() {
@@ -120,6 +121,10 @@ impl World {
                 let kernel = self.kernel.borrow();
                 format!("{}: {}", client.name(), kernel.describe(client.socket))
             };
+            if client.is_newcomer() && client.fate != Fate::Open {
+                // It has not even said what it wanted.
+                continue;
+            }
             assert!(client.greeted, "{} was not answered", describe());
             if client.closed {
                 // A rude one waits for the server's patience to end.
@@ -274,6 +279,7 @@ impl World {
             subscriber.asleep_until = 0;
         }
         self.run_dry();
+        self.check_doors();
         self.check_over();
         self.outcome.key_requests = self.kernel.borrow().key_requests();
         self.outcome
@@ -288,6 +294,8 @@ impl World {
                 self.closes += count.get();
             }
             self.outcome.deliveries += metrics.deliveries.get();
+            self.outcome.connections += metrics.ring_handshakes.get();
+            self.outcome.by_door += metrics.ring_handshakes.get();
             self.outcome.gaps += metrics.lag_skips.get();
             self.outcome.pauses += metrics.pauses.get();
             self.outcome.rests += metrics.pace_rests.get();

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use fanfare::config::Deflate;
 use fanfare::core::Arrival;
-use fanfare::protocol::http::{HeadLimits, negotiate, parse};
+use fanfare::protocol::http::{HeadLimits, Request, Upgrade, negotiate, parse};
 use fanfare::protocol::ws::deflate::Policy;
 
 use crate::client::{Agreed, Client, FIRST_PORT, Fate, Follow, Nature};
@@ -28,6 +28,9 @@ impl World {
     }
 
     pub(crate) fn connect(&mut self) {
+        if self.comes_by_door() {
+            return self.connect_by_door();
+        }
         let living = self.clients.iter().filter(|client| !client.over).count();
         let full = living >= self.plan.clients_max || self.clients.len() >= self.plan.connects_max;
         if full || self.cores.iter().any(|core| core.reactor.is_frozen()) {
@@ -80,26 +83,11 @@ impl World {
         let topic = self.hub.topic(name).expect("it is there");
         let retained = topic.summary(self.hub.retention(&topic)).first_offset;
         let first = first_offset(since, retained, next);
-        let sizes = [64, 1000, 20_000];
-        let (inbound, outbound) = (self.rng.usize(..3), self.rng.usize(..3));
-        let mut kernel = self.kernel.borrow_mut();
-        let socket = kernel.connect(sizes[inbound], sizes[outbound]);
-        drop(kernel);
-        let nature = Nature {
-            rogue: chance(&mut self.rng, self.plan.rogues),
-            sluggard: chance(&mut self.rng, self.plan.sluggards),
-            rude: self.rng.u8(..) < 50,
-            read_max: [3, 200, 50_000][self.rng.usize(..3)],
-            write_max: [3, 200, 50_000][self.rng.usize(..3)],
-        };
+        let socket = self.draw_socket();
+        let nature = self.draw_nature();
         let home = Follow::new(truth, first);
         let mut client = Client::new(id, core, peer, socket, home, (echo, chat), nature);
-        client.deflate = upgrade.deflate.map(|agreed| Agreed {
-            answer: agreed.answer(),
-            bits: agreed.server_window_bits,
-            takeover: agreed.client_takeover,
-            compressor: None,
-        });
+        client.deflate = agreed(&upgrade);
         let mut rest = Vec::new();
         if self.rng.bool() {
             client.act(&mut self.rng, self.plan.settings.message_bytes_max);
@@ -135,6 +123,30 @@ impl World {
             }
         }
         self.look();
+    }
+
+    /// A connection whose buffers are as chance has it.
+    pub(crate) fn draw_socket(&mut self) -> usize {
+        let sizes = [64, 1000, 20_000];
+        let (inbound, outbound) = (self.rng.usize(..3), self.rng.usize(..3));
+        let mut kernel = self.kernel.borrow_mut();
+        kernel.connect(sizes[inbound], sizes[outbound])
+    }
+
+    pub(crate) fn draw_nature(&mut self) -> Nature {
+        Nature {
+            rogue: chance(&mut self.rng, self.plan.rogues),
+            sluggard: chance(&mut self.rng, self.plan.sluggards),
+            rude: self.rng.u8(..) < 50,
+            read_max: [3, 200, 50_000][self.rng.usize(..3)],
+            write_max: [3, 200, 50_000][self.rng.usize(..3)],
+        }
+    }
+
+    /// What is agreed on compression with a client that asks so.
+    pub(crate) fn agree(&self, request: &Request<'_>) -> Option<Agreed> {
+        let upgrade = negotiate(request, self.hub.origins(), self.policy());
+        agreed(&upgrade.expect("a good one"))
     }
 
     /// A client follows another topic, or one no more.
@@ -220,6 +232,15 @@ impl World {
             client_takeover: spoken == Deflate::Takeover,
         })
     }
+}
+
+fn agreed(upgrade: &Upgrade) -> Option<Agreed> {
+    upgrade.deflate.map(|agreed| Agreed {
+        answer: agreed.answer(),
+        bits: agreed.server_window_bits,
+        takeover: agreed.client_takeover,
+        compressor: None,
+    })
 }
 
 /// The first message that a subscriber gets of a topic.

@@ -1,10 +1,12 @@
 //! The simulated kernel: what it makes of all that cores ask of their rings, for the
 //! sockets (`socket`) of which each core has some (`side`).
 
+mod accepting;
 mod describing;
 
 use std::cell::RefCell;
-use std::net::Shutdown;
+use std::collections::VecDeque;
+use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +51,9 @@ pub(crate) fn chance(rng: &mut Rng, n: u8) -> bool {
     n > 0 && rng.u8(..) < n
 }
 
+/// Listening sockets: some are a core's own, the last one all accept from.
+pub(crate) const LISTENERS: usize = 4;
+
 /// All sockets and all cores' rings.
 pub struct Kernel {
     pub rng: Rng,
@@ -58,6 +63,10 @@ pub struct Kernel {
     sides: Vec<Side>,
     /// By its own chance, as others draw from the other.
     tls: Rng,
+    /// Those who wait in each listener, with their addresses.
+    listeners: Vec<VecDeque<(usize, SocketAddr)>>,
+    /// The chance of who comes in there.
+    door: Rng,
 }
 
 /// The kernel as rings and clients share it.
@@ -65,6 +74,7 @@ pub type SharedKernel = Rc<RefCell<Kernel>>;
 
 impl Kernel {
     pub fn new(mut rng: Rng, faults: Faults, now_ms: Arc<AtomicU64>) -> SharedKernel {
+        let door = Rng::with_seed(!rng.clone().u64(..));
         Rc::new(RefCell::new(Kernel {
             tls: rng.fork(),
             rng,
@@ -72,6 +82,8 @@ impl Kernel {
             sockets: Vec::new(),
             now_ms,
             sides: Vec::new(),
+            listeners: vec![VecDeque::new(); LISTENERS],
+            door,
         }))
     }
 
@@ -209,7 +221,11 @@ impl Kernel {
     pub(crate) fn execute(&mut self, core: usize, slot: u32, request: Request) {
         let record = &mut self.sides[core].slots[slot as usize];
         match request {
-            Request::Receive => record.receiving = true,
+            Request::Receive => (record.receiving, record.once) = (true, false),
+            Request::ReceiveOnce => (record.receiving, record.once) = (true, true),
+            Request::Accept(listener) => record.accepting = Some(listener),
+            Request::CancelAccept => self.cancel_accept(core, slot),
+            Request::Install => self.sides[core].pending.push((slot, Pending::Install)),
             Request::Poll => record.polling = true,
             Request::Send {
                 bytes,
@@ -352,8 +368,22 @@ impl Kernel {
                 socket.reset = true;
                 Event::ShutDown
             }
+            Pending::Install => {
+                record.installing = false;
+                let refused = chance(&mut self.door, self.faults.no_memory);
+                let made = match refused {
+                    true => Err(Errno::EMFILE),
+                    false => Ok(record.socket.expect("the slot is in use")),
+                };
+                socket.plain |= !refused;
+                side.plain.push((slot, made));
+                Event::Installed
+            }
             Pending::Close => {
-                socket.let_go();
+                match socket.plain {
+                    true => socket.place = None,
+                    false => socket.let_go(),
+                }
                 *record = Slot::default();
                 Event::Closed
             }
@@ -385,6 +415,9 @@ impl Kernel {
 
     pub(crate) fn slot_is_due(&self, core: usize, slot: u32) -> bool {
         let record = &self.sides[core].slots[slot as usize];
+        if self.may_come_in(record) {
+            return true;
+        }
         record.socket.is_some_and(|socket| {
             let socket = &self.sockets[socket];
             (record.receiving && socket.readable()) || (record.polling && socket.writable())

@@ -9,6 +9,7 @@ mod client;
 mod cluster;
 mod codec;
 mod deeds;
+mod doors;
 mod end;
 mod inflate;
 mod joining;

@@ -36,6 +36,7 @@ impl World {
                 core.reactor.thaw();
                 core.awake = true;
             }
+            self.open_doors();
         }
     }
 
@@ -46,6 +47,9 @@ impl World {
         self.hub.hold_proposals(std::time::Duration::ZERO);
         self.note_cluster_full();
         self.hub.set_frozen(true);
+        for core in &mut self.cores {
+            core.reactor.close_doors();
+        }
         let count = self.cores.len();
         let mut to_freeze: Vec<usize> = (0..count).collect();
         self.rng.shuffle(&mut to_freeze);
@@ -181,6 +185,7 @@ impl World {
             core.reactor.start();
             core.awake = true;
         }
+        self.open_doors();
         self.outcome.handovers += 1;
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! The ring that stands in for io_uring, in front of the simulated kernel.
 
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -28,6 +28,8 @@ pub struct FakeRing {
     requests_max: usize,
     buffers: Vec<Box<[u8]>>,
     free: Vec<u16>,
+    /// By the numbers of doors.
+    listeners: Vec<Option<usize>>,
     /// How often the kernel took not all that it was handed.
     refusals: u64,
 }
@@ -49,6 +51,7 @@ impl FakeRing {
                 .map(|_| vec![STALE; faults.buffer_bytes].into())
                 .collect(),
             free: (0..faults.buffers).collect(),
+            listeners: Vec::new(),
             refusals: 0,
         }
     }
@@ -86,6 +89,12 @@ impl FakeRing {
     /// What is armed on a slot may have something to tell.
     fn deliver(&mut self, slot: u32) {
         let kernel = &mut *self.kernel.borrow_mut();
+        if kernel.side(self.core).slots[slot as usize]
+            .accepting
+            .is_some()
+        {
+            return kernel.let_in(self.core, slot);
+        }
         kernel.answer_poll(self.core, slot);
         loop {
             let record = &kernel.side(self.core).slots[slot as usize];
@@ -100,7 +109,8 @@ impl FakeRing {
                     Some(buffer) => {
                         let bytes = &mut self.buffers[usize::from(buffer)];
                         let len = kernel.receive(self.core, slot, bytes) as u32;
-                        let armed = !chance(&mut kernel.rng, kernel.faults.disarm);
+                        let once = kernel.side(self.core).slots[slot as usize].once;
+                        let armed = !once && !chance(&mut kernel.rng, kernel.faults.disarm);
                         let event = Event::Received { buffer, len, armed };
                         (event, armed)
                     }
@@ -121,6 +131,36 @@ impl FakeRing {
 }
 
 impl Ring for FakeRing {
+    type Plain = Handle;
+
+    fn listen(&mut self, door: u32, listener: &impl AsRawFd) -> io::Result<()> {
+        let door = door as usize;
+        if self.listeners.len() <= door {
+            self.listeners.resize(door + 1, None);
+        }
+        let before = self.listeners[door].replace(listener.as_raw_fd() as usize);
+        assert!(before.is_none(), "a door has one listener");
+        Ok(())
+    }
+
+    fn accept(&mut self, slot: u32, door: u32) {
+        let listener = self.listeners[door as usize];
+        self.push(slot, Request::Accept(listener.expect("it listens")));
+    }
+
+    fn cancel_accept(&mut self, slot: u32) {
+        self.push(slot, Request::CancelAccept);
+    }
+
+    fn caller(&mut self, number: u32) -> Option<SocketAddr> {
+        let mut kernel = self.kernel.borrow_mut();
+        Some(kernel.side(self.core).callers[number as usize])
+    }
+
+    fn bound_unsent(&mut self, slot: u32, _bytes: usize) {
+        panic!("slot {slot} has a socket of another kind in this world");
+    }
+
     fn attach(&mut self, slot: u32, socket: &impl AsRawFd) -> io::Result<()> {
         let mut kernel = self.kernel.borrow_mut();
         let unattached = kernel.faults.unattached;
@@ -133,6 +173,10 @@ impl Ring for FakeRing {
 
     fn receive(&mut self, slot: u32) {
         self.push(slot, Request::Receive);
+    }
+
+    fn receive_once(&mut self, slot: u32) {
+        self.push(slot, Request::ReceiveOnce);
     }
 
     fn send(&mut self, slot: u32, bytes: &Rc<Bytes>, from: u32, len: u32, mode: Mode) {
@@ -173,11 +217,15 @@ impl Ring for FakeRing {
     }
 
     fn install(&mut self, slot: u32) {
-        panic!("slot {slot} has no descriptor in this world");
+        self.push(slot, Request::Install);
     }
 
-    fn plain(&mut self) -> Vec<(u32, io::Result<OwnedFd>)> {
-        Vec::new()
+    fn plain(&mut self) -> Vec<(u32, io::Result<Handle>)> {
+        let mut kernel = self.kernel.borrow_mut();
+        let plain = std::mem::take(&mut kernel.side(self.core).plain);
+        let made = |made: Result<usize, Errno>| made.map(Handle).map_err(io::Error::from);
+        let plain = plain.into_iter();
+        plain.map(|(slot, result)| (slot, made(result))).collect()
     }
 
     fn room(&self) -> usize {

@@ -1,7 +1,7 @@
 //! One core's side of the simulated kernel: what has been asked of each slot of its ring,
 //! what is not told yet, and what a core may ask.
 
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -9,7 +9,12 @@ use fanfare::ring::{Completion, Errno, Mode};
 
 /// What a core has asked for.
 pub(crate) enum Request {
+    /// From the listener with that number.
+    Accept(usize),
+    CancelAccept,
+    Install,
     Receive,
+    ReceiveOnce,
     Send {
         bytes: Rc<Bytes>,
         from: u32,
@@ -28,7 +33,12 @@ pub(crate) enum Request {
 #[derive(Default)]
 pub(crate) struct Slot {
     pub(crate) socket: Option<usize>,
+    /// The listener that somebody is to come from.
+    pub(crate) accepting: Option<usize>,
     pub(crate) receiving: bool,
+    /// That ends with the first bytes.
+    pub(crate) once: bool,
+    pub(crate) installing: bool,
     pub(crate) polling: bool,
     /// Bytes of the send under way that may still be accepted.
     pub(crate) sending: Option<u32>,
@@ -46,6 +56,7 @@ pub(crate) enum Pending {
     },
     Shutdown(Shutdown),
     Reset,
+    Install,
     Close,
 }
 
@@ -69,6 +80,10 @@ pub(crate) struct Side {
     pub(crate) pending: Vec<(u32, Pending)>,
     pub(crate) ready: Vec<Completion>,
     pub(crate) held: Vec<Held>,
+    /// Who has come in, by the number in the answer.
+    pub(crate) callers: Vec<SocketAddr>,
+    /// Slots whose sockets have been given plain descriptors, or could not be.
+    pub(crate) plain: Vec<(u32, Result<usize, Errno>)>,
     pub(crate) muted: bool,
     /// The core has been woken.
     pub(crate) signal: bool,
@@ -77,10 +92,29 @@ pub(crate) struct Side {
 impl Slot {
     /// Checks that a core may ask this of the slot, whose number is `slot`.
     pub(crate) fn check(&mut self, slot: u32, request: &Request) {
+        match request {
+            Request::Accept(_) => {
+                let is_free = self.socket.is_none() && self.accepting.is_none();
+                assert!(is_free, "slot {slot} is taken");
+                return;
+            }
+            // Who comes at that moment has the slot.
+            Request::CancelAccept => return,
+            _ => {}
+        }
         assert!(self.socket.is_some(), "slot {slot} is empty");
         assert!(!self.closing, "slot {slot} is being closed");
         match request {
-            Request::Receive => assert!(!self.receiving, "a receive is armed already"),
+            Request::Accept(_) | Request::CancelAccept => unreachable!("seen to above"),
+            Request::Receive | Request::ReceiveOnce => {
+                assert!(!self.receiving, "a receive is armed already");
+                assert!(!self.installing, "it is on its way elsewhere");
+            }
+            Request::Install => {
+                let asked = self.receiving || self.polling || self.sending.is_some();
+                assert!(!asked, "it goes elsewhere while it is in use");
+                self.installing = true;
+            }
             Request::Send {
                 bytes, from, len, ..
             } => {
@@ -104,6 +138,7 @@ impl Slot {
             }
             Request::Close => {
                 let busy = self.receiving || self.polling || self.sending.is_some();
+                assert!(!self.installing, "a close while a descriptor is made");
                 assert!(!busy && self.shutting == 0, "a close while it is in use");
             }
         }

@@ -44,6 +44,8 @@ pub struct Socket {
     pub marks: VecDeque<(u64, Option<u64>)>,
     /// The client's end of TLS, if it has that: the queues hold what is plain.
     pub(crate) tls: Option<Tls>,
+    /// It has a plain descriptor, whoever has that.
+    pub(crate) plain: bool,
     /// Where its server side is.
     pub(crate) place: Option<(usize, u32)>,
 }

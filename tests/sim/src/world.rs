@@ -13,6 +13,7 @@ use fastrand::Rng;
 
 use crate::client::{Client, FIRST_PORT, View};
 use crate::cluster::Cluster;
+use crate::doors::{Doors, SPARE};
 use crate::kernel::{Kernel, SharedKernel};
 use crate::plan::{LATE_MS_MAX, Plan};
 use crate::reader::Readers;
@@ -58,6 +59,9 @@ pub struct Outcome {
     pub refusals: u64,
     /// Clients over TLS that were asked for new keys, as they had used up theirs.
     pub key_requests: u64,
+    /// Connections that came through rings, and those of them that went on to an acceptor.
+    pub by_door: u64,
+    pub handed_on: u64,
     /// One bit for each of [`fanfare::protocol::reason::CloseReason::all`] that ended a connection.
     pub reasons: u128,
     /// Of all that was done, in order: equal for equal runs.
@@ -78,6 +82,7 @@ pub(crate) struct World {
     pub(crate) cores: Vec<CoreRun>,
     pub(crate) truths: Vec<Truth>,
     pub(crate) clients: Vec<Client>,
+    pub(crate) doors: Doors,
     pub(crate) sessions: Sessions,
     pub(crate) readers: Readers,
     pub(crate) subscribers: Subscribers,
@@ -127,6 +132,8 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
         eprintln!("seed {seed}: {plan:#?}");
     }
     let mut world = World::new(rng, plan, trace);
+    world.doors = Doors::new(Rng::with_seed(seed.rotate_left(24)));
+    world.open_doors();
     world.sessions = Sessions::new(sessions_rng.u64(..));
     world.readers = Readers::new(readers_rng, readers_come);
     world.subscribers = Subscribers::new(subscribers_rng, subscribers_come);
@@ -166,6 +173,7 @@ impl World {
             hub_ms,
             truths: Vec::new(),
             clients: Vec::new(),
+            doors: Doors::new(Rng::with_seed(0)),
             sessions: Sessions::new(0),
             readers: Readers::new(Rng::with_seed(0), false),
             subscribers: Subscribers::new(Rng::with_seed(0), false),
@@ -234,7 +242,7 @@ impl World {
         let nth = self.rng.usize(..count);
         let client = self.clients.iter_mut().filter(living).nth(nth);
         let index = client.expect("counted").id as usize - 1;
-        if !self.clients[index].closed {
+        if self.clients[index].may_act() {
             let max = self.plan.settings.message_bytes_max;
             for _ in 0..self.rng.usize(..3) {
                 self.clients[index].act(&mut self.rng, max);
@@ -324,6 +332,7 @@ impl World {
         self.cores[core].awake = more;
         let metrics = &self.hub.mailbox(core).metrics;
         self.uncompressed |= metrics.read_uncompressed.get() > 0;
+        self.look_at_doors(core);
         self.look();
         self.digest(core as u64 ^ self.outcome.messages << 8);
         self.say(|| format!("core {core} turns, more: {more}"));
@@ -471,10 +480,10 @@ impl World {
 
 impl CoreRun {
     pub(crate) fn new(core: usize, hub: &Arc<Hub>, kernel: &SharedKernel, slots: u32) -> Self {
-        let ring = FakeRing::new(kernel, slots);
+        let ring = FakeRing::new(kernel, slots + SPARE);
         let side = ring.side();
         CoreRun {
-            reactor: Reactor::new(core, hub.clone(), ring, slots),
+            reactor: Reactor::new(core, hub.clone(), ring, slots).with_spare(SPARE),
             side,
             awake: false,
             drained: None,
