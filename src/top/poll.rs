@@ -1,5 +1,7 @@
 //! Asks the daemon for what is wanted, again and again, on a thread of its own.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
@@ -9,6 +11,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::AUTHORIZATION;
 use hyper::{Request, StatusCode};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -18,6 +21,9 @@ use super::model::Overview;
 use super::state::Wanted;
 use crate::client::{Http, Reach, Secret, Server, Tls};
 use crate::shell::End;
+
+/// How long who draws has to end of its own accord.
+const PARTING: Duration = Duration::from_millis(500);
 
 /// What is to be watched.
 #[derive(Debug)]
@@ -34,7 +40,7 @@ pub struct Top {
 pub(super) enum Update {
     Seen(Box<Overview>),
     Failed(End),
-    /// A signal has come.
+    /// A signal has come, or the terminal is gone.
     Quit,
 }
 
@@ -81,6 +87,15 @@ impl Asker {
     }
 }
 
+/// Nobody is at the terminal any more.
+fn is_gone() -> bool {
+    let stdin = io::stdin();
+    let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::empty())];
+    // It fails where a signal comes in between: it is looked again.
+    poll(&mut fds, PollTimeout::ZERO).is_ok()
+        && fds[0].any().unwrap_or(false)
+}
+
 fn lock(wanted: &Mutex<Wanted>) -> MutexGuard<'_, Wanted> {
     wanted.lock().expect("nothing panics inside the lock")
 }
@@ -106,28 +121,27 @@ impl Asking {
         };
         loop {
             let wanted = lock(&self.wanted).clone();
-            let update = tokio::select! {
-                asked = self.ask(&wanted) => match asked {
+            let asked = async {
+                let update = match self.ask(&wanted).await {
                     Ok(overview) => Update::Seen(overview),
                     Err(end) => Update::Failed(end),
-                },
-                _ = terminate.recv() => Update::Quit,
-                _ = hangup.recv() => Update::Quit,
-            };
-            if updates.send(update).is_err() {
-                return;
-            }
-            tokio::select! {
+                };
+                let nobody_looks = updates.send(update).is_err();
                 // Too long for a key's answer, or the time has come.
-                _ = timeout(self.interval, self.changed.notified()) => {}
-                _ = terminate.recv() => {
-                    let _ = updates.send(Update::Quit);
-                    return;
-                }
-                _ = hangup.recv() => {
-                    let _ = updates.send(Update::Quit);
-                    return;
-                }
+                let _ = timeout(self.interval, self.changed.notified()).await;
+                nobody_looks || is_gone()
+            };
+            let is_over = tokio::select! {
+                is_over = asked => is_over,
+                _ = terminate.recv() => true,
+                _ = hangup.recv() => true,
+            };
+            if is_over {
+                // Who draws ends then, if it does not look at a terminal that is gone: crossterm
+                // reads the end of one without end.
+                let _ = updates.send(Update::Quit);
+                tokio::time::sleep(PARTING).await;
+                std::process::exit(0);
             }
         }
     }

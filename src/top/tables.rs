@@ -253,7 +253,7 @@ fn troubles(
     all.sort_by_key(|(_, trouble)| std::cmp::Reverse((trouble.recent, trouble.total)));
     let recent = match seen.recent_ms {
         0 => "recent",
-        ..55_000 => "lately",
+        1..55_000 => "lately",
         _ => "in 60 s",
     };
     let columns = [

@@ -37,9 +37,9 @@ pub(super) fn time(ms: u64) -> String {
     let (s, min, h, d) = (ms / 1000, ms / 60_000, ms / 3_600_000, ms / 86_400_000);
     match ms {
         ..1_000 => format!("{ms} ms"),
-        ..60_000 => format!("{s} s"),
-        ..3_600_000 => format!("{min} min {} s", s % 60),
-        ..86_400_000 => format!("{h} h {} min", min % 60),
+        1_000..60_000 => format!("{s} s"),
+        60_000..3_600_000 => format!("{min} min {} s", s % 60),
+        3_600_000..86_400_000 => format!("{h} h {} min", min % 60),
         _ => format!("{d} d {} h", h % 24),
     }
 }

@@ -30,9 +30,11 @@ pub(super) struct Troubles {
     pub(super) signs: Vec<Trouble>,
 }
 
+type Counted = fn(&Hub) -> u64;
+
 /// Counters of which each says that something is short. For people, by the name of the figure
 /// without what is around it.
-const SIGNS: [(&str, fn(&Hub) -> u64); 8] = [
+const SIGNS: [(&str, Counted); 8] = [
     ("buffers_exhausted", |hub| {
         sum(hub, |m| &m.buffers_exhausted)
     }),
