@@ -173,6 +173,9 @@ complete -c fanfare -n "__fish_fanfare_needs_command" -s h -l help -d 'Print hel
 complete -c fanfare -n "__fish_fanfare_needs_command" -s V -l version -d 'Print version'
 complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "check-config" -d 'Say whether a settings file is right, or what is wrong in which line'
 complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "probe" -d 'Say whether this kernel and its limits offer what fanfare needs, or what is missing'
+complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "subscribe" -d 'Write what is published to topics to standard output, a line for each message'
+complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "publish" -d 'Publish each line of standard input to a topic, or one message'
+complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "top" -d 'Show what a daemon does: rates, topics, slow connections, cores, limits, warnings'
 complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "serve" -d 'Serve; also what happens without a command'
 complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "upgrade" -d 'Have the running daemon hand over to a newer one without a disconnect'
 complete -c fanfare -n "__fish_fanfare_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -294,6 +297,31 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-node -
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-secret-file -d 'File whose trimmed content all nodes and nobody else know, by which they believe one another; without it whoever may read the stream\'s configuration can pass for a node [default: none] [allowed: a path]' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -l cluster-ready -d 'Whether /readyz answers 503 while the NATS servers are away [default: off] [allowed: on, off]' -r -f
 complete -c fanfare -n "__fish_fanfare_using_subcommand probe" -s h -l help -d 'Print help'
+complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -l server -d 'Where the daemon is: ws://, wss://, http:// or https://HOST[:PORT], or unix:/PATH [default: the first of `listen` in /etc/fanfare/fanfare.toml, else on this machine]' -r
+complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -l since -d 'Begin with this message, as far as it is kept; 1 is all there is [default: what comes]' -r
+complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -s n -l count -d 'End after so many messages [default: never]' -r
+complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -l token-file -d 'File with the token to bear, read anew for each connection [default: the variable FANFARE_TOKEN]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -l ca -d 'File with certificates of authorities to trust beside those of this machine, in PEM' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -l retry-s -d 'Give up when the daemon has not been reached for so long [default: at once at the beginning, never later]' -r
+complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -l json -d 'Write JSON: topic, epoch, offset, event if it has one, and data, text or b64data'
+complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -l insecure -d 'Trust any certificate: for trying things out alone'
+complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -s q -l quiet -d 'Say nothing of connections that break off and come back'
+complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -s h -l help -d 'Print help'
+complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l server -d 'Where the daemon is: ws://, wss://, http:// or https://HOST[:PORT], or unix:/PATH [default: the first of `admin` or `api` in /etc/fanfare/fanfare.toml, else on this machine]' -r
+complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l key-file -d 'File with the key of the server API [default: the variable FANFARE_API_KEY]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l token-file -d 'File with the token to bear, read anew for each connection [default: the variable FANFARE_TOKEN]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l ca -d 'File with certificates of authorities to trust beside those of this machine, in PEM' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l retry-s -d 'Give up when the daemon has not been reached for so long [default: at once at the beginning, never later]' -r
+complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l json -d 'Read JSON: one of data, text and b64data, and event and tags as wanted'
+complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l insecure -d 'Trust any certificate: for trying things out alone'
+complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -s q -l quiet -d 'Say nothing of connections that break off and come back'
+complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -s h -l help -d 'Print help'
+complete -c fanfare -n "__fish_fanfare_using_subcommand top" -l server -d 'Where the daemon is: ws://, wss://, http:// or https://HOST[:PORT], or unix:/PATH [default: the first of `admin` in /etc/fanfare/fanfare.toml, else on this machine]' -r
+complete -c fanfare -n "__fish_fanfare_using_subcommand top" -l interval-ms -d 'How often the daemon is asked, 500 to 60000' -r
+complete -c fanfare -n "__fish_fanfare_using_subcommand top" -l token-file -d 'File with the token to bear, read anew for each connection [default: the variable FANFARE_TOKEN]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand top" -l ca -d 'File with certificates of authorities to trust beside those of this machine, in PEM' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand top" -l insecure -d 'Trust any certificate: for trying things out alone'
+complete -c fanfare -n "__fish_fanfare_using_subcommand top" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l config -d 'TOML file with settings; options on the command line overrule it' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l admin-token-file -d 'File whose trimmed content, as it is at the time, is the token that requests to admin and api must bear [default: none] [allowed: a path]' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand serve" -l api-key-file -d 'File whose trimmed content, as it is at the time, is the key that requests to the server API may bear [default: none] [allowed: a path]' -r -F
@@ -586,8 +614,11 @@ memory\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -l cluster-ready -d 'Whether /readyz answers 503 while the NATS servers are away [default: off] [allowed: on, off]' -r -f -a "on\t''
 off\t''"
 complete -c fanfare -n "__fish_fanfare_using_subcommand upgrade" -s h -l help -d 'Print help'
-complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe serve upgrade help" -f -a "check-config" -d 'Say whether a settings file is right, or what is wrong in which line'
-complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe serve upgrade help" -f -a "probe" -d 'Say whether this kernel and its limits offer what fanfare needs, or what is missing'
-complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe serve upgrade help" -f -a "serve" -d 'Serve; also what happens without a command'
-complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe serve upgrade help" -f -a "upgrade" -d 'Have the running daemon hand over to a newer one without a disconnect'
-complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe serve upgrade help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe subscribe publish top serve upgrade help" -f -a "check-config" -d 'Say whether a settings file is right, or what is wrong in which line'
+complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe subscribe publish top serve upgrade help" -f -a "probe" -d 'Say whether this kernel and its limits offer what fanfare needs, or what is missing'
+complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe subscribe publish top serve upgrade help" -f -a "subscribe" -d 'Write what is published to topics to standard output, a line for each message'
+complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe subscribe publish top serve upgrade help" -f -a "publish" -d 'Publish each line of standard input to a topic, or one message'
+complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe subscribe publish top serve upgrade help" -f -a "top" -d 'Show what a daemon does: rates, topics, slow connections, cores, limits, warnings'
+complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe subscribe publish top serve upgrade help" -f -a "serve" -d 'Serve; also what happens without a command'
+complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe subscribe publish top serve upgrade help" -f -a "upgrade" -d 'Have the running daemon hand over to a newer one without a disconnect'
+complete -c fanfare -n "__fish_fanfare_using_subcommand help; and not __fish_seen_subcommand_from check-config probe subscribe publish top serve upgrade help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -17,9 +17,9 @@ const ALIASES: [(&str, &str); 6] = [
     ("none", "off"),
 ];
 /// The parts of the program that have lines of their own.
-const PARTS: [&str; 16] = [
-    "admin", "bind", "cli", "config", "core", "handover", "hub", "keeper", "lines", "log", "mask",
-    "page", "protocol", "ring", "service", "main",
+const PARTS: [&str; 19] = [
+    "admin", "bind", "cli", "client", "config", "core", "handover", "hub", "keeper", "lines",
+    "log", "mask", "page", "protocol", "ring", "service", "shell", "top", "main",
 ];
 
 /// Reads `LEVEL`, or a list of such and `fanfare::PART=LEVEL`; returns it in lower case.

@@ -90,6 +90,7 @@ mod tests {
         for source in POLICY.split([' ', ';']).filter(|word| word.contains(':')) {
             assert_eq!(source, "data:");
         }
-        assert!(!POLICY.contains("unsafe") && !POLICY.contains('*'));
+        assert!(!POLICY.contains("-inline") && !POLICY.contains("-eval"));
+        assert!(!POLICY.contains('*'));
     }
 }

@@ -158,7 +158,7 @@ fn core<'a>(core: &Core, theme: &Theme) -> Vec<Span<'a>> {
         .map(|place| if place < full { '█' } else { '·' })
         .collect();
     let (text, style): (String, Style) = if core.turn_age_ms > STUCK_MS {
-        (format!("{:>5}  ", "stuck"), theme.bad)
+        (format!("{:>6} ", "stuck"), theme.bad)
     } else {
         let percent = core.load.map(|load| format!("{:.0}%", 100.0 * load));
         let percent = percent.unwrap_or_else(|| "–".into());

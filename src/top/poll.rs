@@ -92,8 +92,7 @@ fn is_gone() -> bool {
     let stdin = io::stdin();
     let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::empty())];
     // It fails where a signal comes in between: it is looked again.
-    poll(&mut fds, PollTimeout::ZERO).is_ok()
-        && fds[0].any().unwrap_or(false)
+    poll(&mut fds, PollTimeout::ZERO).is_ok() && fds[0].any().unwrap_or(false)
 }
 
 fn lock(wanted: &Mutex<Wanted>) -> MutexGuard<'_, Wanted> {

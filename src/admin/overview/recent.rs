@@ -25,9 +25,11 @@ impl Recent {
             self.moments.pop_front();
         }
         let apart = REACH / MOMENTS_MAX as u32;
-        let mut before = self.moments.iter().rev().skip(1);
+        let mut last = self.moments.iter().rev();
         // The newest one moves on until it is far enough from the one before.
-        if before.next().is_some_and(|(time, _)| now - *time < apart) {
+        if let (Some((newest, _)), Some((before, _))) = (last.next(), last.next())
+            && *newest - *before < apart
+        {
             self.moments.pop_back();
         }
         self.moments.push_back((now, totals.into()));
