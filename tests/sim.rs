@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use fanfare::protocol::reason::CloseReason;
-use fanfare_sim::world::{Outcome, run};
+use fanfare_sim::outcome::Outcome;
+use fanfare_sim::world::run;
 
 /// Seeds in an ordinary test run.
 const SEEDS: u64 = 2000;

@@ -3,8 +3,9 @@
 use fanfare::protocol::encoding::Format;
 
 use crate::client::{Client, Fate};
+use crate::outcome::Outcome;
 use crate::plan::PACE_MS_MAX;
-use crate::world::{CoreRun, Outcome, World};
+use crate::world::{CoreRun, World};
 
 /// As often as a core looks at the clock.
 const TICK_MS: u64 = 250;

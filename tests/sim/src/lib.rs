@@ -17,6 +17,7 @@ mod judging;
 pub mod kernel;
 mod lonely;
 mod moving;
+pub mod outcome;
 pub mod pacing;
 pub mod plan;
 mod posting;
