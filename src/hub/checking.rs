@@ -123,7 +123,7 @@ impl Hub {
 
     fn run_check(&self, check: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
         let max = self.settings().token_checks_waiting_max;
-        self.helpers.run(max, check)
+        self.helpers.step(max, check)
     }
 
     fn verify(&self, purpose: Purpose, token: &[u8]) -> Verdict {

@@ -65,6 +65,19 @@ impl Helpers {
         Ok(())
     }
 
+    /// The same of a job that is one of many short ones. Behind it the processor goes to who else
+    /// wants it: the kernel would leave it to the helper until its next tick, up to 10 ms, while
+    /// topics wait.
+    ///
+    /// # Errors
+    /// See [`Busy`]: then it is not done.
+    pub(super) fn step(&self, max: usize, job: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
+        self.run(max, || {
+            job();
+            thread::yield_now();
+        })
+    }
+
     /// How many jobs wait.
     pub(super) fn waiting(&self) -> usize {
         self.queue.lock().jobs.len()

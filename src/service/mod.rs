@@ -10,6 +10,7 @@ mod announce;
 mod certificates;
 mod container;
 mod course;
+mod descriptors;
 mod housekeeping;
 mod listen;
 mod memory;
@@ -43,7 +44,6 @@ use crate::hub::{Hub, Lost};
 use crate::keeper::webhooks::{self, Webhooks};
 use crate::keeper::{Cluster, Scribe};
 use crate::ring::{Abilities, LockedMemory, Probe};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 
 /// Where topics and connections come from that another process had.
@@ -311,7 +311,7 @@ fn begin(
     let kernel = Probe::run().map_err(|missing| missing.to_string())?;
     let signals = signals::block()?;
     let notifier = Arc::new(Notifier::from_env());
-    raise_descriptor_limit();
+    descriptors::prepare();
     let (Public { plain, tls }, admin) = match origin.as_deref_mut() {
         None => Default::default(),
         Some(Origin::Process(from)) => (
@@ -392,15 +392,6 @@ fn warn_of_activation(settings: &Settings, bound: &Bound, listeners: &Public) {
         if sockets.activated && wanted.iter().any(|place| !places.contains(place)) {
             tracing::warn!("{key} is not used: the service manager has opened other addresses");
         }
-    }
-}
-
-/// Connections need entries in file tables that are bounded like descriptors.
-fn raise_descriptor_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use nix::sys::eventfd::EventFd;
 
-use super::{raise_descriptor_limit, why_no_core};
+use super::{descriptors, why_no_core};
 use crate::config::Settings;
 use crate::core::Rings;
 use crate::ring::{Abilities, Probe};
@@ -16,7 +16,7 @@ use crate::ring::{Abilities, Probe};
 /// # Errors
 /// What is missing, and the cure.
 pub fn probe(settings: &Settings) -> Result<String, String> {
-    raise_descriptor_limit();
+    descriptors::prepare();
     let probe = Probe::run().map_err(|missing| missing.to_string())?;
     let cores = settings.cores;
     // As many again for the process that takes over in an upgrade.

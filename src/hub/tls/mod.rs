@@ -152,7 +152,7 @@ impl Hub {
     /// # Errors
     /// See [`Busy`].
     pub fn shake_aside(&self, step: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
-        self.helpers.run(STEPS_WAITING_MAX, step)
+        self.helpers.step(STEPS_WAITING_MAX, step)
     }
 }
 
