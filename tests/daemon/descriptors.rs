@@ -46,3 +46,12 @@ fn silent_peers_keep_neither_the_operator_out_nor_fill_the_log() {
         "the log is not filled"
     );
 }
+
+#[test]
+fn the_table_of_descriptors_need_not_grow_while_topics_wait() {
+    let daemon = Daemon::start_as(with_files(1000, &[]));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let places = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+    let places: u32 = places.unwrap().trim().parse().unwrap();
+    assert!(places >= 1000, "{places}");
+}
