@@ -2,7 +2,7 @@
 //! session tickets. They travel in a file of their own that lives in memory alone, which is overwritten as soon as it has been read.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::core::{SavedCore, SavedLink};
-use crate::hub::{Hub, SavedTickets};
+use crate::hub::{Hub, SavedTickets, keep_memory_to_itself};
 
 /// Secrets of a daemon.
 #[derive(Default, Serialize, Deserialize)]
@@ -57,11 +57,25 @@ impl Secrets {
     /// A sentence on what is wrong with it.
     pub(super) fn take(file: OwnedFd) -> Result<Secrets, String> {
         let mut file = SecretFile::new(file.into());
-        let mut bytes = Zeroizing::new(Vec::new());
+        let unread = |error: io::Error| format!("cannot read keys: {error}");
+        let len = file.file.metadata().map_err(unread)?.len();
+        // Whatever the settings say of TLS: connections that have it come along all the same.
+        if may_hold_keys(len)? {
+            keep_memory_to_itself();
+        }
+        // With room for all, as each growth would leave keys behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(len as usize));
         let read = (file.file.rewind()).and_then(|()| file.file.read_to_end(&mut bytes));
-        read.map_err(|error| format!("cannot read keys: {error}"))?;
+        read.map_err(unread)?;
         postcard::from_bytes(&bytes).map_err(|error| format!("the keys are damaged: {error}"))
     }
+}
+
+/// Whether a file of this length may hold keys: without any it is as short as it can be.
+fn may_hold_keys(len: u64) -> Result<bool, String> {
+    let without = postcard::serialize_with_flavor(&Secrets::default(), Size::default());
+    let without = without.map_err(|error| error.to_string())?;
+    Ok(len > without as u64)
 }
 
 /// A file with secrets, which others may have open as well. Nothing is left in it once this goes.
@@ -104,7 +118,7 @@ impl Drop for SecretFile {
     }
 }
 
-fn overwrite(file: &mut File) -> std::io::Result<()> {
+fn overwrite(file: &mut File) -> io::Result<()> {
     const ZEROS: [u8; 4096] = [0; 4096];
     let len = file.seek(SeekFrom::End(0))?;
     file.rewind()?;
@@ -119,7 +133,32 @@ fn overwrite(file: &mut File) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
+
     use super::*;
+    use crate::hub::Tickets;
+
+    fn len(secrets: &Secrets) -> u64 {
+        secrets.write().unwrap().file.metadata().unwrap().len()
+    }
+
+    #[test]
+    fn a_process_that_takes_keys_keeps_its_memory_to_itself_whatever_its_settings_are() {
+        let tickets = Tickets::default();
+        tickets.belong_to([1; 32], 0).unwrap();
+        let secrets = Secrets {
+            tickets: tickets.save(),
+            ..Secrets::default()
+        };
+        assert!(may_hold_keys(len(&secrets)).unwrap());
+        assert!(!may_hold_keys(len(&Secrets::default())).unwrap());
+        set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
+        Secrets::take(secrets.write().unwrap().share().unwrap()).unwrap();
+        assert!(matches!(
+            dumpable_behavior(),
+            Ok(DumpableBehavior::NotDumpable)
+        ));
+    }
 
     #[test]
     fn who_else_has_the_file_finds_nothing_once_it_has_been_read() {

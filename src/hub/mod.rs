@@ -92,7 +92,10 @@ pub use relief::Relief;
 pub use rosters::{Roster, Rosters};
 pub use seldom::Complaints;
 pub use slowest::{SLOWEST_MAX, Slow, Slowest};
-pub use tls::{SavedTickets, Served, TLS_HANDSHAKES, Tickets, Tls, TlsCounts, TlsFailure};
+pub use tls::{
+    SavedTickets, Served, TLS_HANDSHAKES, Tickets, Tls, TlsCounts, TlsFailure,
+    keep_memory_to_itself,
+};
 pub use topics::TopicsFull;
 pub use uncompressed::Uncompressed;
 pub use users::Users;

@@ -7,10 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-
 use crate::config::{Place, Settings, Stamp};
-use crate::hub::Hub;
+use crate::hub::{Hub, keep_memory_to_itself};
 
 /// Whether the files of certificates have changed.
 #[derive(Default)]
@@ -118,13 +116,4 @@ impl Watch {
 fn files(settings: &Settings) -> Vec<File> {
     let stamp = |path: &Path| (path.to_owned(), Stamp::of(path));
     settings.tls_files().map(stamp).collect()
-}
-
-/// Keys lie in this process' memory: it leaves no dump behind, and other processes of its user do not
-/// see into it (`PR_SET_DUMPABLE`).
-fn keep_memory_to_itself() {
-    let dumpable = DumpableBehavior::NotDumpable;
-    if let Err(error) = set_dumpable_behavior(dumpable) {
-        tracing::warn!(%error, "others of this user could read keys from memory");
-    }
 }

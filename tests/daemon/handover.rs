@@ -12,7 +12,7 @@ use crate::common::{
 };
 
 /// The daemon's program under a path of its own, which a test can replace.
-fn program(folder: &Path) -> Command {
+pub(crate) fn program(folder: &Path) -> Command {
     let path = folder.join("fanfare");
     std::fs::copy(env!("CARGO_BIN_EXE_fanfare"), &path).unwrap();
     let mut here = Command::new(path);
@@ -22,7 +22,7 @@ fn program(folder: &Path) -> Command {
 }
 
 /// Puts another file in the place of one that may be running.
-fn replace(path: &Path, text: &str) {
+pub(crate) fn replace(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
     let new = path.with_extension("new");
     std::fs::write(&new, text).unwrap();

@@ -71,6 +71,7 @@ mod stop;
 mod tls;
 mod tls_abuse;
 mod tls_certificates;
+mod tls_holding;
 mod tls_living;
 mod tls_talking;
 mod tls_world;

@@ -6,6 +6,7 @@
 
 mod counts;
 mod failure;
+mod secrecy;
 mod tickets;
 
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ use crate::protocol::tls::Logged;
 
 pub use counts::{TLS_HANDSHAKES, TlsCounts};
 pub use failure::TlsFailure;
+pub use secrecy::keep_memory_to_itself;
 pub use tickets::{SavedTickets, Tickets};
 
 /// What HTTP/1.1 is called among the protocols that a client offers (RFC 7301 section 6). One
