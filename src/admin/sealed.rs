@@ -36,13 +36,14 @@ pub(super) struct Sealed<S> {
 }
 
 impl<S> Sealed<S> {
-    pub(super) fn new(stream: S, session: Box<Session>, hub: Arc<Hub>) -> Self {
+    pub(super) fn new(stream: S, mut session: Box<Session>, hub: Arc<Hub>) -> Self {
+        let sealed = std::mem::take(&mut session.unsent);
         Sealed {
             stream,
             session,
             opened: Vec::new(),
             taken: 0,
-            sealed: Vec::new(),
+            sealed,
             sent: 0,
             has_ended: false,
             has_said_goodbye: false,
@@ -58,7 +59,7 @@ impl<S> Sealed<S> {
 
     /// Opens what has come.
     fn open(&mut self, mut raw: &mut [u8]) -> Result<(), Fault> {
-        let Session { send, receive } = &mut *self.session;
+        let Session { send, receive, .. } = &mut *self.session;
         loop {
             match receive.next(&mut raw)? {
                 None | Some(Event::CloseNotify) => break,

@@ -172,6 +172,14 @@ impl State {
         self.links.insert(slot, *session);
     }
 
+    /// Sends the answer to a newcomer's request, before all else.
+    pub(super) fn push_answer(&mut self, slot: u32, answer: Vec<u8>) {
+        // Over TLS it goes out with the tickets that have waited for it.
+        if !self.links.follow_kept(slot, &answer) {
+            self.conns.at(slot).attend().lane.push_last(answer);
+        }
+    }
+
     /// Subscribes a seated connection and greets it.
     pub(super) fn enter(
         &mut self,
@@ -210,7 +218,7 @@ impl State {
         if let Some(hello) = begins.and_then(|begins| begins.hello(upgrade)) {
             answer.extend_from_slice(&upgrade.dialect.frame(hello.as_bytes()));
         }
-        self.conns.at(slot).attend().lane.push_last(answer);
+        self.push_answer(slot, answer);
         match app {
             None => {}
             Some(Ok(_)) => self.greet(slot),

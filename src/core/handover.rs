@@ -342,7 +342,7 @@ impl State {
 
     fn save_links(&mut self, conns: &[(u32, SavedConn)]) -> Vec<SavedLink> {
         let links = conns.iter().filter(|(_, conn)| conn.has_tls());
-        let links = links.map(|(slot, _)| self.links.at(*slot).save());
+        let links = links.map(|(slot, _)| self.links.save(*slot));
         links.collect()
     }
 

@@ -5,6 +5,7 @@
 //! same number and from the same bytes, and goes on there. Of any other the rest is kept.
 
 mod flight;
+mod owes;
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use self::flight::{Flight, tag};
+use self::owes::{KeyUpdate, Owes};
 use super::scratch::Scratch;
 use crate::protocol::tls::{Alert, ContentType, Incoming, PLAIN_BYTES_MAX, Sealer, Traffic};
 
@@ -50,14 +52,10 @@ impl SavedLink {
     pub(super) fn restore(&self) -> Result<Link, String> {
         let read = postcard::from_bytes::<Read>(&self.0);
         let read = read.map_err(|error| format!("its keys are damaged: {error}"))?;
-        let mut link = Link {
+        Ok(Link {
             has_said_last: read.has_said_last,
-            ..Link::new(read.send, read.receive)
-        };
-        if !read.kept.is_empty() {
-            link.ongoing.get_or_insert_default().kept = read.kept;
-        }
-        Ok(link)
+            ..Link::new(read.send, read.receive, read.kept)
+        })
     }
 }
 
@@ -83,21 +81,6 @@ struct Read {
     has_said_last: bool,
 }
 
-/// New keys for what goes out, and whether the peer is asked to take new ones as well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum KeyUpdate {
-    Alone,
-    Requesting,
-}
-
-/// Records that are to be sent before all else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Owes {
-    key_update: Option<KeyUpdate>,
-    warning: Option<Alert>,
-    last: Option<Alert>,
-}
-
 /// What is under way.
 #[derive(Default)]
 struct Ongoing {
@@ -110,11 +93,18 @@ struct Ongoing {
 }
 
 impl Link {
-    pub(super) fn new(send: Traffic, receive: Option<Incoming>) -> Link {
+    /// `kept` are records that go first.
+    pub(super) fn new(send: Traffic, receive: Option<Incoming>, kept: Vec<u8>) -> Link {
+        let keeping = |kept| {
+            Box::new(Ongoing {
+                kept,
+                ..Ongoing::default()
+            })
+        };
         Link {
             send,
             receive,
-            ongoing: None,
+            ongoing: Some(kept).filter(|kept| !kept.is_empty()).map(keeping),
             owes: Owes::default(),
             has_said_last: false,
             is_abandoned: false,
@@ -157,6 +147,12 @@ impl Link {
     /// Bytes of a record that has come in part.
     pub(super) fn buffered_bytes(&self) -> usize {
         self.receive.as_ref().map_or(0, Incoming::buffered_bytes)
+    }
+
+    /// Memory of ciphertext that is kept, as the socket has not taken it.
+    pub(super) fn kept_bytes(&self) -> usize {
+        let ongoing = self.ongoing.as_deref();
+        ongoing.map_or(0, |ongoing| ongoing.kept.capacity())
     }
 
     /// The peer has said that it sends no more, or what it sent was wrong.
@@ -251,6 +247,13 @@ impl Link {
         bytes
     }
 
+    /// Seals something to go out in one send with what is kept, behind it.
+    pub(super) fn follow_kept(&mut self, content: &[u8]) {
+        let ongoing = self.ongoing.get_or_insert_default();
+        assert!(ongoing.flight.is_none(), "nothing is under way");
+        (self.send).seal(ContentType::ApplicationData, content, &mut ongoing.kept);
+    }
+
     fn seal_owed(&mut self) {
         let owes = std::mem::take(&mut self.owes);
         if owes == Owes::default() {
@@ -258,18 +261,7 @@ impl Link {
         }
         let ongoing = self.ongoing.get_or_insert_default();
         assert!(ongoing.begun.is_none(), "it goes first");
-        if let Some(alert) = owes.warning {
-            self.send.alert(alert, &mut ongoing.kept);
-        }
-        match owes.key_update {
-            None => {}
-            Some(KeyUpdate::Alone) => self.send.key_update(&mut ongoing.kept),
-            Some(KeyUpdate::Requesting) => self.send.request_key_update(&mut ongoing.kept),
-        }
-        if let Some(alert) = owes.last {
-            self.send.alert(alert, &mut ongoing.kept);
-            self.has_said_last = true;
-        }
+        self.has_said_last |= owes.seal(&mut self.send, &mut ongoing.kept);
     }
 
     /// Seals the beginning of a run of a log for one send: the rest of the record that is begun, and
@@ -399,7 +391,7 @@ impl Link {
         assert_eq!(ongoing.begun.take(), Some(begun));
         assert!(ongoing.flight.is_none(), "nothing is under way");
         assert!(ongoing.kept.is_empty(), "a record is begun or kept");
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(begun.len as usize + self.send.overhead());
         let number = self.send.next();
         seal(&self.send.sealer(), number, &mut out, |out| {
             copy(begun.from, u64::from(begun.len), out);

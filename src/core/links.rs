@@ -1,22 +1,20 @@
 //! The links of one core's connections over TLS, by slot.
 
+mod chunks;
+
 use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::link::{Link, Sent};
+use self::chunks::Chunks;
+use super::link::{Begun, Link, SavedLink, Sent};
 use super::scratch::Scratch;
 use crate::protocol::tls::Session;
 
 /// Ciphertext of one core that waits to be handed to the kernel: it stays in the processor's
 /// cache, and memory for it is bounded.
 const BATCH_BYTES_MAX: usize = 256 << 10;
-
-/// Links that lie together: one by one they would each have the allocator's header, and lie between what
-/// handshakes leave behind. They do not move, as keys would be left where they were.
-const CHUNK: usize = 64;
-type Chunk = [Option<Link>; CHUNK];
 /// A place that no link has.
 const NOWHERE: u32 = u32::MAX;
 
@@ -25,8 +23,11 @@ const NOWHERE: u32 = u32::MAX;
 pub(super) struct Links {
     /// Where each slot's is in `chunks`.
     places: Vec<u32>,
-    chunks: Vec<Box<Chunk>>,
-    free: Vec<u32>,
+    /// Not one by one, as they would lie between what handshakes leave behind. They do not move, as keys
+    /// would be left where they were.
+    chunks: Chunks<Link>,
+    /// What all of them keep.
+    kept_bytes: usize,
     /// Ciphertext that has been made since the ring was last entered.
     sealed_bytes: usize,
     scratch: Scratch,
@@ -34,8 +35,12 @@ pub(super) struct Links {
 
 impl Links {
     pub(super) fn insert(&mut self, slot: u32, session: Session) {
-        let Session { send, receive } = session;
-        self.put(slot, Link::new(send, Some(receive)));
+        let Session {
+            unsent,
+            send,
+            receive,
+        } = session;
+        self.put(slot, Link::new(send, Some(receive), unsent));
     }
 
     /// The connection in a slot has this link from now on.
@@ -44,23 +49,17 @@ impl Links {
         if self.places.len() <= slot {
             self.places.resize(slot + 1, NOWHERE);
         }
-        let place = self.free.pop().unwrap_or_else(|| {
-            let next = (self.chunks.len() * CHUNK) as u32;
-            self.chunks.push(Box::new([const { None }; CHUNK]));
-            self.free.extend((next + 1..next + CHUNK as u32).rev());
-            next
-        });
-        self.places[slot] = place;
-        *place_mut(&mut self.chunks, place) = Some(link);
+        self.kept_bytes += link.kept_bytes();
+        self.places[slot] = self.chunks.put(link);
     }
 
     pub(super) fn remove(&mut self, slot: u32) {
-        let place = self.places.get_mut(slot as usize);
-        let place = place.map_or(NOWHERE, |place| std::mem::replace(place, NOWHERE));
-        if place != NOWHERE {
-            *place_mut(&mut self.chunks, place) = None;
-            self.free.push(place);
-        }
+        let Some(link) = self.get(slot) else {
+            return;
+        };
+        self.kept_bytes -= link.kept_bytes();
+        let place = std::mem::replace(&mut self.places[slot as usize], NOWHERE);
+        self.chunks.remove(place);
     }
 
     /// The link of a connection that has TLS.
@@ -70,13 +69,16 @@ impl Links {
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Link> {
-        let place = *self.places.get(slot as usize)? as usize;
-        self.chunks.get(place / CHUNK)?[place % CHUNK].as_ref()
+        self.chunks.get(*self.places.get(slot as usize)?)
     }
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Link> {
-        let place = *self.places.get(slot as usize)? as usize;
-        self.chunks.get_mut(place / CHUNK)?[place % CHUNK].as_mut()
+        self.chunks.get_mut(*self.places.get(slot as usize)?)
+    }
+
+    /// Memory of ciphertext that connections keep, whose sockets have not taken it.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.kept_bytes
     }
 
     /// So much waits to be handed to the kernel that nothing more is to be sealed before.
@@ -93,9 +95,33 @@ impl Links {
 
     /// See [`Link::send_owed`].
     pub(super) fn send_owed(&mut self, slot: u32) -> Rc<Bytes> {
-        let bytes = self.at(slot).send_owed();
+        let bytes = self.change(slot, Link::send_owed);
         self.sealed_bytes += bytes.len();
         bytes
+    }
+
+    /// See [`Link::follow_kept`]. False if nothing is kept, and where there is no TLS.
+    pub(super) fn follow_kept(&mut self, slot: u32, content: &[u8]) -> bool {
+        let keeps = self.get(slot).is_some_and(|link| link.kept_bytes() > 0);
+        if keeps {
+            self.change(slot, |link| link.follow_kept(content));
+        }
+        keeps
+    }
+
+    /// See [`Link::settle_begun`].
+    pub(super) fn settle_begun(
+        &mut self,
+        slot: u32,
+        begun: Begun,
+        copy: impl FnOnce(u64, u64, &mut Vec<u8>),
+    ) {
+        self.change(slot, |link| link.settle_begun(begun, copy));
+    }
+
+    /// See [`Link::save`].
+    pub(super) fn save(&mut self, slot: u32) -> SavedLink {
+        self.change(slot, Link::save)
     }
 
     /// See [`Link::seal_run`].
@@ -121,19 +147,22 @@ impl Links {
 
     /// See [`Link::settle_sent`].
     pub(super) fn settle_sent(&mut self, slot: u32, taken: u32) -> Sent {
-        let (sent, bytes) = self.at(slot).settle_sent(taken);
+        let (sent, bytes) = self.change(slot, |link| link.settle_sent(taken));
         self.scratch.give_back(bytes);
         sent
     }
-}
 
-fn place_mut(chunks: &mut [Box<Chunk>], place: u32) -> &mut Option<Link> {
-    &mut chunks[place as usize / CHUNK][place as usize % CHUNK]
+    /// Does something with a link that keeps more after it, or less.
+    fn change<T>(&mut self, slot: u32, act: impl FnOnce(&mut Link) -> T) -> T {
+        let link = link_at(&mut self.chunks, self.places[slot as usize]);
+        let before = link.kept_bytes();
+        let outcome = act(link);
+        self.kept_bytes = self.kept_bytes + link.kept_bytes() - before;
+        outcome
+    }
 }
 
 #[inline]
-fn link_at(chunks: &mut [Box<Chunk>], place: u32) -> &mut Link {
-    place_mut(chunks, place)
-        .as_mut()
-        .expect("the connection has TLS")
+fn link_at(chunks: &mut Chunks<Link>, place: u32) -> &mut Link {
+    chunks.get_mut(place).expect("the connection has TLS")
 }

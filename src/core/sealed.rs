@@ -198,7 +198,7 @@ impl State {
         assert_eq!(sub.cursor, begun.from);
         let feed = self.feeds.look_at(sub.feed);
         let copy = |from, len, out: &mut Vec<u8>| feed.copy(from, from + len, out);
-        self.links.at(slot).settle_begun(begun, copy);
+        self.links.settle_begun(slot, begun, copy);
         self.pass_over(slot, id, u64::from(begun.len));
         if self.conns.at(slot).dialect.has_many_topics() {
             self.streams.note_sent(slot);
@@ -238,6 +238,12 @@ impl State {
             link.abandon();
             self.hub.account_partial(held, 0);
         }
+    }
+
+    /// Tells how much ciphertext is kept.
+    pub(super) fn tell_kept(&self) {
+        let kept = self.links.kept_bytes() as u64;
+        self.metrics().tls_kept_bytes.set(kept);
     }
 
     /// The peer ends its direction. Over TLS it is to say so first: who cuts a connection off

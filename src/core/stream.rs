@@ -69,6 +69,20 @@ struct Opened {
     fault: Option<Fault>,
 }
 
+impl Sealed {
+    /// What is sent begins with what has not been.
+    fn begin(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.session.unsent)
+    }
+
+    /// The last that is sent.
+    fn last(&mut self, alert: Alert) -> Vec<u8> {
+        let mut last = self.begin();
+        self.session.send.alert(alert, &mut last);
+        last
+    }
+}
+
 impl Stream {
     /// With `tls`, hands are to be shaken before anything else.
     pub(super) fn new(socket: TcpStream, tls: bool) -> Self {
@@ -204,7 +218,11 @@ impl Stream {
             opened.ended = true;
             return opened;
         };
-        let Session { send, receive } = &mut *sealed.session;
+        let Session {
+            unsent,
+            send,
+            receive,
+        } = &mut *sealed.session;
         let mut raw = raw;
         loop {
             let event = match receive.next(&mut raw) {
@@ -227,6 +245,9 @@ impl Stream {
             }
         }
         opened.ended = receive.has_ended();
+        if !opened.reply.is_empty() {
+            opened.reply.splice(..0, std::mem::take(unsent));
+        }
         opened
     }
 
@@ -234,11 +255,7 @@ impl Stream {
     async fn break_off(&self, fault: Fault) -> io::Result<usize> {
         self.fault.set(Some(fault));
         let last = match (&mut *self.wire.borrow_mut(), fault.alert()) {
-            (Wire::Sealed(sealed), Some(alert)) => {
-                let mut last = Vec::new();
-                sealed.session.send.alert(alert, &mut last);
-                last
-            }
+            (Wire::Sealed(sealed), Some(alert)) => sealed.last(alert),
             _ => Vec::new(),
         };
         self.mute();
@@ -255,7 +272,7 @@ impl Stream {
             Wire::Plain => None,
             Wire::Unshaken | Wire::Mute => return Err(io::ErrorKind::NotConnected.into()),
             Wire::Sealed(sealed) => {
-                let mut out = Vec::new();
+                let mut out = sealed.begin();
                 let send = &mut sealed.session.send;
                 send.seal(ContentType::ApplicationData, &plain, &mut out);
                 Some(out)
@@ -275,11 +292,7 @@ impl Stream {
     /// Says that nothing more comes from here.
     pub(super) async fn end(&self) -> io::Result<()> {
         let last = match &mut *self.wire.borrow_mut() {
-            Wire::Sealed(sealed) => {
-                let mut last = Vec::new();
-                sealed.session.send.alert(Alert::CloseNotify, &mut last);
-                Some(last)
-            }
+            Wire::Sealed(sealed) => Some(sealed.last(Alert::CloseNotify)),
             _ => None,
         };
         if let Some(last) = last {

@@ -118,7 +118,7 @@ impl State {
         write_ids(places.clone(), &mut answer);
         answer.push(b'\n');
         let told = sum(places);
-        self.conns.at(slot).attend().lane.push_last(answer);
+        self.push_answer(slot, answer);
         for ((id, (topic, begins)), wanted) in order.iter().zip(&begun).zip(&stream.wanted) {
             self.tell_missed_before(*id, topic, begins, wanted);
         }

@@ -91,6 +91,7 @@ impl State {
         self.look_at_rights();
         self.handle_timers();
         self.tell_places();
+        self.tell_kept();
         self.look_at_paces();
         self.let_go();
     }

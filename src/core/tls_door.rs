@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::{Error, ServerConnection};
+use rustls::{Error, ProtocolVersion, ServerConnection};
 use tokio::sync::oneshot;
 
 use super::acceptor::Acceptor;
@@ -31,6 +31,43 @@ struct Shaking {
     logged: Arc<Logged>,
     /// Clients show certificates, whose signatures are looked at late.
     asks_clients: bool,
+    clear: Clear,
+}
+
+/// Messages in the clear, which may come in many records each: rustls acts on whole ones.
+#[derive(Default)]
+struct Clear {
+    /// The head of the one that has begun: its type and its length.
+    head: Vec<u8>,
+    /// So many bytes of it are still to come.
+    left: usize,
+}
+
+impl Clear {
+    /// Whether a message ends in this content of a record.
+    fn ends_with(&mut self, mut content: &[u8]) -> bool {
+        const HEAD_BYTES: usize = 4;
+        let mut ends = false;
+        while !content.is_empty() {
+            if self.head.len() < HEAD_BYTES {
+                let taken = content.len().min(HEAD_BYTES - self.head.len());
+                self.head.extend_from_slice(&content[..taken]);
+                content = &content[taken..];
+                let &[_, high, middle, low] = &self.head[..] else {
+                    break;
+                };
+                self.left = u32::from_be_bytes([0, high, middle, low]) as usize;
+            }
+            let taken = content.len().min(self.left);
+            self.left -= taken;
+            content = &content[taken..];
+            if self.left == 0 {
+                ends = true;
+                self.head.clear();
+            }
+        }
+        ends
+    }
 }
 
 impl Shaking {
@@ -40,11 +77,19 @@ impl Shaking {
             conn: Some(conn),
             logged,
             asks_clients: served.asks_clients,
+            clear: Clear::default(),
         })
     }
 
     fn conn(&mut self) -> Result<&mut ServerConnection, TlsFailure> {
         self.conn.as_deref_mut().ok_or(TlsFailure::Internal)
+    }
+
+    /// Hands are shaken, and what rustls wants to have sent can wait: tickets.
+    fn only_owes_tickets(&mut self) -> Result<bool, TlsFailure> {
+        let conn = self.conn()?;
+        let is_newest = conn.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        Ok(is_newest && !conn.is_handshaking())
     }
 
     /// What rustls wants to have sent.
@@ -154,16 +199,19 @@ impl Acceptor {
             let behind = bytes.split_off(record);
             let handled = self.step(&mut shaking, bytes).await?;
             bytes = behind;
-            let out = shaking.poll_transmit()?;
-            if !out.is_empty() {
-                let sent = stream.write_raw(out).await;
+            let mut out = shaking.poll_transmit()?;
+            // A client that has begun to ask gets tickets with the answer, which is a send less.
+            let may_wait = handled.is_ok() && !bytes.is_empty() && shaking.only_owes_tickets()?;
+            if !out.is_empty() && !may_wait {
+                let sent = stream.write_raw(std::mem::take(&mut out)).await;
                 if handled.is_ok() && sent.is_err() {
                     return Err(TlsFailure::Left);
                 }
             }
             handled.map_err(|error| TlsFailure::from(&error))?;
             if !shaking.conn()?.is_handshaking() {
-                return self.take_over(stream, shaking, bytes).map(|()| None);
+                let taken = self.take_over(stream, shaking, out, bytes);
+                return taken.map(|()| None);
             }
         }
     }
@@ -175,8 +223,11 @@ impl Acceptor {
         record: Vec<u8>,
     ) -> Result<Result<(), Error>, TlsFailure> {
         // The messages that lead to a signature come before there are keys, but those with the
-        // client's certificate.
-        let is_costly = record[0] == HANDSHAKE || shaking.asks_clients;
+        // client's certificate. Of one in many records, only the last is worth the way.
+        let is_costly = match record[0] {
+            HANDSHAKE => shaking.clear.ends_with(&record[HEADER_BYTES..]),
+            _ => shaking.asks_clients,
+        };
         if !is_costly {
             return Ok(handle(shaking.conn()?, &record));
         }
@@ -210,15 +261,17 @@ impl Acceptor {
         &self,
         stream: &Stream,
         shaking: Shaking,
+        unsent: Vec<u8>,
         behind: Vec<u8>,
     ) -> Result<(), TlsFailure> {
         let Shaking { conn, logged, .. } = shaking;
         let conn = conn.ok_or(TlsFailure::Internal)?;
         let (version, kind) = (conn.protocol_version(), conn.handshake_kind());
-        let session = Session::extract(*conn, &logged).map_err(|error| {
+        let mut session = Session::extract(*conn, &logged).map_err(|error| {
             tracing::error!("cannot take over a session of TLS: {error}");
             TlsFailure::Internal
         })?;
+        session.unsent = unsent;
         self.metrics().tls.note_handshake(version, kind);
         stream.seal(session, behind);
         Ok(())
@@ -256,4 +309,26 @@ async fn give_up(stream: &Stream, alert: Alert, failure: TlsFailure) -> TlsFailu
 /// A fatal alert before there are keys (RFC 8446 section 6).
 fn plain_alert(alert: Alert) -> Vec<u8> {
     vec![ContentType::Alert as u8, 3, 3, 0, 2, 2, alert as u8]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_ends_with_its_last_byte_however_it_is_cut() {
+        let messages = [&[1, 0, 0, 3, 7, 7, 7][..], &[14, 0, 0, 0], &[16, 0, 1, 0]];
+        let all = [&messages.concat()[..], &[7; 256]].concat();
+        let ends = [7, 11, all.len()];
+        for len in 1..all.len() {
+            let (mut clear, mut at) = (Clear::default(), 0);
+            for content in all.chunks(len) {
+                let to = at + content.len();
+                let wanted = ends.iter().any(|end| (at + 1..=to).contains(end));
+                assert_eq!(clear.ends_with(content), wanted, "{at} to {to}");
+                at = to;
+            }
+        }
+        assert!(!Clear::default().ends_with(&[]));
+    }
 }

@@ -114,6 +114,8 @@ pub struct Metrics {
     pub tls_steps_aside: Counter,
     /// Those that might hold up topics and were done here all the same, as helpers were busy.
     pub tls_steps_here: Counter,
+    /// Memory of ciphertext that connections of this core keep, at the last look.
+    pub tls_kept_bytes: Counter,
     /// What rules and tokens did not allow, by what it was, in the order of [`Action::ALL`].
     pub denials: [Counter; Action::ALL.len()],
 }
@@ -165,6 +167,7 @@ impl Default for Metrics {
             tls: TlsCounts::default(),
             tls_steps_aside: Counter::default(),
             tls_steps_here: Counter::default(),
+            tls_kept_bytes: Counter::default(),
             denials: Default::default(),
         }
     }

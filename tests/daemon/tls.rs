@@ -113,6 +113,9 @@ fn a_session_is_taken_up_again() {
         let mut first = shake(&daemon, client.clone(), "localhost").unwrap();
         assert!(!is_resumed(&first));
         ask(&mut first, &get("/healthz"));
+        if version == TLS13 {
+            assert_eq!(first.conn.tls13_tickets_received(), 1);
+        }
         let mut second = shake(&daemon, client, "localhost").unwrap();
         assert!(is_resumed(&second));
         assert!(ask(&mut second, &get("/healthz")).ends_with("ok\n"));

@@ -10,9 +10,9 @@ use std::time::Duration;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
-use crate::common::{Daemon, Witnesses, eventually};
+use crate::common::{Daemon, Raw, Witnesses, eventually};
 use crate::tls::failures;
-use crate::tls_world::{Authority, VERSIONS, ask, dial, get, shake, shake_over, start};
+use crate::tls_world::{Authority, TLS13, VERSIONS, ask, dial, get, shake, shake_over, start};
 
 /// What comes until the end.
 fn rest(mut stream: TcpStream) -> Vec<u8> {
@@ -145,6 +145,72 @@ fn the_last_word_of_the_handshake_may_come_with_the_request() {
             assert!(answer.ends_with(b"ok\n"));
         }
     }
+}
+
+/// A connection whose client sends its last word of the handshake, and `request`, in one piece, and
+/// reads until `words` have come.
+fn ask_at_once(
+    daemon: &Daemon,
+    client: &Authority,
+    request: &str,
+    words: &str,
+) -> ClientConnection {
+    let name = ServerName::try_from("localhost").unwrap();
+    let client = Arc::new(client.client_of(&[TLS13]));
+    let mut conn = ClientConnection::new(client, name).unwrap();
+    let mut stream = dial(daemon);
+    conn.writer().write_all(request.as_bytes()).unwrap();
+    let mut heard = Vec::new();
+    while !String::from_utf8_lossy(&heard).contains(words) {
+        let mut out = Vec::new();
+        while conn.wants_write() {
+            conn.write_tls(&mut out).unwrap();
+        }
+        stream.write_all(&out).unwrap();
+        assert!(conn.read_tls(&mut stream).unwrap() > 0, "it ended early");
+        let state = conn.process_new_packets().unwrap();
+        let had = heard.len();
+        heard.resize(had + state.plaintext_bytes_to_read(), 0);
+        conn.reader().read_exact(&mut heard[had..]).unwrap();
+    }
+    conn
+}
+
+#[test]
+fn who_asks_with_its_last_word_of_the_handshake_has_a_ticket_with_the_answer() {
+    let (daemon, authority) = start(&["--api", "127.0.0.1:0"]);
+    let stream = "GET /t HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
+    let post = "POST /topics/t/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
+    for (request, words) in [
+        (&*get("/healthz"), "ok\n"),
+        (&*get("/no/such\x01"), "HTTP/1.1 400 "),
+        (&*Raw::request("/t", ""), "HTTP/1.1 101 "),
+        (&*Raw::request("/app/unknown", ""), "HTTP/1.1 "),
+        (stream, "retry: "),
+        (post, "HTTP/1.1 20"),
+    ] {
+        let conn = ask_at_once(&daemon, &authority, request, words);
+        assert_eq!(conn.tls13_tickets_received(), 1, "{request}");
+    }
+    is_well(&daemon, &authority);
+}
+
+#[test]
+fn a_hello_in_records_of_a_byte_each_is_one_step_for_a_helper() {
+    let (daemon, authority) = start(&[]);
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut conn = ClientConnection::new(Arc::new(authority.client()), name).unwrap();
+    let mut hello = Vec::new();
+    conn.write_tls(&mut hello).unwrap();
+    let (head, content) = hello.split_at(5);
+    let records = content
+        .iter()
+        .flat_map(|byte| [head[0], head[1], head[2], 0, 1, *byte]);
+    let mut stream = dial(&daemon);
+    stream.write_all(&records.collect::<Vec<u8>>()).unwrap();
+    let mut tls = rustls::StreamOwned::new(conn, stream);
+    assert!(ask(&mut tls, &get("/healthz")).ends_with("ok\n"));
+    assert_eq!(daemon.metric("fanfare_tls_steps_aside_total"), 1);
 }
 
 #[test]

@@ -1,13 +1,17 @@
-//! What a daemon holds of connections over TLS: their keys.
+//! What a daemon holds of connections over TLS: their keys, and the rest of a record that a slow reader
+//! has not taken.
 
 use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
 
 use tungstenite::Message;
 
-use crate::common::{Daemon, pass};
+use crate::common::{Daemon, eventually, pass};
 use crate::handover::{program, replace};
+use crate::tls_living::open_narrow;
 use crate::tls_talking::open;
-use crate::tls_world::{Authority, shake};
+use crate::tls_world::{Authority, VERSIONS, shake, start};
 
 #[test]
 fn a_successor_that_speaks_no_tls_keeps_the_keys_that_it_goes_on_with_to_itself() {
@@ -51,4 +55,45 @@ fn a_process_without_tls_can_be_looked_into_as_ever() {
     daemon.hand_over(1);
     pass(&mut speaker, &mut listener, "on");
     assert_eq!(daemon.count_log("can neither be dumped nor traced"), 0);
+}
+
+#[test]
+fn what_is_kept_of_a_record_is_counted_until_it_has_been_read() {
+    let options = ["--lag-policy", "skip", "--lag-bytes-max", "256KiB"];
+    let (daemon, authority) = start(&options);
+    let kept = || daemon.metric("fanfare_tls_kept_bytes");
+    for version in VERSIONS {
+        let path = "/t?offsets=true";
+        let mut slow = open_narrow(&daemon, authority.client_of(&[version]), path);
+        let mut speaker = daemon.connect("/t");
+        // Before it is skipped, the record that it stands in is kept; it stands in none if its socket
+        // has taken the whole of one, and then takes a little more of others.
+        let mut rounds = 0..50;
+        loop {
+            rounds.next().expect("something is kept by now");
+            for _ in 0..50 {
+                speaker.send(Message::text("x".repeat(20_000))).unwrap();
+            }
+            let is_kept = (0..20).any(|_| {
+                thread::sleep(Duration::from_millis(50));
+                kept() > 0
+            });
+            if is_kept {
+                break;
+            }
+            slow.read().unwrap();
+        }
+        assert!(kept() <= 17 << 10, "{}", kept());
+        // What is published before it has been told may be skipped as well.
+        loop {
+            let heard = slow.read().unwrap().into_text().unwrap();
+            if heard.contains("\"missed\"") {
+                speaker.send(Message::text("last")).unwrap();
+            }
+            if heard.contains("last") {
+                break;
+            }
+        }
+        eventually("nothing is kept", || kept() == 0);
+    }
 }

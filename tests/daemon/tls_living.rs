@@ -14,13 +14,13 @@ use crate::tls_world::{
 };
 
 /// A WebSocket of a client whose socket takes little at a time.
-fn open_narrow(daemon: &Daemon, client: ClientConfig, path: &str) -> WebSocket<Tls> {
+pub(crate) fn open_narrow(daemon: &Daemon, client: ClientConfig, path: &str) -> WebSocket<Tls> {
     let stream = daemon.narrow_stream_to(daemon.tls_addresses[0]);
     let tls = shake_over(stream, client, "localhost").unwrap();
     open(daemon, tls, path)
 }
 
-fn closes(daemon: &Daemon, reason: &str) -> u64 {
+pub(crate) fn closes(daemon: &Daemon, reason: &str) -> u64 {
     daemon.counter("fanfare_closes_total", reason)
 }
 

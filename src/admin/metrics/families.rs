@@ -141,7 +141,7 @@ fn present(hub: &Hub) -> Vec<Family> {
         .in_unit(Unit::Bytes),
         family(
             "partial",
-            "Memory that half-received messages hold",
+            "Memory that half-received messages, and records of TLS, hold",
             gauge(hub.partial_bytes()),
         )
         .in_unit(Unit::Bytes),

@@ -1,7 +1,7 @@
 //! Figures of TLS.
 
 use super::family::{Family, Sample, Unit, Values, family, plain};
-use super::summing::sum;
+use super::summing::{gauge, sum};
 use crate::hub::metrics::Counter;
 use crate::hub::{Hub, TLS_HANDSHAKES, TlsCounts, TlsFailure};
 use crate::protocol::tls::Fault;
@@ -9,6 +9,8 @@ use crate::protocol::tls::Fault;
 pub(super) fn read(hub: &Hub) -> Vec<Family> {
     let failures = TlsFailure::ALL.map(TlsFailure::name);
     let faults = Fault::ALL.each_ref().map(Fault::name);
+    let kept = hub.mailboxes().iter();
+    let kept = kept.map(|core| core.metrics.tls_kept_bytes.get());
     let truncated = of_all(hub).map(|counts| counts.truncated.get());
     vec![
         family(
@@ -41,6 +43,12 @@ pub(super) fn read(hub: &Hub) -> Vec<Family> {
             "Such steps that a core did itself, as too many waited for the helpers",
             sum(hub, |m| &m.tls_steps_here),
         ),
+        family(
+            "tls_kept",
+            "Memory of ciphertext that connections keep whose sockets have not taken it: the rest of a record that is no run of a log, 16 KiB for each at most",
+            gauge(kept.sum()),
+        )
+        .in_unit(Unit::Bytes),
         family(
             "tls_reload_failures",
             "Times that new certificates could not be used, and the old ones stayed",

@@ -78,6 +78,7 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         tls,
         tls_steps_aside,
         tls_steps_here,
+        tls_kept_bytes,
         denials,
     } = metrics;
     let TlsCounts {
@@ -125,6 +126,7 @@ fn fill(metrics: &Metrics, from: u64) -> Vec<u64> {
         joins_lost,
         tls_steps_aside,
         tls_steps_here,
+        tls_kept_bytes,
         truncated,
     ];
     let all = plain

@@ -23,6 +23,7 @@ impl Pair {
     fn new(suite: Suite) -> Pair {
         let mut links = Links::default();
         let session = Session {
+            unsent: Vec::new(),
             send: traffic(suite, 1),
             receive: Incoming::new(traffic(suite, 2)),
         };
@@ -64,6 +65,8 @@ impl Pair {
 
 /// So many records may one key of AES-GCM seal (RFC 8446 section 5.5).
 const RECORDS_MAX: u64 = 1 << 24;
+/// A record that is not sent again, and what is owed behind it.
+const KEPT_BYTES_MAX: usize = PLAIN_BYTES_MAX + 29 + 2 * 3 * (5 + 29);
 const SUITES: [Suite; 3] = [Suite::Aes128Gcm, Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
 
 fn noise(rng: &mut fastrand::Rng, len: usize) -> Vec<u8> {
@@ -110,14 +113,16 @@ fn whatever_goes_before_and_wherever_it_breaks_off_the_peer_hears_all_in_order()
                 // As the reactor does: what is begun first becomes what is kept.
                 if let Some(begun) = pair.link().begun() {
                     let content = &log[begun.from as usize..begun.to() as usize];
-                    pair.link()
-                        .settle_begun(begun, |_, _, out| out.extend_from_slice(content));
+                    let copy = |_, _, out: &mut Vec<u8>| out.extend_from_slice(content);
+                    pair.links.settle_begun(0, begun, copy);
                     wanted.extend_from_slice(content);
                     from = begun.to() as usize;
                 }
                 if rng.bool() {
                     // On the way to another process.
-                    let saved = pair.link().save();
+                    let saved = pair.links.save(0);
+                    pair.links.remove(0);
+                    assert_eq!(pair.links.kept_bytes(), 0);
                     pair.links.put(0, saved.restore().unwrap());
                 }
                 if pair.link().owes() {
@@ -125,6 +130,8 @@ fn whatever_goes_before_and_wherever_it_breaks_off_the_peer_hears_all_in_order()
                     let taken = rng.usize(..=owed.len());
                     assert_eq!(pair.take(&owed, taken).content, 0);
                 }
+                assert_eq!(pair.links.kept_bytes(), pair.link().kept_bytes());
+                assert!(pair.links.kept_bytes() <= KEPT_BYTES_MAX);
                 continue;
             }
             let is_free = pair.link().begun().is_none();
@@ -155,6 +162,7 @@ fn whatever_goes_before_and_wherever_it_breaks_off_the_peer_hears_all_in_order()
         }
         assert!(pair.heard == wanted, "seed {seed}");
         assert!(!pair.link().is_inside_record());
+        assert_eq!(pair.links.kept_bytes(), 0);
     }
 }
 
@@ -224,6 +232,57 @@ fn a_stalled_reader_of_a_log_keeps_no_ciphertext() {
 }
 
 #[test]
+fn what_is_kept_of_a_record_is_counted_until_it_has_gone() {
+    let mut pair = Pair::new(Suite::Aes128Gcm);
+    let offered = pair.links.seal_gathered(0, &[7; 3 * PLAIN_BYTES_MAX]);
+    let record = PLAIN_BYTES_MAX + 22;
+    pair.take(&offered, record + 400);
+    assert_eq!(pair.links.kept_bytes(), record - 400);
+    let owed = pair.links.send_owed(0);
+    pair.take(&owed, owed.len());
+    assert_eq!(pair.links.kept_bytes(), 0);
+    // Of a run there is none, before it is moved away from.
+    let log = [8; 500];
+    let offered = pair.offer(&log, 0);
+    pair.take(&offered, 100);
+    assert_eq!(pair.links.kept_bytes(), 0);
+    let begun = pair.link().begun().unwrap();
+    let copy = |_, _, out: &mut Vec<u8>| out.extend_from_slice(&log);
+    pair.links.settle_begun(0, begun, copy);
+    assert_eq!(pair.links.kept_bytes(), 522);
+    // Nor does it stay counted when its connection has gone.
+    pair.links.remove(0);
+    assert_eq!(pair.links.kept_bytes(), 0);
+}
+
+#[test]
+fn what_has_waited_goes_out_with_the_answer() {
+    let mut pair = Pair::new(Suite::Aes128Gcm);
+    assert!(!pair.links.follow_kept(0, b"answer"), "nothing has waited");
+    assert!(!pair.links.follow_kept(5, b"answer"), "there is no TLS");
+    let mut send = traffic(Suite::Aes128Gcm, 1);
+    let mut unsent = Vec::new();
+    // As tickets it has a number of its own.
+    send.seal(ContentType::ApplicationData, b"ticket, ", &mut unsent);
+    let session = Session {
+        unsent,
+        send,
+        receive: Incoming::new(traffic(Suite::Aes128Gcm, 2)),
+    };
+    pair.links.remove(0);
+    pair.links.insert(0, session);
+    assert!(pair.links.follow_kept(0, b"answer"));
+    assert!(pair.link().wants_look());
+    let owed = pair.links.send_owed(0);
+    pair.take(&owed, owed.len());
+    assert_eq!(pair.heard, b"ticket, answer");
+    assert!(!pair.link().owes());
+    let more = pair.offer(b", more", 0);
+    pair.take(&more, more.len());
+    assert_eq!(pair.heard, b"ticket, answer, more");
+}
+
+#[test]
 fn an_idle_link_is_small() {
     assert!(
         size_of::<Option<Link>>() <= 264,
@@ -267,7 +326,8 @@ fn keys_are_changed_long_before_they_are_used_up() {
 fn a_connection_of_tls_12_is_used_up_with_the_keys_of_either_direction() {
     let link = |sent, received| {
         let traffic = |next| Traffic::tls12(Suite::Aes128Gcm, &[1; 16], [3; 12], next).unwrap();
-        Link::new(traffic(sent), Some(Incoming::new(traffic(received))))
+        let receive = Incoming::new(traffic(received));
+        Link::new(traffic(sent), Some(receive), Vec::new())
     };
     for (sent, received, is_used_up) in [
         (1, 1, false),
@@ -306,9 +366,10 @@ fn what_is_no_link_is_not_taken_up() {
 }
 
 #[test]
-fn places_are_used_again() {
+fn a_slot_has_the_link_that_it_was_given_last() {
     let mut pair = Pair::new(Suite::Aes128Gcm);
     let session = || Session {
+        unsent: Vec::new(),
         send: traffic(Suite::Aes128Gcm, 1),
         receive: Incoming::new(traffic(Suite::Aes128Gcm, 2)),
     };

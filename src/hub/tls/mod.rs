@@ -195,6 +195,9 @@ fn make(
     config.enable_secret_extraction = true;
     // What comes early may come twice.
     config.max_early_data_size = 0;
+    // One for one: whoever comes back with as many connections takes all of them up again, and each
+    // ticket costs keys, random numbers and bytes.
+    config.send_tls13_tickets = 1;
     Ok(config)
 }
 

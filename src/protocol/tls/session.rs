@@ -1,5 +1,7 @@
 //! Both directions of a connection, taken over from rustls at the end of a handshake.
 
+use std::fmt;
+
 use rustls::{ConnectionTrafficSecrets, ProtocolVersion, ServerConnection};
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +11,10 @@ use super::suite::Suite;
 use super::traffic::Traffic;
 
 /// Both directions, once a handshake is over.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Session {
+    /// Records of the handshake that go before all else: tickets. None where they have been sent.
+    pub unsent: Vec<u8>,
     pub send: Traffic,
     pub receive: Incoming,
 }
@@ -38,7 +42,8 @@ pub enum ExtractError {
 impl Session {
     /// Takes over `conn` when its handshake is over, all that it wanted to send has been sent, and
     /// it was given nothing that came behind the handshake. `secrets` is what it was told to log
-    /// to; its `enable_secret_extraction` is set.
+    /// to; its `enable_secret_extraction` is set. What was taken from it to be sent and has not been
+    /// is for the caller to put into `unsent`.
     ///
     /// # Errors
     /// One of these does not hold. The connection is lost then.
@@ -66,7 +71,21 @@ impl Session {
             _ => return Err(ExtractError::Unknown),
         };
         let receive = Incoming::new(receive);
-        Ok(Session { send, receive })
+        Ok(Session {
+            unsent: Vec::new(),
+            send,
+            receive,
+        })
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("unsent_bytes", &self.unsent.len())
+            .field("send", &self.send)
+            .field("receive", &self.receive)
+            .finish()
     }
 }
 

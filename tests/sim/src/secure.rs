@@ -76,7 +76,12 @@ impl Tls {
             )
         };
         let (to, from_client) = direction(client_first);
-        let (send, from_server) = direction(server_first);
+        let (mut send, from_server) = direction(server_first);
+        // What has waited for the answer, as tickets do: any record of the server's.
+        let mut unsent = Vec::new();
+        if is_new && rng.bool() {
+            send.key_update(&mut unsent);
+        }
         let client = Tls {
             send: to,
             receive: Incoming::new(from_server),
@@ -95,6 +100,7 @@ impl Tls {
             rng: rng.fork(),
         };
         let server = Session {
+            unsent,
             send,
             receive: Incoming::new(from_client),
         };
