@@ -217,13 +217,19 @@ impl State {
         self.end_session(slot);
     }
 
-    /// Bytes have come from a peer that is being closed. Over a slow line the rest
+    /// Bytes have come, perhaps from a peer that is being closed. Over a slow line the rest
     /// of a message that was refused by its first bytes is long under way, and most
     /// clients look for an answer when it is sent: were they cut off before, they
     /// would see a reset and not why. So the peer is waited for as long as bytes
     /// come, though no longer than a message may take (`message_ms_max`), nor faster
     /// than its rate allows.
     pub(super) fn await_rest(&mut self, slot: u32, len: usize) {
+        let conn = self.conns.at(slot);
+        let is_being_closed = matches!(conn.phase, Phase::Draining | Phase::Closing);
+        // What a stream's peer says is nothing that it would want to see answered.
+        if !is_being_closed || conn.dialect.is_event_stream() {
+            return;
+        }
         let settings = self.hub.settings();
         let (now_ms, patience_ms) = (self.now_ms, self.patience_ms);
         let conn = self.conns.at(slot);

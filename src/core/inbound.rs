@@ -26,12 +26,9 @@ impl State {
             return;
         }
         let conn = self.conns.at(slot);
-        match conn.phase {
-            Phase::Open => {}
-            Phase::Draining | Phase::Closing => self.await_rest(slot, bytes.len()),
-            Phase::ShutDown => return,
+        if conn.phase == Phase::ShutDown {
+            return;
         }
-        let conn = self.conns.at(slot);
         // The reader lends out what it holds while the rest of the state is at
         // work, so it leaves its place for that long.
         let mut reader = std::mem::take(&mut conn.reader);

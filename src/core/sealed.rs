@@ -19,6 +19,8 @@ impl<R: Ring> Reactor<R> {
     #[inline]
     pub(super) fn handle_received(&mut self, slot: u32, buffer: u16, len: u32) {
         let state = &mut self.state;
+        // Over TLS too it is bytes that tell of a peer at work, not records: one may be long under way.
+        state.await_rest(slot, len as usize);
         if state.conns.at(slot).flags.any(Flags::TLS) {
             state.handle_records(slot, self.ring.buffer(buffer, len));
         } else {

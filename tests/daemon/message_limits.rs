@@ -22,7 +22,7 @@ fn a_message_of_message_bytes_max_arrives_and_a_longer_one_is_told_1009() {
 }
 
 /// What a message that is announced with a length of 1 MiB begins with.
-const LONG_HEADER: [u8; 14] = [0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 2, 3, 4];
+pub(crate) const LONG_HEADER: [u8; 14] = [0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 2, 3, 4];
 
 #[test]
 fn a_message_too_long_over_a_slow_line_may_be_sent_to_its_end_and_is_told_1009() {

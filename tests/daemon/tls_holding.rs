@@ -1,17 +1,19 @@
-//! What a daemon holds of connections over TLS: their keys, and the rest of a record that a slow reader
-//! has not taken.
+//! What a daemon holds of connections over TLS: their keys, the rest of a record that a slow reader
+//! has not taken, and records that come in part.
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use tungstenite::Message;
+use tungstenite::{Message, WebSocket};
 
-use crate::common::{Daemon, eventually, pass};
+use crate::common::{Daemon, eventually, hear, pass};
 use crate::handover::{program, replace};
-use crate::tls_living::open_narrow;
+use crate::message_limits::LONG_HEADER;
+use crate::tls_living::{closes, open_narrow};
 use crate::tls_talking::open;
-use crate::tls_world::{Authority, VERSIONS, shake, start};
+use crate::tls_world::{Authority, Tls, VERSIONS, shake, start};
 
 #[test]
 fn a_successor_that_speaks_no_tls_keeps_the_keys_that_it_goes_on_with_to_itself() {
@@ -96,4 +98,87 @@ fn what_is_kept_of_a_record_is_counted_until_it_has_been_read() {
         }
         eventually("nothing is kept", || kept() == 0);
     }
+}
+
+/// Sends bytes in pieces over twice the time that a peer is waited for which sends nothing.
+fn trickle(all: &mut [(WebSocket<Tls>, Vec<u8>)]) {
+    const PIECES: usize = 16;
+    for piece in 0..PIECES {
+        for (sealed, bytes) in all.iter_mut() {
+            let len = bytes.len().div_ceil(PIECES);
+            let bytes = bytes.chunks(len).nth(piece).unwrap_or_default();
+            let sent = sealed.get_mut().sock.write_all(bytes);
+            sent.expect("the daemon has not hung up");
+        }
+        thread::sleep(Duration::from_millis(250));
+    }
+}
+
+fn expect_close(sealed: &mut WebSocket<Tls>, code: u16) {
+    let close = loop {
+        match sealed.read().expect("it is told why it is closed") {
+            Message::Close(close) => break close,
+            _ => continue,
+        }
+    };
+    assert_eq!(close.map(|close| u16::from(close.code)), Some(code));
+}
+
+#[test]
+fn a_record_that_is_long_under_way_is_waited_for_when_its_connection_is_being_closed() {
+    let (daemon, authority) = start(&["--message-bytes-max", "1000"]);
+    let mut all = VERSIONS.map(|version| {
+        let client = authority.client_of(&[version]);
+        let mut tls = shake(&daemon, client, "localhost").unwrap();
+        tls.conn.set_buffer_limit(None);
+        let mut sealed = open(&daemon, tls, "/t");
+        let tls = sealed.get_mut();
+        tls.write_all(&LONG_HEADER).unwrap();
+        tls.flush().unwrap();
+        tls.conn.writer().write_all(&[b'm'; 16 << 10]).unwrap();
+        let mut record = Vec::new();
+        tls.conn.write_tls(&mut record).unwrap();
+        (sealed, record)
+    });
+    eventually("both are being closed", || closes(&daemon, "too_big") == 2);
+    trickle(&mut all);
+    for (sealed, _) in &mut all {
+        expect_close(sealed, 1009);
+    }
+}
+
+#[test]
+fn a_record_that_there_is_no_room_for_may_be_sent_to_its_end() {
+    let (daemon, authority) = start(&[
+        "--partial-bytes-max",
+        "64KiB",
+        "--message-bytes-max",
+        "32KiB",
+    ]);
+    let begin = || {
+        let tls = shake(&daemon, authority.client(), "localhost").unwrap();
+        let mut sealed = open(&daemon, tls, "/t");
+        let socket = &mut sealed.get_mut().sock;
+        socket.write_all(&[23, 3, 3, 0x40, 0]).unwrap();
+        socket.write_all(&[7; 15_000]).unwrap();
+        sealed
+    };
+    let held: Vec<_> = (0..4).map(|_| begin()).collect();
+    eventually("all of it has come", || {
+        daemon.metric("fanfare_partial_bytes") >= 4 * 15_000
+    });
+    let rest = vec![7; (16 << 10) - 15_000];
+    let mut all = [(begin(), rest)];
+    daemon.await_reason("partial_bytes");
+    trickle(&mut all);
+    expect_close(&mut all[0].0, 1013);
+    assert_eq!(closes(&daemon, "partial_bytes"), 1);
+    drop(held);
+    eventually("all is given back", || {
+        daemon.metric("fanfare_partial_bytes") == 0
+    });
+    // It was of nobody else's room.
+    let mut plain = (daemon.connect("/t"), daemon.connect("/t"));
+    plain.0.send(Message::text("after")).unwrap();
+    assert_eq!(hear(&mut plain.1), "after");
 }
