@@ -1,5 +1,5 @@
 """Peers over TLS that break its protocol, or whose connections break: records after the handshake here, handshakes in
-bad_handshakes.py.
+bad_handshakes.py, and what they do without reading in unread.py.
 
 Each fault is tried in both versions, before the request and in a WebSocket on the topic of others who talk: the daemon
 answers with the alert that fits, counts it under its name, and those others lose nothing."""
@@ -9,11 +9,12 @@ import struct
 import time
 
 import bad_handshakes
+import unread
 from peer import PING, Peer, TEXT, frame
 from rogue import BAD_MAC, DECODE, ILLEGAL, NO_RENEGOTIATION, OVERFLOW, PROTOCOL_VERSION, UNEXPECTED
 from rogue import ALERT, CCS, DATA, FATAL, FINISHED, HANDSHAKE, HEARTBEAT, HELLO, KEY_UPDATE, TICKET, TLS13, VERSIONS, WARNING, Rogue, load
 from witness import Witness
-from world import PATIENT, since, until
+from world import PATIENT, counted, since, until
 
 __all__ = ["load", "run"]
 
@@ -250,7 +251,8 @@ def run(world, tally):
             for attempt in [ends_without_goodbye, ends_inside_a_record, resets, says_goodbye, goes_on_behind_goodbye]:
                 for way in WAYS:
                     scene.check(f"{attempt.__name__.replace('_', ' ')}, {version}, {way}", attempt, scene, number, way)
-            scene.check(f"reads nothing and sends key updates, {version}", updates_unread, scene, number)
+    with Scene(world, tally, *OPTIONS, *unread.OPTIONS) as scene:
+        unread.run(scene)
     bad_handshakes.run(world, tally, Scene)
 
 
@@ -303,21 +305,13 @@ class Scene:
         return rogue
 
 
-def counted(scene, before, name):
-    """Waits until it has been counted: for a seated connection as the reason of its end, else as a fault."""
-    names = [f"closes_total{{{name}}}", f"tls_faults_total{{{name}}}"]
-    until(scene.daemon, f"{name} once more", lambda figures: sum(figures.get(one, 0) - before.get(one, 0) for one in names) >= 1)
-    grown = sum(since(scene.daemon, before, one) for one in names)
-    assert grown == 1, f"{name} was counted {grown:.0f} times"
-
-
 def broken(scene, fault, version, way, alert, name):
     before = scene.daemon.metrics()
     rogue = scene.rogue(version, way)
     fault(rogue)
     outcome, _ = rogue.outcome()
     rogue.close()
-    counted(scene, before, name)
+    counted(scene.daemon, before, name)
     if alert is None:
         assert not outcome.startswith("alert"), f"an alert was answered with {outcome}"
     else:
@@ -411,19 +405,3 @@ def goes_on_behind_goodbye(scene, version, way):
     assert outcome == "close_notify" or outcome.startswith("cut"), f"answered with {outcome}"
     grown = [name for name, number in scene.daemon.metrics().items() if name.startswith(("closes_total{tls_", "tls_faults_total{")) and number > before.get(name, 0)]
     assert not grown, f"counted as {grown}"
-
-
-def updates_unread(scene, version):
-    """A peer that asks for one key update after the other and reads none: what waits for it is bounded."""
-    rogue = scene.rogue(version, "talking")
-    rss = scene.daemon.rss_bytes()
-    if version == TLS13:
-        for _ in range(2000 if not scene.world.short else 200):
-            rogue.key_update(requested=1)
-            rogue.send(DATA, frame(PING, b""))
-    else:
-        rogue.raw(b"".join(rogue.seal(DATA, frame(PING, b"")) for _ in range(200)))
-    grown = scene.daemon.rss_bytes() - rss
-    rogue.close()
-    assert grown < 4 << 20, f"{grown} bytes more"
-    return f"{max(0, grown) >> 10} KiB more"

@@ -30,10 +30,10 @@ def load():
 class Rogue:
     """One whose hands have been shaken."""
 
-    def __init__(self, port, version, cipher="aes128gcm"):
+    def __init__(self, port, version, cipher="aes128gcm", receive_bytes=None):
         from tlslite.api import HandshakeSettings, TLSConnection
 
-        self.sock = dial(port)
+        self.sock = dial(port, receive_bytes=receive_bytes)
         settings = HandshakeSettings()
         settings.minVersion = settings.maxVersion = self.version = version
         settings.cipherNames = [cipher]
@@ -41,6 +41,19 @@ class Rogue:
         self.conn = TLSConnection(self.sock)
         self.conn.handshakeClientCert(settings=settings, serverName="localhost")
         self.is_newest = version == TLS13
+        # How often the daemon has taken new keys.
+        self.updates_heard = 0
+        self.count_updates()
+
+    def count_updates(self):
+        layer = self.conn._recordLayer
+        follow = layer.calcTLS1_3KeyUpdate_sender
+
+        def counted(*secrets):
+            self.updates_heard += 1
+            return follow(*secrets)
+
+        layer.calcTLS1_3KeyUpdate_sender = counted
 
     def talk(self, path="/witness"):
         """Opens a WebSocket."""

@@ -63,3 +63,11 @@ def until(daemon, what, reached):
 def since(daemon, before, name):
     """How much a figure has grown since `before`, which are figures too."""
     return daemon.metrics().get(name, 0) - before.get(name, 0)
+
+
+def counted(daemon, before, name):
+    """Waits until it has been counted: for a seated connection as the reason of its end, else as a fault."""
+    names = [f"closes_total{{{name}}}", f"tls_faults_total{{{name}}}"]
+    until(daemon, f"{name} once more", lambda figures: sum(figures.get(one, 0) - before.get(one, 0) for one in names) >= 1)
+    grown = sum(since(daemon, before, one) for one in names)
+    assert grown == 1, f"{name} was counted {grown:.0f} times"
