@@ -140,6 +140,16 @@ fn a_core_on_which_a_message_waits_for_room_comes_to_rest() {
 }
 
 #[test]
+fn who_waits_for_want_of_descriptors_is_counted_for_as_long() {
+    fanfare_sim::arrivals::a_pause_is_told_for_as_long_as_it_lasts();
+}
+
+#[test]
+fn paths_of_the_server_api_are_no_topics_where_it_is_served() {
+    fanfare_sim::arrivals::paths_of_the_server_api_are_its_own_where_it_is_served();
+}
+
+#[test]
 fn nobody_is_sent_to_more_often_than_the_pace_nor_later_than_it() {
     for seed in 0..200 {
         fanfare_sim::pacing::holds(seed);

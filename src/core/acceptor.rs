@@ -14,10 +14,11 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_uring::net::TcpStream;
 
-use super::arriving::{self, is_about_the_peer};
+use super::arriving::{self, ACCEPT_PAUSE, is_about_the_peer};
 use super::asker::via;
 use super::asking::Asks;
 use super::complaints;
+use super::judging::head_limits;
 use super::leading::{STEP_BACK, leads};
 use super::listener::Listener;
 use super::newcomers::HandedOn;
@@ -29,13 +30,11 @@ use crate::hub::metrics::Metrics;
 use crate::hub::{Hub, NoVisit, TlsFailure};
 use crate::protocol::event_stream::head;
 use crate::protocol::http::hosts::Via;
-use crate::protocol::http::{HeadLimits, HeadReader, Reject, Terms};
+use crate::protocol::http::{HeadReader, Reject, Terms};
 use crate::protocol::opening::Opening;
 use crate::protocol::proxy;
 use crate::ring::{Source, Uring};
 
-/// After an accept that failed for want of descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long new connections wait while those there hold all descriptors that they may.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// How long somebody may take to ask who comes while the daemon stops.
@@ -118,7 +117,12 @@ impl Drop for Guest {
 impl Acceptor {
     /// Accepts until the task is aborted. Other cores accept from a `shared`
     /// listener as well.
-    pub(super) async fn accept(self: Rc<Self>, listener: Source<Socket>, shared: bool, door: Door) {
+    pub(super) async fn accept(
+        self: Rc<Self>,
+        listener: Source<Rc<Listener>>,
+        shared: bool,
+        door: Door,
+    ) {
         loop {
             while self.guests.get() >= self.guests_max {
                 self.metrics().accept_pauses.add(1);
@@ -127,7 +131,7 @@ impl Acceptor {
             if shared && leads(&self.hub, self.core, 0) {
                 sleep(STEP_BACK).await;
             }
-            let accept = |listener: &Socket| self.accept_one(listener);
+            let accept = |listener: &Rc<Listener>| self.accept_one(&listener.socket);
             match listener.next(accept).await {
                 Ok((stream, peer)) => {
                     self.welcome(stream, peer, door);
@@ -137,10 +141,7 @@ impl Acceptor {
                 }
                 Err(error) if is_about_the_peer(&error) => {}
                 Err(error) => {
-                    let line = &self.hub.complaints().accepting;
-                    if let Some(held_back) = line.admit(self.hub.now_ms()) {
-                        tracing::warn!(%error, held_back, "cannot accept connections at the moment");
-                    }
+                    complaints::of_accepting(&self.hub, &error);
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -194,11 +195,11 @@ impl Acceptor {
         });
     }
 
-    /// Accepts all who wait in a listener that is about to be closed, which would
-    /// break their connections off.
-    pub(super) fn take_waiting(self: &Rc<Self>, listener: &Listener) {
+    /// Accepts all who wait in a listener: closing it would break their connections off, and what
+    /// it is told now holds for who comes later. As many as `guests_max` may be there then.
+    pub(super) fn take_waiting(self: &Rc<Self>, listener: &Listener, guests_max: usize) {
         let door = self.door_of(listener);
-        loop {
+        while self.guests.get() < guests_max {
             match self.accept_one(&listener.socket) {
                 Ok((stream, peer)) => self.welcome(stream, peer, door),
                 Err(error) if is_about_the_peer(&error) => {}
@@ -333,10 +334,7 @@ impl Acceptor {
         let mut has_begun = !bytes.is_empty();
         bytes.reserve(READ_BYTES);
         let mut head = HeadReader::default();
-        let limits = HeadLimits {
-            bytes_max: settings.head_bytes_max,
-            fields_max: settings.head_fields_max,
-        };
+        let limits = head_limits(settings);
         // A trusted proxy has begun without the header that it must send. Load balancers
         // check health so.
         let mut bare = false;

@@ -1,6 +1,8 @@
-//! Log lines about requests that were refused where somebody should change a setting. Any
-//! peer can bring them about, so they come seldom, and repeat little of what it sent.
+//! Log lines about who could not be let in, and requests that were refused, where somebody
+//! should change a setting. Any peer can bring them about, so they come seldom, and repeat
+//! little of what it sent.
 
+use std::io;
 use std::net::SocketAddr;
 
 use crate::hub::{Hub, Refusal};
@@ -8,6 +10,13 @@ use crate::protocol::http::{Reject, Request};
 
 /// The most that is repeated of a header.
 const WORD_BYTES_MAX: usize = 100;
+
+/// Nobody can be accepted, or be given a descriptor.
+pub(super) fn of_accepting(hub: &Hub, error: &io::Error) {
+    if let Some(held_back) = hub.complaints().accepting.admit(hub.now_ms()) {
+        tracing::warn!(%error, held_back, "cannot accept connections at the moment");
+    }
+}
 
 /// An address has reached a limit of its own.
 pub(super) fn of_address(hub: &Hub, peer: SocketAddr, refusal: Refusal) {

@@ -10,39 +10,43 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
-use super::arriving::{is_about_the_peer, local_peer};
+use super::arriving::{self, ACCEPT_PAUSE, is_about_the_peer, send_buffer_bytes};
+use super::complaints;
 use super::leading::{STEP_BACK, leads};
-use super::newcomers::{Awaited, HandedOn, Newcomer, Stage};
+use super::newcomers::{Awaited, DoorPlan, Doorway, HandedOn, Newcomer, Stage};
 use super::reactor::{Reactor, State};
 use crate::config::ProxyHeader;
 use crate::protocol::http::HeadReader;
 use crate::ring::{Errno, Event, Ring};
 
-/// After an accept that failed for want of memory.
-const PAUSE_MS: u64 = 100;
-
 impl<R: Ring> Reactor<R> {
-    /// From now on connections come in through the door with that number, whose listener is
-    /// always the same. Other cores accept from a `shared` one as well.
+    /// There is a door with that number, which is shut. Its listener is always the same.
     ///
     /// # Errors
     /// Those of duplicating a descriptor.
-    pub fn open_door(
+    pub fn add_door(
         &mut self,
         number: u32,
         listener: &impl AsRawFd,
-        shared: bool,
+        plan: DoorPlan,
     ) -> io::Result<()> {
         let doors = &mut self.state.newcomers.doors;
         if doors.len() <= number as usize {
             doors.resize_with(number as usize + 1, || None);
         }
-        if doors[number as usize].is_none() {
-            self.ring.listen(number, listener)?;
-        }
-        let door = doors[number as usize].get_or_insert_default();
-        (door.is_open, door.shared) = (true, shared);
+        self.ring.listen(number, listener)?;
+        let before = doors[number as usize].replace(Doorway {
+            plan,
+            ..Doorway::default()
+        });
+        assert!(before.is_none(), "a door has one number");
         Ok(())
+    }
+
+    /// From now on connections come in through a door.
+    pub fn open_door(&mut self, number: u32) {
+        let door = self.state.newcomers.doors[number as usize].as_mut();
+        door.expect("it was added").is_open = true;
     }
 
     /// Nobody more comes in through a door. Who does at this very moment is dealt with as ever.
@@ -160,15 +164,11 @@ impl<R: Ring> Reactor<R> {
         let Some(error) = error else {
             let address = self.ring.caller(caller);
             if address.is_none() {
-                // What TCP has from its listener. The kernel doubles it, for its own records of
-                // the bytes.
-                let bytes = self.state.hub.settings().unsent_bytes_max / 2;
+                // What TCP has from its listener.
+                let bytes = send_buffer_bytes(self.state.hub.settings().unsent_bytes_max);
                 self.ring.bound_unsent(slot, bytes);
             }
-            let peer = match address {
-                Some(address) => SocketAddr::new(address.ip().to_canonical(), address.port()),
-                None => local_peer(),
-            };
+            let peer = arriving::peer(address);
             return self.state.let_in(slot, number, peer);
         };
         self.state.conns.give_back(slot);
@@ -180,8 +180,8 @@ impl<R: Ring> Reactor<R> {
             }
             error if is_about_the_peer(&error.into()) => {}
             error => {
-                door.rests_until_ms = self.state.now_ms + PAUSE_MS;
-                self.state.complain_of_accepting(&error.into());
+                door.rests_until_ms = self.state.now_ms + ACCEPT_PAUSE.as_millis() as u64;
+                complaints::of_accepting(&self.state.hub, &error.into());
             }
         }
     }
@@ -214,7 +214,7 @@ impl<R: Ring> Reactor<R> {
                     // It is tried again with the next tick.
                     newcomer.stage = Stage::Leaving;
                     newcomers.refused.push(slot);
-                    state.complain_of_accepting(&error);
+                    complaints::of_accepting(&state.hub, &error);
                 }
             }
         }
@@ -277,7 +277,8 @@ impl<R: Ring> Reactor<R> {
             return;
         }
         // Where slots are few, no door has all of them.
-        let doors = state.newcomers.doors.iter().flatten().count();
+        let doors = state.newcomers.doors.iter().flatten();
+        let doors = doors.filter(|door| door.is_open).count();
         let goal = goal.min((state.conns.spare() / doors.max(1)).max(1));
         let besides = state.newcomers.all.len() as u64;
         let mut is_pausing = !state.newcomers.leaving.is_empty() && state.newcomers.room == 0;
@@ -285,10 +286,11 @@ impl<R: Ring> Reactor<R> {
             let Some(door) = &state.newcomers.doors[number] else {
                 continue;
             };
-            let leads = door.shared && leads(&state.hub, state.core, besides);
-            let accepts_max = door.accepts_max(goal, leads, state.now_ms);
-            let more = accepts_max.saturating_sub(door.accepts);
-            for _ in 0..more {
+            let most = |leads| door.accepts_max(goal, leads, state.now_ms);
+            // All cores are asked who leads, and so only where it counts.
+            let counts = door.plan.shared && door.accepts < most(false);
+            let accepts_max = most(counts && leads(&state.hub, state.core, besides));
+            for _ in door.accepts..accepts_max {
                 let slot = match is_pausing {
                     true => None,
                     false => state.conns.take(),
@@ -310,6 +312,10 @@ impl<R: Ring> Reactor<R> {
     /// Looks at those who have waited for long. To be called with every tick.
     pub(super) fn look_at_newcomers(&mut self) {
         let state = &mut self.state;
+        if state.newcomers.is_pausing {
+            // It is told for as long as it lasts.
+            state.metrics().accept_pauses.add(1);
+        }
         let refused = std::mem::take(&mut state.newcomers.refused);
         state.newcomers.leaving.extend(refused);
         let (now_ms, ms_max) = (state.patience_ms, state.hub.settings().handshake_ms_max);
@@ -345,11 +351,8 @@ impl State {
         let (admission, settings) = (hub.admission(), hub.settings());
         // Before a proxy has said who asks, nobody knows whose it is.
         let is_named = settings.proxy_header_of(peer.ip()) == ProxyHeader::None;
-        let mut counted = is_named && !hub.is_stopping() && admission.enter(settings).is_ok();
-        if counted && admission.name(peer.ip(), settings).is_err() {
-            admission.give_up_unnamed();
-            counted = false;
-        }
+        let is_welcome = is_named && !hub.is_stopping();
+        let counted = is_welcome && admission.admit(peer.ip(), settings).is_ok();
         let newcomer = Newcomer {
             peer,
             door,
@@ -374,7 +377,7 @@ impl State {
         let newcomers = &mut self.newcomers;
         let besides = newcomers.all.len() as u64;
         if let Some(door) = &mut newcomers.doors[door as usize]
-            && door.shared
+            && door.plan.shared
             && leads(&hub, self.core, besides)
         {
             door.rests_until_ms = self.now_ms + STEP_BACK.as_millis() as u64;
@@ -386,13 +389,6 @@ impl State {
         let newcomer = self.newcomers.all.get(&slot);
         if newcomer.is_some_and(|of| of.stage == Stage::Leaving && !of.receiving) {
             self.newcomers.leaving.push_back(slot);
-        }
-    }
-
-    fn complain_of_accepting(&self, error: &io::Error) {
-        let line = &self.hub.complaints().accepting;
-        if let Some(held_back) = line.admit(self.hub.now_ms()) {
-            tracing::warn!(%error, held_back, "cannot accept connections at the moment");
         }
     }
 }

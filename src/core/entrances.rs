@@ -11,8 +11,9 @@ use socket2::Socket;
 use tokio::task::JoinHandle;
 
 use super::acceptor::{Acceptor, Door};
+use super::complaints;
 use super::listener::{Listener, Listeners};
-use super::newcomers::HandedOn;
+use super::newcomers::{DoorPlan, HandedOn};
 use super::reactor::Reactor;
 use crate::config::{ProxyHeader, RingHandshakes};
 use crate::ring::{Source, Uring};
@@ -31,9 +32,7 @@ pub(super) struct Entrances {
 }
 
 struct Entrance {
-    listener: Listener,
-    /// Other cores accept from it as well.
-    shared: bool,
+    listener: Rc<Listener>,
     /// An Internet address, whose sockets have options from their listener.
     is_tcp: bool,
     way: Way,
@@ -48,17 +47,25 @@ enum Way {
 }
 
 impl Entrances {
-    /// Lets nobody in yet.
+    /// Lets nobody in yet. All descriptors that are ever needed are had now: later there may be
+    /// none left.
     ///
     /// # Errors
-    /// Those of looking at sockets.
+    /// Those of looking at sockets, and of duplicating them.
     pub(super) fn new(
         acceptor: Rc<Acceptor>,
         listeners: Listeners,
         installs: bool,
     ) -> io::Result<Self> {
         let doors = listeners.iter().map(|listener| acceptor.door_of(listener));
-        let doors = doors.collect();
+        let doors: Vec<Door> = doors.collect();
+        for (number, (listener, door)) in listeners.iter().zip(&doors).enumerate() {
+            if installs && !door.tls {
+                let (shared, api) = (listener.shared, door.api);
+                let mut reactor = acceptor.reactor.borrow_mut();
+                reactor.add_door(number as u32, &listener.socket, DoorPlan { shared, api })?;
+            }
+        }
         let all = listeners.into_iter().map(Entrance::new);
         Ok(Entrances {
             acceptor,
@@ -70,51 +77,45 @@ impl Entrances {
     }
 
     /// Lets people in (again).
-    ///
-    /// # Errors
-    /// Those of watching a socket.
-    pub(super) fn open(&mut self, reactor: &mut Reactor<Uring>) -> io::Result<()> {
+    pub(super) fn open(&mut self, reactor: &mut Reactor<Uring>) {
         self.is_shut = false;
-        self.look(reactor)
+        self.look(reactor);
     }
 
-    /// Has each listener have the way that is right for it by now.
-    ///
-    /// # Errors
-    /// Those of watching a socket.
-    pub(super) fn look(&mut self, reactor: &mut Reactor<Uring>) -> io::Result<()> {
+    /// Has each listener have the way that is right for it by now. To be called with every tick.
+    pub(super) fn look(&mut self, reactor: &mut Reactor<Uring>) {
         if self.is_shut {
-            return Ok(());
+            return;
         }
         let may = self.may_use_ring();
+        let bytes_max = self.acceptor.hub.settings().unsent_bytes_max;
         for (number, entrance) in self.all.iter_mut().enumerate() {
             let Some(entrance) = entrance else { continue };
+            let door = self.doors[number];
             let number = number as u32;
-            entrance.bound_unsent(self.acceptor.hub.settings().unsent_bytes_max);
-            let ring = may && !entrance.listener.tls && !reactor.has_failed_at(number);
+            if entrance.bound_unsent(bytes_max) {
+                let guests_max = self.acceptor.guests_max;
+                self.acceptor.take_waiting(&entrance.listener, guests_max);
+            }
+            let has_failed = reactor.has_failed_at(number);
+            let ring = may && !door.tls && !has_failed;
             match (&entrance.way, ring) {
-                (Way::Ring, true) | (Way::Task(_), false) => continue,
+                (Way::Ring, true) | (Way::Task(_), false) => {}
                 (Way::Shut | Way::Task(_), true) => {
-                    match reactor.open_door(number, &entrance.listener.socket, entrance.shared) {
-                        Ok(()) => entrance.shut_task(),
-                        Err(error) => {
-                            tracing::warn!(%error, "cannot accept through the ring at the moment");
-                            entrance.start_task(&self.acceptor, self.doors[number as usize])?;
-                            continue;
-                        }
-                    }
+                    entrance.shut_task();
+                    reactor.open_door(number);
                     entrance.way = Way::Ring;
                 }
-                (Way::Shut | Way::Ring, false) => {
-                    if reactor.has_failed_at(number) {
+                (Way::Ring, false) => {
+                    if has_failed {
                         tracing::warn!("a listener cannot be accepted from through the ring");
                     }
                     reactor.close_door(number);
-                    entrance.start_task(&self.acceptor, self.doors[number as usize])?;
+                    entrance.start_task(&self.acceptor, door);
                 }
+                (Way::Shut, false) => entrance.start_task(&self.acceptor, door),
             }
         }
-        Ok(())
     }
 
     fn may_use_ring(&self) -> bool {
@@ -152,10 +153,10 @@ impl Entrances {
     pub(super) fn end(&mut self, reactor: &mut Reactor<Uring>) {
         self.shut(reactor);
         for entrance in self.all.drain(..).flatten() {
-            self.acceptor.take_waiting(&entrance.listener);
+            self.acceptor.take_waiting(&entrance.listener, usize::MAX);
             // A socket of the service manager's lives on, and who comes waits in it for the next
             // daemon. One that cores share lives on while another core accepts from it.
-            if !entrance.listener.activated && !entrance.shared {
+            if !entrance.listener.activated && !entrance.listener.shared {
                 end(&entrance.listener.socket);
             }
         }
@@ -176,31 +177,43 @@ impl Entrance {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         Ok(Entrance {
-            // A core's own socket shares its port; another is shared itself.
-            shared: !socket.reuse_port().unwrap_or(false),
             is_tcp: address.as_socket().is_some(),
-            listener,
+            listener: Rc::new(listener),
             way: Way::Shut,
             unsent_bytes_max: 0,
         })
     }
 
-    /// Accepted connections inherit it, where they do.
-    fn bound_unsent(&mut self, bytes_max: usize) {
-        if self.is_tcp && self.unsent_bytes_max != bytes_max {
-            let set = self.listener.socket.set_tcp_notsent_lowat(bytes_max as u32);
-            match set {
-                Ok(()) => self.unsent_bytes_max = bytes_max,
-                Err(error) => tracing::warn!(%error, "cannot bound what is held unsent"),
-            }
+    /// Bounds what the kernel holds unsent for connections, which have that from the listener
+    /// where they come over TCP. True if that is news: who waits to be accepted has come before,
+    /// and has to be told apart.
+    fn bound_unsent(&mut self, bytes_max: usize) -> bool {
+        if !self.is_tcp || self.unsent_bytes_max == bytes_max {
+            return false;
         }
+        let socket = &self.listener.socket;
+        // A process before this one may have done so.
+        let is_so = socket.tcp_notsent_lowat().ok() == Some(bytes_max as u32);
+        if !is_so && let Err(error) = socket.set_tcp_notsent_lowat(bytes_max as u32) {
+            tracing::warn!(%error, "cannot bound what is held unsent");
+        }
+        self.unsent_bytes_max = bytes_max;
+        !is_so
     }
 
-    fn start_task(&mut self, acceptor: &Rc<Acceptor>, door: Door) -> io::Result<()> {
-        let socket = Source::watch(self.listener.socket.try_clone()?)?;
-        let accepting = acceptor.clone().accept(socket, self.shared, door);
-        self.way = Way::Task(tokio_uring::spawn(accepting));
-        Ok(())
+    /// Without a further descriptor, of which none may be left. What cannot be had now is tried
+    /// again with the next look.
+    fn start_task(&mut self, acceptor: &Rc<Acceptor>, door: Door) {
+        self.way = match Source::watch(self.listener.clone()) {
+            Ok(source) => {
+                let accepting = acceptor.clone().accept(source, self.listener.shared, door);
+                Way::Task(tokio_uring::spawn(accepting))
+            }
+            Err(error) => {
+                complaints::of_accepting(&acceptor.hub, &error);
+                Way::Shut
+            }
+        };
     }
 
     fn shut_task(&mut self) {

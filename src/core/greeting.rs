@@ -8,13 +8,13 @@ use std::sync::Arc;
 use super::asker::{Asker, via};
 use super::conn::Flags;
 use super::entering::Known;
-use super::judging::judge;
+use super::judging::{head_limits, judge};
 use super::newcomers::{Newcomer, Stage};
 use super::reactor::{Reactor, State};
 use crate::hub::Verdict;
 use crate::log::Topic;
 use crate::protocol::event_stream::{EventStream, Wanted};
-use crate::protocol::http::{HeadLimits, Upgrade};
+use crate::protocol::http::Upgrade;
 use crate::protocol::opening::Opening;
 use crate::protocol::rights::{Purpose, TokenFault};
 use crate::protocol::topic::TopicName;
@@ -119,10 +119,7 @@ impl State {
     fn read_wish(&mut self, newcomer: &mut Newcomer) -> Wish {
         let hub = self.hub.clone();
         let settings = hub.settings();
-        let limits = HeadLimits {
-            bytes_max: settings.head_bytes_max,
-            fields_max: settings.head_fields_max,
-        };
+        let limits = head_limits(settings);
         // Why it is refused is for the acceptor to say.
         if hub.is_stopping() || self.conns.has_all() {
             return Wish::Other;
@@ -138,8 +135,8 @@ impl State {
             via: via(settings, ip),
             is_named: true,
             tls: false,
-            // What the server API answers is no opening.
-            api: false,
+            // What the server API answers there is no opening.
+            api: self.newcomers.serves_api(newcomer.door),
         };
         let (checks_left, is_later, is_costly) = (
             Cell::new(self.checks_left),

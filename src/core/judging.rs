@@ -3,12 +3,20 @@
 
 use super::asker::Asker;
 use super::showing::document;
-use crate::config::{Deflate, Switch};
+use crate::config::{self, Deflate, Switch};
 use crate::hub::Hub;
 use crate::protocol::event_stream::Page;
-use crate::protocol::http::{Reject, Request};
+use crate::protocol::http::{HeadLimits, Reject, Request};
 use crate::protocol::opening::{Check, Opening, Settings, TopicTerms, opening, page_that_reads};
 use crate::protocol::ws::deflate;
+
+/// How much of its head is read.
+pub(super) fn head_limits(settings: &config::Settings) -> HeadLimits {
+    HeadLimits {
+        bytes_max: settings.head_bytes_max,
+        fields_max: settings.head_fields_max,
+    }
+}
 
 /// What becomes of a request, and the page that may read its refusal.
 pub(super) fn judge(

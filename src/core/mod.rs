@@ -78,7 +78,7 @@ pub use entering::Arrival;
 pub use handover::{Frames, SavedConn, SavedCore};
 pub use link::SavedLink;
 pub use listener::{Listener, Listeners};
-pub use newcomers::HandedOn;
+pub use newcomers::{DoorPlan, HandedOn};
 pub use reactor::Reactor;
 pub use remote::{Command, Installed, Remote};
 pub use rings::{Rings, Room, room, slots};

@@ -28,12 +28,21 @@ pub struct HandedOn<P> {
     pub begun: Vec<u8>,
 }
 
-/// A listener at which the ring accepts.
+/// What holds for a listener at which the ring may accept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DoorPlan {
+    /// Other cores accept from it as well.
+    pub shared: bool,
+    /// The server API is served there.
+    pub api: bool,
+}
+
+/// A listener at which the ring may accept.
 #[derive(Default)]
 pub(super) struct Doorway {
+    pub(super) plan: DoorPlan,
+    /// It does.
     pub(super) is_open: bool,
-    /// Other cores accept from it as well.
-    pub(super) shared: bool,
     /// The kernel does not accept there for the ring.
     pub(super) has_failed: bool,
     /// Accepts under way.
@@ -49,7 +58,7 @@ impl Doorway {
         if !self.is_open || now_ms < self.rests_until_ms {
             return 0;
         }
-        match (self.shared, leads) {
+        match (self.plan.shared, leads) {
             (false, _) => goal,
             (true, false) => goal.min(SHARED_ACCEPTS_MAX),
             (true, true) => 1,
@@ -145,6 +154,12 @@ impl Newcomers {
             Stage::Installing | Stage::Gone => false,
         };
         self.awaited.is_empty() && self.all.values().all(is_still)
+    }
+
+    /// The server API is served where somebody has come in.
+    pub(super) fn serves_api(&self, door: u32) -> bool {
+        let door = self.doors[door as usize].as_ref();
+        door.is_some_and(|door| door.plan.api)
     }
 
     /// An accept at a door is under way, into this slot.

@@ -171,10 +171,10 @@ async fn serve(
     left: Listeners,
 ) -> io::Result<()> {
     let (core, hub) = (acceptor.core, acceptor.hub.clone());
-    entrances.open(&mut acceptor.reactor.borrow_mut())?;
+    entrances.open(&mut acceptor.reactor.borrow_mut());
     for listener in left {
         listener.socket.set_nonblocking(true)?;
-        acceptor.take_waiting(&listener);
+        acceptor.take_waiting(&listener, usize::MAX);
         end(&listener.socket);
     }
     let wake = Wake::watch(hub.mailbox(core).wake_fd())?;
@@ -221,7 +221,7 @@ async fn serve(
                 Command::Thaw => {
                     moving = Moving::default();
                     reactor.thaw();
-                    entrances.open(&mut reactor)?;
+                    entrances.open(&mut reactor);
                 }
                 Command::Leave => return Ok(()),
             }
@@ -231,7 +231,7 @@ async fn serve(
         }
         if ticked && !reactor.is_frozen() {
             reactor.tick();
-            entrances.look(&mut reactor)?;
+            entrances.look(&mut reactor);
         }
         if let Some((keep, end, _)) = &moving.shedding
             && !reactor.is_frozen()
@@ -359,6 +359,7 @@ mod tests {
             hub,
             listeners: vec![Listener {
                 socket: listener.into(),
+                shared: false,
                 tls: false,
                 activated: false,
             }],

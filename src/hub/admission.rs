@@ -92,6 +92,16 @@ impl Admission {
         Err(refusal)
     }
 
+    /// Counts a new connection of which it is known from the beginning whose it is.
+    ///
+    /// # Errors
+    /// The limit that it would pass; nothing is counted then.
+    pub fn admit(&self, ip: IpAddr, settings: &Settings) -> Result<(), Refusal> {
+        self.enter(settings)?;
+        let named = self.name(ip, settings);
+        named.inspect_err(|_| self.give_up_unnamed())
+    }
+
     /// Counts a connection that another process has admitted.
     pub fn resume(&self, ip: IpAddr) {
         self.connections.fetch_add(1, Ordering::Relaxed);
@@ -181,13 +191,6 @@ mod tests {
         }
     }
 
-    /// As the acceptor does it.
-    fn come(admission: &Admission, ip: IpAddr, settings: &Settings) -> Result<(), Refusal> {
-        admission.enter(settings)?;
-        let named = admission.name(ip, settings);
-        named.inspect_err(|_| admission.give_up_unnamed())
-    }
-
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
@@ -205,17 +208,17 @@ mod tests {
     fn each_limit_refuses_and_counts_nothing() {
         let (admission, limits) = (Admission::default(), limits(3, 2, 2));
         let (one, two) = (ip("192.0.2.1"), ip("192.0.2.2"));
-        come(&admission, one, &limits).unwrap();
-        come(&admission, one, &limits).unwrap();
-        assert_eq!(come(&admission, two, &limits), Err(Refusal::Handshakes));
+        admission.admit(one, &limits).unwrap();
+        admission.admit(one, &limits).unwrap();
+        assert_eq!(admission.admit(two, &limits), Err(Refusal::Handshakes));
         admission.shake(one);
-        assert_eq!(come(&admission, one, &limits), Err(Refusal::Address));
+        assert_eq!(admission.admit(one, &limits), Err(Refusal::Address));
         admission.shake(one);
-        come(&admission, two, &limits).unwrap();
-        assert_eq!(come(&admission, two, &limits), Err(Refusal::Connections));
+        admission.admit(two, &limits).unwrap();
+        assert_eq!(admission.admit(two, &limits), Err(Refusal::Connections));
         assert_eq!((admission.connections(), admission.handshakes()), (3, 1));
         admission.leave(one);
-        come(&admission, two, &limits).unwrap();
+        admission.admit(two, &limits).unwrap();
     }
 
     #[test]
@@ -226,14 +229,14 @@ mod tests {
             ..limits(9, 9, 3)
         };
         let (one, two) = (ip("192.0.2.1"), ip("192.0.2.2"));
-        come(&admission, one, &limits).unwrap();
-        come(&admission, one, &limits).unwrap();
-        let refused = come(&admission, one, &limits);
+        admission.admit(one, &limits).unwrap();
+        admission.admit(one, &limits).unwrap();
+        let refused = admission.admit(one, &limits);
         assert_eq!(refused, Err(Refusal::AddressHandshakes));
-        come(&admission, two, &limits).unwrap();
+        admission.admit(two, &limits).unwrap();
         admission.give_up(two);
         admission.shake(one);
-        come(&admission, one, &limits).unwrap();
+        admission.admit(one, &limits).unwrap();
         assert_eq!((admission.connections(), admission.handshakes()), (3, 2));
     }
 
@@ -241,8 +244,8 @@ mod tests {
     fn who_has_left_is_forgotten() {
         let (admission, limits) = (Admission::default(), limits(9, 9, 9));
         let one = ip("192.0.2.1");
-        come(&admission, one, &limits).unwrap();
-        come(&admission, one, &limits).unwrap();
+        admission.admit(one, &limits).unwrap();
+        admission.admit(one, &limits).unwrap();
         admission.give_up(one);
         admission.shake(one);
         admission.leave(one);
@@ -253,8 +256,8 @@ mod tests {
     #[test]
     fn a_lowered_limit_holds_for_who_comes_next() {
         let admission = Admission::default();
-        come(&admission, ip("192.0.2.1"), &limits(9, 9, 9)).unwrap();
-        let refused = come(&admission, ip("192.0.2.1"), &limits(9, 1, 9));
+        admission.admit(ip("192.0.2.1"), &limits(9, 9, 9)).unwrap();
+        let refused = admission.admit(ip("192.0.2.1"), &limits(9, 1, 9));
         assert_eq!(refused, Err(Refusal::Address));
         assert_eq!(admission.connections(), 1);
     }
@@ -262,15 +265,15 @@ mod tests {
     #[test]
     fn an_ipv6_network_is_one_address() {
         let (admission, limits) = (Admission::default(), limits(9, 1, 9));
-        come(&admission, ip("2001:db8::1"), &limits).unwrap();
+        admission.admit(ip("2001:db8::1"), &limits).unwrap();
         assert_eq!(
-            come(&admission, ip("2001:db8::2:1"), &limits),
+            admission.admit(ip("2001:db8::2:1"), &limits),
             Err(Refusal::Address)
         );
-        come(&admission, ip("2001:db8:0:1::1"), &limits).unwrap();
-        come(&admission, ip("::ffff:192.0.2.1"), &limits).unwrap();
+        admission.admit(ip("2001:db8:0:1::1"), &limits).unwrap();
+        admission.admit(ip("::ffff:192.0.2.1"), &limits).unwrap();
         assert_eq!(
-            come(&admission, ip("192.0.2.1"), &limits),
+            admission.admit(ip("192.0.2.1"), &limits),
             Err(Refusal::Address)
         );
     }

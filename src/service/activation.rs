@@ -12,6 +12,7 @@
 //!
 //! Called by `service` at the start.
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use socket2::{SockRef, Socket};
@@ -45,7 +46,17 @@ pub(super) fn deal(bound: &mut Bound, sockets: Vec<OwnedFd>, tls: bool) -> Resul
     }
     for (place, sockets) in &places {
         let refused = |error| format!("cannot accept on the passed socket for {place}: {error}");
-        for turn in 0..sockets.len().max(cores) {
+        let turns = 0..sockets.len().max(cores);
+        // A process before this one passes a handle for each core, be it of the same socket.
+        let cookie = |turn: usize| SockRef::from(&sockets[turn % sockets.len()]).cookie();
+        let cookies: io::Result<Vec<_>> = turns.clone().map(cookie).collect();
+        let cookies = cookies.map_err(refused)?;
+        let is_shared = |turn: usize| {
+            let is_elsewhere = |other: &usize| other % cores != turn % cores;
+            let mut others = turns.clone().filter(is_elsewhere);
+            others.any(|other| cookies[other] == cookies[turn])
+        };
+        for turn in turns.clone() {
             let socket = sockets[turn % sockets.len()].try_clone().map_err(refused)?;
             let socket = Socket::from(socket);
             if matches!(place, Place::Tcp(_)) {
@@ -54,6 +65,7 @@ pub(super) fn deal(bound: &mut Bound, sockets: Vec<OwnedFd>, tls: bool) -> Resul
             }
             bound.listeners[turn % cores].push(Listener {
                 socket,
+                shared: is_shared(turn),
                 tls,
                 activated: true,
             });
@@ -85,12 +97,37 @@ mod tests {
     fn every_core_accepts_from_a_single_socket() {
         let socket = listening("127.0.0.1:0");
         let place = bind::place_of(&socket).unwrap().unwrap();
+        // It may be one of several that ReusePort=yes is said of.
+        SockRef::from(&socket).set_reuse_port(true).unwrap();
         let bound = deal(vec![socket], 3).unwrap();
         assert_eq!(bound.places, [place]);
+        assert!(bound.listeners.iter().flatten().all(|of| of.shared));
         assert_eq!(
             bound.listeners.iter().map(Vec::len).collect::<Vec<_>>(),
             [1, 1, 1]
         );
+    }
+
+    #[test]
+    fn two_handles_of_a_socket_are_one_that_is_shared() {
+        let socket = listening("127.0.0.1:0");
+        let other = socket.try_clone().unwrap();
+        let bound = deal(vec![socket, other], 2).unwrap();
+        let shared = bound.listeners.iter().flatten().map(|of| of.shared);
+        assert_eq!(shared.collect::<Vec<_>>(), [true, true]);
+    }
+
+    #[test]
+    fn where_there_are_not_enough_some_are_shared() {
+        let address = "127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap();
+        let first = bind::tcp(address, true).unwrap();
+        let second = bind::tcp(first.local_addr().unwrap().as_socket().unwrap(), true).unwrap();
+        for socket in [&first, &second] {
+            socket.listen(8).unwrap();
+        }
+        let bound = deal(vec![first.into(), second.into()], 3).unwrap();
+        let shared = bound.listeners.iter().flatten().map(|of| of.shared);
+        assert_eq!(shared.collect::<Vec<_>>(), [true, false, true]);
     }
 
     #[test]
@@ -112,6 +149,7 @@ mod tests {
             bound.listeners.iter().map(Vec::len).collect::<Vec<_>>(),
             [2, 1, 1]
         );
+        assert!(!bound.listeners.iter().flatten().any(|of| of.shared));
     }
 
     #[test]

@@ -77,6 +77,7 @@ impl Bound {
     pub(super) fn leave(&mut self, sockets: Vec<OwnedFd>, tls: bool) {
         let left = sockets.into_iter().map(|socket| Listener {
             socket: socket.into(),
+            shared: false,
             tls,
             activated: false,
         });
@@ -161,7 +162,8 @@ impl Bound {
                 self.later.push(socket.try_clone()?);
             }
             let core = self.listeners.iter_mut().min_by_key(|core| core.len());
-            core.expect("there is a core").push(own(socket, tls));
+            let core = core.expect("there is a core");
+            core.push(own(socket, false, tls));
         }
         Ok(())
     }
@@ -169,7 +171,7 @@ impl Bound {
     /// All cores accept from one socket.
     fn share_out(&mut self, socket: Socket, tls: bool) -> io::Result<()> {
         for core in &mut self.listeners {
-            core.push(own(socket.try_clone()?, tls));
+            core.push(own(socket.try_clone()?, true, tls));
         }
         Ok(())
     }
@@ -207,9 +209,10 @@ pub(super) fn share(listeners: &[Listeners]) -> io::Result<Public> {
 }
 
 /// A socket that this daemon, or another of ours, has opened.
-fn own(socket: Socket, tls: bool) -> Listener {
+fn own(socket: Socket, shared: bool, tls: bool) -> Listener {
     Listener {
         socket,
+        shared,
         tls,
         activated: false,
     }

@@ -3,7 +3,10 @@
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
-use crate::common::{Daemon, command, eventually, pass};
+use nix::sys::signal::Signal;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+use crate::common::{Daemon, command, eventually, hear, hear_close, pass};
 
 /// The daemon's command, under a limit of so many open files.
 fn with_files(files: u32, options: &[&str]) -> Command {
@@ -54,4 +57,46 @@ fn the_table_of_descriptors_need_not_grow_while_topics_wait() {
     let places = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
     let places: u32 = places.unwrap().trim().parse().unwrap();
     assert!(places >= 1000, "{places}");
+}
+
+/// The lowest descriptor that a daemon does not have.
+fn first_free(daemon: &Daemon) -> u64 {
+    let folder = format!("/proc/{}/fd", daemon.pid());
+    let number = |entry: std::io::Result<std::fs::DirEntry>| {
+        let name = entry.unwrap().file_name();
+        name.to_str().unwrap().parse::<u64>().unwrap()
+    };
+    let taken: Vec<u64> = std::fs::read_dir(folder).unwrap().map(number).collect();
+    (0..).find(|number| !taken.contains(number)).unwrap()
+}
+
+/// Leaves a daemon no descriptor beyond those that it has.
+fn leave_none(daemon: &Daemon) {
+    eventually("none is free", || {
+        let limit = Rlimit {
+            current: Some(first_free(daemon)),
+            ..getrlimit(Resource::Nofile)
+        };
+        let pid = Pid::from_raw(daemon.pid().as_raw());
+        prlimit(pid, Resource::Nofile, limit).unwrap();
+        limit.current == Some(first_free(daemon))
+    });
+}
+
+#[test]
+fn a_daemon_without_a_descriptor_left_lets_clients_in_and_stops_in_order() {
+    let mut daemon = Daemon::start(&["--cores", "1"]);
+    let mut before = daemon.connect("/topic");
+    let mut besides = daemon.connect("/topic");
+    // The topic has memory from then on, for which a descriptor is needed.
+    pass(&mut before, &mut besides, "hello");
+    leave_none(&daemon);
+    let mut after = daemon.connect("/topic");
+    pass(&mut besides, &mut after, "hello again");
+    assert_eq!(hear(&mut before), "hello again");
+    daemon.signal(Signal::SIGTERM);
+    for mut client in [before, besides, after] {
+        assert_eq!(hear_close(&mut client).0, 1001);
+    }
+    assert!(daemon.wait().success());
 }

@@ -1,11 +1,16 @@
 //! Connections that are accepted and opened in the ring, and those that go on from there.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
+use socket2::{Domain, Socket, Type};
+use tungstenite::Message;
 
 use crate::common::{Daemon, OPEN, Raw, Witnesses, eventually, hear, masked, pass};
+use crate::tls_world::{Authority, shake};
 
 /// How many handshakes began and ended in the ring, and how many connections went on from there.
 fn figures(daemon: &Daemon) -> (u64, u64) {
@@ -180,6 +185,161 @@ fn proxies_and_tls_are_the_acceptors() {
     let daemon = Daemon::start(&[&options[..], &header, &OPEN].concat());
     daemon.connect("/topic");
     assert_eq!(figures(&daemon), (0, 0));
+    let authority = Authority::new();
+    authority.sign("own", &["localhost"]);
+    let table = authority.table("own");
+    let tls = ["--listen-tls", "127.0.0.1:0", "--tls-certificates", &table];
+    let daemon = Daemon::start(&tls);
+    shake(&daemon, authority.client(), "localhost").unwrap();
+    assert_eq!(figures(&daemon), (0, 0));
+    daemon.connect("/topic");
+    assert_eq!(figures(&daemon), (1, 0));
+}
+
+/// How each of those requests is answered, each on a connection of its own.
+fn answers(daemon: &Daemon, requests: &[String]) -> Vec<String> {
+    let answer = |request: &String| {
+        let mut raw = daemon.raw();
+        raw.send(request.as_bytes());
+        let answer = raw.read_head();
+        let fields = [
+            "Allow",
+            "Content-Type",
+            "Sec-WebSocket-Extensions",
+            "Sec-WebSocket-Protocol",
+            "Access-Control-Allow-Origin",
+        ];
+        let fields: Vec<_> = fields.iter().map(|name| answer.header(name)).collect();
+        format!("{} {fields:?}", answer.status)
+    };
+    requests.iter().map(answer).collect()
+}
+
+#[test]
+fn whatever_is_asked_is_answered_alike_in_the_ring_and_by_the_acceptor() {
+    let socket = |path: &str, lines: &str| Raw::request(path, lines);
+    let plain = |method: &str, path: &str, lines: &str| {
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n")
+    };
+    let events = "Accept: text/event-stream\r\n";
+    let foreign = "Origin: https://elsewhere.example\r\n";
+    let mut requests = vec![
+        socket("/topic", ""),
+        socket("/topic?offsets=true&since=1", ""),
+        socket("/topic", "Sec-WebSocket-Protocol: superchat, chat\r\n"),
+        socket("/topic", "Sec-WebSocket-Protocol: superchat\r\n"),
+        socket("/topic", "Sec-WebSocket-Extensions: permessage-deflate\r\n"),
+        socket("/topic", foreign),
+        socket("/topic?since=x", ""),
+        socket(
+            "/connection/websocket",
+            "Sec-WebSocket-Protocol: centrifuge-protobuf\r\n",
+        ),
+        socket("/app/key", ""),
+        plain("OPTIONS", "*", ""),
+        plain(
+            "OPTIONS",
+            "/topic",
+            &format!("{foreign}Access-Control-Request-Method: GET\r\n"),
+        ),
+        plain("PUT", "/topic", ""),
+        plain("POST", "/topics/topic", "Content-Length: 0\r\n"),
+        plain(
+            "GET",
+            "/topic",
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n",
+        ),
+        "GET /topic HTTP/1.0\r\n\r\n".to_owned(),
+        "PRI * HTTP/2.0\r\n\r\n".to_owned(),
+    ];
+    let paths = [
+        "/",
+        "/topic",
+        "/healthz",
+        "/topics",
+        "/topics/topic",
+        "/messages",
+        "/connections",
+        "/api/publish",
+        "/apps/app/channels",
+        "/openapi.json",
+        "/.well-known/mercure?topic=topic",
+        "/%zz",
+    ];
+    for path in paths {
+        requests.push(socket(path, ""));
+        for lines in ["", events, &format!("{events}{foreign}")] {
+            requests.push(plain("GET", path, lines));
+            requests.push(plain("HEAD", path, lines));
+        }
+    }
+    for api in [&[][..], &["--api", "127.0.0.1:0"]] {
+        let by_ring = Daemon::start(api);
+        let by_acceptor = Daemon::start(&[api, &["--ring-handshakes", "never"]].concat());
+        let both = answers(&by_ring, &requests).into_iter();
+        let both = both.zip(answers(&by_acceptor, &requests));
+        for (request, (ring, acceptor)) in requests.iter().zip(both) {
+            assert_eq!(ring, acceptor, "{api:?} {request}");
+        }
+        assert!(figures(&by_ring).0 > 0 && figures(&by_ring).1 > 0);
+        assert_eq!(figures(&by_acceptor), (0, 0));
+    }
+}
+
+/// A daemon that a service manager gives this socket.
+fn activated(listener: impl Into<OwnedFd>, options: &[&str]) -> Daemon {
+    let listener = TcpListener::from(listener.into());
+    let address = listener.local_addr().unwrap().to_string();
+    let script = r#"export LISTEN_PID=$$ LISTEN_FDS=1; exec 3<&0 "$0" "$@""#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_fanfare")]);
+    command.args(["--listen", &address, "--log", "debug"]);
+    command.args(options);
+    command.stdin(OwnedFd::from(listener));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    Daemon::start_as(command)
+}
+
+#[test]
+fn cores_that_share_a_socket_of_the_service_managers_share_out_who_comes() {
+    // With `ReusePort=yes` and fewer sockets than there are cores.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    let address: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket.listen(64).unwrap();
+    let daemon = activated(socket, &["--cores", "2"]);
+    let clients: Vec<_> = (0..80).map(|_| daemon.connect("/topic")).collect();
+    let of_core = |core| daemon.metric(&format!("fanfare_connections{{core=\"{core}\"}}"));
+    let each = [of_core(0), of_core(1)];
+    assert_eq!(each[0] + each[1], 80);
+    assert!(each.iter().all(|held| *held >= 16), "{each:?}");
+    assert_eq!(figures(&daemon), (80, 0));
+    drop(clients);
+}
+
+#[test]
+fn what_somebody_is_owed_who_has_waited_for_the_daemon_waits_in_the_log_and_not_in_the_kernel() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let early = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    early.set_recv_buffer_size(4096).unwrap();
+    early
+        .connect(&listener.local_addr().unwrap().into())
+        .unwrap();
+    let mut early = Raw::new(early.into());
+    early.send(Raw::request("/topic", "").as_bytes());
+    let daemon = activated(listener, &["--cores", "1", "--unsent-bytes-max", "4KiB"]);
+    early.expect_upgrade();
+    let mut publisher = daemon.connect("/topic");
+    let mut listener = daemon.connect("/topic");
+    let text = "x".repeat(1024);
+    for _ in 0..1024 {
+        publisher.send(Message::text(text.as_str())).unwrap();
+        assert_eq!(hear(&mut listener), text);
+    }
+    eventually("nearly all is still owed", || {
+        daemon.metric("fanfare_lag_bytes") > 960 << 10
+    });
 }
 
 #[test]

@@ -33,6 +33,7 @@ fn start(cores: usize, inheritances: Vec<Inheritance>) -> World {
         remote: remotes[core].clone(),
         listeners: vec![Listener {
             socket: listener.try_clone().unwrap().into(),
+            shared: true,
             tls: false,
             activated: false,
         }],

@@ -346,6 +346,26 @@ fn who_comes_over_a_unix_socket_has_no_address_and_a_bound() {
 }
 
 #[test]
+fn who_comes_over_tcp_has_the_options_of_the_listener() {
+    let listener = socket2::Socket::from(TcpListener::bind("127.0.0.1:0").unwrap());
+    listener.set_tcp_nodelay(true).unwrap();
+    listener.set_tcp_notsent_lowat(5000).unwrap();
+    let mut ring = ring();
+    ring.listen(0, &listener).unwrap();
+    ring.accept(0, 0);
+    ring.enter().unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let _there = TcpStream::connect(address).unwrap();
+    completions(&mut ring, 1);
+    ring.install(0);
+    completions(&mut ring, 1);
+    let (_, plain) = ring.plain().pop().unwrap();
+    let socket = socket2::Socket::from(plain.unwrap());
+    assert!(socket.tcp_nodelay().unwrap());
+    assert_eq!(socket.tcp_notsent_lowat().unwrap(), 5000);
+}
+
+#[test]
 fn a_ring_that_goes_while_it_accepts_lets_go_of_the_listener() {
     let (mut ring, address) = accepting();
     (0..4).for_each(|slot| ring.accept(slot, 0));

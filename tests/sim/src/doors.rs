@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use fanfare::core::HandedOn;
+use fanfare::core::{DoorPlan, HandedOn};
 use fanfare::protocol::http::{HeadLimits, parse};
 use fastrand::Rng;
 
@@ -13,8 +13,8 @@ use crate::kernel::LISTENERS;
 use crate::ring::Handle;
 use crate::world::{CoreRun, World};
 
-/// Plain descriptors that the acceptor of this world has.
-const ROOM: usize = 1000;
+/// Plain descriptors that the acceptor of a world may have at a time.
+const ROOMS: [usize; 3] = [1, 3, 1000];
 /// Slots beside those of connections. Every listener has one for somebody to come into.
 pub(crate) const SPARE: u32 = 8;
 
@@ -23,27 +23,46 @@ pub(crate) struct Doors {
     rng: Rng,
     /// Some come through the rings.
     are_open: bool,
+    /// Plain descriptors of a core's acceptor.
+    room: usize,
 }
 
 impl Doors {
     pub(crate) fn new(mut rng: Rng) -> Self {
         let are_open = rng.u8(..) < 128;
-        Doors { rng, are_open }
+        let room = ROOMS[rng.usize(..ROOMS.len())];
+        Doors {
+            rng,
+            are_open,
+            room,
+        }
     }
 }
 
 impl World {
-    /// Every core accepts from listeners of its own, and all of them from the last one.
+    /// Every core is to accept from listeners of its own, and all of them from the last one.
+    pub(crate) fn add_doors(&mut self) {
+        let count = self.cores.len();
+        for (number, core) in self.cores.iter_mut().enumerate() {
+            for listener in listeners(number, count) {
+                let plan = DoorPlan {
+                    shared: listener == LISTENERS - 1,
+                    api: false,
+                };
+                let added = core
+                    .reactor
+                    .add_door(listener as u32, &Handle(listener), plan);
+                added.expect("there are descriptors");
+            }
+        }
+    }
+
     pub(crate) fn open_doors(&mut self) {
         let count = self.cores.len();
         for (number, core) in self.cores.iter_mut().enumerate() {
-            let reactor = &mut core.reactor;
-            reactor.note_guests(0, ROOM);
-            let own = (0..LISTENERS - 1).filter(|listener| listener % count == number);
-            for listener in own.chain([LISTENERS - 1]) {
-                let shared = listener == LISTENERS - 1;
-                let opened = reactor.open_door(listener as u32, &Handle(listener), shared);
-                opened.expect("there are descriptors");
+            core.reactor.note_guests(0, self.doors.room);
+            for listener in listeners(number, count) {
+                core.reactor.open_door(listener as u32);
             }
             core.awake = true;
         }
@@ -125,10 +144,13 @@ impl World {
                 client.core = core;
             }
         }
-        for handed_on in self.cores[core].reactor.handed_on() {
-            self.dismiss(&handed_on);
-        }
-        self.cores[core].reactor.note_guests(0, ROOM);
+        let handed_on = self.cores[core].reactor.handed_on();
+        let room = self.doors.room;
+        assert!(handed_on.len() <= room, "there are no such descriptors");
+        // Whoever is let go of may be what somebody has waited for.
+        self.cores[core].awake |= !handed_on.is_empty();
+        handed_on.iter().for_each(|guest| self.dismiss(guest));
+        self.cores[core].reactor.note_guests(0, room);
     }
 
     /// The acceptor of this world answers nobody.
@@ -193,4 +215,10 @@ impl World {
             );
         }
     }
+}
+
+/// Those of a core.
+fn listeners(core: usize, cores: usize) -> impl Iterator<Item = usize> {
+    let own = (0..LISTENERS - 1).filter(move |listener| listener % cores == core);
+    own.chain([LISTENERS - 1])
 }

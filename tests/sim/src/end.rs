@@ -8,7 +8,7 @@ use crate::plan::PACE_MS_MAX;
 use crate::world::{CoreRun, World};
 
 /// As often as a core looks at the clock.
-const TICK_MS: u64 = 250;
+pub(crate) const TICK_MS: u64 = 250;
 
 /// As often as a core looks for room while a message waits.
 pub(crate) const LOOK_MS: u64 = 50;

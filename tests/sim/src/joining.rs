@@ -16,15 +16,8 @@ use crate::world::World;
 impl World {
     /// Somebody comes from there, if there is room for it.
     pub(crate) fn admits(&self, peer: SocketAddr) -> bool {
-        let (admission, settings) = (self.hub.admission(), self.hub.settings());
-        if admission.enter(settings).is_err() {
-            return false;
-        }
-        let named = admission.name(peer.ip(), settings).is_ok();
-        if !named {
-            admission.give_up_unnamed();
-        }
-        named
+        let admitted = self.hub.admission().admit(peer.ip(), self.hub.settings());
+        admitted.is_ok()
     }
 
     pub(crate) fn connect(&mut self) {

@@ -5,6 +5,7 @@
 //! The reactors are the real ones, on a [`ring::FakeRing`] in place of io_uring.
 //! [`world::run`] plays one seed and panics as soon as a promise is broken.
 
+pub mod arrivals;
 mod client;
 mod cluster;
 mod codec;

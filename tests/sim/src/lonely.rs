@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fanfare::config::Settings;
-use fanfare::core::Arrival;
+use fanfare::core::{Arrival, DoorPlan};
 use fanfare::hub::Hub;
 use fanfare::protocol::http::{HeadLimits, negotiate, parse};
 use fanfare::protocol::ws::deflate::Policy;
 use fastrand::Rng;
 
+use crate::end::TICK_MS;
 use crate::kernel::{Faults, Kernel, SharedKernel};
 use crate::ring::Handle;
 use crate::world::{CoreRun, new_hub};
@@ -87,6 +88,33 @@ impl Lonely {
         assert!(adopted.is_ok(), "it is seated");
         self.core.awake = true;
         socket
+    }
+
+    /// Has the core accept at a door.
+    pub(crate) fn open_door(&mut self, plan: DoorPlan) {
+        let added = self.core.reactor.add_door(0, &Handle(0), plan);
+        added.expect("there are descriptors");
+        self.core.reactor.open_door(0);
+        self.core.awake = true;
+    }
+
+    /// Somebody comes to that door, and says this.
+    pub(crate) fn come(&mut self, bytes: &[u8]) -> usize {
+        let mut kernel = self.kernel.borrow_mut();
+        let socket = kernel.connect(1 << 20, 1 << 20);
+        let peer = ([192, 0, 2, 1], 1000 + socket as u16).into();
+        kernel.wait_in(0, socket, peer);
+        drop(kernel);
+        self.write(socket, bytes);
+        socket
+    }
+
+    /// A tick passes, and what comes of it.
+    pub(crate) fn tick(&mut self) {
+        self.pass(TICK_MS);
+        self.core.reactor.tick();
+        self.core.awake = true;
+        self.run_dry();
     }
 
     /// A client writes.

@@ -185,6 +185,7 @@ impl World {
             core.reactor.start();
             core.awake = true;
         }
+        self.add_doors();
         self.open_doors();
         self.outcome.handovers += 1;
         Ok(())

@@ -154,7 +154,9 @@ impl Ring for FakeRing {
 
     fn caller(&mut self, number: u32) -> Option<SocketAddr> {
         let mut kernel = self.kernel.borrow_mut();
-        Some(kernel.side(self.core).callers[number as usize])
+        let caller = kernel.side(self.core).callers[number as usize].take();
+        assert!(caller.is_some(), "it is asked once for each");
+        caller
     }
 
     fn bound_unsent(&mut self, slot: u32, _bytes: usize) {

@@ -80,8 +80,8 @@ pub(crate) struct Side {
     pub(crate) pending: Vec<(u32, Pending)>,
     pub(crate) ready: Vec<Completion>,
     pub(crate) held: Vec<Held>,
-    /// Who has come in, by the number in the answer.
-    pub(crate) callers: Vec<SocketAddr>,
+    /// Who has come in, by the number in the answer, until that is asked.
+    pub(crate) callers: Vec<Option<SocketAddr>>,
     /// Slots whose sockets have been given plain descriptors, or could not be.
     pub(crate) plain: Vec<(u32, Result<usize, Errno>)>,
     pub(crate) muted: bool,

@@ -89,6 +89,7 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
     }
     let mut world = World::new(rng, plan, trace);
     world.doors = Doors::new(Rng::with_seed(seed.rotate_left(24)));
+    world.add_doors();
     world.open_doors();
     world.sessions = Sessions::new(sessions_rng.u64(..));
     world.readers = Readers::new(readers_rng, readers_come);

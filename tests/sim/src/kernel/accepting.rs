@@ -53,7 +53,7 @@ impl Kernel {
             Ok((socket, address)) => {
                 self.attach(core, slot, socket);
                 let callers = &mut self.sides[core].callers;
-                callers.push(address);
+                callers.push(Some(address));
                 let caller = callers.len() as u32 - 1;
                 Event::Accepted {
                     caller,

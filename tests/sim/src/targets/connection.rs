@@ -139,10 +139,8 @@ impl Play {
     fn connect(&mut self, target: &str) -> usize {
         self.clients += 1;
         let peer = std::net::SocketAddr::from(([10, 0, 0, 1], self.clients));
-        let (admission, settings) = (self.hub.admission(), self.hub.settings());
-        admission.enter(settings).expect("there is room");
-        let named = admission.name(peer.ip(), settings);
-        named.expect("there is room");
+        let admitted = self.hub.admission().admit(peer.ip(), self.hub.settings());
+        admitted.expect("there is room");
         let head = format!(
             "GET {target} HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
