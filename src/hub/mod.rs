@@ -37,6 +37,7 @@ mod seldom;
 mod slowest;
 mod tls;
 mod topics;
+mod traces;
 mod uncompressed;
 mod users;
 mod visitors;
@@ -86,7 +87,7 @@ pub use orders::{Act, Order, OrderError, Ordered, Whom};
 pub use policies::TopicPolicy;
 pub use posts::{PostRefusal, Posts};
 pub use presence::{Crowded, Numbers, Presence};
-pub use publishing::PublishError;
+pub use publishing::{OVER_HTTP, PublishError};
 pub use receipts::{Answer, Claim, Claimed, RequestName, SavedReceipt};
 pub use relief::Relief;
 pub use rosters::{Roster, Rosters};
@@ -94,6 +95,9 @@ pub use seldom::Complaints;
 pub use slowest::{SLOWEST_MAX, Slow, Slowest};
 pub use tls::{SavedTickets, Served, TLS_HANDSHAKES, Tickets, Tls, TlsCounts, TlsFailure};
 pub use topics::TopicsFull;
+pub use traces::{
+    Begun, HandshakeOutcome, TraceFigures, Traced, TracedHandshake, TracedMessage, Traces,
+};
 pub use uncompressed::Uncompressed;
 pub use users::Users;
 pub use visitors::{NoVisit, Visitor, VisitorSeat};
@@ -148,6 +152,7 @@ pub struct Hub {
     receipts: Receipts,
     /// Deliveries that publishers wait for.
     deliveries: AtomicUsize,
+    traces: Arc<Traces>,
     full_pages: AtomicU64,
     /// Messages of other publishers than subscribers that were written for views.
     encoded: AtomicU64,
@@ -214,6 +219,7 @@ impl Hub {
             posts: Posts::default(),
             receipts: Receipts::default(),
             deliveries: AtomicUsize::new(0),
+            traces: Arc::default(),
             full_pages: AtomicU64::new(0),
             encoded: AtomicU64::new(0),
             codec: Mutex::default(),
