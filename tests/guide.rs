@@ -67,6 +67,11 @@ const NOT_WATCHED: &[&str] = &[
     "fanfare_tls_steps_aside_total",
     "fanfare_tls_steps_here_total",
     "fanfare_tls_truncated_total",
+    "fanfare_trace_drops_total",
+    "fanfare_trace_export_failures_total",
+    "fanfare_traces_exported_total",
+    "fanfare_traces_total",
+    "fanfare_traces_under_way",
     "fanfare_zero_copy_copied_total",
     "fanfare_zero_copy_sends_total",
     // The dashboard has its buckets.
@@ -271,6 +276,7 @@ fn the_settings_that_pages_show_are_right() {
         "docs/mercure.md",
         "docs/operating.md",
         "docs/topics.md",
+        "docs/tracing.md",
     ] {
         for block in blocks(&text(page), "toml") {
             let secret = secret.to_str().expect("text");

@@ -71,7 +71,7 @@ _fanfare() {
 
     case "${cmd}" in
         fanfare)
-            opts="-h -V --config --admin-token-file --api-key-file --origins --hosts --trusted-proxies --tls-certificates --tls-client-ca --hsts-max-age-s --drain-ms-max --receive-buffers --spin-us --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --pace-ms --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --listen --listen-tls --admin --api --metrics --proxy-header --tls-client-auth --tls-version-min --admin-tls --cores --log --log-format --ring-handshakes --zerocopy --centrifugo --event-streams --mercure --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help --version check-config probe subscribe publish top serve upgrade help"
+            opts="-h -V --config --admin-token-file --api-key-file --origins --hosts --trusted-proxies --tls-certificates --tls-client-ca --hsts-max-age-s --drain-ms-max --receive-buffers --spin-us --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --pace-ms --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --otlp-endpoint --otlp-headers-file --trace-sample-ratio --trace-ms-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --listen --listen-tls --admin --api --metrics --proxy-header --tls-client-auth --tls-version-min --admin-tls --cores --log --log-format --ring-handshakes --zerocopy --centrifugo --event-streams --mercure --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help --version check-config probe subscribe publish top serve upgrade help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -566,6 +566,42 @@ _fanfare() {
                     return 0
                     ;;
                 --store-read-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --otlp-endpoint)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --otlp-headers-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --trace-sample-ratio)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --trace-ms-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -1138,7 +1174,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__probe)
-            opts="-h --config --listen --listen-tls --admin --api --metrics --admin-token-file --api-key-file --origins --hosts --trusted-proxies --proxy-header --tls-certificates --tls-client-ca --tls-client-auth --tls-version-min --hsts-max-age-s --admin-tls --cores --log --log-format --drain-ms-max --receive-buffers --spin-us --ring-handshakes --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --centrifugo --event-streams --mercure --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --presence --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --api-error-mode --deflate --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --keep --history-page-messages-max --history-page-bytes-max --pace-ms --lag-bytes-max --lag-policy --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-tls --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-storage --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --cluster-ready --help"
+            opts="-h --config --listen --listen-tls --admin --api --metrics --admin-token-file --api-key-file --origins --hosts --trusted-proxies --proxy-header --tls-certificates --tls-client-ca --tls-client-auth --tls-version-min --hsts-max-age-s --admin-tls --cores --log --log-format --drain-ms-max --receive-buffers --spin-us --ring-handshakes --zerocopy --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --centrifugo --event-streams --mercure --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --presence --message-bytes-max --partial-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --api-error-mode --deflate --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --log-bytes-total-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --keep --history-page-messages-max --history-page-bytes-max --pace-ms --lag-bytes-max --lag-policy --store --store-sync-ms --store-read-bytes-max --otlp-endpoint --otlp-headers-file --trace-sample-ratio --trace-ms-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-tls --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-storage --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --cluster-ready --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1807,6 +1843,42 @@ _fanfare() {
                     fi
                     return 0
                     ;;
+                --otlp-endpoint)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --otlp-headers-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --trace-sample-ratio)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --trace-ms-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --cluster-nats)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -2095,7 +2167,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__serve)
-            opts="-h --config --admin-token-file --api-key-file --origins --hosts --trusted-proxies --tls-certificates --tls-client-ca --hsts-max-age-s --drain-ms-max --receive-buffers --spin-us --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --pace-ms --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --listen --listen-tls --admin --api --metrics --proxy-header --tls-client-auth --tls-version-min --admin-tls --cores --log --log-format --ring-handshakes --zerocopy --centrifugo --event-streams --mercure --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help"
+            opts="-h --config --admin-token-file --api-key-file --origins --hosts --trusted-proxies --tls-certificates --tls-client-ca --hsts-max-age-s --drain-ms-max --receive-buffers --spin-us --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --pace-ms --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --otlp-endpoint --otlp-headers-file --trace-sample-ratio --trace-ms-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --listen --listen-tls --admin --api --metrics --proxy-header --tls-client-auth --tls-version-min --admin-tls --cores --log --log-format --ring-handshakes --zerocopy --centrifugo --event-streams --mercure --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2590,6 +2662,42 @@ _fanfare() {
                     return 0
                     ;;
                 --store-read-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --otlp-endpoint)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --otlp-headers-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --trace-sample-ratio)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --trace-ms-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -3090,7 +3198,7 @@ _fanfare() {
             return 0
             ;;
         fanfare__subcmd__upgrade)
-            opts="-h --config --admin-token-file --api-key-file --origins --hosts --trusted-proxies --tls-certificates --tls-client-ca --hsts-max-age-s --drain-ms-max --receive-buffers --spin-us --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --pace-ms --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --listen --listen-tls --admin --api --metrics --proxy-header --tls-client-auth --tls-version-min --admin-tls --cores --log --log-format --ring-handshakes --zerocopy --centrifugo --event-streams --mercure --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help"
+            opts="-h --config --admin-token-file --api-key-file --origins --hosts --trusted-proxies --tls-certificates --tls-client-ca --hsts-max-age-s --drain-ms-max --receive-buffers --spin-us --zerocopy-bytes-min --connections-max --connections-per-address-max --handshakes-max --handshakes-per-address-max --handshake-ms-max --head-bytes-max --head-fields-max --idle-ms-max --ping-interval-ms --stall-ms-max --unsent-bytes-max --api-connections-max --retry-after-s --refresh-ms-max --topics-per-connection-max --commands-per-message-max --answers-bytes-max --token-checks-waiting-max --rosters-bytes-max --message-bytes-max --message-ms-max --inbound-messages-per-s-max --inbound-bytes-per-s-max --publish-wait-ms-max --batch-lines-max --batch-bytes-max --delivery-acks-max --idempotency-ms-max --idempotency-keys-max --api-items-max --deflate-level --deflate-bytes-min --topics --anonymous --token-keys --token-audience --token-issuer --token-cookie --apps --topics-max --log-bytes-max --ahead-bytes-max --retain-messages-max --retain-bytes-max --retain-ms-max --history-page-messages-max --history-page-bytes-max --pace-ms --lag-bytes-max --store --store-sync-ms --store-read-bytes-max --otlp-endpoint --otlp-headers-file --trace-sample-ratio --trace-ms-max --cluster-nats --cluster-user --cluster-password-file --cluster-token-file --cluster-credentials-file --cluster-nkey-file --cluster-ca-file --cluster-cert-file --cluster-key-file --cluster-stream --cluster-streams --cluster-prefix --cluster-replicas --cluster-topic-messages-max --cluster-bytes-max --cluster-age-ms-max --cluster-duplicates-ms --cluster-tail-check-ms --cluster-answer-ms-max --cluster-propose-ms-max --cluster-proposed-bytes-max --cluster-node --cluster-secret-file --listen --listen-tls --admin --api --metrics --proxy-header --tls-client-auth --tls-version-min --admin-tls --cores --log --log-format --ring-handshakes --zerocopy --centrifugo --event-streams --mercure --presence --partial-bytes-max --api-error-mode --deflate --log-bytes-total-max --keep --lag-policy --cluster-tls --cluster-storage --cluster-ready --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3585,6 +3693,42 @@ _fanfare() {
                     return 0
                     ;;
                 --store-read-bytes-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --otlp-endpoint)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --otlp-headers-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --trace-sample-ratio)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --trace-ms-max)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

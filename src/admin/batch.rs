@@ -77,7 +77,14 @@ pub(super) async fn publish(
     }
     let key = key_in(head, &who)?;
     let body_too = body.clone();
-    let work = publish_lines(hub.clone(), who.clone(), (body_too, lines), wanted, key);
+    let patience = Patience::of(hub.clone(), &head.headers);
+    let work = publish_lines(
+        (hub.clone(), patience),
+        who.clone(),
+        (body_too, lines),
+        wanted,
+        key,
+    );
     once(
         &hub,
         &who,
@@ -89,7 +96,7 @@ pub(super) async fn publish(
 }
 
 async fn publish_lines(
-    hub: Arc<Hub>,
+    (hub, mut patience): (Arc<Hub>, Patience),
     who: Who,
     (body, count): (Bytes, usize),
     Wanted { stored, in_order }: Wanted,
@@ -98,7 +105,6 @@ async fn publish_lines(
     let mut out = Vec::with_capacity(count * ANSWER_BYTES);
     let mut published = Vec::new();
     let mut is_halted = false;
-    let mut patience = Patience::new(hub.clone());
     let is_text = simdutf8::basic::from_utf8(&body).is_ok();
     for (number, line) in body.split(|byte| *byte == b'\n').enumerate() {
         let line = line.trim_ascii();

@@ -13,7 +13,8 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 /// What requests of such a page may have, beside what every page may send.
-const REQUEST_HEADERS: &str = "authorization, content-type, idempotency-key, x-api-key";
+const REQUEST_HEADERS: &str =
+    "authorization, content-type, idempotency-key, traceparent, x-api-key";
 /// How long a browser need not ask again, in seconds.
 const MAX_AGE_S: &str = "600";
 

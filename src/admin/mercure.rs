@@ -77,7 +77,9 @@ pub(super) async fn publish(
         hear: false,
         origin: None,
     };
-    let posted = Patience::new(hub.clone()).publish(message).await;
+    let posted = Patience::of(hub.clone(), &head.headers)
+        .publish(message)
+        .await;
     let posted = posted.map_err(|error| match error {
         PublishError::TooBig => too_big(bytes_max),
         error => not_now(&hub, error.to_string()),

@@ -5,13 +5,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use super::posted::Posted;
-use crate::hub::{Draft, Hub, Origin, PostRefusal, PublishError, Waits};
+use crate::hub::{Begun, Draft, Hub, OVER_HTTP, Origin, PostRefusal, PublishError, Waits};
 use crate::protocol::encoding::Extras;
 use crate::protocol::topic::TopicName;
+use crate::protocol::trace_context::{Parent, TRACEPARENT};
 use crate::protocol::ws::Opcode;
 
 /// The first time between two looks; each further one is twice as long,
@@ -28,6 +30,8 @@ pub(super) struct Patience {
     end: Option<Instant>,
     /// By which number its messages keep their order in a cluster.
     publisher: u64,
+    /// The span that it was made in.
+    parent: Option<Parent>,
 }
 
 /// A message that is to be published.
@@ -53,6 +57,22 @@ impl Patience {
             stored,
             end: None,
             publisher,
+            parent: None,
+        }
+    }
+
+    /// The same for the request with these headers, whose messages belong to the trace that it
+    /// names.
+    pub(super) fn of(hub: Arc<Hub>, headers: &HeaderMap) -> Self {
+        let mut parents = headers.get_all(TRACEPARENT).iter();
+        // Of several nobody could tell which one counts.
+        let parent = match (parents.next(), parents.next()) {
+            (Some(parent), None) => Parent::parse(parent.as_bytes()),
+            _ => None,
+        };
+        Patience {
+            parent,
+            ..Patience::new(hub)
         }
     }
 
@@ -61,7 +81,8 @@ impl Patience {
     /// # Errors
     /// See [`PublishError`].
     pub(super) async fn publish(&mut self, message: Message<'_>) -> Result<Posted, PublishError> {
-        let first = self.post(&message);
+        let trace = self.hub.begin_trace(self.parent);
+        let first = self.post(&message, trace);
         let Err(mut error) = first else {
             return first;
         };
@@ -79,14 +100,14 @@ impl Patience {
             if error != PublishError::LogFull && self.hub.has_to_wait(message.topic, 2) {
                 continue;
             }
-            match self.post(&message) {
+            match self.post(&message, trace) {
                 Err(another) if another.passes() => error = another,
                 outcome => return outcome,
             }
         }
     }
 
-    fn post(&self, message: &Message<'_>) -> Result<Posted, PublishError> {
+    fn post(&self, message: &Message<'_>, trace: Option<Begun>) -> Result<Posted, PublishError> {
         let topic = self.hub.topic(message.topic)?;
         if !topic.is_shared() {
             let Message {
@@ -97,7 +118,7 @@ impl Patience {
                 ..
             } = *message;
             let hub = &self.hub;
-            let published = hub.publish_from(message.topic, opcode, payload, extras, origin);
+            let published = hub.publish_from(message.topic, opcode, payload, extras, origin, trace);
             return published.map(|(committed, epoch)| Posted::Published(committed, epoch));
         }
         let mut extras = Vec::new();
@@ -109,6 +130,7 @@ impl Patience {
             publisher: self.publisher,
             key: message.key.clone(),
             origin: message.origin,
+            trace: trace.map(|begun| (begun, OVER_HTTP)),
         };
         let (told, outcome) = oneshot::channel();
         let hears = message.hear && topic.is_known();

@@ -119,7 +119,14 @@ pub(super) async fn publish(
         return Err(not_now(&hub, "the server is stopping".into()));
     }
     let key = key_in(&head, &who)?;
-    let work = publish_one(hub.clone(), topic, (opcode, payload.clone()), wish.ack, key);
+    let patience = Patience::of(hub.clone(), &head.headers);
+    let work = publish_one(
+        (hub.clone(), patience),
+        topic,
+        (opcode, payload.clone()),
+        wish.ack,
+        key,
+    );
     once(&hub, &who, &head, &payload, work).await
 }
 
@@ -141,7 +148,7 @@ fn topic(uri: &Uri, wished: Option<TopicName>) -> Result<TopicName, Refusal> {
 }
 
 async fn publish_one(
-    hub: Arc<Hub>,
+    (hub, mut patience): (Arc<Hub>, Patience),
     topic: TopicName,
     (opcode, payload): (Opcode, Bytes),
     ack: Option<(Ack, Duration)>,
@@ -171,7 +178,6 @@ async fn publish_one(
             Some((awaited, within))
         }
     };
-    let mut patience = Patience::new(hub.clone());
     let message = Message {
         topic: &topic,
         opcode,

@@ -60,6 +60,8 @@ pub(super) enum Fault {
     Key { path: PathBuf, problem: KeyError },
     #[error("the file {} {problem}", path.display())]
     Tls { path: PathBuf, problem: String },
+    #[error("the file {}, line {line}: it must be a header, as Name: value", path.display())]
+    Header { path: PathBuf, line: usize },
     #[error("the file {} is empty: it must hold a secret", path.display())]
     EmptyToken { path: PathBuf },
 }

@@ -181,6 +181,7 @@ fn word(row: &Row, value: &DeValue) -> Result<String, String> {
             // TOML promises no integers beyond 64 bits; such a word is refused by its range.
             Ok(number.map_or_else(|_| integer.to_string(), |number| number.to_string()))
         }
+        DeValue::Float(float) if matches!(row.kind, Kind::Ratio) => Ok(float.to_string()),
         DeValue::Boolean(is_on) if matches!(row.kind, Kind::Choice(names) if names.contains(&"on")) =>
         {
             let meant = if *is_on { "on" } else { "off" };

@@ -21,6 +21,8 @@ pub enum Kind {
     Bytes(u64, u64),
     /// A number of bytes, or `auto` for a part of the memory there is.
     MemoryShare(MemoryShare),
+    /// A part of all, from 0 to 1.
+    Ratio,
     /// A power of two from, to.
     PowerOfTwo(u64, u64),
     /// A number of threads, or `auto` for the processors there are.
@@ -47,6 +49,8 @@ pub enum Kind {
     CookieName,
     /// Addresses of NATS servers.
     Servers,
+    /// The address of a collector of traces.
+    Collector,
     StreamName,
     SubjectPrefix,
 }
@@ -115,6 +119,7 @@ impl Kind {
                 | Bytes(..)
                 | MemoryShare(..)
                 | PowerOfTwo(..)
+                | Ratio
                 | Cores
         )
     }
@@ -134,6 +139,7 @@ impl Kind {
     pub fn value_name(self) -> &'static str {
         match self {
             Kind::Count(..) | Kind::PowerOfTwo(..) | Kind::Cores => "N",
+            Kind::Ratio => "RATIO",
             Kind::Micros(..) => "US",
             Kind::Millis(..) => "MS",
             Kind::Seconds(..) => "SECONDS",
@@ -148,7 +154,7 @@ impl Kind {
             Kind::Rules | Kind::Grants | Kind::Apps | Kind::Certificates => "TABLE",
             Kind::Keys => "[ALG:]FILE",
             Kind::Words | Kind::Word => "WORD",
-            Kind::Servers => "URL",
+            Kind::Servers | Kind::Collector => "URL",
             Kind::StreamName => "NAME",
             Kind::SubjectPrefix => "PREFIX",
             Kind::CookieName => "NAME",
@@ -187,6 +193,7 @@ impl fmt::Display for Kind {
                 Size(share.most),
                 share.part
             ),
+            Kind::Ratio => out.write_str("0 to 1, as 0.01"),
             Kind::PowerOfTwo(min, max) => write!(out, "a power of two, {min} to {max}"),
             Kind::Cores => write!(out, "1 to {CORES_MAX}, or auto for one per processor"),
             Kind::Choice(names) => out.write_str(&names.join(", ")),
@@ -233,6 +240,9 @@ impl fmt::Display for Kind {
             Kind::Word => out.write_str("a word"),
             Kind::Servers => out.write_str(
                 "nats://HOST:PORT or tls://HOST:PORT, without user and password",
+            ),
+            Kind::Collector => out.write_str(
+                "http://HOST:PORT or https://HOST:PORT, with the path before /v1/traces if there is one",
             ),
             Kind::StreamName => write!(
                 out,

@@ -205,6 +205,7 @@ impl Loader {
             .collect();
         let files = self.settings.files();
         read.extend(files.map(|(key, file)| (key, check_readable(file))));
+        read.push(("otlp_headers_file", self.settings.otlp_headers().map(drop)));
         read.push(("token_keys", self.settings.keys().map(drop)));
         read.push(("apps", self.settings.read_app_secrets()));
         read.push((

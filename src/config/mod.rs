@@ -29,6 +29,7 @@ mod roles;
 mod secrets;
 mod tls;
 mod topics;
+mod traces;
 mod units;
 mod unused;
 mod value;
@@ -40,7 +41,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::protocol::http::{Hosts, Origins};
+use crate::protocol::http::{Hosts, Origins, ServerUrl};
 use crate::protocol::pusher::App;
 use crate::protocol::rights::{Grant, Rules};
 
@@ -57,6 +58,7 @@ pub use reload::{Changes, Reload};
 pub use secrets::token_in;
 pub use tls::{Certificates, Clients, Shown, Stamp, TlsCertificate};
 pub use topics::TopicRule;
+pub use traces::{Header, Ratio};
 pub use value::{
     ClientAuth, ClusterStorage, ClusterTls, Deflate, ErrorMode, Keep, LagPolicy, LogFormat,
     ProxyHeader, RingHandshakes, Switch, TlsVersion, Zerocopy,
@@ -394,6 +396,16 @@ settings! {
             "How long what is written to the store may wait to be safe from a loss of power, unless a publisher waits for it (ack=stored)";
         store_read_bytes_max: usize = "64MiB", Bytes(4 * MIB, 64 * GIB), Reload,
             "Size of the history that is being read from the store for those who come back; beyond it they wait for one another";
+    }
+    "Traces" {
+        otlp_endpoint: Option<ServerUrl> = "", Collector, Restart,
+            "Collector that is told of traces (OTLP over HTTP), as http://127.0.0.1:4318; none is no traces";
+        otlp_headers_file: Option<PathBuf> = "", File, Restart,
+            "File with further headers of requests to the collector, a line Name: value for each, as what it asks for of a secret";
+        trace_sample_ratio: Ratio = "0", Kind::Ratio, Reload,
+            "Part of all messages and opening handshakes that is traced; a message with a sampled traceparent is in any case, one with another traceparent never";
+        trace_ms_max: u64 = "10000", Millis(10, 600_000), Reload,
+            "How long a traced message is followed to the sockets of its topic's subscribers";
     }
     "Cluster" {
         cluster_nats: Vec<String> = "", Servers, Restart,

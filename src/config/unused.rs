@@ -73,6 +73,11 @@ impl Settings {
             "proxy_header is none, so that all clients of a proxy count as one address",
             &["trusted_proxies"],
         );
+        without(
+            self.otlp_endpoint.is_none(),
+            "otlp_endpoint names no collector",
+            &["otlp_headers_file", "trace_sample_ratio", "trace_ms_max"],
+        );
         let cluster = TABLE.iter().map(|row| row.key);
         let cluster: Vec<_> = cluster.filter(|key| key.starts_with(CLUSTER)).collect();
         without(
@@ -107,6 +112,7 @@ mod tests {
             api_key_file: Some("/key".into()),
             token_cookie: Some("session".into()),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            trace_ms_max: 10,
             cluster_replicas: 3,
             ..Settings::default()
         };
@@ -125,6 +131,7 @@ mod tests {
                 "api_key_file",
                 "token_cookie",
                 "trusted_proxies",
+                "trace_ms_max",
                 "cluster.replicas"
             ]
         );
@@ -136,6 +143,6 @@ mod tests {
             zerocopy: Zerocopy::Auto,
             ..settings
         };
-        assert_eq!(used.unused().len(), 7);
+        assert_eq!(used.unused().len(), 8);
     }
 }

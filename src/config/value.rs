@@ -30,7 +30,7 @@ impl From<&str> for Given {
 }
 
 impl Given {
-    fn one(&self, kind: &Kind) -> Result<&str, String> {
+    pub(super) fn one(&self, kind: &Kind) -> Result<&str, String> {
         match self.0.as_slice() {
             [one] => Ok(one.trim()),
             _ => Err(format!("takes one value, allowed: {kind}")),

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::protocol::pusher::{HookEvent, HookUrl, Webhook};
+use crate::protocol::http::ServerUrl;
+use crate::protocol::pusher::{HookEvent, Webhook};
 
 /// The addresses that one app's servers are told at.
 const WEBHOOKS_MAX: usize = 16;
@@ -23,7 +24,7 @@ pub(super) fn read_webhooks(written: Vec<WrittenHook>) -> Result<Vec<Webhook>, S
     let mut read = Vec::<Webhook>::new();
     for WrittenHook { url, events } in written {
         // What is wrong may be a password in it: it is not shown.
-        let url = HookUrl::parse(&url).map_err(|fault| {
+        let url = ServerUrl::parse(&url).map_err(|fault| {
             format!(
                 "webhooks, number {}: url is not allowed: {fault}",
                 read.len() + 1

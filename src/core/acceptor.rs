@@ -25,6 +25,7 @@ use super::newcomers::HandedOn;
 use super::reactor::Reactor;
 use super::share::Share;
 use super::stream::{READ_BYTES, Shaken, Stream};
+use super::traced::Traced;
 use crate::config::ProxyHeader;
 use crate::hub::metrics::Metrics;
 use crate::hub::{Hub, NoVisit, TlsFailure};
@@ -65,6 +66,7 @@ struct Before {
     spent: Duration,
     /// What it has sent.
     begun: Vec<u8>,
+    traced: Traced,
 }
 
 /// How connections come in at a listener.
@@ -154,7 +156,11 @@ impl Acceptor {
 
     /// Answers a connection that has just been accepted, in a task of its own.
     fn welcome(self: &Rc<Self>, stream: net::TcpStream, peer: SocketAddr, door: Door) {
-        self.attend_to(stream, peer, door, Before::default());
+        let before = Before {
+            traced: Traced::begin(&self.hub, self.core, door.tls),
+            ..Before::default()
+        };
+        self.attend_to(stream, peer, door, before);
     }
 
     /// Answers a connection that has come in through the ring.
@@ -164,6 +170,7 @@ impl Acceptor {
             counted: handed_on.counted,
             spent: Duration::from_millis(handed_on.spent_ms),
             begun: handed_on.begun,
+            traced: handed_on.traced,
         };
         self.attend_to(stream, handed_on.peer, door, before);
     }
@@ -224,11 +231,13 @@ impl Acceptor {
         before: Before,
     ) {
         let admission = self.hub.admission();
+        let traced = before.traced;
         if !before.counted
             && let Err(refusal) = admission.enter(self.hub.settings())
         {
+            let asks = Asks::default();
             return self
-                .refuse(socket, peer, refusal.into(), Asks::default())
+                .refuse(socket, peer, refusal.into(), asks, traced)
                 .await;
         }
         let via = via(self.hub.settings(), peer.ip());
@@ -251,38 +260,46 @@ impl Acceptor {
         match read.unwrap_or(Err(Reject::Timeout)) {
             // Nothing can be said: hands were not shaken in time.
             Err(Reject::Timeout) if socket.is_mute() => {
+                traced.refused(TlsFailure::Timeout.name());
                 self.note_tls_failure(peer, TlsFailure::Timeout);
                 // Ends a read or write that the time limit has left behind.
                 socket.cut();
             }
             // Nor if that has failed; but the alert that told why is to arrive.
-            Ok(None) if socket.is_mute() || socket.is_sealed() => self.see_off(socket).await,
+            Ok(None) if socket.is_mute() || socket.is_sealed() => {
+                traced.refused("tls_failed");
+                self.see_off(socket).await;
+            }
             // The peer left before it had asked for anything.
             Ok(None) => {}
             // It has had its time to say how it asks.
             Err(Reject::Timeout) => {
-                self.refuse(socket, peer, Reject::Timeout, asks.settled())
+                self.refuse(socket, peer, Reject::Timeout, asks.settled(), traced)
                     .await;
             }
-            Err(reject) => self.refuse(socket, peer, reject, asks).await,
+            Err(reject) => self.refuse(socket, peer, reject, asks, traced).await,
             // Whatever it is: there is another server by then, or a next one here.
             Ok(Some(_)) if self.hub.is_stopping() => {
-                self.refuse(socket, peer, Reject::Draining, asks).await;
+                self.refuse(socket, peer, Reject::Draining, asks, traced)
+                    .await;
             }
             Ok(Some((Opening::Answer(answer), _))) => {
+                traced.answered("page");
                 self.metrics().pages.add(1);
                 self.answer(socket, answer).await;
             }
             Ok(Some((Opening::WebSocket(upgrade), rest))) => {
                 match self.adopt(socket, peer, upgrade, rest).await {
                     Ok(()) => {
+                        traced.answered("websocket");
                         guest.adopted = true;
                         admission.shake(peer.ip());
                     }
-                    Err(reject) => self.refuse(socket, peer, reject, asks).await,
+                    Err(reject) => self.refuse(socket, peer, reject, asks, traced).await,
                 }
             }
             Ok(Some((Opening::EventStream(stream), _))) if stream.head_only => {
+                traced.answered("page");
                 self.metrics().pages.add(1);
                 let terms = Terms {
                     head_only: true,
@@ -293,20 +310,22 @@ impl Acceptor {
             Ok(Some((Opening::EventStream(stream), rest))) => {
                 match self.adopt_stream(socket, peer, stream, rest.len()).await {
                     Ok(()) => {
+                        traced.answered("event_stream");
                         guest.adopted = true;
                         admission.shake(peer.ip());
                     }
-                    Err(reject) => self.refuse(socket, peer, reject, asks).await,
+                    Err(reject) => self.refuse(socket, peer, reject, asks, traced).await,
                 }
             }
             Ok(Some((Opening::Api, begun))) => match self.hub.seat_visitor(peer) {
                 Ok(seat) => {
+                    traced.answered("api");
                     guest.adopted = true;
                     self.hand_on(socket, via, begun, seat);
                 }
                 Err(NoVisit) => {
                     let reject = Reject::ApiConnectionsMax;
-                    self.refuse(socket, peer, reject, asks).await;
+                    self.refuse(socket, peer, reject, asks, traced).await;
                 }
             },
         }

@@ -407,6 +407,7 @@ impl State {
                 Unproposed::NoLink => Unheard::Fails(Unsent::Full),
             })?;
         } else {
+            let trace = self.hub.begin_trace(None);
             let published = self.seek_room(topic, |state| {
                 state.append(topic, true, Payload::Whole(data), Some(extras))
             });
@@ -418,6 +419,9 @@ impl State {
                     Unheard::Fails(Unsent::TooBig)
                 }
             })?;
+            if let Some(begun) = trace {
+                self.trace(begun, slot, (topic, data.len()), &committed);
+            }
             self.step_over(slot, id, &committed);
             self.published_bytes += data.len() as u64;
             self.hub.announce(topic, None);

@@ -308,15 +308,19 @@ impl State {
             talk.published_to = Some(topic);
             return Ok(Told::Later);
         }
+        let trace = self.hub.begin_trace(None);
         let published = self.seek_room(&topic, |state| {
             state.append(&topic, data.text, Payload::Whole(&data.bytes), Some(extras))
         });
-        published.map_err(|error| match error {
+        let committed = published.map_err(|error| match error {
             AppendError::LogFull(lack)
             | AppendError::TotalFull(lack)
             | AppendError::NoMemory(lack) => Unsaid::Lacks(Some(lack)),
             AppendError::Payload(_) | AppendError::ExtrasTooBig => Failure::TooBig.into(),
         })?;
+        if let Some(begun) = trace {
+            self.trace(begun, slot, (&topic, data.bytes.len()), &committed);
+        }
         self.published_bytes += data.bytes.len() as u64;
         self.hub.announce(&topic, None);
         let talk = self.talks.get_mut(slot).expect("it has a session");

@@ -1,9 +1,10 @@
 //! Messages that are followed to the sockets of their topic's subscribers, as their
 //! publishers have asked (`hub::deliveries`). While nobody asks, nothing is looked at.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use foldhash::HashSet;
 
 use super::followed::Followers;
 use super::reactor::State;
@@ -16,19 +17,21 @@ use crate::protocol::encoding::Format;
 const LOOKS_PART: u32 = 10;
 
 impl State {
-    /// Counts this core's subscribers of a topic, to follow the next message to them.
+    /// Counts this core's subscribers of a topic, to follow a message to them: the next one, or
+    /// one that has just been published.
     pub(super) fn follow_delivery(&mut self, delivery: Arc<Delivery>) {
-        let mut left = HashSet::new();
-        let numbers: Vec<u32> = self.feeds.numbers().collect();
-        for number in numbers {
-            let feed = self.feeds.look_at(number);
-            if Arc::ptr_eq(&feed.topic, delivery.topic()) {
+        let mut left = HashSet::default();
+        for interest in delivery.topic().interests() {
+            let listener = &interest[self.core];
+            if listener.subscribers() > 0 {
+                let feed = self.feeds.look_at(listener.place());
                 left.extend(feed.subscribers.iter().copied());
             }
         }
         delivery.count(left.len() as u64);
-        if !left.is_empty() {
-            self.followed.all.push(Followers { delivery, left });
+        let mut followers = Followers { delivery, left };
+        if !followers.left.is_empty() && self.goes_on(&mut followers) {
+            self.followed.all.push(followers);
         }
     }
 
@@ -44,27 +47,30 @@ impl State {
             return;
         }
         let mut all = std::mem::take(&mut self.followed.all);
-        all.retain_mut(|Followers { delivery, left }| {
-            if delivery.is_over() {
-                return false;
-            }
-            let Some(message) = delivery.message() else {
-                return true;
-            };
-            let before = left.len();
-            left.retain(|id| !self.has_been_sent(*id, message));
-            if left.len() < before {
-                delivery.note_written((before - left.len()) as u64);
-            }
-            if left.is_empty() {
-                delivery.finish();
-            }
-            !left.is_empty()
-        });
+        all.retain_mut(|followers| self.goes_on(followers));
         self.followed.all = all;
         let now = Instant::now();
         let took: Duration = now - began;
         self.followed.due = Some(now + took * (LOOKS_PART - 1));
+    }
+
+    /// Sees who has had a message written by now. False if nobody is left to wait for.
+    fn goes_on(&self, Followers { delivery, left }: &mut Followers) -> bool {
+        if delivery.is_over() {
+            return false;
+        }
+        let Some(message) = delivery.message() else {
+            return true;
+        };
+        let before = left.len();
+        left.retain(|id| !self.has_been_sent(*id, message));
+        if left.len() < before {
+            delivery.note_written((before - left.len()) as u64);
+        }
+        if left.is_empty() {
+            delivery.finish();
+        }
+        !left.is_empty()
     }
 
     /// A subscriber passes over what it has not been sent. What is not published yet it will be

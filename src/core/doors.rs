@@ -15,6 +15,7 @@ use super::complaints;
 use super::leading::{STEP_BACK, leads};
 use super::newcomers::{Awaited, DoorPlan, Doorway, HandedOn, Newcomer, Stage};
 use super::reactor::{Reactor, State};
+use super::traced::Traced;
 use crate::config::ProxyHeader;
 use crate::protocol::http::HeadReader;
 use crate::ring::{Errno, Event, Ring};
@@ -206,6 +207,7 @@ impl<R: Ring> Reactor<R> {
                         counted: newcomer.counted,
                         spent_ms: state.patience_ms.saturating_sub(newcomer.came_ms),
                         begun: std::mem::take(&mut newcomer.begun),
+                        traced: std::mem::take(&mut newcomer.traced),
                     });
                     self.ring.close(slot);
                     state.metrics().ring_handed_on.add(1);
@@ -368,6 +370,7 @@ impl State {
             receiving: false,
             knocks: false,
             ended: None,
+            traced: Traced::begin(&hub, self.core, false),
         };
         self.newcomers.all.insert(slot, newcomer);
         match counted {

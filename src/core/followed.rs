@@ -1,9 +1,10 @@
 //! What a core knows of messages that are followed to their subscribers. Kept by the reactor,
 //! looked at by `delivering`.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
+
+use foldhash::HashSet;
 
 use super::subs::SubId;
 use crate::hub::Delivery;

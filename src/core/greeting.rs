@@ -63,7 +63,7 @@ impl<R: Ring> Reactor<R> {
                     if !rest.is_empty() {
                         self.state.handle_bytes(slot, &rest);
                     }
-                    self.state.has_entered(slot, &newcomer);
+                    self.state.has_entered(slot, newcomer, "websocket");
                 }
                 Wish::EventStream(stream, topics, len) => {
                     let (known, peer) = (Known::of_stream(&stream), newcomer.peer);
@@ -71,7 +71,7 @@ impl<R: Ring> Reactor<R> {
                     self.state.conns.fill(slot, conn);
                     self.state.enter_stream(slot, topics, &stream, false);
                     self.state.overhear(slot, newcomer.begun.len() - len);
-                    self.state.has_entered(slot, &newcomer);
+                    self.state.has_entered(slot, newcomer, "event_stream");
                 }
                 Wish::Later => {
                     // Nobody's token is checked before the next turn.
@@ -104,8 +104,8 @@ impl<R: Ring> Reactor<R> {
 }
 
 impl State {
-    /// A newcomer has become a connection.
-    fn has_entered(&mut self, slot: u32, newcomer: &Newcomer) {
+    /// A newcomer has become a connection of that kind.
+    fn has_entered(&mut self, slot: u32, newcomer: Newcomer, kind: &'static str) {
         self.hub.admission().shake(newcomer.peer.ip());
         self.metrics().ring_handshakes.add(1);
         if newcomer.receiving {
@@ -114,6 +114,7 @@ impl State {
         if let Some(error) = newcomer.ended {
             self.handle_end(slot, error);
         }
+        newcomer.traced.answered_in_ring(kind);
     }
 
     fn read_wish(&mut self, newcomer: &mut Newcomer) -> Wish {

@@ -69,6 +69,7 @@ mod thread;
 mod time;
 mod timers;
 mod tls_door;
+mod traced;
 mod transmit;
 mod users;
 mod visiting;

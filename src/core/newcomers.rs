@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use foldhash::fast::FixedState;
 
 use super::rounds::Rounds;
+use super::traced::Traced;
 use crate::protocol::http::HeadReader;
 use crate::ring::Errno;
 
@@ -26,6 +27,7 @@ pub struct HandedOn<P> {
     pub spent_ms: u64,
     /// What has been read of it.
     pub begun: Vec<u8>,
+    pub(super) traced: Traced,
 }
 
 /// What holds for a listener at which the ring may accept.
@@ -103,6 +105,7 @@ pub(super) struct Newcomer {
     pub(super) knocks: bool,
     /// It has sent its last, and how that ended.
     pub(super) ended: Option<Option<Errno>>,
+    pub(super) traced: Traced,
 }
 
 /// By slot. Slots are no choice of a peer's, and what a core does is to depend on nothing else.

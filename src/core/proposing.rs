@@ -76,6 +76,8 @@ impl State {
         if let Some(extras) = extras {
             extras.encode(&mut encoded);
         }
+        let via = self.conns.at(slot).dialect.name();
+        let trace = self.hub.begin_trace(None);
         let publisher = self.publisher_of(slot);
         let waits = self.waits(slot, reply);
         let draft = Draft {
@@ -85,6 +87,7 @@ impl State {
             publisher,
             key: None,
             origin: self.origin_of(slot, &waits),
+            trace: trace.map(|begun| (begun, via)),
         };
         let ticket = self.hub.propose(topic, draft, waits)?;
         self.published_bytes += payload.len() as u64;

@@ -1,10 +1,14 @@
 //! What connections publish: into the log, or, where there is no room, into a message
 //! that waits (`pausing`). Called by `inbound`, and by `pausing` for what has waited.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::closing::How;
 use super::conn::{Flags, OWN_MAX, Unpublished, Wait};
 use super::reactor::State;
 use super::subs::SubId;
+use crate::hub::Begun;
 use crate::log::{AppendError, Committed, Draft, Lack, Topic};
 use crate::mask;
 use crate::protocol::dialect::{Context, Dialect};
@@ -24,7 +28,7 @@ impl State {
         if let Some(topic) = self.shared_topic_of(slot) {
             return self.publish_shared(slot, &topic, text, payload);
         }
-        match self.try_publish(slot, text, payload) {
+        match self.try_publish(slot, text, payload, Duration::ZERO) {
             Ok(published) => {
                 self.skip_own(slot, &published);
                 Ok(())
@@ -63,7 +67,8 @@ impl State {
         }
         self.metrics().room_tries.add(1);
         let payload = Payload::Whole(&message.payload);
-        match self.try_publish(slot, message.text, payload) {
+        let waited = Duration::from_millis(self.patience_ms.saturating_sub(message.since_ms));
+        match self.try_publish(slot, message.text, payload, waited) {
             Ok(published) => {
                 self.skip_own(slot, &published);
                 Ok(false)
@@ -75,22 +80,41 @@ impl State {
         }
     }
 
-    /// Appends a message to a connection's topic and has it fanned out.
+    /// Appends a message, which has waited for so long, to a connection's topic and has it
+    /// fanned out.
     fn try_publish(
         &mut self,
         slot: u32,
         text: bool,
         payload: Payload<'_>,
+        waited: Duration,
     ) -> Result<Committed, AppendError<Fault>> {
+        let (trace, len) = (self.hub.begin_trace(None), payload.len());
         let conn = self.conns.at(slot);
         let (number, extras) = (conn.sub.feed, conn.dialect.extras());
         let topic = self.feeds.at(number).topic.clone();
         let published = self.seek_room(&topic, |state| state.append(&topic, text, payload, extras));
         if let Ok(committed) = &published {
+            if let Some(begun) = trace {
+                self.trace(begun.earlier(waited), slot, (&topic, len), committed);
+            }
             self.published_bytes += committed.raw.end - committed.raw.start;
             self.grow_topic(number);
         }
         published
+    }
+
+    /// A connection's message has just been published, whose trace was begun, and other cores are
+    /// not told yet.
+    pub(super) fn trace(
+        &self,
+        begun: Begun,
+        slot: u32,
+        (topic, bytes): (&Arc<Topic>, usize),
+        message: &Committed,
+    ) {
+        let via = self.conns.look_at(slot).dialect.name();
+        self.hub.trace_message(begun, via, (topic, bytes), message);
     }
 
     /// Does what needs room in a topic. Where all logs are full, history makes
@@ -267,7 +291,8 @@ impl State {
             return 0;
         }
         let format = self.feeds.at(self.conns.at(slot).sub.feed).format;
-        match self.try_publish(slot, true, Payload::Whole(line.as_bytes())) {
+        let line = Payload::Whole(line.as_bytes());
+        match self.try_publish(slot, true, line, Duration::ZERO) {
             Ok(committed) => {
                 let range = committed.range(format);
                 range.expect("it reads this view").end

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::acceptor::Acceptor;
 use super::asking::Asks;
 use super::stream::{READ_BYTES, Shaken, Stream};
+use super::traced::Traced;
 use crate::config::ProxyHeader;
 use crate::protocol::event_stream::shown_refusal;
 use crate::protocol::http::{Reject, Terms, demand_tls, response, wants_head_only};
@@ -27,7 +28,7 @@ const ASKING_TIME: Duration = Duration::from_millis(200);
 const LINGERING_MAX: usize = 512;
 
 impl Acceptor {
-    /// Refuses a request. Where it is not known whether that asks with `HEAD`, as
+    /// Refuses a request, and ends its trace. Where it is not known whether that asks with `HEAD`, as
     /// it was refused before it was read, it is read so far first.
     pub(super) async fn refuse(
         &self,
@@ -35,7 +36,9 @@ impl Acceptor {
         peer: SocketAddr,
         reject: Reject,
         asks: Asks,
+        traced: Traced,
     ) {
+        traced.refused(reject.name());
         self.metrics().note_reject(reject);
         tracing::debug!(%peer, reason = reject.name(), "request refused");
         let part = async || {

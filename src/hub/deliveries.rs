@@ -1,6 +1,9 @@
 //! Following one message to the sockets of its topic's subscribers, for a publisher who asks
 //! how it was delivered. Each core counts its own subscribers before the message is published,
 //! and tells how many have had it written; who asks waits for all cores, up to a bound.
+//!
+//! A message that is traced is followed when it has just been published, as nobody is to wait
+//! until it may be: cores count a moment later, and who comes or goes in between does so too.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -75,17 +78,7 @@ impl Hub {
         })?;
         let awaited = Awaited {
             hub: self.clone(),
-            delivery: Arc::new(Delivery {
-                topic,
-                message: OnceLock::new(),
-                subscribers: AtomicU64::new(0),
-                written: AtomicU64::new(0),
-                last_us: AtomicU64::new(0),
-                uncounted: AtomicUsize::new(self.cores.len()),
-                awaited: AtomicUsize::new(self.cores.len()),
-                changed: Notify::new(),
-                over: AtomicBool::new(false),
-            }),
+            delivery: Arc::new(Delivery::new(topic, OnceLock::new(), self.cores.len())),
         };
         for mailbox in &self.cores {
             mailbox.follow(awaited.delivery.clone());
@@ -97,6 +90,28 @@ impl Hub {
             true => Ok(awaited),
             false => Err(DeliveryError::Stuck),
         }
+    }
+
+    /// Has the cores that have followers of a topic follow a message to them that has just been
+    /// published. To be called before it is announced, and ended by [`Delivery::end`].
+    pub(super) fn follow_published(
+        &self,
+        topic: &Arc<Topic>,
+        message: &Committed,
+    ) -> Arc<Delivery> {
+        let mut cores = vec![false; self.cores.len()];
+        for interest in topic.interests() {
+            for (reads, listener) in cores.iter_mut().zip(interest.iter()) {
+                *reads |= listener.subscribers() > 0;
+            }
+        }
+        let awaited = cores.iter().filter(|reads| **reads).count();
+        let published = OnceLock::from((message.clone(), Instant::now()));
+        let delivery = Arc::new(Delivery::new(topic.clone(), published, awaited));
+        for (mailbox, _) in self.cores.iter().zip(cores).filter(|(_, reads)| *reads) {
+            mailbox.follow(delivery.clone());
+        }
+        delivery
     }
 
     /// How many deliveries are waited for.
@@ -114,29 +129,63 @@ impl Awaited {
         assert!(set, "one message is followed");
         // They may have sent it already, and not have known that it is this one.
         hub.wake_all();
-        let is_over = || delivery.awaited.load(Ordering::Acquire) == 0 || hub.is_stopping();
+        let is_over = || delivery.is_finished() || hub.is_stopping();
         delivery.wait_until(within, is_over).await;
-        let written = delivery.written.load(Ordering::Acquire);
-        Delivered {
-            subscribers: delivery.subscribers.load(Ordering::Acquire),
-            written,
-            last_us: (written > 0).then(|| delivery.last_us.load(Ordering::Acquire)),
-        }
+        delivery.so_far()
     }
 }
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        self.delivery.over.store(true, Ordering::Release);
+        self.delivery.end(&self.hub);
         self.hub.deliveries.fetch_sub(1, Ordering::Relaxed);
-        // So that they let go of it.
-        if self.delivery.awaited.load(Ordering::Acquire) > 0 {
-            self.hub.wake_all();
-        }
     }
 }
 
 impl Delivery {
+    /// So many cores are to count their subscribers.
+    fn new(topic: Arc<Topic>, message: OnceLock<(Committed, Instant)>, cores: usize) -> Self {
+        Delivery {
+            topic,
+            message,
+            subscribers: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            last_us: AtomicU64::new(0),
+            uncounted: AtomicUsize::new(cores),
+            awaited: AtomicUsize::new(cores),
+            changed: Notify::new(),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    /// No core has anybody left to wait for.
+    pub fn is_finished(&self) -> bool {
+        self.awaited.load(Ordering::Acquire) == 0
+    }
+
+    /// Waits until that is so, or for as long as `within`.
+    pub async fn finished(&self, within: Duration) {
+        self.wait_until(within, || self.is_finished()).await;
+    }
+
+    /// How the message has been delivered by now.
+    pub fn so_far(&self) -> Delivered {
+        let written = self.written.load(Ordering::Acquire);
+        Delivered {
+            subscribers: self.subscribers.load(Ordering::Acquire),
+            written,
+            last_us: (written > 0).then(|| self.last_us.load(Ordering::Acquire)),
+        }
+    }
+
+    /// Nobody waits any more: the cores let go of it.
+    pub fn end(&self, hub: &Hub) {
+        self.over.store(true, Ordering::Release);
+        if !self.is_finished() {
+            hub.wake_all();
+        }
+    }
+
     pub fn topic(&self) -> &Arc<Topic> {
         &self.topic
     }
@@ -144,6 +193,11 @@ impl Delivery {
     /// The message, once it is published.
     pub fn message(&self) -> Option<&Committed> {
         self.message.get().map(|(message, _)| message)
+    }
+
+    /// When it was published.
+    pub fn published(&self) -> Option<Instant> {
+        self.message.get().map(|(_, at)| *at)
     }
 
     /// Nobody waits any more.

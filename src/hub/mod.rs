@@ -37,6 +37,7 @@ mod seldom;
 mod slowest;
 mod tls;
 mod topics;
+mod traces;
 mod uncompressed;
 mod users;
 mod visitors;
@@ -86,7 +87,7 @@ pub use orders::{Act, Order, OrderError, Ordered, Whom};
 pub use policies::TopicPolicy;
 pub use posts::{PostRefusal, Posts};
 pub use presence::{Crowded, Numbers, Presence};
-pub use publishing::PublishError;
+pub use publishing::{OVER_HTTP, PublishError};
 pub use receipts::{Answer, Claim, Claimed, RequestName, SavedReceipt};
 pub use relief::Relief;
 pub use rosters::{Roster, Rosters};
@@ -97,6 +98,9 @@ pub use tls::{
     keep_memory_to_itself,
 };
 pub use topics::TopicsFull;
+pub use traces::{
+    Begun, HandshakeOutcome, TraceFigures, Traced, TracedHandshake, TracedMessage, Traces,
+};
 pub use uncompressed::Uncompressed;
 pub use users::Users;
 pub use visitors::{NoVisit, Visitor, VisitorSeat};
@@ -151,6 +155,7 @@ pub struct Hub {
     receipts: Receipts,
     /// Deliveries that publishers wait for.
     deliveries: AtomicUsize,
+    traces: Arc<Traces>,
     full_pages: AtomicU64,
     /// Messages of other publishers than subscribers that were written for views.
     encoded: AtomicU64,
@@ -217,6 +222,7 @@ impl Hub {
             posts: Posts::default(),
             receipts: Receipts::default(),
             deliveries: AtomicUsize::new(0),
+            traces: Arc::default(),
             full_pages: AtomicU64::new(0),
             encoded: AtomicU64::new(0),
             codec: Mutex::default(),

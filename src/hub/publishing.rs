@@ -9,10 +9,14 @@ use super::cluster::{self, Origin, Unproposed, Waits};
 use super::compressors::Effort;
 use super::keeping::StoreState;
 use super::topics::TopicsFull;
+use super::traces::Begun;
 use crate::log::{AppendError, Committed, Draft, Topic};
 use crate::protocol::encoding::Extras;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
+
+/// The protocol by which messages come from outside the cores, as traces name it.
+pub const OVER_HTTP: &str = "http";
 
 /// Why a message could not be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -68,11 +72,11 @@ impl Hub {
         payload: &[u8],
         extras: Option<Extras<'_>>,
     ) -> Result<(Committed, u64), PublishError> {
-        self.publish_from(name, opcode, payload, extras, None)
+        self.publish_from(name, opcode, payload, extras, None, None)
     }
 
     /// The same for all but the connection with that origin: it steps over the message, on
-    /// whichever core it is.
+    /// whichever core it is. `trace` has been begun for the message, if that is traced.
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -83,6 +87,7 @@ impl Hub {
         payload: &[u8],
         extras: Option<Extras<'_>>,
         origin: Option<Origin>,
+        trace: Option<Begun>,
     ) -> Result<(Committed, u64), PublishError> {
         if payload.len() > self.settings().message_bytes_max {
             return Err(PublishError::TooBig);
@@ -147,6 +152,9 @@ impl Hub {
             }
             AppendError::NoMemory(_) => PublishError::LogFull,
         })?;
+        if let Some(begun) = trace {
+            self.trace_message(begun, OVER_HTTP, (&topic, payload.len()), &published);
+        }
         self.announce(&topic, None);
         self.posts.note_message();
         Ok((published, topic.epoch()))

@@ -142,7 +142,8 @@ fn wanted(settings: &config::Settings) -> Limits {
     wanted
 }
 
-fn host() -> String {
+/// What this machine is called.
+pub(super) fn host() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {
         "" => NAMELESS.to_owned(),

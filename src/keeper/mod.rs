@@ -3,8 +3,10 @@
 //!
 //! [`disk`] is a store, which the [`Scribe`] writes. [`nats`] is the link to the NATS servers of
 //! a cluster, which knows neither topics nor logs: the [`Cluster`] joins it with the hub.
-//! [`webhooks`] keep nothing: they tell the servers of apps what happens.
+//! [`webhooks`] and [`Traces`] keep nothing: they tell the servers of apps what happens, and a
+//! collector what is traced.
 
+mod client;
 mod cluster;
 pub mod disk;
 mod linked;
@@ -14,8 +16,10 @@ mod said;
 mod scribe;
 #[cfg(test)]
 mod tests;
+mod traces;
 pub mod webhooks;
 
 pub use cluster::Cluster;
 pub use linked::link_settings;
 pub use scribe::Scribe;
+pub use traces::Traces;

@@ -6,7 +6,8 @@
 //! protocol on top of them ([`mercure`]), what several of them have in common of messages
 //! ([`json`], [`member`], [`numbered`]), what proxies say of their clients
 //! ([`proxy`]), the records of TLS ([`tls`]) and what certificates say of themselves
-//! ([`certificate`]), who may do what ([`rights`]) and why connections end ([`reason`]).
+//! ([`certificate`]), who may do what ([`rights`]) and why connections end ([`reason`]); whose
+//! trace a request belongs to ([`trace_context`]) and how spans are told ([`otlp`]).
 
 #![forbid(unsafe_code)]
 
@@ -23,10 +24,12 @@ pub mod member;
 pub mod mercure;
 pub mod numbered;
 pub mod opening;
+pub mod otlp;
 pub mod proxy;
 pub mod pusher;
 pub mod reason;
 pub mod rights;
 pub mod tls;
 pub mod topic;
+pub mod trace_context;
 pub mod ws;

@@ -42,7 +42,7 @@ use crate::handover::store::{Passed, Stored};
 use crate::handover::{self, Predecessor, Public, Seats, Sockets, Successor};
 use crate::hub::{Hub, Lost};
 use crate::keeper::webhooks::{self, Webhooks};
-use crate::keeper::{Cluster, Scribe};
+use crate::keeper::{Cluster, Scribe, Traces};
 use crate::ring::{Abilities, LockedMemory, Probe};
 use nix::sys::stat::{Mode, umask};
 
@@ -119,6 +119,7 @@ fn run(
         admin: admin.sockets().map_err(|error| error.to_string())?,
         program: program::program(),
     };
+    let traces = Traces::start(&hub)?;
     let Started {
         cores: started,
         scribe,
@@ -157,6 +158,9 @@ fn run(
     housekeeping.stop();
     if let Some(webhooks) = webhooks {
         webhooks.stop();
+    }
+    if let Some(traces) = traces {
+        traces.stop();
     }
     if let Some(cluster) = cluster {
         cluster.stop();

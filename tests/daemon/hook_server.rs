@@ -1,5 +1,5 @@
-//! The server of an app, as far as webhooks go: it notes what it is told, and answers as it is
-//! made to.
+//! The server of an app, as far as webhooks go, or a collector of traces: it notes what it is told,
+//! and answers as it is made to.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -33,7 +33,7 @@ pub(crate) struct Request {
     pub(crate) line: String,
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
+    pub(crate) body: Vec<u8>,
     pub(crate) answer: Answer,
 }
 
@@ -110,7 +110,8 @@ impl HookServer {
         taken(&self.until(&what, |requests| taken(requests).len() >= count))
     }
 
-    fn until(&self, what: &str, is_so: impl Fn(&[Request]) -> bool) -> Vec<Request> {
+    /// Waits until they are as `what` says, and returns all.
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&[Request]) -> bool) -> Vec<Request> {
         let begin = Instant::now();
         let mut requests = self.shared.requests.lock().unwrap();
         while !is_so(&requests) {
@@ -133,10 +134,10 @@ impl Request {
     pub(crate) fn events(&self) -> Vec<Value> {
         assert_eq!(self.header("x-pusher-key"), "key");
         let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
-        let tag = hmac::sign(&key, self.body.as_bytes());
+        let tag = hmac::sign(&key, &self.body);
         let hex = tag.as_ref().iter().map(|byte| format!("{byte:02x}"));
         assert_eq!(self.header("x-pusher-signature"), hex.collect::<String>());
-        let body: Value = serde_json::from_str(&self.body).unwrap();
+        let body: Value = serde_json::from_slice(&self.body).unwrap();
         assert!(
             body["time_ms"]
                 .as_u64()
@@ -186,7 +187,7 @@ fn serve(shared: &Shared, stream: Box<dyn Stream>, answer: &impl Fn(usize) -> An
     }
 }
 
-type Read3 = (String, Vec<(String, String)>, String);
+type Read3 = (String, Vec<(String, String)>, Vec<u8>);
 
 /// The next request; `None` when the connection ends.
 fn read(stream: &mut impl BufRead) -> Option<Read3> {
@@ -208,5 +209,5 @@ fn read(stream: &mut impl BufRead) -> Option<Read3> {
     let (_, len) = headers.iter().find(|(name, _)| name == "content-length")?;
     let mut body = vec![0; len.parse().ok()?];
     stream.read_exact(&mut body).ok()?;
-    Some((first, headers, String::from_utf8(body).ok()?))
+    Some((first, headers, body))
 }

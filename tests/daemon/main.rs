@@ -76,6 +76,7 @@ mod tls_living;
 mod tls_talking;
 mod tls_world;
 mod topics;
+mod traces;
 mod views;
 mod webhooks;
 mod world;

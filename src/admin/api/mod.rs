@@ -76,7 +76,8 @@ pub(super) async fn call(
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, sentence));
         }
     };
-    let work = carry_out(hub.clone(), request, by_status);
+    let patience = Patience::of(hub.clone(), &head.headers);
+    let work = carry_out((hub.clone(), patience), request, by_status);
     once(&hub, &Who::Backend, &head, &body, work).await
 }
 
@@ -85,8 +86,11 @@ pub async fn answer_node(hub: Arc<Hub>, question: Option<Vec<u8>>) -> Vec<u8> {
     everywhere::answer(&hub, question.as_deref()).await
 }
 
-async fn carry_out(hub: Arc<Hub>, request: api::Request, by_status: bool) -> Answered {
-    let mut patience = Patience::new(hub.clone());
+async fn carry_out(
+    (hub, mut patience): (Arc<Hub>, Patience),
+    request: api::Request,
+    by_status: bool,
+) -> Answered {
     let calls = match request {
         api::Request::One(call) => {
             let outcome = perform(&hub, &mut patience, call).await;

@@ -42,7 +42,7 @@ pub(super) async fn events(State(hub): State<Arc<Hub>>, request: Request) -> Ans
     let bytes_max = body_bytes_max(app, 1);
     let body = signed.body(&hub, &head, body, bytes_max).await?;
     let event = decode_event(app, &body).map_err(|fault| refuse(&hub, &fault))?;
-    let mut patience = Patience::new(hub.clone());
+    let mut patience = Patience::of(hub.clone(), &head.headers);
     publish(&hub, &mut patience, app, &event).await?;
     if !event.info.are_asked() {
         return Ok(Json(json!({})));
@@ -63,7 +63,7 @@ pub(super) async fn batch_events(State(hub): State<Arc<Hub>>, request: Request) 
     let bytes_max = body_bytes_max(app, app.batch_events_max).min(hub.settings().batch_bytes_max);
     let body = signed.body(&hub, &head, body, bytes_max).await?;
     let events = decode_batch(app, &body).map_err(|fault| refuse(&hub, &fault))?;
-    let mut patience = Patience::new(hub.clone());
+    let mut patience = Patience::of(hub.clone(), &head.headers);
     for event in &events {
         publish(&hub, &mut patience, app, event).await?;
     }

@@ -19,6 +19,7 @@ use super::process::Process;
 use super::sealing;
 use super::storing;
 use super::summing::{by_label, encoded, gauge, per_core, sum, times};
+use super::traced;
 
 /// All figures as they are now.
 pub(super) fn read(hub: &Hub, process: &Process) -> Vec<Family> {
@@ -31,6 +32,7 @@ pub(super) fn read(hub: &Hub, process: &Process) -> Vec<Family> {
     families.extend(storing::read(hub));
     families.extend(clustering::read(hub));
     families.extend(hooking::read(hub));
+    families.extend(traced::read(hub));
     families.extend(process.read());
     families
 }

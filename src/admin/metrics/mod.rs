@@ -11,6 +11,7 @@ pub(super) mod process;
 mod sealing;
 mod storing;
 mod summing;
+mod traced;
 
 use std::fmt;
 use std::sync::Arc;

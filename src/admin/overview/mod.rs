@@ -32,7 +32,6 @@ use self::troubles::{Trouble, Troubles};
 use self::warnings::Warning;
 use super::reply::{Json, Refusal};
 use crate::hub::{Hub, SLOWEST_MAX, Slow};
-use crate::protocol::dialect::Dialect;
 
 /// The least time between two samples.
 const SAMPLE_MIN: Duration = Duration::from_millis(500);
@@ -359,7 +358,7 @@ impl From<(usize, Slow)> for SlowShown {
         SlowShown {
             address: slow.address.to_string(),
             core,
-            dialect: dialect(slow.dialect),
+            dialect: slow.dialect.name(),
             tls: slow.tls,
             user: slow.user,
             topic: slow.topic.as_deref().map(Into::into),
@@ -367,20 +366,6 @@ impl From<(usize, Slow)> for SlowShown {
             lag_bytes: slow.lag_bytes,
             stalled_ms: slow.stalled_ms,
         }
-    }
-}
-
-fn dialect(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::Raw => "raw",
-        Dialect::Chat => "chat",
-        Dialect::CentrifugoJson => "centrifugo_json",
-        Dialect::CentrifugoProtobuf => "centrifugo_protobuf",
-        Dialect::Numbered => "numbered",
-        Dialect::Pusher => "pusher",
-        Dialect::EventStream => "event_stream",
-        Dialect::EventStreams => "event_streams",
-        Dialect::PlainEvents => "plain_events",
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::config::Settings;
+use crate::protocol::dialect::Dialect;
 use crate::protocol::topic::TopicName;
 use crate::protocol::ws::Opcode;
 
@@ -31,7 +32,7 @@ async fn look(overview: &Arc<Overview>, wanted: Wanted) -> Value {
 fn publish(hub: &Hub, topic: &str, times: usize) {
     let name = TopicName::new(topic).unwrap();
     for _ in 0..times {
-        hub.publish_from(&name, Opcode::Text, b"payload", None, None)
+        hub.publish_from(&name, Opcode::Text, b"payload", None, None, None)
             .unwrap();
     }
 }

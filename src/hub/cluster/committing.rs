@@ -147,6 +147,11 @@ impl Hub {
         };
         self.encoded
             .fetch_add(codec.take_encoded(), Ordering::Relaxed);
+        if let (Ok(committed), Some(ticket)) = (&committed, heard.ticket)
+            && let Some((begun, via)) = self.traces.take_proposed(ticket)
+        {
+            self.trace_message(begun, via, (topic, heard.payload.len()), committed);
+        }
         match (committed, own) {
             (Ok(committed), Some(own)) if own.is_awaited => {
                 self.finish_heard(turn, own.ticket, committed);

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::outcome::{Accepted, Failure, Outcome};
 use super::{Hub, Link, Origin, Proposal, Turn, lock};
 use crate::hub::mailbox::Task;
+use crate::hub::traces::Begun;
 use crate::log::{Committed, Topic};
 use crate::protocol::topic::TopicName;
 
@@ -49,6 +50,8 @@ pub struct Draft {
     pub key: Option<(String, String)>,
     /// See [`Proposal::origin`].
     pub origin: Option<Origin>,
+    /// Its trace, and the protocol that it came by.
+    pub trace: Option<(Begun, &'static str)>,
 }
 
 /// A connection's proposal on its way to another process, which proposes it again.
@@ -143,6 +146,9 @@ impl Hub {
         };
         // Before it is proposed: the answer may come at once.
         self.enter(topic, &proposal, waits);
+        if let Some(trace) = draft.trace {
+            self.traces.note_proposed(ticket, trace);
+        }
         let proposed = link.propose(proposal);
         if proposed.is_err() {
             let under_way = lock(&self.cluster.tickets).0.remove(&ticket);

@@ -300,6 +300,7 @@ impl Keeper for Cluster {
             publisher: 1,
             key: None,
             origin: None,
+            trace: None,
         };
         let (told, _) = oneshot::channel();
         let proposed = node.hub.propose(&topic, draft, Waits::Outside(told, None));

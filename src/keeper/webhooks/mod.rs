@@ -6,7 +6,6 @@
 //! them; one that is down costs nobody but its own outbox anything.
 
 mod asking;
-mod client;
 mod occupancy;
 mod outbox;
 mod posts;

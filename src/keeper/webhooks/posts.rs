@@ -5,14 +5,15 @@ use std::sync::atomic::Ordering;
 
 use tokio::task::{Id, JoinSet};
 
-use super::client::{Client, Failure, Tls};
 use super::outbox::Outbox;
-use super::told::Letter;
+use super::told;
 use crate::hub::{HookFigures, Hub, SavedOutbox};
-use crate::protocol::pusher::{App, HookEvent, HookUrl};
+use crate::keeper::client::{Client, Failure, Tls};
+use crate::protocol::http::ServerUrl;
+use crate::protocol::pusher::{App, HookEvent};
 
 /// One address of one app.
-type Address = (Box<str>, HookUrl);
+type Address = (Box<str>, ServerUrl);
 
 /// All addresses that there is something for.
 #[derive(Default)]
@@ -49,7 +50,7 @@ impl Posts {
             events,
         } in saved
         {
-            if let Ok(url) = HookUrl::parse(&url) {
+            if let Ok(url) = ServerUrl::parse(&url) {
                 let outbox = Outbox::restore(events, (failures, rest_ms), hub.now_ms());
                 let post = self.post((app.into(), url));
                 post.outbox = outbox;
@@ -115,7 +116,7 @@ impl Posts {
             let Some(events) = post.outbox.batch(now_ms) else {
                 continue;
             };
-            let letter = Letter::new(app, hub.unix_ms(now_ms), &events);
+            let letter = told::letter(app, hub.unix_ms(now_ms), &events);
             let mut client = post.client.take().expect("there is one");
             client.trust(&self.tls);
             let request = self.requests.spawn(async move {
@@ -216,7 +217,7 @@ mod tests {
     async fn an_address_whose_request_panics_is_told_again_later() {
         let hub = Hub::new(Settings::default()).unwrap();
         let mut posts = Posts::default();
-        let url = HookUrl::parse("http://localhost/").unwrap();
+        let url = ServerUrl::parse("http://localhost/").unwrap();
         let address: Address = ("1".into(), url);
         let post = posts.post(address.clone());
         assert!(post.outbox.push(HookEvent::ChannelOccupied, "{}", 0));

@@ -1,11 +1,9 @@
 //! What the servers of an app are told, word by word.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
 use serde::Serialize;
 
 use crate::hub::Happening;
+use crate::keeper::client::Letter;
 use crate::protocol::pusher::{App, HookEvent, channel_of};
 
 /// One event of a body. What the event does not have is left out.
@@ -23,26 +21,20 @@ struct Event<'a> {
     user_id: Option<&'a str>,
 }
 
-/// A request's body, and the headers by which the server knows whom it is from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Letter {
-    pub(super) body: Bytes,
-    pub(super) key: Arc<str>,
-    pub(super) signature: String,
-}
-
-impl Letter {
-    /// Tells the servers of `app` of some events.
-    pub(super) fn new(app: &App, time_ms: u64, events: &[&str]) -> Letter {
-        let body = format!(
-            "{{\"time_ms\":{time_ms},\"events\":[{}]}}",
-            events.join(",")
-        );
-        Letter {
-            key: app.key.clone(),
-            signature: app.secrets.sign(body.as_bytes()),
-            body: body.into(),
-        }
+/// Tells the servers of `app` of some events. By the headers they know whom it is from.
+pub(super) fn letter(app: &App, time_ms: u64, events: &[&str]) -> Letter {
+    let body = format!(
+        "{{\"time_ms\":{time_ms},\"events\":[{}]}}",
+        events.join(",")
+    );
+    let signature = app.secrets.sign(body.as_bytes());
+    Letter {
+        media_type: "application/json",
+        headers: vec![
+            ("X-Pusher-Key".into(), (&*app.key).into()),
+            ("X-Pusher-Signature".into(), signature.into()),
+        ],
+        body: body.into(),
     }
 }
 

@@ -280,13 +280,14 @@ fn tells_of_channel(hub: &Hub, topic: &str) -> bool {
 mod tests {
     use super::*;
     use crate::config::Settings;
-    use crate::protocol::pusher::{HookUrl, Webhook, sample_app};
+    use crate::protocol::http::ServerUrl;
+    use crate::protocol::pusher::{Webhook, sample_app};
 
     /// All of an app's events are told to one address.
     fn work() -> Work {
         let mut app = sample_app();
         app.webhooks = vec![Webhook {
-            url: HookUrl::parse("http://localhost/").unwrap(),
+            url: ServerUrl::parse("http://localhost/").unwrap(),
             events: HookEvent::ALL.into(),
         }];
         let settings = Settings {

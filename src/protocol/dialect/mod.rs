@@ -129,6 +129,21 @@ impl Dialect {
         Dialect::PlainEvents,
     ];
 
+    /// As it is called where people see it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dialect::Raw => "raw",
+            Dialect::Chat => "chat",
+            Dialect::CentrifugoJson => "centrifugo_json",
+            Dialect::CentrifugoProtobuf => "centrifugo_protobuf",
+            Dialect::Numbered => "numbered",
+            Dialect::Pusher => "pusher",
+            Dialect::EventStream => "event_stream",
+            Dialect::EventStreams => "event_streams",
+            Dialect::PlainEvents => "plain_events",
+        }
+    }
+
     /// The dialect with that number, as [`Dialect::number`] gave it.
     pub fn from_number(number: u8) -> Option<Dialect> {
         Dialect::ALL.get(usize::from(number)).copied()

@@ -15,6 +15,7 @@ pub(in crate::protocol) mod query;
 pub mod reject;
 pub mod response;
 pub mod upgrade;
+mod url;
 
 pub use begins::{Begins, Resume, answer};
 pub use head::{HeadLimits, HeadReader, Method, Request, parse, wants_head_only};
@@ -29,3 +30,4 @@ pub use upgrade::{
     APP_PATH, CENTRIFUGO_PATH, Subprotocol, Upgrade, is_upgrade, negotiate, negotiate_app,
     negotiate_centrifugo,
 };
+pub use url::{ServerUrl, UrlFault};

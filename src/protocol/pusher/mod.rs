@@ -33,7 +33,7 @@ pub use incoming::{Incoming, Member, Subscribe, read};
 pub use secrets::Secrets;
 pub use signed_query::{QUERY_AGE_S_MAX, QueryFault, SignedQuery};
 pub use socket_id::SocketId;
-pub use webhook::{HookEvent, HookUrl, UrlFault, Webhook};
+pub use webhook::{HookEvent, Webhook};
 
 /// The events of the protocol and of this server are called so, and no others.
 pub fn is_own_event(name: &str) -> bool {

@@ -63,6 +63,7 @@ impl World {
             publisher: self.hub.cluster().number(),
             key: None,
             origin: None,
+            trace: None,
         };
         let (told, _) = tokio::sync::oneshot::channel();
         match self

@@ -1,9 +1,10 @@
-//! The addresses of webhooks and the names of their events, as settings write them, read piece
-//! by piece.
+//! The addresses of webhooks, or of a collector of traces, and the names of events, as settings
+//! write them, read piece by piece.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use fanfare::protocol::pusher::{HookEvent, HookUrl};
+use fanfare::protocol::http::{ServerUrl, UrlFault};
+use fanfare::protocol::pusher::HookEvent;
 
 const URL_BYTES_MAX: usize = 2048;
 const EVENTS: &str =
@@ -27,24 +28,33 @@ pub fn webhook(data: &[u8]) {
         return;
     };
     let (address, event) = text.split_once('\n').unwrap_or((text, ""));
-    url(address);
     // Whatever comes may be called an address, line breaks and all.
-    url(text);
+    for text in [address, text] {
+        url(text, ServerUrl::parse, true);
+        url(text, ServerUrl::parse_any, false);
+    }
     let known = HookEvent::parse(event).map(HookEvent::name);
     assert_eq!(known, EVENTS.split(' ').find(|known| *known == event));
 }
 
-fn url(text: &str) {
-    let read = HookUrl::parse(text);
-    let parts = |url: &HookUrl| Parts {
+type Parse = fn(&str) -> Result<ServerUrl, UrlFault>;
+
+/// `is_near` is whether `http` leads to this machine alone.
+fn url(text: &str, parse: Parse, is_near: bool) {
+    let read = parse(text);
+    let parts = |url: &ServerUrl| Parts {
         is_secure: url.is_secure(),
         host: url.host().to_owned(),
         port: url.port(),
         target: url.target().to_owned(),
     };
-    assert_eq!(read.as_ref().ok().map(parts), model(text), "{text:?}");
+    assert_eq!(
+        read.as_ref().ok().map(parts),
+        model(text, is_near),
+        "{text:?}"
+    );
     let Ok(url) = read else { return };
-    assert_eq!(HookUrl::parse(&url.text()), Ok(url.clone()));
+    assert_eq!(parse(&url.text()), Ok(url.clone()));
     // It is written into a request as it is.
     let head = format!("POST {} HTTP/1.1{}", url.target(), url.authority());
     assert!(head.bytes().all(|byte| (b' '..0x7f).contains(&byte)));
@@ -54,7 +64,7 @@ fn url(text: &str) {
     assert_eq!(url.to_string(), format!("{scheme}://{}", url.authority()));
 }
 
-fn model(text: &str) -> Option<Parts> {
+fn model(text: &str, is_near: bool) -> Option<Parts> {
     let (scheme, rest) = text.split_once("://")?;
     let server: String = rest.chars().take_while(|c| !"/?".contains(*c)).collect();
     let target = &rest[server.len()..];
@@ -82,7 +92,7 @@ fn model(text: &str) -> Option<Parts> {
     };
     let (is_secure, standard) = match scheme {
         "https" => (true, 443),
-        "http" if is_local => (false, 80),
+        "http" if is_local || !is_near => (false, 80),
         _ => return None,
     };
     let port = match port {

@@ -1,5 +1,5 @@
-//! The way to one address: a connection that is kept for the next request, made anew where
-//! there is none.
+//! The way to the address of a server that is told something: a connection that is kept for the
+//! next request, made anew where there is none.
 //!
 //! The server at the other end is not trusted to be well: what it may take of time and memory
 //! is bounded, and nobody is followed elsewhere. Whether it has taken what it was told is said
@@ -24,8 +24,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::told::Letter;
-use crate::protocol::pusher::HookUrl;
+use crate::protocol::http::ServerUrl;
 
 /// From the search for the server's address to the end of the TLS handshake.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -71,9 +70,18 @@ pub(super) enum Failure {
     Status(StatusCode),
 }
 
+/// What a server is told in one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Letter {
+    pub(super) media_type: &'static str,
+    /// Further headers.
+    pub(super) headers: Vec<(Box<str>, Box<str>)>,
+    pub(super) body: Bytes,
+}
+
 /// The way to one address.
 pub(super) struct Client {
-    url: HookUrl,
+    url: ServerUrl,
     tls: Tls,
     idle: Option<Connection>,
 }
@@ -92,7 +100,7 @@ impl Drop for Connection {
 }
 
 impl Client {
-    pub(super) fn new(url: HookUrl) -> Client {
+    pub(super) fn new(url: ServerUrl) -> Client {
         Client {
             url,
             tls: Tls::default(),
@@ -130,13 +138,14 @@ impl Client {
         mut connection: Connection,
         letter: &Letter,
     ) -> Result<(), Failure> {
-        let request = Request::post(self.url.target())
+        let mut request = Request::post(self.url.target())
             .header(HOST, self.url.authority())
-            .header(CONTENT_TYPE, "application/json")
-            .header(USER_AGENT, concat!("fanfare/", env!("CARGO_PKG_VERSION")))
-            .header("X-Pusher-Key", &*letter.key)
-            .header("X-Pusher-Signature", &letter.signature)
-            .body(Full::new(letter.body.clone()))?;
+            .header(CONTENT_TYPE, letter.media_type)
+            .header(USER_AGENT, concat!("fanfare/", env!("CARGO_PKG_VERSION")));
+        for (name, value) in &letter.headers {
+            request = request.header(&**name, &**value);
+        }
+        let request = request.body(Full::new(letter.body.clone()))?;
         let answer = async {
             connection.requests.ready().await?;
             connection.requests.send_request(request).await
@@ -173,7 +182,7 @@ impl Client {
     async fn reach(&self) -> Result<TcpStream, Failure> {
         let server = (self.url.host(), self.url.port());
         let found = tokio::net::lookup_host(server).await;
-        let may_be = |address: &SocketAddr| self.url.is_secure() || address.ip().is_loopback();
+        let may_be = |address: &SocketAddr| self.url.may_be_at(address.ip());
         let mut error = None;
         for address in found.map_err(Failure::Lookup)?.filter(may_be) {
             match TcpStream::connect(address).await {
