@@ -85,7 +85,7 @@ export const tests = {
     }
   },
 
-  "pictures of a report are taken": async ({ pages }) => picture(pages.storm, "report", true),
+  "pictures of a report are taken": async ({ pages }) => picture(pages.storm, "report"),
 
   "what was made for this is taken away": async ({ folder, pages }) => {
     await Promise.all(Object.values(pages).map((page) => page.close()));
