@@ -74,7 +74,10 @@ fn each_link_leads_to_a_file_and_a_heading_that_are_there() {
             if !anchor.is_empty() {
                 let there = std::fs::read_to_string(&path).expect("text");
                 let known = anchors(&there);
-                assert!(known.contains(anchor), "{page}: {target} has no such heading");
+                assert!(
+                    known.contains(anchor),
+                    "{page}: {target} has no such heading"
+                );
             }
             seen += 1;
         }
@@ -143,7 +146,10 @@ fn figures_that_are_compared_stand_where_they_were_measured() {
     claims.push(promises.to_owned());
     for claim in &claims {
         for number in numbers(claim) {
-            assert!(known.contains(number), "docs/performance.md has no {number}: {claim}");
+            assert!(
+                known.contains(number),
+                "docs/performance.md has no {number}: {claim}"
+            );
         }
     }
 }
@@ -160,10 +166,16 @@ fn each_place_that_names_the_version_names_this_one() {
         .expect("a version");
     assert!(newest.starts_with(&format!("[{version}] - ")), "changelog");
     let package = text("packaging/changelog");
-    assert!(package.starts_with(&format!("fanfare ({version}-1) ")), "{package}");
+    assert!(
+        package.starts_with(&format!("fanfare ({version}-1) ")),
+        "{package}"
+    );
     has("docs/openapi.json", format!("\"version\": \"{version}\""));
     has("docs/pictures/top.svg", format!(">fanfare {version} <"));
     for package in ["loadtest", "tests/sim"] {
-        has(&format!("{package}/Cargo.toml"), format!("\nversion = \"{version}\"\n"));
+        has(
+            &format!("{package}/Cargo.toml"),
+            format!("\nversion = \"{version}\"\n"),
+        );
     }
 }

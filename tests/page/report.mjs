@@ -85,7 +85,11 @@ export const tests = {
     }
   },
 
-  "pictures of a report are taken": async ({ pages }) => picture(pages.storm, "report"),
+  "pictures of a report are taken": async ({ pages }) => {
+    await pages.storm.reload();
+    await pages.storm.evaluate(() => scrollTo(0, 0));
+    await picture(pages.storm, "report");
+  },
 
   "what was made for this is taken away": async ({ folder, pages }) => {
     await Promise.all(Object.values(pages).map((page) => page.close()));
