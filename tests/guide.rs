@@ -1,16 +1,14 @@
 //! What the guide, the alerts and the dashboard name is there.
 
+mod reading;
+
 use std::collections::HashSet;
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fanfare::protocol::rights::{Action, Algorithm, Keys, Rules};
-
-fn text(path: &str) -> String {
-    fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).expect(path)
-}
+use reading::{files, slug, text};
 
 /// The words of `text` that begin as figures do.
 fn figures(text: &str) -> HashSet<&str> {
@@ -205,30 +203,6 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
-/// The files below a folder of the repository whose names end so.
-fn files(folder: &str, end: &str) -> Vec<PathBuf> {
-    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder)];
-    let mut found = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("it is there") {
-            let path = entry.expect("an entry").path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false if path.to_string_lossy().ends_with(end) => found.push(path),
-                false => {}
-            }
-        }
-    }
-    found
-}
-
-/// The anchor that a heading has where such pages are read.
-fn slug(heading: &str) -> String {
-    let is_kept = |c: &char| c.is_alphanumeric() || " _-".contains(*c);
-    let kept: String = heading.to_lowercase().chars().filter(is_kept).collect();
-    kept.replace(' ', "-")
-}
-
 #[test]
 fn what_warnings_refer_to_is_in_the_guide_and_in_the_dashboard() {
     let mut seen = 0;
@@ -240,7 +214,7 @@ fn what_warnings_refer_to_is_in_the_guide_and_in_the_dashboard() {
                 continue;
             };
             let page = format!("docs/{file}.md");
-            let guide = self::text(&page);
+            let guide = reading::text(&page);
             let headings = guide.lines().filter_map(|line| line.strip_prefix("##"));
             let mut anchors = headings.map(|rest| slug(rest.trim_start_matches('#').trim()));
             assert!(anchors.any(|known| known == anchor), "{path:?}: {place}");
@@ -269,12 +243,12 @@ fn the_settings_that_pages_show_are_right() {
     let file = folder.path().join("fanfare.toml");
     let mut seen = 0;
     for page in [
-        "README.md",
         "docs/clients.md",
         "docs/cluster.md",
         "docs/going-public.md",
         "docs/mercure.md",
         "docs/operating.md",
+        "docs/running.md",
         "docs/topics.md",
         "docs/tracing.md",
     ] {

@@ -10,8 +10,8 @@ use std::fmt::Write;
 const SIZES: [Size; 2] = [
     Size {
         class: "broad",
-        width: 620.0,
-        x_ticks: 7,
+        width: 540.0,
+        x_ticks: 6,
     },
     Size {
         class: "narrow",

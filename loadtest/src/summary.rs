@@ -74,15 +74,9 @@ pub fn phase_rows(phases: &[PhaseResult]) -> (Vec<&'static str>, Vec<Vec<String>
             });
         }
         if let Some(server) = &phase.server {
-            // In a storm the time goes to the handshakes.
-            let per_delivery = if phase.delivered <= phase.handshakes.count * 10 {
-                "–".into()
-            } else {
-                figures(server.cpu_us_per_delivery)
-            };
             row.extend([
                 figures(server.cores),
-                per_delivery,
+                cpu_us_per_delivery(phase).map_or("–".into(), figures),
                 (server.user_share).map_or("–".into(), |share| {
                     format!("{} %", figures(share * 100.0))
                 }),
@@ -140,6 +134,14 @@ fn phases(phases: &[PhaseResult]) -> String {
     }
     let (header, rows) = phase_rows(&shown);
     table(&header, &rows)
+}
+
+/// The server's processor time for a delivery, if it is known and went to deliveries: in a storm
+/// it goes to handshakes.
+pub fn cpu_us_per_delivery(phase: &PhaseResult) -> Option<f64> {
+    let server = phase.server.as_ref()?;
+    let is_load = phase.delivered > phase.handshakes.count * 10;
+    is_load.then_some(server.cpu_us_per_delivery)
 }
 
 /// Connecting alone is told in a line of its own.

@@ -112,16 +112,24 @@ class Daemon:
 
     def upgrade(self):
         """Has a newer process take over; from then on that one is the daemon."""
-        # The successor's parent ends, and this process is to learn how it ends itself.
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+        self.expect_successor()
         command = [binary(), "upgrade", "--admin", f"unix:{self.admin}"]
         asked = subprocess.run(command, capture_output=True, text=True)
         if asked.returncode != 0:
             raise HandoverFailed(asked.stderr.strip())
+        self.adopt(asked.stdout)
+
+    def expect_successor(self):
+        """Before somebody asks for an upgrade."""
+        # The successor's parent ends, and this process is to learn how it ends itself.
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+    def adopt(self, answer):
+        """The process that the answer to an upgrade names is the daemon from then on."""
         status = self.process.wait(timeout=30)
         if status != 0:
             raise HandoverFailed(f"the older process ended with {status}")
-        self.process = Adopted(int(re.search(r"\d+", asked.stdout)[0]))
+        self.process = Adopted(int(re.search(r"\d+", answer)[0]))
 
     def metrics(self):
         """Every figure of the admin listener, cores and bare names summed up; reasons and kinds apart."""

@@ -59,26 +59,42 @@ def parsed(text):
 def svg(text, columns, title):
     """A picture of a screen of so many columns."""
     lines = parsed(text.rstrip("\n"))
-    width, height = columns * WIDTH + 24, len(lines) * HEIGHT + 24
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" height="{height}" role="img">',
+    out = [*head(columns * WIDTH + 24, len(lines) * HEIGHT + 24, title), LETTERS]
+    for row, runs in enumerate(lines):
+        out += drawn(runs, 12, 12 + row * HEIGHT)
+    return "\n".join([*out, "</g>", "</svg>", ""])
+
+
+LETTERS = (
+    '<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace" '
+    f'font-size="{SIZE}" fill="{FOREGROUND}">'
+)
+
+
+def head(width, height, title):
+    """How a picture begins: its size, what it shows, its ground."""
+    size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
         f"<title>{html.escape(title)}</title>",
         f'<rect width="100%" height="100%" rx="8" fill="{BACKGROUND}"/>',
-        f'<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="{SIZE}" fill="{FOREGROUND}">',
     ]
-    for row, runs in enumerate(lines):
-        y, column = 12 + row * HEIGHT + SIZE, 0
-        for style, letters in runs:
-            x = 12 + column * WIDTH
-            column += len(letters)
-            if not letters.strip():
-                continue
-            colour = style.colour or FOREGROUND
-            if style.reverse:
-                out.append(f'<rect x="{x:.1f}" y="{y - SIZE:.1f}" width="{len(letters) * WIDTH:.1f}" height="{HEIGHT}" fill="{colour}"/>')
-                colour = BACKGROUND
-            weight = ' font-weight="bold"' if style.bold else ""
-            fill = f' fill="{colour}"' if colour != FOREGROUND else ""
-            length = f' textLength="{len(letters) * WIDTH:.1f}" lengthAdjust="spacingAndGlyphs"'
-            out.append(f'<text x="{x:.1f}" y="{y}" xml:space="preserve"{length}{fill}{weight}>{html.escape(letters)}</text>')
-    return "\n".join([*out, "</g>", "</svg>", ""])
+
+
+def drawn(runs, left, top):
+    """One line of a screen, as elements."""
+    out, column, y = [], 0, top + SIZE
+    for style, letters in runs:
+        x = left + column * WIDTH
+        column += len(letters)
+        if not letters.strip():
+            continue
+        colour = style.colour or FOREGROUND
+        if style.reverse:
+            out.append(f'<rect x="{x:.1f}" y="{y - SIZE:.1f}" width="{len(letters) * WIDTH:.1f}" height="{HEIGHT}" fill="{colour}"/>')
+            colour = BACKGROUND
+        weight = ' font-weight="bold"' if style.bold else ""
+        fill = f' fill="{colour}"' if colour != FOREGROUND else ""
+        length = f' textLength="{len(letters) * WIDTH:.1f}" lengthAdjust="spacingAndGlyphs"'
+        out.append(f'<text x="{x:.1f}" y="{y}" xml:space="preserve"{length}{fill}{weight}>{html.escape(letters)}</text>')
+    return out

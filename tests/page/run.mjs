@@ -3,11 +3,12 @@
 
 import * as chat from "./chat.mjs";
 import * as dashboard from "./dashboard.mjs";
+import * as report from "./report.mjs";
 import * as use from "./use.mjs";
 import { launch } from "./world.mjs";
 
 // A part makes a world of its own, and its tests go on in one another's.
-const PARTS = { chat, use, dashboard };
+const PARTS = { chat, use, dashboard, report };
 
 let passed = 0;
 let failed = 0;

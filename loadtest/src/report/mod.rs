@@ -6,7 +6,7 @@ mod plots;
 
 use crate::plot::escape;
 use crate::stats::{PhaseResult, Run};
-use crate::summary::{check_rows, is_load, phase_rows, winner};
+use crate::summary::{check_rows, cpu_us_per_delivery, is_load, phase_rows, winner};
 use crate::text::{count, date, figures, time};
 
 use plots::plots;
@@ -94,9 +94,8 @@ fn tiles(run: &Run) -> String {
         add("latency p50", time(phase.latency.p50 as f64));
         add("latency p99", time(phase.latency.p99 as f64));
         add("latency max", time(phase.latency.max as f64));
-        if let Some(server) = &phase.server {
-            let value = format!("{} µs", figures(server.cpu_us_per_delivery));
-            add("server time per delivery", value);
+        if let Some(us) = cpu_us_per_delivery(phase) {
+            add("server time per delivery", format!("{} µs", figures(us)));
         }
         let c = &run.checks;
         let faults = c.steady.faults() + c.coming.faults();
@@ -179,7 +178,7 @@ fn table(title: &str, header: &[&str], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::{Latency, Point};
+    use crate::stats::{Latency, Point, ServerPhase};
 
     fn sample() -> Run {
         let mut latency = Latency::default();
@@ -278,6 +277,20 @@ mod tests {
             ..Run::default()
         };
         assert_well_formed(&page(&run));
+    }
+
+    #[test]
+    fn processor_time_that_went_to_handshakes_is_not_told_as_that_of_deliveries() {
+        let mut run = sample();
+        let tile = "<span>server time per delivery</span>";
+        run.phases[0].server = Some(ServerPhase {
+            cpu_us_per_delivery: 4.0,
+            ..ServerPhase::default()
+        });
+        run.phases[0].delivered = 1_000;
+        assert!(page(&run).contains(tile));
+        run.phases[0].handshakes.count = 500;
+        assert!(!page(&run).contains(tile));
     }
 
     #[test]

@@ -41,7 +41,7 @@ fn a_narrow_terminal_shows_the_figures_and_one_page() {
     let mut state = state();
     let text = screen(&mut state, 80, 24);
     for part in [
-        "fanfare 0.1.0 ready at 127.0.0.1:8001, up 1 d 0 h",
+        "fanfare 0.2.0 ready at 127.0.0.1:8001, up 1 d 0 h",
         "in 812 messages/s   out 401.2k deliveries/s, 38.3 MiB/s, 2.0 a send",
         "12.0k connections, 3 opening (12/s), 4 stalled",
         "0 ████······  41%",
@@ -149,7 +149,7 @@ fn what_is_typed_filters_and_a_pause_holds_still() {
     state.miss("connection refused");
     let text = screen(&mut state, 120, 24);
     assert!(
-        text.contains("fanfare 0.1.0") && text.contains("PAUSED"),
+        text.contains("fanfare 0.2.0") && text.contains("PAUSED"),
         "{text}"
     );
     assert!(text.contains("NO ANSWER: connection refused"), "{text}");

@@ -27,6 +27,13 @@ def install_packages():
         subprocess.run([sys.executable, "-m", "venv", "--clear", HOME / "venv"], check=True)
         subprocess.run([PYTHON, "-m", "pip", "install", "-q", "-r", wanted], check=True)
         shutil.copy(wanted, HOME)
+    install_from_npm()
+    os.environ.setdefault("CHROMIUM", find_chromium())
+
+
+def install_from_npm():
+    """What runs in Node."""
+    HOME.mkdir(parents=True, exist_ok=True)
     wanted = HERE / "package.json"
     if not same(wanted, HOME / "installed.json"):
         shutil.copy(wanted, HOME)
@@ -34,7 +41,6 @@ def install_packages():
         subprocess.run(npm, cwd=HOME, check=True, stdout=sys.stderr)
         shutil.copy(wanted, HOME / "installed.json")
     os.environ["CLIENT_MODULES"] = str(HOME)
-    os.environ.setdefault("CHROMIUM", find_chromium())
 
 
 def same(one, other):
