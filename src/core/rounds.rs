@@ -5,9 +5,9 @@
 
 /// Newcomers of one round: while nobody would wait for them, and in any case.
 const SHARE_MAX: usize = 128;
-const SHARE_MIN: usize = 8;
+const SHARE_MIN: usize = 16;
 /// How long a message may have waited for a round to end.
-const LATE_US_MAX: u64 = 250;
+const LATE_US_MAX: u64 = 500;
 /// For so long a topic counts as live after it has had a message.
 const LIVE_US: u64 = 100_000;
 

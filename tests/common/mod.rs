@@ -290,9 +290,23 @@ impl Daemon {
             text.contains(&format!("# TYPE {family} ")),
             "there is no family {family}"
         );
+        assert!(
+            name != family || !text.contains(&format!("\n{family}{{")),
+            "{family} has labels"
+        );
         let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
         let value = lines.find_map(|rest| rest.strip_prefix(' '));
         value.map_or(0, |value| value.parse().expect("a number"))
+    }
+
+    /// Connections of all cores.
+    pub(crate) fn connections(&self) -> u64 {
+        let (_, text) = self.ask("GET /metrics");
+        let samples = text
+            .lines()
+            .filter(|line| line.starts_with("fanfare_connections{"));
+        let values = samples.filter_map(|sample| sample.rsplit(' ').next()?.parse::<u64>().ok());
+        values.sum()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

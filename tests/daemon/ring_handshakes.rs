@@ -147,9 +147,7 @@ fn who_ends_its_direction_with_its_request_is_let_go() {
     raw.stream.shutdown(Shutdown::Write).unwrap();
     let mut end = Vec::new();
     raw.stream.read_to_end(&mut end).unwrap();
-    eventually("nobody is connected", || {
-        daemon.metric("fanfare_connections") == 0
-    });
+    eventually("nobody is connected", || daemon.connections() == 0);
     assert_eq!(daemon.metric("fanfare_handshakes_in_flight"), 0);
 }
 
