@@ -185,8 +185,8 @@ impl Entrance {
     }
 
     /// Bounds what the kernel holds unsent for connections, which have that from the listener
-    /// where they come over TCP. True if that is news: who waits to be accepted has come before,
-    /// and has to be told apart.
+    /// where they come over TCP. True if many may wait to be accepted who have come before, and
+    /// have to be told apart.
     fn bound_unsent(&mut self, bytes_max: usize) -> bool {
         if !self.is_tcp || self.unsent_bytes_max == bytes_max {
             return false;
@@ -198,7 +198,8 @@ impl Entrance {
             tracing::warn!(%error, "cannot bound what is held unsent");
         }
         self.unsent_bytes_max = bytes_max;
-        !is_so
+        // In a socket of our own nobody has waited for longer than the start takes.
+        !is_so && self.listener.activated
     }
 
     /// Without a further descriptor, of which none may be left. What cannot be had now is tried
