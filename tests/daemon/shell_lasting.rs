@@ -10,7 +10,7 @@ use std::thread;
 use nix::sys::signal::Signal;
 
 use crate::common::{Daemon, eventually};
-use crate::shell::{Subscriber, assert_done, assert_ends, await_subscribers, public, publish, run};
+use crate::shell::{Subscriber, assert_done, assert_ends, await_subscribers, public, publish};
 
 /// Hands bytes on in both directions.
 struct Proxy {
@@ -216,28 +216,26 @@ fn a_publisher_whose_answers_get_lost_publishes_each_line_once() {
     let place = api.to_string();
     let daemon = Daemon::start(&["--api", &place, "--api-key-file", key]);
     let proxy = Proxy::to(api);
-    // An answer to a thousand lines is longer, so that it is cut off after the lines are there.
-    proxy.answers_max.store(9_000, Ordering::SeqCst);
+    // An answer to some dozens of lines is longer, so that it is cut off after the lines are there.
+    proxy.answers_max.store(500, Ordering::SeqCst);
     let mut heard = Subscriber::following(&daemon, "a", &["-n", "4000"]);
     let url = proxy.url("http");
-    let all: String = (0..4000).map(|n| format!("line {n}\n")).collect();
-    let publishing = {
-        let (all, key) = (all.clone(), key.to_owned());
-        thread::spawn(move || {
-            run(
-                &["publish", "--server", &url, "a", "--key-file", &key],
-                all.as_bytes(),
-            )
-        })
-    };
+    let words = ["publish", "--server", &url, "a", "--key-file", key];
+    let mut publishing = crate::shell::fanfare(&words).spawn().unwrap();
+    let mut stdin = publishing.stdin.take().unwrap();
+    // The server has to be there at first: one line alone has a short answer.
+    stdin.write_all(b"line 0\n").unwrap();
+    assert_eq!(heard.next(), "line 0\n");
+    let rest: String = (1..4000).map(|n| format!("line {n}\n")).collect();
+    stdin.write_all(rest.as_bytes()).unwrap();
+    drop(stdin);
     eventually("an answer was sent again", || {
         daemon.metric("fanfare_idempotency_replays_total") > 0
     });
     proxy.answers_max.store(0, Ordering::SeqCst);
     proxy.cut();
-    let published = publishing.join().unwrap();
-    assert_done(&published);
-    assert_eq!(heard.rest(), all);
+    assert_done(&publishing.wait_with_output().unwrap());
+    assert_eq!(heard.rest(), rest);
 }
 
 #[test]
