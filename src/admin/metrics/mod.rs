@@ -12,6 +12,7 @@ mod sealing;
 mod storing;
 mod summing;
 mod traced;
+mod troubling;
 
 use std::fmt;
 use std::sync::Arc;
