@@ -103,6 +103,10 @@ impl Ring for NullRing {
         self.queued
     }
 
+    fn overflows(&self) -> u64 {
+        0
+    }
+
     fn enter(&mut self) -> io::Result<usize> {
         Ok(std::mem::take(&mut self.queued))
     }

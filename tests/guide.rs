@@ -54,6 +54,7 @@ const NOT_WATCHED: &[&str] = &[
     "fanfare_reliefs_total",
     "fanfare_ring_handed_on_total",
     "fanfare_ring_handshakes_total",
+    "fanfare_ring_overflows_total",
     "fanfare_ring_refusals_total",
     "fanfare_room_tries_total",
     "fanfare_rosters_bytes",

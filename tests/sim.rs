@@ -76,6 +76,7 @@ fn every_promise_holds_whatever_happens() {
         assert!(total.rests > 0, "nothing ever rested for a pace");
         assert!(total.handovers > 0, "no daemon ever took over");
         assert!(total.refusals > 0, "the kernel never lacked memory");
+        assert!(total.overflows > 0, "no queue was ever full");
         assert!(total.by_door > 0, "nobody ever came through a ring");
         assert!(total.handed_on > 0, "nobody was ever handed on");
         assert!(
@@ -171,6 +172,7 @@ fn add(total: &mut Outcome, more: &Outcome) {
     total.rests += more.rests;
     total.handovers += more.handovers;
     total.refusals += more.refusals;
+    total.overflows += more.overflows;
     total.by_door += more.by_door;
     total.handed_on += more.handed_on;
     total.recovered += more.recovered;

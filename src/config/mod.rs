@@ -14,6 +14,7 @@ mod cluster;
 mod docs;
 mod fault;
 mod file;
+mod keepalive;
 mod keys;
 mod kind;
 mod load;
@@ -47,6 +48,7 @@ use crate::protocol::rights::{Grant, Rules};
 
 pub use docs::{markdown, sample, summary};
 pub use fault::ConfigError;
+pub use keepalive::Probes;
 pub use keys::KeyFile;
 pub use kind::{Kind, MemoryShare, Size};
 pub use load::{CONFIG_OPTION, Loaded, check_file, from_matches, load, of_running, options};
@@ -60,8 +62,8 @@ pub use tls::{Certificates, Clients, Shown, Stamp, TlsCertificate};
 pub use topics::TopicRule;
 pub use traces::{Header, Ratio};
 pub use value::{
-    ClientAuth, ClusterStorage, ClusterTls, Deflate, ErrorMode, Keep, LagPolicy, LogFormat,
-    ProxyHeader, RingHandshakes, Switch, TlsVersion, Zerocopy,
+    ClientAuth, ClusterStorage, ClusterTls, Deflate, ErrorMode, Keep, Keepalive, LagPolicy,
+    LogFormat, ProxyHeader, RingHandshakes, Switch, TlsVersion, Zerocopy,
 };
 
 use kind::Kind::*;
@@ -275,7 +277,9 @@ settings! {
         idle_ms_max: u64 = "120000", Millis(20, DAY_MS), Reload,
             "A connection that has been silent for this long is closed";
         ping_interval_ms: u64 = "30000", Millis(10, DAY_MS), Reload,
-            "A connection that has been silent for this long is sent a ping";
+            "A connection that has been silent for this long is asked whether it lives";
+        keepalive: Keepalive = "ping", Choice(&["ping", "kernel"]), Reload,
+            "How it is asked: with a WebSocket ping, or by the kernel with TCP's keepalive, which wakes nobody; clients of Centrifugo's and Pusher's protocols and streams of events have the pings of theirs either way";
         stall_ms_max: u64 = "60000", Millis(20, DAY_MS), Reload,
             "How long a connection's socket may take nothing of what it is sent before the lag policy applies";
         unsent_bytes_max: usize = "256KiB", Bytes(4 * KIB, GIB), Reload,

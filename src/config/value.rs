@@ -251,6 +251,8 @@ choices! {
     Zerocopy { "auto" => Auto, "always" => Always, "never" => Never }
     /// Whether handshakes happen in the ring.
     RingHandshakes { "auto" => Auto, "never" => Never }
+    /// How silent connections are asked whether they live.
+    Keepalive { "ping" => Ping, "kernel" => Kernel }
     /// What happens to a subscriber further behind than `lag_bytes_max`.
     LagPolicy { "close" => Close, "skip" => Skip, "latest" => Latest }
     /// What keeps a topic's messages.

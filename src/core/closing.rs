@@ -19,6 +19,15 @@ const GOODBYES_MIN: usize = 256;
 /// last bytes that came of it. See [`State::await_rest`].
 const PARTING_MS_MAX: u64 = 2000;
 
+/// Why a connection ends whose socket has failed.
+pub(super) fn why_failed(error: Errno) -> CloseReason {
+    match error {
+        // The kernel has had no answer from its peer for as long as it waits for one.
+        Errno::ETIMEDOUT => CloseReason::Idle,
+        _ => CloseReason::Reset,
+    }
+}
+
 /// What a connection that is to be closed still gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
@@ -119,6 +128,7 @@ impl State {
             code,
             words: None,
         }));
+        self.watch(slot);
         self.mark(slot);
     }
 
@@ -278,7 +288,7 @@ impl State {
                 self.close(slot, CloseReason::Peer, How::AtOnce);
             }
             (_, None) => self.close(slot, CloseReason::Gone, How::AtOnce),
-            (_, Some(_)) => self.close(slot, CloseReason::Reset, How::AtOnce),
+            (_, Some(error)) => self.close(slot, why_failed(error), How::AtOnce),
         }
     }
 

@@ -87,6 +87,8 @@ impl Flags {
     pub(super) const EXPIRES: u32 = 1 << 19;
     /// It has TLS, and a link.
     pub(super) const TLS: u32 = 1 << 20;
+    /// The kernel sees whether its peer lives (`keepalive`).
+    pub(super) const KEPT_ALIVE: u32 = 1 << 21;
 
     pub(super) const SENDING: u32 = Self::SENDING_RUN | Self::SENDING_PIECES;
     /// Nothing can be sent while one of these is set.
@@ -376,6 +378,19 @@ impl Conn {
     /// What it is sent next is more than a run of its first log.
     pub(super) fn wants_attention(&self) -> bool {
         self.flags.any(Flags::ATTENTION) || self.phase != Phase::Open
+    }
+
+    /// It is asked whether it lives when it has been silent for long: the kernel does not do so,
+    /// or clients of its dialect wait for that.
+    pub(super) fn is_pinged(&self) -> bool {
+        !self.flags.any(Flags::KEPT_ALIVE) || self.dialect.has_pings()
+    }
+
+    /// Something of it is awaited for which its peer has only so much time.
+    pub(super) fn is_to_be_watched(&self) -> bool {
+        self.flags.any(Flags::AWAITING | Flags::EXPIRES)
+            || matches!(self.phase, Phase::Draining | Phase::Closing)
+            || (self.phase == Phase::Open && !self.reader.is_between())
     }
 
     pub(super) fn many(&self) -> Option<&Many> {

@@ -133,6 +133,9 @@ impl State {
     pub(super) fn record(&self, peer: SocketAddr, known: Known) -> Conn {
         let mut flags = Flags::default();
         flags.set(known.flags);
+        if self.is_kept_alive_by_kernel() {
+            flags.set(Flags::KEPT_ALIVE);
+        }
         if peer.ip().to_canonical().is_loopback() {
             // There the kernel always copies, but may be long in saying so.
             flags.set(Flags::COPIES);
@@ -231,6 +234,7 @@ impl State {
         metrics.handshakes.add(1);
         metrics.connections.set(self.conns.len() as u64);
         self.say_entered(slot);
+        self.watch(slot);
         self.mark(slot);
     }
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::acceptor::{Acceptor, Door};
 use super::complaints;
+use super::keepalive::Told;
 use super::listener::{Listener, Listeners};
 use super::newcomers::{DoorPlan, HandedOn};
 use super::reactor::Reactor;
@@ -38,6 +39,7 @@ struct Entrance {
     way: Way,
     /// What the kernel is told that it may hold unsent.
     unsent_bytes_max: usize,
+    keepalive: Told,
 }
 
 enum Way {
@@ -89,6 +91,7 @@ impl Entrances {
         }
         let may = self.may_use_ring();
         let bytes_max = self.acceptor.hub.settings().unsent_bytes_max;
+        self.look_at_keepalive(reactor);
         for (number, entrance) in self.all.iter_mut().enumerate() {
             let Some(entrance) = entrance else { continue };
             let door = self.doors[number];
@@ -115,6 +118,23 @@ impl Entrances {
                 }
                 (Way::Shut, false) => entrance.start_task(&self.acceptor, door),
             }
+        }
+    }
+
+    /// Has the kernel keep alive who comes, or not, as the settings say. Peers at sockets of this
+    /// machine end with their processes, which the kernel tells anyway.
+    fn look_at_keepalive(&mut self, reactor: &mut Reactor<Uring>) {
+        let probes = self.acceptor.hub.settings().probes();
+        let (mut all, mut always) = (probes.is_some(), true);
+        let entrances = self.all.iter_mut().flatten();
+        for entrance in entrances.filter(|entrance| entrance.is_tcp) {
+            entrance.keepalive.tell(&entrance.listener, probes);
+            all &= entrance.keepalive.is_so;
+            always &= entrance.keepalive.was_so;
+        }
+        match all {
+            true => reactor.have_kernel_keep_alive(always),
+            false => reactor.have_pings_keep_alive(),
         }
     }
 
@@ -181,6 +201,7 @@ impl Entrance {
             listener: Rc::new(listener),
             way: Way::Shut,
             unsent_bytes_max: 0,
+            keepalive: Told::default(),
         })
     }
 

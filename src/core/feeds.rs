@@ -187,8 +187,9 @@ impl Feeds {
         &self.0[number as usize]
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Feed> {
-        self.0.iter_mut().map(|(_, feed)| feed)
+    /// No feed has this number or a higher one.
+    pub(super) fn numbers_end(&self) -> u32 {
+        self.0.capacity() as u32
     }
 
     /// The numbers of all feeds.

@@ -211,7 +211,8 @@ const KEPT: u32 = Flags::MID_FRAME
     | Flags::ENDED
     | Flags::PEER_CLOSED
     | Flags::TAKEOVER
-    | Flags::TLS;
+    | Flags::TLS
+    | Flags::KEPT_ALIVE;
 
 /// How often a core is written down anew because the cluster has decided on something.
 const SAVES_MAX: u32 = 10_000;

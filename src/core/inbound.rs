@@ -22,7 +22,7 @@ impl State {
         let conn = self.conns.at(slot);
         conn.heard_ms = now_ms;
         conn.pings = 0;
-        if self.put_off(slot, bytes) {
+        if self.keep_unread(slot, bytes) {
             return;
         }
         let conn = self.conns.at(slot);
@@ -87,8 +87,12 @@ impl State {
             self.hub.account_partial(reader.buffered_bytes(), 0);
             return;
         }
+        let is_between = reader.is_between();
         conn.reader = reader;
-        self.put_off(slot, bytes);
+        if !is_between {
+            self.watch(slot);
+        }
+        self.keep_unread(slot, bytes);
         if spoke {
             self.pause_if_ahead(slot);
         }

@@ -133,7 +133,7 @@ impl State {
     }
 
     /// Keeps what a paused publisher had sent already. False if it is not paused.
-    pub(super) fn put_off(&mut self, slot: u32, bytes: &[u8]) -> bool {
+    pub(super) fn keep_unread(&mut self, slot: u32, bytes: &[u8]) -> bool {
         let Some(pause) = self.conns.at(slot).pause() else {
             return false;
         };

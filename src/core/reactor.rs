@@ -9,11 +9,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::calendar::Calendar;
 use super::catching::Catching;
 use super::conn::{Asker, Flags, Phase, Reaching};
 use super::feeds::Feeds;
 use super::followed::Followed;
 use super::joiners::Joiners;
+use super::keepalive::KeptAlive;
 use super::links::Links;
 use super::newcomers::{HandedOn, Newcomers};
 use super::paced::Resting;
@@ -23,6 +25,7 @@ use super::streams::Streams;
 use super::subs::{SubId, Subs};
 use super::talk::Talks;
 use super::users::{Underway, Users};
+use super::watched::Watched;
 use crate::hub::codec::Codec;
 use crate::hub::metrics::Metrics;
 use crate::hub::{Hub, Origin};
@@ -100,8 +103,16 @@ pub(super) struct State {
     pub(super) now_ms: u64,
     /// The core's patience: its time, less what it could hear nobody in.
     pub(super) patience_ms: u64,
-    /// The slot whose timers are looked at next.
-    pub(super) walk: u32,
+    /// Those whose timers are looked at again and again.
+    pub(super) watched: Watched,
+    /// When the others' are.
+    pub(super) calendar: Calendar,
+    /// By which intervals they stand there.
+    pub(super) intervals: (u64, u64),
+    /// Whether the kernel keeps alive who comes.
+    pub(super) kept_alive: KeptAlive,
+    /// The feed whose memory is looked at next.
+    pub(super) feeds_walk: u32,
     /// The furthest that anybody was behind on this walk.
     pub(super) furthest: u64,
     /// Who is slow, as far as this walk has come.
@@ -138,7 +149,11 @@ impl<R: Ring> Reactor<R> {
                 core,
                 now_ms: hub.now_ms(),
                 patience_ms: PATIENCE_MS_BEGIN,
-                walk: 0,
+                watched: Watched::default(),
+                calendar: Calendar::new(slots as usize),
+                intervals: (0, 0),
+                kept_alive: KeptAlive::default(),
+                feeds_walk: 0,
                 furthest: 0,
                 slow_walk: SlowWalk::default(),
                 published_bytes: 0,
@@ -260,6 +275,7 @@ impl<R: Ring> Reactor<R> {
         }
         hub.mailbox(self.state.core).beat(self.state.now_ms);
         self.metrics().refusals.set(self.ring.refusals());
+        self.metrics().overflows.set(self.ring.overflows());
         self.metrics()
             .turns
             .note(began.elapsed().as_micros() as u64);

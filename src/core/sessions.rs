@@ -226,7 +226,10 @@ impl State {
         let expires = self.talks.get(slot).is_some_and(expires);
         let flags = &mut self.conns.at(slot).flags;
         match expires {
-            true => flags.set(Flags::EXPIRES),
+            true => {
+                flags.set(Flags::EXPIRES);
+                self.watch(slot);
+            }
             false => flags.clear(Flags::EXPIRES),
         }
     }

@@ -1,11 +1,10 @@
 //! What has become of a send: how far it came, and whose cursors move by that.
 
-use super::closing::How;
+use super::closing::{How, why_failed};
 use super::conn::{Flags, Phase, Piece};
 use super::link::Sent;
 use super::reactor::{Reactor, State};
 use super::subs::SubId;
-use crate::protocol::reason::CloseReason;
 use crate::ring::{Errno, Ring};
 
 impl<R: Ring> Reactor<R> {
@@ -20,6 +19,7 @@ impl<R: Ring> Reactor<R> {
             frozen,
             patience_ms,
             links,
+            watched,
             ..
         } = &mut self.state;
         let metrics = &hub.mailbox(*core).metrics;
@@ -45,7 +45,7 @@ impl<R: Ring> Reactor<R> {
             }
             Err(error) => {
                 tracing::debug!(%error, "send failed");
-                return self.state.close(slot, CloseReason::Reset, How::AtOnce);
+                return self.state.close(slot, why_failed(error), How::AtOnce);
             }
         };
         let is_short = taken < conn.offered;
@@ -68,6 +68,7 @@ impl<R: Ring> Reactor<R> {
             if conn.phase != Phase::ShutDown && !*frozen {
                 conn.stalled_ms = *patience_ms as u32;
                 conn.flags.set(Flags::AWAITING);
+                watched.add(slot);
                 self.ring.await_writable(slot);
             }
         }

@@ -41,11 +41,6 @@ impl Slots {
         self.held
     }
 
-    /// Slots that have ever been taken.
-    pub(super) fn slots(&self) -> usize {
-        self.records.len()
-    }
-
     /// As many connections are there as may be.
     pub(super) fn has_all(&self) -> bool {
         self.held >= self.capacity

@@ -135,6 +135,7 @@ impl State {
         let metrics = self.metrics();
         metrics.handshakes.add(1);
         metrics.connections.set(self.conns.len() as u64);
+        self.watch(slot);
         self.mark(slot);
     }
 

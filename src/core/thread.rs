@@ -22,7 +22,7 @@ use super::listener::Listeners;
 use super::pinning::pin;
 use super::reactor::Reactor;
 use super::remote::{Command, Installed, Remote};
-use super::rings::{Rings, Room, room};
+use super::rings::{Rings, Room};
 use super::share::Share;
 use super::time::{DELIVERY_LOOK, ROOM_LOOK, TICK, thread_cpu_us};
 use crate::hub::{Hub, descriptors};
@@ -119,10 +119,10 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
     } = plan;
     pin(core);
     let buffers = hub.settings().receive_buffers;
-    let rings = Rings::make(buffers, hub.mailbox(core).wake_fd(), abilities)?;
-    let Room { slots, spare } = room();
-    let reactor = Reactor::new(core, hub.clone(), rings.reactor, slots);
-    let mut reactor = reactor.with_spare(spare);
+    let room = Room::of(hub.settings());
+    let rings = Rings::make(buffers, room, hub.mailbox(core).wake_fd(), abilities)?;
+    let reactor = Reactor::new(core, hub.clone(), rings.reactor, room.slots);
+    let mut reactor = reactor.with_spare(room.spare);
     // Nobody waits any more if the daemon has given up starting.
     let _ = ready.send(());
     drop(ready);

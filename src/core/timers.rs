@@ -1,7 +1,9 @@
-//! The clocks of connections: each has a few named timers, which are looked at
-//! some times a second. They run on the core's patience, not on the machine's
-//! clock: while a process stands still, or its core is busy elsewhere, nobody can
+//! The clocks of connections: each has a few named timers. They run on the core's patience, not on
+//! the machine's clock: while a process stands still, or its core is busy elsewhere, nobody can
 //! be heard, and nobody is blamed for it.
+//!
+//! Only those are looked at of which something is awaited (`watched`), or whose time has come
+//! (`calendar`): who is silent costs nothing until then.
 
 use super::closing::How;
 use super::conn::{Conn, Flags, Phase};
@@ -14,10 +16,13 @@ use crate::ring::Ring;
 
 /// What is longer between two looks at the clock is a gap that everyone is granted.
 const GAP_MS_MAX: u64 = 4 * TICK.as_millis() as u64;
-/// Up to so many connections are all looked at with each tick; of more, so many
+/// Of those who are watched up to so many are looked at with each tick; of more, so many
 /// and at least a fourth.
 const LOOKS_MIN: usize = 4096;
 const WALK_TICKS: usize = 4;
+/// The same of topics that have readers here, where a look is for memory alone.
+const FEEDS_LOOKS_MIN: u32 = 256;
+const FEEDS_WALK_TICKS: u32 = 32;
 /// Pings are brought forward by up to this part of their interval, each
 /// connection's by another one, so that those of a storm do not stay in phase.
 const PING_SPREAD: u64 = 8;
@@ -39,40 +44,84 @@ enum Timer {
     Ping,
 }
 
-impl Timer {
-    /// The first timer of a connection that is due at `now_ms`.
-    fn due(slot: u32, conn: &Conn, now_ms: u64, unix_s: u64, settings: &Settings) -> Option<Timer> {
-        let since = |then: u32| u64::from((now_ms as u32).wrapping_sub(then));
+/// The times by which timers go, and how long they run.
+struct Clock<'a> {
+    patience_ms: u64,
+    unix_s: u64,
+    settings: &'a Settings,
+}
+
+impl Clock<'_> {
+    fn since(&self, then: u32) -> u64 {
+        u64::from((self.patience_ms as u32).wrapping_sub(then))
+    }
+
+    /// The first timer of a connection that is due.
+    fn due(&self, slot: u32, conn: &Conn) -> Option<Timer> {
+        let settings = self.settings;
         let deadline_ms = conn.extra.as_ref().and_then(|extra| extra.deadline_ms);
-        if deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms) {
+        if deadline_ms.is_some_and(|deadline_ms| deadline_ms <= self.patience_ms) {
             return Some(Timer::Deadline);
         }
         if conn.phase != Phase::Open {
             return None;
         }
-        // Sessions have a time of their own for that, in which they may refresh.
-        let expires_s = match conn.dialect.has_sessions() {
-            false => conn.rights().and_then(|r| r.connection_expires_s()),
-            true => None,
-        };
-        if expires_s.is_some_and(|expires_s| expires_s.saturating_add(LEEWAY_S) <= unix_s) {
+        if self.ms_to_expiry(conn) == Some(0) {
             return Some(Timer::Expired);
         }
-        let (silent_ms, idle_ms_max) = (since(conn.heard_ms), settings.idle_ms_max);
-        let ping_ms = settings.ping_ms();
-        let early_ms = share_of(ping_ms / PING_SPREAD, u64::from(slot));
-        let asked = conn.pings > 0;
-        if conn.flags.any(Flags::AWAITING) && since(conn.stalled_ms) >= settings.stall_ms_max {
+        let is_pinged = conn.is_pinged();
+        let is_awaited = conn.flags.any(Flags::AWAITING);
+        if is_awaited && self.since(conn.stalled_ms) >= settings.stall_ms_max {
             Some(Timer::Stall)
-        } else if asked && silent_ms >= idle_ms_max {
+        } else if is_pinged && self.ms_to_idle(conn) == Some(0) {
             Some(Timer::Idle)
-        } else if !conn.reader.is_between() && since(conn.begun_ms) >= settings.message_ms_max {
+        } else if !conn.reader.is_between() && self.since(conn.begun_ms) >= settings.message_ms_max
+        {
             Some(Timer::Message)
-        } else if silent_ms + early_ms >= ping_ms * (u64::from(conn.pings) + 1) {
+        } else if is_pinged && self.ms_to_ping(slot, conn) == 0 {
             Some(Timer::Ping)
         } else {
             None
         }
+    }
+
+    /// How long nothing can be due of a connection that is not watched; none where nothing ever
+    /// will be.
+    fn ms_to_look(&self, slot: u32, conn: &Conn) -> Option<u64> {
+        if conn.phase != Phase::Open {
+            return None;
+        }
+        let ping = conn.is_pinged().then(|| self.ms_to_ping(slot, conn));
+        let idle = conn.is_pinged().then(|| self.ms_to_idle(conn)).flatten();
+        let expiry = self.ms_to_expiry(conn);
+        let first = [ping, idle, expiry].into_iter().flatten().min();
+        // Not further: somebody else may have the slot by then.
+        first.map(|first| first.min(self.settings.ping_ms()))
+    }
+
+    fn ms_to_ping(&self, slot: u32, conn: &Conn) -> u64 {
+        let ping_ms = self.settings.ping_ms();
+        let early_ms = share_of(ping_ms / PING_SPREAD, u64::from(slot));
+        let at_ms = ping_ms * (u64::from(conn.pings) + 1) - early_ms;
+        at_ms.saturating_sub(self.since(conn.heard_ms))
+    }
+
+    /// None while it has not been asked.
+    fn ms_to_idle(&self, conn: &Conn) -> Option<u64> {
+        let left_ms = (self.settings.idle_ms_max).saturating_sub(self.since(conn.heard_ms));
+        (conn.pings > 0).then_some(left_ms)
+    }
+
+    /// Sessions have a time of their own for that, in which they may refresh.
+    fn ms_to_expiry(&self, conn: &Conn) -> Option<u64> {
+        if conn.dialect.has_sessions() {
+            return None;
+        }
+        let expires_s = conn.rights()?.connection_expires_s()?;
+        let left_s = expires_s
+            .saturating_add(LEEWAY_S)
+            .saturating_sub(self.unix_s);
+        Some(left_s.saturating_mul(1000))
     }
 }
 
@@ -107,63 +156,136 @@ impl State {
     }
 
     fn handle_timers(&mut self) {
-        let settings = self.hub.settings();
-        let now_ms = self.patience_ms;
-        let unix_s = self.hub.unix_s();
+        self.look_at_intervals();
+        let hub = self.hub.clone();
+        let clock = Clock {
+            patience_ms: self.patience_ms,
+            unix_s: hub.unix_s(),
+            settings: hub.settings(),
+        };
         let (mut due, mut expiring) = (Vec::new(), Vec::new());
-        let slots = self.conns.slots();
-        let is_watched = self.hub.slowest().is_watched(self.now_ms);
-        let share = slots.div_ceil(WALK_TICKS).max(LOOKS_MIN).min(slots);
-        for _ in 0..share {
-            let slot = self.walk;
-            self.walk = (slot + 1) % slots as u32;
-            if let Some(conn) = self.conns.get_mut(slot) {
-                if let Some(timer) = Timer::due(slot, conn, now_ms, unix_s, settings) {
-                    due.push((slot, timer));
-                }
-                if conn.flags.any(Flags::EXPIRES) {
-                    expiring.push(slot);
-                }
-                if conn.flags.any(Flags::AWAITING) {
-                    let behind = self.behind_bytes(slot);
-                    self.furthest = self.furthest.max(behind);
-                    self.slow_walk.note(slot, behind, is_watched);
-                }
+        let tells_slowest = hub.slowest().is_watched(self.now_ms);
+        for _ in 0..self.watched.len().div_ceil(WALK_TICKS).max(LOOKS_MIN) {
+            let Some(slot) = self.watched.here() else {
+                break;
+            };
+            let Some(conn) = self.conns.get(slot) else {
+                self.watched.dismiss();
+                continue;
+            };
+            let (timer, is_to_be_watched) = (clock.due(slot, conn), conn.is_to_be_watched());
+            if conn.flags.any(Flags::EXPIRES) {
+                expiring.push(slot);
             }
-            if self.walk == 0 {
-                let furthest = std::mem::take(&mut self.furthest);
-                self.metrics().lag_bytes.set(furthest);
-                let walk = std::mem::take(&mut self.slow_walk);
-                self.tell_slowest(walk);
+            if conn.flags.any(Flags::AWAITING) {
+                let behind = self.behind_bytes(slot);
+                self.furthest = self.furthest.max(behind);
+                self.slow_walk.note(slot, behind, tells_slowest);
+            }
+            match is_to_be_watched {
+                true => self.watched.pass(),
+                false => self.watched.dismiss(),
+            }
+            match timer {
+                Some(timer) => due.push((slot, timer)),
+                None => self.put_off(slot, &clock),
+            }
+        }
+        if self.watched.here().is_none() {
+            self.watched.begin_again();
+            self.end_walk();
+        }
+        for slot in self.calendar.take_due(self.patience_ms) {
+            let conn = self.conns.get(slot);
+            match conn.and_then(|conn| clock.due(slot, conn)) {
+                // It is seen to where it is watched.
+                Some(_) if self.watched.has(slot) => {}
+                Some(timer) => due.push((slot, timer)),
+                None => self.put_off(slot, &clock),
             }
         }
         self.close_stale();
         for slot in expiring {
             self.end_expired(slot);
         }
-        for (slot, timer) in due {
-            match timer {
-                Timer::Deadline => self.shut_down(slot),
-                Timer::Expired => self.close(
-                    slot,
-                    CloseReason::Token(TokenFault::Expired),
-                    How::NextBoundary,
-                ),
-                Timer::Stall => self.cut_stalled(slot),
-                Timer::Idle => self.close(slot, CloseReason::Idle, How::NextBoundary),
-                Timer::Message => self.stop_reading(slot, CloseReason::SlowMessage),
-                Timer::Ping => self.ask(slot),
-            }
+        for (slot, timer) in &due {
+            self.act_on(*slot, *timer);
         }
+        for (slot, _) in due {
+            self.put_off(slot, &clock);
+        }
+    }
+
+    fn act_on(&mut self, slot: u32, timer: Timer) {
+        match timer {
+            Timer::Deadline => self.shut_down(slot),
+            Timer::Expired => self.close(
+                slot,
+                CloseReason::Token(TokenFault::Expired),
+                How::NextBoundary,
+            ),
+            Timer::Stall => self.cut_stalled(slot),
+            Timer::Idle => self.close(slot, CloseReason::Idle, How::NextBoundary),
+            Timer::Message => self.stop_reading(slot, CloseReason::SlowMessage),
+            Timer::Ping => self.ask(slot),
+        }
+    }
+
+    /// Something of a connection is awaited that has a time limit, or it is new: it is looked at
+    /// from now on.
+    #[inline]
+    pub(super) fn watch(&mut self, slot: u32) {
+        self.watched.add(slot);
+    }
+
+    /// Looks at a connection again when something can be due of it. Who is watched is put off
+    /// once that is over.
+    fn put_off(&mut self, slot: u32, clock: &Clock<'_>) {
+        if self.watched.has(slot) {
+            return;
+        }
+        let conn = self.conns.get(slot);
+        if let Some(ms) = conn.and_then(|conn| clock.ms_to_look(slot, conn)) {
+            self.calendar.put_down(slot, clock.patience_ms + ms);
+        }
+    }
+
+    /// Where intervals have changed, everybody's time comes another time.
+    fn look_at_intervals(&mut self) {
+        let settings = self.hub.settings();
+        let intervals = (settings.ping_ms(), settings.idle_ms_max);
+        if self.intervals != intervals {
+            self.intervals = intervals;
+            self.calendar.begin_anew(self.patience_ms, intervals.0);
+            let all = self.conns.iter().map(|(slot, _)| slot);
+            all.for_each(|slot| self.watched.add(slot));
+        }
+    }
+
+    /// The walk over those who are watched is at its end: it is told what it has found.
+    fn end_walk(&mut self) {
+        let furthest = std::mem::take(&mut self.furthest);
+        self.metrics().lag_bytes.set(furthest);
+        let walk = std::mem::take(&mut self.slow_walk);
+        self.tell_slowest(walk);
     }
 
     /// Lets go of what only waits for a look.
     fn let_go(&mut self) {
         let State {
-            feeds, conns, subs, ..
+            feeds,
+            conns,
+            subs,
+            feeds_walk,
+            ..
         } = self;
-        for feed in feeds.iter_mut() {
-            if feed.next == 0 {
+        let end = feeds.numbers_end();
+        for _ in 0..end.div_ceil(FEEDS_WALK_TICKS).max(FEEDS_LOOKS_MIN).min(end) {
+            let number = *feeds_walk % end;
+            *feeds_walk = number + 1;
+            if let Some(feed) = feeds.get_mut(number)
+                && feed.next == 0
+            {
                 // The log of a topic that has gone quiet ends in a smaller
                 // segment; without this look the old one would stay.
                 feed.window.advance();

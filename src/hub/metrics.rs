@@ -64,6 +64,8 @@ pub struct Metrics {
     pub accept_pauses: Counter,
     /// Times that the kernel had no memory for the ring's requests.
     pub refusals: Counter,
+    /// Times that more had happened than the ring's queue holds.
+    pub overflows: Counter,
     /// Publishers that were read from no further until others had caught up.
     pub pauses: Counter,
     /// Tokens that were given to helpers to check.
@@ -141,6 +143,7 @@ impl Default for Metrics {
             buffers_exhausted: Counter::default(),
             accept_pauses: Counter::default(),
             refusals: Counter::default(),
+            overflows: Counter::default(),
             pauses: Counter::default(),
             checks_aside: Counter::default(),
             checks_postponed: Counter::default(),

@@ -30,12 +30,9 @@ pub use probe::{Abilities, Feature, LockedMemory, Probe, Unsupported};
 pub use uring::Uring;
 pub use wake::{Source, Wake};
 
-/// The most connections one ring may hold, see [`Uring`] for the sum.
-pub const SLOTS_MAX: u32 = 30_000;
-
-/// The most slots of one ring beyond those, for who has not been answered yet: else nobody
-/// could be told that a full core is full.
-pub const SPARE_SLOTS_MAX: u32 = 1024;
+/// The most slots of one ring: the kernel's own bound of a table of files, which is besides
+/// bounded like the descriptors of the process (io_uring_register_files(2)).
+pub const SLOTS_MAX: u32 = 1 << 20;
 
 /// Something that happened to the connection in a slot. It states a fact; what
 /// follows from it is decided by the caller, later in the same turn.
@@ -184,6 +181,9 @@ pub trait Ring {
 
     /// How often the kernel had no memory for a request.
     fn refusals(&self) -> u64;
+
+    /// How often more had happened at a time than the ring can tell at once.
+    fn overflows(&self) -> u64;
 
     /// Moves all completions to the end of `into`.
     fn completions(&mut self, into: &mut Vec<Completion>);

@@ -42,13 +42,17 @@ pub(super) struct Renewal {
 impl Renewal {
     pub(super) fn new(slots: u32) -> Self {
         Renewal {
-            slots: vec![Waiting::default(); slots as usize],
+            // Reserved, and touched only as slots are used.
+            slots: Vec::with_capacity(slots as usize),
             from: 0,
         }
     }
 
     /// It is asked for, by whoever wants its answer.
     pub(super) fn asked(&mut self, kind: Kind, slot: u32) {
+        if self.slots.len() <= slot as usize {
+            self.slots.resize(slot as usize + 1, Waiting::default());
+        }
         let (waits, renews) = self.slots[slot as usize].of(kind);
         (*waits, *renews) = (true, false);
     }

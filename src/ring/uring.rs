@@ -23,22 +23,30 @@ use super::patience::patiently;
 use super::renewal::Renewal;
 use super::token::{Kind, pack, unpack};
 use super::zero_copy::{Send, ZeroCopy};
-use super::{Abilities, Completion, Errno, Event, Mode, Ring, SLOTS_MAX, SPARE_SLOTS_MAX};
+use super::{Abilities, Completion, Errno, Event, Mode, Ring, SLOTS_MAX};
 
 /// Requests that fit between two calls of the kernel.
 const SQ_ENTRIES: u32 = 1024;
 /// The kernel's largest completion queue.
 const CQ_ENTRIES: u32 = 1 << 16;
 const BUFFERS_MAX: u32 = 1 << 10;
-const TABLE_MAX: u32 = SLOTS_MAX + SPARE_SLOTS_MAX;
+/// Connections whose receives may all end between two looks, and whose sockets may all take
+/// bytes again, before the queue is full.
+const ENDS_MIN: u32 = 30_000;
 
-// The completion queue cannot overflow. Between two looks at it there come at
-// most: for each slot the end of its receive and one readiness, or who has come into
-// it, for each receive buffer one arrival, and the answers to two rounds of requests (a
-// full queue is handed over early once a turn). More buffers than BUFFERS_MAX
-// are the operator's choice; the kernel then keeps what does not fit and loses
-// nothing.
-const _: () = assert!(2 * TABLE_MAX + BUFFERS_MAX + 2 * SQ_ENTRIES <= CQ_ENTRIES);
+// What bounds the completion queue is what is under way, and not how many are connected. What a
+// core has asked for itself always fits, and so does what peers send: the answers to two rounds
+// of requests (a full queue is handed over early once a turn), and an arrival for each receive
+// buffer. From Linux 6.13 on nothing else comes in numbers, as one entry runs a few dozen pieces
+// of the kernel's work at most. Before, as many receives as there are connections may end at
+// one time (all peers vanish, or speak while no buffer is left), and as many sockets may take
+// bytes again.
+//
+// What does not fit then is kept by the kernel, 32 bytes for each, and comes with the next
+// entries: nothing is lost, or told twice, or out of the order of its slot (IORING_FEAT_NODROP).
+// A receive that meets a full queue ends with the bytes it brings and is asked for again. The
+// kernel wakes nobody for what it keeps, so `is_due` looks for that.
+const _: () = assert!(2 * ENDS_MIN + BUFFERS_MAX + 2 * SQ_ENTRIES <= CQ_ENTRIES);
 
 /// What the rings of one core take of the memory that may be locked, roughly:
 /// entries of 64 bytes and of 16 here, those of zero-copy sends, and the ones
@@ -76,6 +84,7 @@ pub struct Uring {
     /// are never more than the few that each slot may have outstanding.
     waiting: VecDeque<squeue::Entry>,
     refusals: Refusals,
+    overflows: u64,
     /// On kernels where a request that waits keeps what is let go of after it.
     renewal: Option<Renewal>,
     plain: Vec<(u32, io::Result<OwnedFd>)>,
@@ -94,7 +103,18 @@ impl Uring {
         wake: BorrowedFd<'_>,
         abilities: Abilities,
     ) -> io::Result<Self> {
-        assert!(slots <= TABLE_MAX);
+        Uring::with_queue(CQ_ENTRIES, slots, buffers, wake, abilities)
+    }
+
+    /// The same with a completion queue of another size.
+    fn with_queue(
+        completions: u32,
+        slots: u32,
+        buffers: u16,
+        wake: BorrowedFd<'_>,
+        abilities: Abilities,
+    ) -> io::Result<Self> {
+        assert!(slots <= SLOTS_MAX);
         let mut builder = IoUring::builder();
         builder
             // One thread submits: the kernel takes no lock.
@@ -106,7 +126,7 @@ impl Uring {
             .setup_taskrun_flag()
             // One bad request does not hold up the ones behind it.
             .setup_submit_all()
-            .setup_cqsize(CQ_ENTRIES);
+            .setup_cqsize(completions);
         let ring = patiently(|| builder.build(SQ_ENTRIES))?;
         let submitter = ring.submitter();
         submitter.register_files_sparse(slots)?;
@@ -118,7 +138,8 @@ impl Uring {
         Ok(Uring {
             ring,
             buffers,
-            sends: vec![None; slots as usize],
+            // Reserved, and touched only as slots are used.
+            sends: Vec::with_capacity(slots as usize),
             callers: Callers::default(),
             bounds: Vec::new(),
             listeners: Vec::new(),
@@ -126,6 +147,7 @@ impl Uring {
             copies: vec![false; slots as usize],
             waiting: VecDeque::new(),
             refusals: Refusals::default(),
+            overflows: 0,
             renewal: (!abilities.parts_resources).then(|| Renewal::new(slots)),
             plain: Vec::new(),
         })
@@ -302,6 +324,7 @@ impl Ring for Uring {
         self.refusals.rest();
         let queued = self.queued();
         let main = self.enter_main()?;
+        self.overflows += u64::from(self.ring.submission().cq_overflow());
         let sends = match &mut self.zero_copy {
             Some(zero_copy) if !zero_copy.is_idle() => zero_copy.enter()?,
             _ => Handed::Over,
@@ -314,6 +337,10 @@ impl Ring for Uring {
 
     fn refusals(&self) -> u64 {
         self.refusals.count()
+    }
+
+    fn overflows(&self) -> u64 {
+        self.overflows
     }
 
     fn completions(&mut self, into: &mut Vec<Completion>) {
@@ -437,8 +464,10 @@ impl Ring for Uring {
 
     fn is_due(&mut self) -> bool {
         // Both queues are looked at as the kernel has left them by now.
+        let keeps_more =
+            |queue: squeue::SubmissionQueue<'_>| queue.taskrun() || queue.cq_overflow();
         !self.ring.completion().is_empty()
-            || self.ring.submission().taskrun()
+            || keeps_more(self.ring.submission())
             || (self.zero_copy.as_mut()).is_some_and(|ring| !ring.is_idle() && ring.is_due())
     }
 

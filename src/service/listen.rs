@@ -13,8 +13,8 @@ use std::os::fd::OwnedFd;
 use socket2::Socket;
 
 use crate::bind::{self, BindError, SocketFile};
-use crate::config::Place;
-use crate::core::{Listener, Listeners};
+use crate::config::{Place, Probes};
+use crate::core::{Listener, Listeners, keep_alive};
 use crate::handover::{Public, Sockets};
 
 /// Connections that may wait to be accepted; the kernel takes the smaller of
@@ -44,6 +44,8 @@ pub(super) struct Bound {
     pub(super) lost: usize,
     /// Why the last of them could not.
     pub(super) failed: Option<String>,
+    /// How the kernel keeps alive who comes in at those that are bound here, if it does.
+    pub(super) probes: Option<Probes>,
 }
 
 impl Bound {
@@ -108,7 +110,7 @@ impl Bound {
                 let address = bind::claim(*address, others).map_err(refused)?;
                 let place = Place::from(address);
                 let later = others.iter().any(|other| other.overlaps(&place));
-                let sockets = self.listeners.iter().map(|_| bind(address, later));
+                let sockets = self.listeners.iter().map(|_| self.bind(address, later));
                 let sockets = sockets.collect::<io::Result<Vec<_>>>().map_err(refused)?;
                 self.deal(sockets, later, tls).map_err(refused)?;
                 self.note(place, tls);
@@ -139,7 +141,7 @@ impl Bound {
             Place::Tcp(address) => {
                 let refused = |error| BindError::tcp(*address, &error, option(tls));
                 let more = self.listeners.len().saturating_sub(sockets.len());
-                let more = (0..more).map(|_| bind(*address, true));
+                let more = (0..more).map(|_| self.bind(*address, true));
                 let more = more.collect::<io::Result<Vec<_>>>().map_err(refused)?;
                 self.deal(sockets, false, tls).map_err(refused)?;
                 self.deal(more, true, tls).map_err(refused)?;
@@ -153,6 +155,21 @@ impl Bound {
         }
         self.note(place, tls);
         Ok(())
+    }
+
+    /// A core's socket, which may not listen before `later`.
+    fn bind(&self, address: SocketAddr, later: bool) -> io::Result<Socket> {
+        let socket = bind::tcp(address, true)?;
+        // Accepted connections inherit it: a frame does not wait for the next one.
+        socket.set_tcp_nodelay(true)?;
+        if self.probes.is_some() {
+            // The cores see to it too; told by now, the kernel has nobody come before.
+            keep_alive(&socket, self.probes)?;
+        }
+        if !later {
+            socket.listen(BACKLOG)?;
+        }
+        Ok(socket)
     }
 
     /// Deals sockets out, first to those cores that have fewest.
@@ -224,17 +241,6 @@ fn option(tls: bool) -> &'static str {
         true => "--listen-tls",
         false => "--listen",
     }
-}
-
-/// A core's socket, which may not listen before `later`.
-fn bind(address: SocketAddr, later: bool) -> io::Result<Socket> {
-    let socket = bind::tcp(address, true)?;
-    // Accepted connections inherit it: a frame does not wait for the next one.
-    socket.set_tcp_nodelay(true)?;
-    if !later {
-        socket.listen(BACKLOG)?;
-    }
-    Ok(socket)
 }
 
 #[cfg(test)]

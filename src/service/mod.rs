@@ -37,7 +37,7 @@ use self::watchdog::Watchdog;
 use crate::admin;
 use crate::bind;
 use crate::config::{self, Place, Reload, Settings, StartError};
-use crate::core::{Core, Go, Inheritance, Listener, Plan, Remote, slots};
+use crate::core::{Core, Go, Inheritance, Listener, Plan, Remote, Room};
 use crate::handover::store::{Passed, Stored};
 use crate::handover::{self, Predecessor, Public, Seats, Sockets, Successor};
 use crate::hub::{Hub, Lost};
@@ -259,7 +259,7 @@ fn start_cores(
         started.push(started_core?);
     }
     if let Some(origin) = origin {
-        let seats = Seats::new(arrivals, all_seated, slots());
+        let seats = Seats::new(arrivals, all_seated, Room::of(hub.settings()).slots);
         let connections = origin.take_over(hub, seats)?;
         scribe = Scribe::start(hub, false)?;
         cluster = Cluster::start(hub, answer_node)?;
@@ -331,6 +331,7 @@ fn begin(
     let others = bind::places_of(inherited.chain(&admin));
     let tolerant = matches!(origin, Some(Origin::Store(_)));
     let mut bound = Bound::new(settings.cores);
+    bound.probes = settings.probes();
     let mut have = |passed: Vec<OwnedFd>, inherited: Sockets, places: &[Place], tls: bool| {
         let Sockets { files, activated } = inherited;
         if !passed.is_empty() {
@@ -400,7 +401,7 @@ fn warn_of_activation(settings: &Settings, bound: &Bound, listeners: &Public) {
 }
 
 fn warn_of_capacity(hub: &Hub) {
-    let capacity = slots() as usize * hub.settings().cores;
+    let capacity = Room::of(hub.settings()).slots as usize * hub.settings().cores;
     let wanted = hub.settings().connections_max;
     if capacity < wanted {
         tracing::info!(

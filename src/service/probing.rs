@@ -7,7 +7,7 @@ use nix::sys::eventfd::EventFd;
 
 use super::{descriptors, why_no_core};
 use crate::config::Settings;
-use crate::core::Rings;
+use crate::core::{Rings, Room};
 use crate::ring::{Abilities, Probe};
 
 /// What `fanfare probe` prints: what the kernel offers, and whether the rings of
@@ -42,7 +42,8 @@ fn try_rings(
 ) -> (usize, Option<io::Error>) {
     let make = || {
         let wake = EventFd::new()?;
-        Rings::make(settings.receive_buffers, wake.as_fd(), abilities)
+        let (buffers, room) = (settings.receive_buffers, Room::of(settings));
+        Rings::make(buffers, room, wake.as_fd(), abilities)
     };
     let mut rings = Vec::new();
     while rings.len() < wanted {

@@ -133,7 +133,7 @@ fn the_room_that_the_descriptor_limit_leaves_is_told_beside_the_setting() {
     let files = figures["process_max_fds"];
     for core in ["0", "1"] {
         let capacity = figures[&format!("fanfare_connections_capacity{{core=\"{core}\"}}")];
-        let room = Room::within(files as u64);
+        let room = Room::within(files as u64, 5_000_000, 2);
         assert_eq!(capacity, f64::from(room.slots));
     }
     assert_eq!(figures["fanfare_connections_max"], 5_000_000.0);

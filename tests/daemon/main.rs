@@ -41,6 +41,7 @@ mod hello;
 mod hook_server;
 mod inflated_limits;
 mod joins;
+mod keepalive;
 mod kept;
 mod lag;
 mod limits;

@@ -339,7 +339,7 @@ fn limits(hub: &Hub) -> Vec<Family> {
         ),
         family(
             "connections_capacity",
-            "Connections that each core has room for: entries in its ring's file table, as many as LimitNOFILE allows, 30,000 at most",
+            "Connections that each core has room for: entries in its ring's file table, as many as LimitNOFILE allows, and no more than twice its even share of connections_max or 30,000",
             Values::Gauges(per_core(hub, |core| core.metrics.capacity.get())),
         ),
         limit(

@@ -94,6 +94,11 @@ pub(super) fn read(hub: &Hub) -> Vec<Family> {
             count(|m| &m.refusals),
         ),
         family(
+            "ring_overflows",
+            "Times that more had happened on a core at once than its completion queue holds; the kernel keeps the rest and tells it next",
+            count(|m| &m.overflows),
+        ),
+        family(
             "publisher_pauses",
             "Publishers that were ahead by ahead_bytes_max and read from no further for a while",
             count(|m| &m.pauses),

@@ -82,8 +82,9 @@ fn of_connections(hub: &Hub) -> Vec<Limit> {
             "connections of the fullest core",
             used,
             room,
-            "Give it more cores, or raise LimitNOFILE if that bounds its file table. Connections \
-             that come to a full core are refused while others have room.",
+            "Give it more cores, or raise what bounds its file table, LimitNOFILE or \
+             connections_max, and restart with an upgrade. Connections that come to a full core \
+             are refused while others have room.",
             TUNE,
         ),
         count(

@@ -171,6 +171,7 @@ impl State {
             conn.flags.set(Flags::ATTENTION);
         }
         conn.tidy();
+        self.watch(slot);
         self.metrics().connections.set(self.conns.len() as u64);
         Ok(slot)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{Settings, Switch};
-use crate::core::{Core, Go, Inheritance, Listener, Plan, slots};
+use crate::core::{Core, Go, Inheritance, Listener, Plan, Room};
 
 /// The cores of a daemon, in this process.
 struct World {
@@ -114,7 +114,7 @@ fn take_over(stored: Stored, cores: usize) -> (World, usize) {
         });
     }
     let world = start(cores, inheritances);
-    let seats = Seats::new(arrivals, all_seated, slots());
+    let seats = Seats::new(arrivals, all_seated, Room::of(world.hub.settings()).slots);
     let count = stored.take_over(&world.hub, seats).unwrap();
     gates.into_iter().for_each(|gate| gate.send(Go).unwrap());
     (world, count)

@@ -334,6 +334,12 @@ impl Dialect {
         bytes
     }
 
+    /// Its clients are promised pings of their own, or signs of life.
+    #[inline]
+    pub fn has_pings(self) -> bool {
+        !matches!(self.kind(), Kind::Raw | Kind::Chat)
+    }
+
     /// How a session asks whether its peer lives: a whole frame. Others have WebSocket's ping.
     /// A stream of events only shows that it lives itself.
     pub fn ping(self) -> Option<Vec<u8>> {

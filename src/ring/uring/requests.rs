@@ -81,6 +81,9 @@ impl Uring {
             .flags(SEND_FLAGS)
             .build()
             .user_data(pack(Kind::Send, 0, slot));
+        if self.sends.len() <= slot as usize {
+            self.sends.resize(slot as usize + 1, None);
+        }
         let before = self.sends[slot as usize].replace(bytes);
         assert!(before.is_none(), "one send at a time");
         self.push(&entry);

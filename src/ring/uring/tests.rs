@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::EventFd;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 fn ring() -> Uring {
     let wake = EventFd::new().unwrap();
@@ -377,4 +378,77 @@ fn a_ring_that_goes_while_it_accepts_lets_go_of_the_listener() {
         assert!(Instant::now() < end, "the listener is still open");
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// How many of those are told as received, and how many receives have ended with that.
+fn received(ring: &mut Uring, told: &[Completion], said: u8, heard: &mut [u8]) -> Vec<u32> {
+    let mut ended = Vec::new();
+    for completion in told {
+        let Event::Received { buffer, len, armed } = completion.event else {
+            panic!("{completion:?}");
+        };
+        assert_eq!(ring.buffer(buffer, len), [said]);
+        ring.give_back(buffer);
+        heard[completion.slot as usize] += 1;
+        if !armed {
+            ended.push(completion.slot);
+        }
+    }
+    ended
+}
+
+#[test]
+fn more_than_the_queue_holds_is_kept_by_the_kernel_and_told_once() {
+    const SLOTS: u32 = 1500;
+    let wake = EventFd::new().unwrap();
+    let ability = Abilities::default();
+    let mut ring = Uring::with_queue(SQ_ENTRIES, SLOTS, 2048, wake.as_fd(), ability).unwrap();
+    let (_, files_max) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, files_max, files_max).unwrap();
+    let attach = |slot: u32| {
+        let (here, there) = UnixStream::pair().unwrap();
+        ring.attach(slot, &here).unwrap();
+        ring.receive(slot);
+        there
+    };
+    let peers: Vec<UnixStream> = (0..SLOTS).map(attach).collect();
+    let mut heard = vec![0; SLOTS as usize];
+    for round in 1..=3u8 {
+        ring.enter().unwrap();
+        for mut peer in &peers {
+            peer.write_all(&[round]).unwrap();
+        }
+        let before = ring.overflows();
+        // Nobody looks, for as long as it takes the kernel to have all of them.
+        for _ in 0..SLOTS {
+            ring.enter().unwrap();
+        }
+        assert!(ring.overflows() > before, "not all have room");
+        let mut ended = Vec::new();
+        let mut count = 0;
+        while count < SLOTS as usize {
+            assert!(ring.is_due(), "nobody else would wake for the rest");
+            let mut told = Vec::new();
+            ring.completions(&mut told);
+            assert!(told.len() <= SQ_ENTRIES as usize);
+            count += told.len();
+            ended.extend(received(&mut ring, &told, round, &mut heard));
+            ring.enter().unwrap();
+        }
+        assert!(heard.iter().all(|times| *times == round));
+        assert!(!ended.is_empty(), "a receive that meets a full queue ends");
+        ended.into_iter().for_each(|slot| ring.receive(slot));
+    }
+    // All peers end at once, so that receives do.
+    drop(peers);
+    for _ in 0..SLOTS {
+        ring.enter().unwrap();
+    }
+    let mut told = completions(&mut ring, SLOTS as usize);
+    told.sort_by_key(|completion| completion.slot);
+    for (slot, completion) in (0..SLOTS).zip(told) {
+        let event = Event::Ended(None);
+        assert_eq!(completion, Completion { slot, event });
+    }
+    assert!(!ring.is_due());
 }

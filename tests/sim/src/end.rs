@@ -301,6 +301,7 @@ impl World {
             self.outcome.pauses += metrics.pauses.get();
             self.outcome.rests += metrics.pace_rests.get();
             self.outcome.refusals += metrics.refusals.get();
+            self.outcome.overflows += metrics.overflows.get();
         }
     }
 

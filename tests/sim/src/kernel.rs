@@ -41,6 +41,8 @@ pub struct Faults {
     pub copied: u8,
     /// Requests between two entries of the ring.
     pub requests_max: usize,
+    /// Answers that a core is told at a time; receives that meet so many end.
+    pub completions_max: usize,
     /// Receive buffers of a core, and their size.
     pub buffers: u16,
     pub buffer_bytes: usize,

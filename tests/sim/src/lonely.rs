@@ -43,6 +43,7 @@ impl Lonely {
             unattached: 0,
             copied: 0,
             requests_max: 256,
+            completions_max: usize::MAX,
             buffers: 8,
             buffer_bytes: 4096,
         };

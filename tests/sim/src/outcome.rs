@@ -34,6 +34,8 @@ pub struct Outcome {
     pub moves: u64,
     /// Entries of a ring that the kernel had no memory for.
     pub refusals: u64,
+    /// Entries after which it had more to tell than it could.
+    pub overflows: u64,
     /// Clients over TLS that were asked for new keys, as they had used up theirs.
     pub key_requests: u64,
     /// Connections that came through rings, and those of them that went on to an acceptor.

@@ -1,6 +1,6 @@
 //! What one seed stands for: the settings, the faults, the number of players.
 
-use fanfare::config::{Deflate, Keep, LagPolicy, Settings, Switch, TopicRule, Zerocopy};
+use fanfare::config::{Deflate, Keep, Keepalive, LagPolicy, Settings, Switch, TopicRule, Zerocopy};
 use fanfare::protocol::rights::{Grant, Pattern};
 use fastrand::Rng;
 use serde_json::json;
@@ -113,6 +113,13 @@ impl Plan {
         }
     }
 
+    /// The queues that cores are told by may be short, and the kernel may see to it that silent
+    /// peers live.
+    pub(crate) fn draw_kernel(&mut self, rng: &mut Rng) {
+        self.faults.completions_max = pick(rng, &[usize::MAX, usize::MAX, 64, 3, 1]);
+        self.settings.keepalive = pick(rng, &[Keepalive::Ping, Keepalive::Ping, Keepalive::Kernel]);
+    }
+
     /// Topics may be kept on disk, and memory lets go of what is stored: then nothing that was
     /// published is ever missing.
     pub(crate) fn draw_store(&mut self, rng: &mut Rng) -> bool {
@@ -165,6 +172,7 @@ impl Plan {
             unattached: level(rng, 30),
             copied: pick(rng, &[0, 128, 255]),
             requests_max: pick(rng, &[1, 2, 4, 16, 256]),
+            completions_max: usize::MAX,
             buffers: pick(rng, &[1, 2, 8]),
             buffer_bytes: pick(rng, &[3, 7, 64, 512, 4096]),
         };

@@ -32,6 +32,8 @@ pub struct FakeRing {
     listeners: Vec<Option<usize>>,
     /// How often the kernel took not all that it was handed.
     refusals: u64,
+    /// How often it had more to tell than it could.
+    overflows: u64,
 }
 
 /// What a buffer holds that nobody may read.
@@ -53,6 +55,7 @@ impl FakeRing {
             free: (0..faults.buffers).collect(),
             listeners: Vec::new(),
             refusals: 0,
+            overflows: 0,
         }
     }
 
@@ -102,15 +105,22 @@ impl FakeRing {
                 return;
             };
             let (event, armed) = if kernel.sockets[socket].reset {
-                (Event::Ended(Some(Errno::ECONNRESET)), false)
+                let error = match kernel.sockets[socket].died {
+                    true => Errno::ETIMEDOUT,
+                    false => Errno::ECONNRESET,
+                };
+                (Event::Ended(Some(error)), false)
             } else if kernel.sockets[socket].has_inbound() || kernel.says_bye(socket) {
                 match self.free.pop() {
                     None => (Event::NoBuffers, false),
                     Some(buffer) => {
                         let bytes = &mut self.buffers[usize::from(buffer)];
                         let len = kernel.receive(self.core, slot, bytes) as u32;
-                        let once = kernel.side(self.core).slots[slot as usize].once;
-                        let armed = !once && !chance(&mut kernel.rng, kernel.faults.disarm);
+                        let completions_max = kernel.faults.completions_max;
+                        let side = kernel.side(self.core);
+                        let ends =
+                            side.slots[slot as usize].once || side.ready.len() >= completions_max;
+                        let armed = !ends && !chance(&mut kernel.rng, kernel.faults.disarm);
                         let event = Event::Received { buffer, len, armed };
                         (event, armed)
                     }
@@ -242,6 +252,10 @@ impl Ring for FakeRing {
         self.refusals
     }
 
+    fn overflows(&self) -> u64 {
+        self.overflows
+    }
+
     fn enter(&mut self) -> io::Result<usize> {
         let queued = self.queue.len();
         self.hand_over();
@@ -260,13 +274,21 @@ impl Ring for FakeRing {
                 self.deliver(slot);
             }
         }
+        let kernel = &mut *self.kernel.borrow_mut();
+        let completions_max = kernel.faults.completions_max;
+        let overflows = kernel.side(self.core).ready.len() > completions_max;
+        self.overflows += u64::from(overflows);
         Ok(queued)
     }
 
     fn completions(&mut self, into: &mut Vec<Completion>) {
         let kernel = &mut *self.kernel.borrow_mut();
         let start = into.len();
-        into.append(&mut kernel.side(self.core).ready);
+        let completions_max = kernel.faults.completions_max;
+        let ready = &mut kernel.side(self.core).ready;
+        // The others are told next time.
+        let told = ready.len().min(completions_max);
+        into.extend(ready.drain(..told));
         // What concerns one slot keeps its order, all else has none.
         let turn = kernel.rng.u32(..);
         let key = |slot: u32| (slot ^ turn).wrapping_mul(0x9E37_79B1) ^ turn;

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fanfare::config::Settings;
+use fanfare::config::{Keepalive, Settings};
 use fanfare::core::Reactor;
 use fanfare::hub::{Clock, Hub};
 use fanfare::protocol::topic::TopicName;
@@ -81,6 +81,7 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
     let mut subscribers_rng = Rng::with_seed(seed.rotate_left(56));
     let subscribers_come = plan.draw_subscribers(&mut subscribers_rng);
     plan.draw_pace(&mut Rng::with_seed(seed.rotate_left(8)));
+    plan.draw_kernel(&mut Rng::with_seed(seed.rotate_left(40)));
     let is_stored = plan.draw_store(&mut store_rng);
     let mut cluster_rng = Rng::with_seed(seed.rotate_left(16));
     let is_shared = !is_stored && plan.draw_cluster(&mut cluster_rng);
@@ -439,8 +440,12 @@ impl CoreRun {
     pub(crate) fn new(core: usize, hub: &Arc<Hub>, kernel: &SharedKernel, slots: u32) -> Self {
         let ring = FakeRing::new(kernel, slots + SPARE);
         let side = ring.side();
+        let mut reactor = Reactor::new(core, hub.clone(), ring, slots).with_spare(SPARE);
+        if hub.settings().keepalive == Keepalive::Kernel {
+            reactor.have_kernel_keep_alive(true);
+        }
         CoreRun {
-            reactor: Reactor::new(core, hub.clone(), ring, slots).with_spare(SPARE),
+            reactor,
             side,
             awake: false,
             drained: None,

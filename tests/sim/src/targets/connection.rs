@@ -35,6 +35,7 @@ pub fn connection(data: &[u8]) {
         unattached: 0,
         copied: 255,
         requests_max: 1 + usize::from(at(2) % 32),
+        completions_max: usize::MAX,
         buffers: 1 + u16::from(at(2) / 64),
         buffer_bytes: 1 + 4 * usize::from(at(3)),
     };
