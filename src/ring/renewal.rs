@@ -59,7 +59,10 @@ impl Renewal {
 
     /// It is called off by whoever asked for it, who is to be told.
     pub(super) fn called_off(&mut self, kind: Kind, slot: u32) {
-        *self.slots[slot as usize].of(kind).1 = false;
+        // In a slot where nothing was ever asked for there is nothing to call off.
+        if let Some(waiting) = self.slots.get_mut(slot as usize) {
+            *waiting.of(kind).1 = false;
+        }
     }
 
     /// It has ended. True if that is the end which [`Renewal::next`] has brought
