@@ -131,6 +131,7 @@ mod tests {
         Listener {
             socket: TcpListener::bind("127.0.0.1:0").unwrap().into(),
             tls: false,
+            shared: false,
             activated,
         }
     }
