@@ -167,9 +167,10 @@ impl State {
             return;
         }
         self.close(slot, reason, How::NextBoundary);
-        let conn = self.conns.at(slot);
-        if conn.phase == Phase::Draining {
-            if conn.flags.any(Flags::MID_FRAME) {
+        if self.conns.at(slot).phase == Phase::Draining {
+            // A record of another log may be begun that ends inside a frame.
+            self.settle_record(slot);
+            if self.conns.at(slot).flags.any(Flags::MID_FRAME) {
                 // Of another log it needs the rest of a frame, of this one nothing.
                 self.leave(slot, id);
             } else {

@@ -2,11 +2,13 @@
 //! sockets (`socket`) of which each core has some (`side`).
 
 mod accepting;
+mod completing;
 mod describing;
+mod receiving;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +18,7 @@ use fanfare::protocol::tls::Session;
 use fanfare::ring::{Completion, Errno, Event, Mode};
 use fastrand::Rng;
 
+use self::completing::sum;
 use crate::secure::Tls;
 use crate::side::{Held, Pending, Request, Side, Slot};
 use crate::socket::Socket;
@@ -323,98 +326,6 @@ impl Kernel {
         ready.extend(events.map(|event| Completion { slot, event }));
     }
 
-    /// Lets some of what is under way get done: each thing `likely` times in
-    /// 256. Wakes the core if something has.
-    pub fn progress(&mut self, core: usize, likely: u8) {
-        let before = self.sides[core].ready.len();
-        let mut at = 0;
-        while at < self.sides[core].pending.len() {
-            if chance(&mut self.rng, likely) {
-                let (slot, done) = self.sides[core].pending.swap_remove(at);
-                self.complete(core, slot, done);
-            } else {
-                at += 1;
-            }
-        }
-        self.release(core, likely);
-        let side = &mut self.sides[core];
-        // An eventfd is written when something is added, not while it is there.
-        side.signal |= !side.muted && side.ready.len() > before;
-    }
-
-    fn complete(&mut self, core: usize, slot: u32, done: Pending) {
-        let side = &mut self.sides[core];
-        let record = &mut side.slots[slot as usize];
-        let socket = &mut self.sockets[record.socket.expect("the slot is in use")];
-        let event = match done {
-            Pending::Sent { result, held } => {
-                record.sending = None;
-                let event = Event::Sent {
-                    result,
-                    held: held.is_some(),
-                };
-                side.held.extend(held);
-                event
-            }
-            Pending::Shutdown(how) => {
-                record.shutting -= 1;
-                socket.server_fin = true;
-                if how == Shutdown::Both {
-                    socket.client_fin = true;
-                }
-                Event::ShutDown
-            }
-            Pending::Reset => {
-                record.shutting -= 1;
-                socket.outbound.clear();
-                socket.reset = true;
-                Event::ShutDown
-            }
-            Pending::Install => {
-                record.installing = false;
-                let refused = chance(&mut self.door, self.faults.no_memory);
-                let made = match refused {
-                    true => Err(Errno::EMFILE),
-                    false => Ok(record.socket.expect("the slot is in use")),
-                };
-                socket.plain |= !refused;
-                side.plain.push((slot, made));
-                Event::Installed
-            }
-            Pending::Close => {
-                match socket.plain {
-                    true => socket.place = None,
-                    false => socket.let_go(),
-                }
-                *record = Slot::default();
-                Event::Closed
-            }
-        };
-        side.ready.push(Completion { slot, event });
-    }
-
-    fn release(&mut self, core: usize, likely: u8) {
-        let side = &mut self.sides[core];
-        let mut at = 0;
-        while at < side.held.len() {
-            let held = &side.held[at];
-            let socket = &self.sockets[held.socket];
-            let free = held.copied || socket.taken >= held.end || socket.reset;
-            if !free || !chance(&mut self.rng, likely) {
-                at += 1;
-                continue;
-            }
-            let held = side.held.remove(at);
-            assert_eq!(sum(held.run()), held.sum, "bytes under way have changed");
-            side.ready.push(Completion {
-                slot: held.slot,
-                event: Event::Released {
-                    copied: held.copied,
-                },
-            });
-        }
-    }
-
     pub(crate) fn slot_is_due(&self, core: usize, slot: u32) -> bool {
         let record = &self.sides[core].slots[slot as usize];
         if self.may_come_in(record) {
@@ -457,61 +368,4 @@ impl Kernel {
             self.sides[core].signal = true;
         }
     }
-
-    /// Puts the answer to a satisfied poll among what is ready.
-    pub(crate) fn answer_poll(&mut self, core: usize, slot: u32) {
-        let side = &mut self.sides[core];
-        let record = &mut side.slots[slot as usize];
-        let Some(socket) = record.socket else { return };
-        if record.polling && self.sockets[socket].writable() {
-            record.polling = false;
-            let event = Event::Writable;
-            side.ready.push(Completion { slot, event });
-        }
-    }
-
-    /// Moves received bytes into `buffer` and notes what that answers.
-    pub(crate) fn receive(&mut self, core: usize, slot: u32, buffer: &mut [u8]) -> usize {
-        let record = &self.sides[core].slots[slot as usize];
-        let sending = u64::from(record.sending.unwrap_or(0));
-        let socket = &mut self.sockets[record.socket.expect("it is receiving")];
-        let len = match &mut socket.tls {
-            None => {
-                let len = self.rng.usize(1..=buffer.len().min(socket.inbound.len()));
-                for (to, from) in buffer.iter_mut().zip(socket.inbound.drain(..len)) {
-                    *to = from;
-                }
-                socket.delivered += len as u64;
-                len
-            }
-            Some(tls) => {
-                tls.seal(&mut socket.inbound);
-                let (len, content) = tls.deliver(buffer);
-                if content == 0 {
-                    return len;
-                }
-                socket.delivered += content as u64;
-                len
-            }
-        };
-        let now_ms = self.now_ms.load(Ordering::Relaxed);
-        let silent_ms = now_ms - socket.delivered_ms;
-        socket.silent_ms_max = socket.silent_ms_max.max(silent_ms);
-        socket.delivered_ms = now_ms;
-        socket.deliveries.push((socket.delivered, now_ms));
-        let begun = socket.tls.as_ref().map_or(0, Tls::begun);
-        let (delivered, sent) = (socket.delivered, socket.accepted + sending + begun);
-        for (end, limit) in &mut socket.marks {
-            if *end <= delivered && limit.is_none() {
-                *limit = Some(sent);
-            }
-        }
-        len
-    }
-}
-
-fn sum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-    })
 }

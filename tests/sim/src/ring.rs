@@ -284,11 +284,7 @@ impl Ring for FakeRing {
     fn completions(&mut self, into: &mut Vec<Completion>) {
         let kernel = &mut *self.kernel.borrow_mut();
         let start = into.len();
-        let completions_max = kernel.faults.completions_max;
-        let ready = &mut kernel.side(self.core).ready;
-        // The others are told next time.
-        let told = ready.len().min(completions_max);
-        into.extend(ready.drain(..told));
+        kernel.tell(self.core, into);
         // What concerns one slot keeps its order, all else has none.
         let turn = kernel.rng.u32(..);
         let key = |slot: u32| (slot ^ turn).wrapping_mul(0x9E37_79B1) ^ turn;

@@ -1,6 +1,7 @@
 //! One core's side of the simulated kernel: what has been asked of each slot of its ring,
 //! what is not told yet, and what a core may ask.
 
+use std::collections::VecDeque;
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 
@@ -36,6 +37,8 @@ pub(crate) struct Slot {
     /// The listener that somebody is to come from.
     pub(crate) accepting: Option<usize>,
     pub(crate) receiving: bool,
+    /// Up to where each receive has come that the core has not been told of.
+    pub(crate) untold: VecDeque<u64>,
     /// That ends with the first bytes.
     pub(crate) once: bool,
     pub(crate) installing: bool,

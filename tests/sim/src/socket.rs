@@ -40,7 +40,7 @@ pub struct Socket {
     pub accepted_ms: u64,
     pub stalled_ms_max: u64,
     /// Where in what the client sends its pings end; the second is what the
-    /// server had sent or was sending when it received that byte.
+    /// server had sent or was sending when it was told of that byte.
     pub marks: VecDeque<(u64, Option<u64>)>,
     /// The client's end of TLS, if it has that: the queues hold what is plain.
     pub(crate) tls: Option<Tls>,
