@@ -78,6 +78,7 @@ fn every_promise_holds_whatever_happens() {
         assert!(total.refusals > 0, "the kernel never lacked memory");
         assert!(total.overflows > 0, "no queue was ever full");
         assert!(total.by_door > 0, "nobody ever came through a ring");
+        assert!(total.deflated_by_door > 0, "a ring never compressed");
         assert!(total.handed_on > 0, "nobody was ever handed on");
         assert!(
             total.recovered > 0,
@@ -158,6 +159,13 @@ fn nobody_is_sent_to_more_often_than_the_pace_nor_later_than_it() {
 }
 
 #[test]
+fn topics_with_a_pace_come_and_go_on_a_busy_core() {
+    for seed in 0..2000 {
+        fanfare_sim::pacing::outlives(seed);
+    }
+}
+
+#[test]
 fn what_somebody_waits_for_waits_for_no_pace() {
     fanfare_sim::pacing::yields();
 }
@@ -173,6 +181,7 @@ fn add(total: &mut Outcome, more: &Outcome) {
     total.handovers += more.handovers;
     total.refusals += more.refusals;
     total.overflows += more.overflows;
+    total.deflated_by_door += more.deflated_by_door;
     total.by_door += more.by_door;
     total.handed_on += more.handed_on;
     total.recovered += more.recovered;

@@ -60,6 +60,8 @@ pub(super) struct Acceptor {
 /// What has been done for a connection before the acceptor has had it.
 #[derive(Default)]
 struct Before {
+    /// The kernel sees whether it lives.
+    kept_alive: bool,
     /// It is counted, and named, as one in its handshake.
     counted: bool,
     /// Of the time for its handshake.
@@ -157,6 +159,7 @@ impl Acceptor {
     /// Answers a connection that has just been accepted, in a task of its own.
     fn welcome(self: &Rc<Self>, stream: net::TcpStream, peer: SocketAddr, door: Door) {
         let before = Before {
+            kept_alive: self.reactor.borrow().is_kept_alive_by_kernel(),
             traced: Traced::begin(&self.hub, self.core, door.tls),
             ..Before::default()
         };
@@ -167,6 +170,7 @@ impl Acceptor {
     pub(super) fn go_on_with(self: &Rc<Self>, handed_on: HandedOn<OwnedFd>, door: Door) {
         let stream = net::TcpStream::from(handed_on.socket);
         let before = Before {
+            kept_alive: handed_on.kept_alive,
             counted: handed_on.counted,
             spent: Duration::from_millis(handed_on.spent_ms),
             begun: handed_on.begun,
@@ -182,7 +186,7 @@ impl Acceptor {
         door: Door,
         before: Before,
     ) {
-        let stream = Stream::new(TcpStream::from_std(stream), door.tls);
+        let stream = Stream::new(TcpStream::from_std(stream), door.tls, before.kept_alive);
         let acceptor = self.clone();
         acceptor.guests.set(acceptor.guests.get() + 1);
         tokio_uring::spawn(async move {

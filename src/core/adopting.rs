@@ -35,6 +35,7 @@ impl Acceptor {
         }
         let arrival = Arrival {
             peer,
+            kept_alive: stream.is_kept_alive(),
             topic,
             upgrade,
             rest,
@@ -66,6 +67,7 @@ impl Acceptor {
         }
         let arrival = StreamArrival {
             peer,
+            kept_alive: socket.is_kept_alive(),
             stream,
             topics,
             rest,

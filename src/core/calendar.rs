@@ -3,7 +3,8 @@
 //!
 //! A calendar has a list of slots for each of its days, of which only those that are over are
 //! looked at. What is put down is a promise to look, not a time limit: who has been heard
-//! meanwhile, or has left, stays where it stands, and is looked at once too often.
+//! meanwhile, or has left, stays where it stands, and is looked at once too often. So whoever has
+//! the slot next may not be looked at before.
 
 use super::time::TICK;
 

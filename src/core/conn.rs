@@ -89,6 +89,8 @@ impl Flags {
     pub(super) const TLS: u32 = 1 << 20;
     /// The kernel sees whether its peer lives (`keepalive`).
     pub(super) const KEPT_ALIVE: u32 = 1 << 21;
+    /// A record of its peer has come in part.
+    pub(super) const IN_RECORD: u32 = 1 << 22;
 
     pub(super) const SENDING: u32 = Self::SENDING_RUN | Self::SENDING_PIECES;
     /// Nothing can be sent while one of these is set.
@@ -386,11 +388,16 @@ impl Conn {
         !self.flags.any(Flags::KEPT_ALIVE) || self.dialect.has_pings()
     }
 
+    /// Its peer has sent something in part: a message, or a record, which holds no more than that.
+    pub(super) fn is_in_message(&self) -> bool {
+        !self.reader.is_between() || self.flags.any(Flags::IN_RECORD)
+    }
+
     /// Something of it is awaited for which its peer has only so much time.
     pub(super) fn is_to_be_watched(&self) -> bool {
         self.flags.any(Flags::AWAITING | Flags::EXPIRES)
             || matches!(self.phase, Phase::Draining | Phase::Closing)
-            || (self.phase == Phase::Open && !self.reader.is_between())
+            || (self.phase == Phase::Open && self.is_in_message())
     }
 
     pub(super) fn many(&self) -> Option<&Many> {

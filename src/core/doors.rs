@@ -3,8 +3,7 @@
 //! A door keeps accepts under way, each into a slot of its own, so that nobody who comes costs a
 //! system call, a task or a plain descriptor. Who asks for what only the acceptor does gets a
 //! plain descriptor and is handed on with what has been read; so does everybody while the daemon
-//! stops. Who behaves otherwise than a newcomer should is no concern of this file: `greeting`
-//! reads requests.
+//! stops. What a request says is read in `greeting`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -94,13 +93,14 @@ impl<R: Ring> Reactor<R> {
         std::mem::take(&mut self.handed_on)
     }
 
-    /// Some who leave could not have a plain descriptor: it is tried again with the next tick.
+    /// Some who leave could not have a plain descriptor: it is tried again with the next tick, which
+    /// a simulation has to have come.
     pub fn is_short_of_descriptors(&self) -> bool {
         !self.state.newcomers.refused.is_empty()
     }
 
     /// Some door is left alone for a moment.
-    pub fn rests_at_a_door(&self) -> bool {
+    pub fn pauses_at_a_door(&self) -> bool {
         let doors = self.state.newcomers.doors.iter().flatten();
         let mut open = doors.filter(|door| door.is_open && !self.state.frozen);
         open.any(|door| self.state.now_ms < door.rests_until_ms)
@@ -204,6 +204,7 @@ impl<R: Ring> Reactor<R> {
                         socket,
                         peer: newcomer.peer,
                         door: newcomer.door,
+                        kept_alive: newcomer.kept_alive,
                         counted: newcomer.counted,
                         spent_ms: state.patience_ms.saturating_sub(newcomer.came_ms),
                         begun: std::mem::take(&mut newcomer.begun),
@@ -275,7 +276,7 @@ impl<R: Ring> Reactor<R> {
             }
         }
         let goal = state.newcomers.rounds.goal();
-        if state.newcomers.knocking.len() >= goal {
+        if state.newcomers.knocking.len() + state.newcomers.later.len() >= goal {
             return;
         }
         // Where slots are few, no door has all of them.
@@ -358,6 +359,7 @@ impl State {
         let newcomer = Newcomer {
             peer,
             door,
+            kept_alive: self.is_kept_alive_by_kernel(),
             came_ms: self.patience_ms,
             begun: Vec::new(),
             head: HeadReader::default(),

@@ -23,6 +23,8 @@ use crate::ring::Ring;
 /// A connection whose handshake has been read and found right.
 pub struct Arrival {
     pub peer: SocketAddr,
+    /// The kernel sees whether it lives.
+    pub kept_alive: bool,
     pub upgrade: Upgrade,
     /// What it follows from the beginning.
     pub topic: Option<Arc<Topic>>,
@@ -45,12 +47,13 @@ impl<R: Ring> Reactor<R> {
         }
         let Arrival {
             peer,
+            kept_alive,
             upgrade,
             topic,
             rest,
             tls,
         } = arrival;
-        let slot = self.state.seat(peer, Known::of(&upgrade));
+        let slot = self.state.seat(peer, Known::of(&upgrade, kept_alive));
         self.attach_or_remove(slot, socket)?;
         let over_tls = tls.is_some();
         self.state.link(slot, tls);
@@ -90,8 +93,8 @@ pub(super) struct Known {
 
 impl Known {
     /// What an opening has agreed on.
-    pub(super) fn of(upgrade: &Upgrade) -> Known {
-        let mut flags = 0;
+    pub(super) fn of(upgrade: &Upgrade, kept_alive: bool) -> Known {
+        let mut flags = Known::flags(kept_alive);
         if upgrade.echo || upgrade.dialect.hears_itself() {
             flags |= Flags::ECHO;
         }
@@ -110,11 +113,18 @@ impl Known {
         }
     }
 
+    fn flags(kept_alive: bool) -> u32 {
+        match kept_alive {
+            true => Flags::KEPT_ALIVE,
+            false => 0,
+        }
+    }
+
     /// What holds for a stream of events.
-    pub(super) fn of_stream(stream: &EventStream) -> Known {
+    pub(super) fn of_stream(stream: &EventStream, kept_alive: bool) -> Known {
         Known {
             dialect: Dialect::of_stream(stream.shape),
-            flags: Flags::READ_ONLY | Flags::ECHO,
+            flags: Known::flags(kept_alive) | Flags::READ_ONLY | Flags::ECHO,
             window_bits: 0,
             rights: stream.rights.clone(),
         }
@@ -133,9 +143,6 @@ impl State {
     pub(super) fn record(&self, peer: SocketAddr, known: Known) -> Conn {
         let mut flags = Flags::default();
         flags.set(known.flags);
-        if self.is_kept_alive_by_kernel() {
-            flags.set(Flags::KEPT_ALIVE);
-        }
         if peer.ip().to_canonical().is_loopback() {
             // There the kernel always copies, but may be long in saying so.
             flags.set(Flags::COPIES);

@@ -38,7 +38,8 @@ enum Wish {
 }
 
 impl<R: Ring> Reactor<R> {
-    /// Reads what newcomers have sent, and answers whom it can.
+    /// Reads what newcomers have sent, and answers whom it can. Who waits for another turn keeps
+    /// nobody else waiting.
     pub(super) fn greet(&mut self) {
         let share = self.state.newcomers.rounds.goal();
         for _ in 0..share {
@@ -55,7 +56,7 @@ impl<R: Ring> Reactor<R> {
             };
             match wish {
                 Wish::WebSocket(upgrade, topic, len) => {
-                    let (known, peer) = (Known::of(&upgrade), newcomer.peer);
+                    let (known, peer) = (Known::of(&upgrade, newcomer.kept_alive), newcomer.peer);
                     let conn = self.state.record(peer, known);
                     self.state.conns.fill(slot, conn);
                     self.state.enter(slot, topic, &upgrade, false);
@@ -66,17 +67,15 @@ impl<R: Ring> Reactor<R> {
                     self.state.has_entered(slot, newcomer, "websocket");
                 }
                 Wish::EventStream(stream, topics, len) => {
-                    let (known, peer) = (Known::of_stream(&stream), newcomer.peer);
+                    let (known, peer) = (
+                        Known::of_stream(&stream, newcomer.kept_alive),
+                        newcomer.peer,
+                    );
                     let conn = self.state.record(peer, known);
                     self.state.conns.fill(slot, conn);
                     self.state.enter_stream(slot, topics, &stream, false);
                     self.state.overhear(slot, newcomer.begun.len() - len);
                     self.state.has_entered(slot, newcomer, "event_stream");
-                }
-                Wish::Later => {
-                    // Nobody's token is checked before the next turn.
-                    self.let_wait(slot, newcomer, &Wish::Later);
-                    return;
                 }
                 other => self.let_wait(slot, newcomer, &other),
             }
@@ -97,7 +96,10 @@ impl<R: Ring> Reactor<R> {
             Wish::NotWhole if ended => self.part_with_newcomer(slot),
             Wish::NotWhole if receiving => {}
             Wish::NotWhole => newcomers.silent.push(slot),
-            Wish::Later => newcomers.knock(slot),
+            Wish::Later => {
+                newcomers.later.push(slot);
+                self.state.metrics().checks_postponed.add(1);
+            }
             _ => self.hand_on(slot),
         }
     }

@@ -212,7 +212,8 @@ const KEPT: u32 = Flags::MID_FRAME
     | Flags::PEER_CLOSED
     | Flags::TAKEOVER
     | Flags::TLS
-    | Flags::KEPT_ALIVE;
+    | Flags::KEPT_ALIVE
+    | Flags::IN_RECORD;
 
 /// How often a core is written down anew because the cluster has decided on something.
 const SAVES_MAX: u32 = 10_000;

@@ -2,8 +2,8 @@
 //! of TCP, as the setting `keepalive` says.
 //!
 //! The kernel is told at the listeners, from which accepted connections have it. Nothing tells
-//! which connections came before that: so for as long as one may be on its way from there to its
-//! record, whoever comes is pinged. Who is pinged is pinged for good, also in another process,
+//! which connections came before that: so for as long as one may wait to be accepted, whoever is
+//! accepted is pinged. Who is pinged is pinged for good, also in another process,
 //! and so it is with the others.
 
 use std::io;
@@ -25,7 +25,7 @@ pub(super) enum KeptAlive {
     /// They are pinged.
     #[default]
     Never,
-    /// Those that come from that time on, by the core's clock.
+    /// Those that are accepted from that time on, by the core's clock.
     From(u64),
 }
 
@@ -98,10 +98,15 @@ impl<R: Ring> Reactor<R> {
         if state.kept_alive == KeptAlive::Never {
             let wait_ms = match always {
                 true => 0,
-                false => state.hub.settings().handshake_ms_max + QUEUE_MS_MAX,
+                false => QUEUE_MS_MAX,
             };
             state.kept_alive = KeptAlive::From(state.now_ms + wait_ms);
         }
+    }
+
+    /// Whether the kernel keeps alive who is accepted now.
+    pub(super) fn is_kept_alive_by_kernel(&self) -> bool {
+        self.state.is_kept_alive_by_kernel()
     }
 
     /// Who comes from now on is pinged.
@@ -111,7 +116,7 @@ impl<R: Ring> Reactor<R> {
 }
 
 impl State {
-    /// Whoever comes now is kept alive by the kernel.
+    /// Who is accepted now is kept alive by the kernel.
     pub(super) fn is_kept_alive_by_kernel(&self) -> bool {
         match self.kept_alive {
             KeptAlive::Never => false,

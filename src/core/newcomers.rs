@@ -21,6 +21,8 @@ pub struct HandedOn<P> {
     pub peer: SocketAddr,
     /// The number of the door that it has come through.
     pub door: u32,
+    /// The kernel sees whether it lives.
+    pub kept_alive: bool,
     /// It is counted among the connections, and those of its address, as one in its handshake.
     pub counted: bool,
     /// How long ago it came.
@@ -83,7 +85,7 @@ pub(super) enum Stage {
     Leaving,
     /// That is being made.
     Installing,
-    /// It has gone, and its slot is being emptied.
+    /// Its socket is the acceptor's now, or shut, and the ring empties the slot.
     Gone,
 }
 
@@ -91,6 +93,8 @@ pub(super) enum Stage {
 pub(super) struct Newcomer {
     pub(super) peer: SocketAddr,
     pub(super) door: u32,
+    /// The kernel sees whether it lives.
+    pub(super) kept_alive: bool,
     /// When it came, by the core's patience.
     pub(super) came_ms: u64,
     /// What it has sent.
@@ -121,6 +125,8 @@ pub(super) struct Newcomers {
     pub(super) all: BySlot<Newcomer>,
     /// Those whose request is to be read, in turn.
     pub(super) knocking: VecDeque<u32>,
+    /// Those whose token may not be checked before the next turn.
+    pub(super) later: Vec<u32>,
     /// Those from whom nothing is being received, and something is awaited.
     pub(super) silent: Vec<u32>,
     /// Those who wait for a plain descriptor, in turn.
@@ -141,7 +147,8 @@ pub(super) struct Newcomers {
 impl Newcomers {
     /// There is something to be done for some of them.
     pub(super) fn want_something(&self, frozen: bool) -> bool {
-        let asks = !self.knocking.is_empty() || !self.silent.is_empty();
+        let knock = !self.knocking.is_empty() || !self.later.is_empty();
+        let asks = knock || !self.silent.is_empty();
         (asks && !frozen) || (!self.leaving.is_empty() && self.room > 0)
     }
 

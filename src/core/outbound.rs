@@ -37,7 +37,9 @@ impl<R: Ring> Reactor<R> {
 
     /// Goes on with one feed. True when there is more to do for it.
     fn fan_out_feed(&mut self, number: u32, budget: &mut usize) -> bool {
-        let Some(feed) = self.state.feeds.get_mut(number) else {
+        let feed = self.state.feeds.get_mut(number);
+        // A feed that had this number before may still stand in the queue.
+        let Some(feed) = feed.filter(|feed| feed.growing && !feed.pace.rests()) else {
             return false;
         };
         // Each is sent all there is by now, though more may have come than when

@@ -243,6 +243,9 @@ impl<R: Ring> Reactor<R> {
             }
             self.handle_completions();
             self.state.handle_mail();
+            if !self.state.frozen {
+                self.state.end_rests();
+            }
             self.state.look_at_lateness();
             self.state.look_at_deliveries();
             if hub.relief().has_changed(&mut self.state.relief_seen) && !self.state.frozen {
@@ -258,7 +261,6 @@ impl<R: Ring> Reactor<R> {
                 self.state.admit_joiners(false);
                 self.state.go_on_reaching();
                 self.state.go_on_catching_up();
-                self.state.end_rests();
                 // First what is published, then who is new, of whom only so many.
                 self.fan_out();
                 self.greet();

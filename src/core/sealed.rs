@@ -133,9 +133,11 @@ impl State {
         };
         let held = incoming.buffered_bytes();
         let had_records_left = incoming.records_left() > 0;
-        let mut ended = false;
+        let (mut has_come, mut ended) = (false, false);
         loop {
-            match incoming.next(&mut bytes) {
+            let next = incoming.next(&mut bytes);
+            has_come |= matches!(next, Ok(Some(_)));
+            match next {
                 Ok(None) => break,
                 Ok(Some(Event::Data(content))) => self.handle_bytes(slot, content),
                 Ok(Some(Event::KeyUpdate { requested: false })) => {}
@@ -181,9 +183,27 @@ impl State {
             return self.mark(slot);
         }
         self.links.at(slot).put_incoming(incoming);
+        self.note_part(slot, holds, held == 0 || has_come);
         if ended {
             self.handle_end(slot, None);
         }
+    }
+
+    /// So much of a record has come in part, and `is_new` is the first of it. It has the time of a
+    /// message; in the midst of one that one's.
+    fn note_part(&mut self, slot: u32, bytes: usize, is_new: bool) {
+        let now_ms = self.patience_ms as u32;
+        let conn = self.conns.at(slot);
+        conn.flags.clear(Flags::IN_RECORD);
+        // Who is being closed has a time of its own.
+        if bytes == 0 || conn.phase != Phase::Open {
+            return;
+        }
+        conn.flags.set(Flags::IN_RECORD);
+        if is_new && conn.reader.is_between() {
+            conn.begun_ms = now_ms;
+        }
+        self.watch(slot);
     }
 
     /// Keeps the rest of the record that is begun, as ciphertext: its content is about to be

@@ -23,6 +23,7 @@ const SEALED_READ_BYTES: usize = 2 * READ_BYTES;
 pub(super) struct Stream {
     socket: TcpStream,
     wire: RefCell<Wire>,
+    is_kept_alive: bool,
     /// What the peer has done wrong over TLS, for who counts it.
     fault: Cell<Option<Fault>>,
     /// The peer has ended it without having said so over TLS.
@@ -84,8 +85,9 @@ impl Sealed {
 }
 
 impl Stream {
-    /// With `tls`, hands are to be shaken before anything else.
-    pub(super) fn new(socket: TcpStream, tls: bool) -> Self {
+    /// With `tls`, hands are to be shaken before anything else; with `is_kept_alive` the kernel
+    /// sees whether the peer lives.
+    pub(super) fn new(socket: TcpStream, tls: bool, is_kept_alive: bool) -> Self {
         let wire = match tls {
             true => Wire::Unshaken,
             false => Wire::Plain,
@@ -93,9 +95,14 @@ impl Stream {
         Stream {
             socket,
             wire: RefCell::new(wire),
+            is_kept_alive,
             fault: Cell::new(None),
             is_truncated: Cell::new(false),
         }
+    }
+
+    pub(super) fn is_kept_alive(&self) -> bool {
+        self.is_kept_alive
     }
 
     /// TLS is to be spoken, and no hands have been shaken.

@@ -24,6 +24,8 @@ use crate::ring::Ring;
 /// A connection whose request for a stream of events has been read and found right.
 pub struct StreamArrival {
     pub peer: SocketAddr,
+    /// The kernel sees whether it lives.
+    pub kept_alive: bool,
     pub stream: Box<EventStream>,
     /// Those that it wants, in their order.
     pub topics: Vec<Arc<Topic>>,
@@ -50,12 +52,14 @@ impl<R: Ring> Reactor<R> {
         }
         let StreamArrival {
             peer,
+            kept_alive,
             stream,
             topics,
             rest,
             tls,
         } = arrival;
-        let slot = self.state.seat(peer, entering::Known::of_stream(&stream));
+        let known = entering::Known::of_stream(&stream, kept_alive);
+        let slot = self.state.seat(peer, known);
         self.attach_or_remove(slot, socket)?;
         let over_tls = tls.is_some();
         self.state.link(slot, tls);

@@ -185,7 +185,7 @@ async fn serve(
     let mut deadline = None;
     let mut moving = Moving::default();
     let (mut closing, mut awaits_room, mut owes_look) = (false, false, false);
-    let mut rests_at_a_door = false;
+    let mut pauses_at_a_door = false;
     acceptor.reactor.borrow_mut().start();
     loop {
         let mut ticked = false;
@@ -197,7 +197,7 @@ async fn serve(
             _ = tick.tick() => ticked = true,
             () = sleep(ROOM_LOOK), if awaits_room => {}
             () = sleep(DELIVERY_LOOK), if owes_look => {}
-            () = sleep(STEP_BACK), if rests_at_a_door => {}
+            () = sleep(STEP_BACK), if pauses_at_a_door => {}
         }
         let mut reactor = acceptor.reactor.borrow_mut();
         for command in remote.take() {
@@ -273,7 +273,7 @@ async fn serve(
         }
         alarm_us = rests_until_us;
         entrances.take_over(reactor.handed_on());
-        rests_at_a_door = reactor.rests_at_a_door();
+        pauses_at_a_door = reactor.pauses_at_a_door();
         awaits_room = reactor.awaits_room();
         owes_look = reactor.owes_delivery_look();
         moving.reply(&mut reactor, acceptor.guests.get());

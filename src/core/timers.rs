@@ -38,7 +38,7 @@ enum Timer {
     Stall,
     /// It has not answered a ping.
     Idle,
-    /// The message that it has begun takes too long.
+    /// The message, or record, that it has begun takes too long.
     Message,
     /// It has been silent so long that it is asked whether it lives.
     Ping,
@@ -75,8 +75,7 @@ impl Clock<'_> {
             Some(Timer::Stall)
         } else if is_pinged && self.ms_to_idle(conn) == Some(0) {
             Some(Timer::Idle)
-        } else if !conn.reader.is_between() && self.since(conn.begun_ms) >= settings.message_ms_max
-        {
+        } else if conn.is_in_message() && self.since(conn.begun_ms) >= settings.message_ms_max {
             Some(Timer::Message)
         } else if is_pinged && self.ms_to_ping(slot, conn) == 0 {
             Some(Timer::Ping)
@@ -95,7 +94,7 @@ impl Clock<'_> {
         let idle = conn.is_pinged().then(|| self.ms_to_idle(conn)).flatten();
         let expiry = self.ms_to_expiry(conn);
         let first = [ping, idle, expiry].into_iter().flatten().min();
-        // Not further: somebody else may have the slot by then.
+        // Not further: somebody else may have the slot by then, and is looked at no sooner.
         first.map(|first| first.min(self.settings.ping_ms()))
     }
 
@@ -110,6 +109,13 @@ impl Clock<'_> {
     fn ms_to_idle(&self, conn: &Conn) -> Option<u64> {
         let left_ms = (self.settings.idle_ms_max).saturating_sub(self.since(conn.heard_ms));
         (conn.pings > 0).then_some(left_ms)
+    }
+
+    /// It expires before whoever had its slot before would have been looked at, for which it may
+    /// have to wait.
+    fn expires_soon(&self, conn: &Conn) -> bool {
+        let left_ms = self.ms_to_expiry(conn);
+        conn.phase == Phase::Open && left_ms.is_some_and(|ms| ms <= self.settings.ping_ms())
     }
 
     /// Sessions have a time of their own for that, in which they may refresh.
@@ -173,7 +179,8 @@ impl State {
                 self.watched.dismiss();
                 continue;
             };
-            let (timer, is_to_be_watched) = (clock.due(slot, conn), conn.is_to_be_watched());
+            let timer = clock.due(slot, conn);
+            let stays = conn.is_to_be_watched() || clock.expires_soon(conn);
             if conn.flags.any(Flags::EXPIRES) {
                 expiring.push(slot);
             }
@@ -182,7 +189,7 @@ impl State {
                 self.furthest = self.furthest.max(behind);
                 self.slow_walk.note(slot, behind, tells_slowest);
             }
-            match is_to_be_watched {
+            match stays {
                 true => self.watched.pass(),
                 false => self.watched.dismiss(),
             }
@@ -204,6 +211,9 @@ impl State {
                 None => self.put_off(slot, &clock),
             }
         }
+        // Who was watched no longer may have stood there as well.
+        due.sort_unstable_by_key(|(slot, _)| *slot);
+        due.dedup_by_key(|(slot, _)| *slot);
         self.close_stale();
         for slot in expiring {
             self.end_expired(slot);

@@ -22,6 +22,8 @@ impl State {
     /// A turn begins: it may check tokens again.
     pub(super) fn begin_checks(&mut self) {
         self.checks_left = TURN_CHECKS_MAX;
+        let newcomers = &mut self.newcomers;
+        newcomers.knocking.extend(newcomers.later.drain(..));
     }
 
     /// What is said of a token that a command comes with.

@@ -29,15 +29,16 @@ use super::{Abilities, Completion, Errno, Event, Mode, Ring, SLOTS_MAX};
 const SQ_ENTRIES: u32 = 1024;
 /// The kernel's largest completion queue.
 const CQ_ENTRIES: u32 = 1 << 16;
-const BUFFERS_MAX: u32 = 1 << 10;
+/// So many receive buffers are counted with: twice what there are unless the setting says more.
+const BUFFERS: u32 = 1 << 10;
 /// Connections whose receives may all end between two looks, and whose sockets may all take
 /// bytes again, before the queue is full.
 const ENDS_MIN: u32 = 30_000;
 
 // What bounds the completion queue is what is under way, and not how many are connected. What a
-// core has asked for itself always fits, and so does what peers send: the answers to two rounds
-// of requests (a full queue is handed over early once a turn), and an arrival for each receive
-// buffer. From Linux 6.13 on nothing else comes in numbers, as one entry runs a few dozen pieces
+// core has asked for itself fits, and so does what peers send: the answers to two rounds of
+// requests (a full queue is handed over early once a turn), and an arrival for each of so many
+// receive buffers. From Linux 6.13 on nothing else comes in numbers, as one entry runs a few dozen pieces
 // of the kernel's work at most. Before, as many receives as there are connections may end at
 // one time (all peers vanish, or speak while no buffer is left), and as many sockets may take
 // bytes again.
@@ -46,7 +47,7 @@ const ENDS_MIN: u32 = 30_000;
 // entries: nothing is lost, or told twice, or out of the order of its slot (IORING_FEAT_NODROP).
 // A receive that meets a full queue ends with the bytes it brings and is asked for again. The
 // kernel wakes nobody for what it keeps, so `is_due` looks for that.
-const _: () = assert!(2 * ENDS_MIN + BUFFERS_MAX + 2 * SQ_ENTRIES <= CQ_ENTRIES);
+const _: () = assert!(2 * ENDS_MIN + BUFFERS + 2 * SQ_ENTRIES <= CQ_ENTRIES);
 
 /// What the rings of one core take of the memory that may be locked, roughly:
 /// entries of 64 bytes and of 16 here, those of zero-copy sends, and the ones

@@ -88,7 +88,11 @@ fn whatever_is_no_opening_goes_on_with_what_was_read() {
     let mut raw = daemon.raw();
     raw.send(post.as_bytes());
     let answer = raw.read_head();
-    assert!(answer.status < 500, "{answer:?}");
+    assert_eq!(
+        answer.status, 404,
+        "the server API is elsewhere: {answer:?}"
+    );
+    assert_eq!(figures(&daemon).1, before + 5);
     witnesses.check();
 }
 
@@ -147,7 +151,11 @@ fn who_ends_its_direction_with_its_request_is_let_go() {
     raw.stream.shutdown(Shutdown::Write).unwrap();
     let mut end = Vec::new();
     raw.stream.read_to_end(&mut end).unwrap();
-    eventually("nobody is connected", || daemon.connections() == 0);
+    eventually("it has come and gone", || {
+        daemon.counter("fanfare_closes_total", "gone") == 1
+    });
+    assert_eq!(daemon.metric("fanfare_handshakes_total"), 1);
+    assert_eq!(daemon.connections(), 0);
     assert_eq!(daemon.metric("fanfare_handshakes_in_flight"), 0);
 }
 
@@ -311,7 +319,8 @@ fn cores_that_share_a_socket_of_the_service_managers_share_out_who_comes() {
     let of_core = |core| daemon.metric(&format!("fanfare_connections{{core=\"{core}\"}}"));
     let each = [of_core(0), of_core(1)];
     assert_eq!(each[0] + each[1], 80);
-    assert!(each.iter().all(|held| *held >= 16), "{each:?}");
+    // One may be ahead by 16 and an eighth, and the accepts that are under way by then.
+    assert!(each.iter().all(|held| *held >= 11), "{each:?}");
     // But for those who came before the cores had begun.
     assert!(figures(&daemon).0 > 40);
     drop(clients);

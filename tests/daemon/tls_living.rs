@@ -294,6 +294,29 @@ fn records_that_come_in_part_are_bounded_together() {
 }
 
 #[test]
+fn a_record_that_never_comes_whole_ends_what_nobody_pings_as_well() {
+    let stream = "GET /t HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
+    let part = [23, 3, 3, 0x40, 0, 7];
+    for is_stream in [false, true] {
+        let (daemon, authority) = start(&["--message-ms-max", "300", "--keepalive", "kernel"]);
+        let mut tls = shake(&daemon, authority.client(), "localhost").unwrap();
+        if is_stream {
+            tls.write_all(stream.as_bytes()).unwrap();
+            assert!(tls.read(&mut [0; 4096]).unwrap() > 0);
+            tls.sock.write_all(&part).unwrap();
+            daemon.await_reason("slow_message");
+        } else {
+            let mut sealed = open(&daemon, tls, "/t");
+            sealed.get_mut().sock.write_all(&part).unwrap();
+            daemon.await_reason("slow_message");
+        }
+        eventually("all is given back", || {
+            daemon.metric("fanfare_partial_bytes") == 0
+        });
+    }
+}
+
+#[test]
 fn an_event_stream_goes_over_to_another_process_and_ends_with_a_word() {
     let (mut daemon, authority) = start(&[]);
     let mut tls = shake(&daemon, authority.client(), "localhost").unwrap();

@@ -185,7 +185,7 @@ impl World {
     /// could not have descriptors.
     pub(crate) fn wait_for_doors(&mut self) {
         for _ in 0..100 {
-            let rests = |run: &CoreRun| run.reactor.rests_at_a_door();
+            let rests = |run: &CoreRun| run.reactor.pauses_at_a_door();
             let lacks = |run: &CoreRun| run.reactor.is_short_of_descriptors();
             if !self.cores.iter().any(|run| rests(run) || lacks(run)) {
                 return;

@@ -307,6 +307,8 @@ impl World {
 
     fn check_over(&mut self) {
         for client in &self.clients {
+            let deflates = client.greeted && client.deflate.is_some();
+            self.outcome.deflated_by_door += u64::from(client.by_door.is_some() && deflates);
             let kernel = self.kernel.borrow();
             let place = kernel.describe(client.socket);
             assert!(client.over, "{} is still there: {place}", client.name());

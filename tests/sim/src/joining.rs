@@ -97,6 +97,7 @@ impl World {
         self.clients.push(client);
         let arrival = Arrival {
             peer,
+            kept_alive: self.is_kept_alive(),
             upgrade,
             topic: Some(topic),
             rest,

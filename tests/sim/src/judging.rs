@@ -177,9 +177,9 @@ impl Client {
         let whole_end = whole.map_or(0, |said| said.end);
         let mut later = socket.deliveries.iter();
         let begun = later.find(|(delivered, _)| *delivered > whole_end);
-        begun.is_some_and(|(_, at_ms)| {
-            view.now_ms - at_ms + LATE_MS_MAX >= view.settings.message_ms_max
-        })
+        let (now_ms, ms_max) = (view.now_ms, view.settings.message_ms_max);
+        begun.is_some_and(|(_, at_ms)| now_ms - at_ms + LATE_MS_MAX >= ms_max)
+            || socket.lacks_rest(now_ms, ms_max)
     }
 
     fn check_gap(&mut self, payload: &[u8], socket: &Socket, view: &View<'_>) {

@@ -28,6 +28,11 @@ pub(crate) struct Lonely {
 
 impl Lonely {
     pub(crate) fn new(settings: Settings) -> Self {
+        Lonely::of(settings, 256, usize::MAX)
+    }
+
+    /// One that makes so many requests at a time, and is told so much at a time.
+    pub(crate) fn of(settings: Settings, requests_max: usize, completions_max: usize) -> Self {
         let mut rng = Rng::with_seed(1);
         let settings = Settings {
             cores: 1,
@@ -42,8 +47,8 @@ impl Lonely {
             disarm: 0,
             unattached: 0,
             copied: 0,
-            requests_max: 256,
-            completions_max: usize::MAX,
+            requests_max,
+            completions_max,
             buffers: 8,
             buffer_bytes: 4096,
         };
@@ -63,11 +68,7 @@ impl Lonely {
 
     /// A connection to `target` whose head has these lines; returns its socket.
     pub(crate) fn connect(&mut self, target: &str, lines: &str) -> usize {
-        let head = format!(
-            "GET {target} HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             {lines}\r\n"
-        );
+        let head = opening(target, lines);
         let (request, _) = parse(head.as_bytes(), HeadLimits::default())
             .expect("a head")
             .expect("whole");
@@ -78,8 +79,14 @@ impl Lonely {
         let name = upgrade.topic.as_ref().expect("the path names one");
         let topic = self.hub.topic(name).expect("there is room");
         let socket = self.kernel.borrow_mut().connect(1 << 20, 1 << 20);
+        let ip = [192, 0, 2, 1].into();
+        let admission = self.hub.admission();
+        let admitted = admission.admit(ip, self.hub.settings());
+        admitted.expect("there is room");
+        admission.shake(ip);
         let arrival = Arrival {
-            peer: ([192, 0, 2, 1], 1).into(),
+            peer: (ip, 1).into(),
+            kept_alive: false,
             upgrade,
             topic: Some(topic),
             rest: Vec::new(),
@@ -125,6 +132,13 @@ impl Lonely {
         kernel.poke(socket);
     }
 
+    /// A client goes.
+    pub(crate) fn leave(&mut self, socket: usize) {
+        let mut kernel = self.kernel.borrow_mut();
+        kernel.sockets[socket].client_fin = true;
+        kernel.poke(socket);
+    }
+
     /// All that a client has been sent since it last read.
     pub(crate) fn read(&mut self, socket: usize) -> Vec<u8> {
         let mut kernel = self.kernel.borrow_mut();
@@ -138,6 +152,11 @@ impl Lonely {
     pub(crate) fn pass(&self, ms: u64) {
         self.now_ms.fetch_add(ms, Ordering::Relaxed);
         self.hub_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// One turn.
+    pub(crate) fn turn(&mut self) {
+        self.core.awake = self.core.reactor.turn().expect("no ring fails");
     }
 
     /// Turns for as long as the core is woken or has more to do. Returns how often it did.
@@ -154,8 +173,17 @@ impl Lonely {
             if !wake(self) {
                 return turns;
             }
-            self.core.awake = self.core.reactor.turn().expect("no ring fails");
+            self.turn();
         }
         panic!("the core does not come to rest");
     }
+}
+
+/// The head of a request to open a WebSocket.
+pub(crate) fn opening(target: &str, lines: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         {lines}\r\n"
+    )
 }

@@ -38,6 +38,8 @@ pub struct Outcome {
     pub overflows: u64,
     /// Clients over TLS that were asked for new keys, as they had used up theirs.
     pub key_requests: u64,
+    /// Of those who came through rings, who agreed to compression.
+    pub deflated_by_door: u64,
     /// Connections that came through rings, and those of them that went on to an acceptor.
     pub by_door: u64,
     pub handed_on: u64,

@@ -1,12 +1,13 @@
 //! One core with a topic that has a pace: who is sent to when.
 
 use fanfare::config::Settings;
+use fanfare::core::DoorPlan;
 use fanfare::protocol::topic::TopicName;
 use fanfare::protocol::ws::Opcode;
 use fastrand::Rng;
 
 use crate::codec::{client_frame, server_frame};
-use crate::lonely::Lonely;
+use crate::lonely::{Lonely, opening};
 use crate::plan::paced;
 
 /// Beside it there are topics without a pace.
@@ -252,6 +253,66 @@ pub fn yields() {
     paced.run();
     assert!(paced.have_heard_all(), "it is sent what it is owed");
     assert!(paced.listeners[0].closed, "and told goodbye");
+}
+
+/// Topics with a pace and without come and go with their readers, on a core that never gets to
+/// the end of what it has to send: feeds have numbers that others had.
+///
+/// # Panics
+/// If it is otherwise.
+pub fn outlives(seed: u64) {
+    const SLOTS: usize = 12;
+    let settings = Settings {
+        topics: vec![paced("paced.*", 2)],
+        ..Settings::default()
+    };
+    let mut rng = Rng::with_seed(seed);
+    let mut lonely = Lonely::of(settings, rng.usize(1..4), rng.usize(1..8));
+    lonely.core.reactor.note_guests(0, 1000);
+    lonely.open_door(DoorPlan::default());
+    let busy: Vec<usize> = (0..4).map(|_| lonely.connect("/busy", "")).collect();
+    let mut others = Vec::new();
+    for _ in 0..1000 {
+        match rng.u8(..) {
+            0..40 if others.len() + busy.len() < SLOTS => {
+                let kind = ["paced", "plain"][usize::from(rng.bool())];
+                let target = format!("/{kind}.{}", rng.u8(..4));
+                let mut begins = opening(&target, "").into_bytes();
+                for _ in 0..rng.usize(..4) {
+                    begins.extend(client_frame(0x81, [0; 4], b"first"));
+                }
+                others.push(lonely.come(&begins));
+            }
+            40..80 if !others.is_empty() => {
+                let socket = others.swap_remove(rng.usize(..others.len()));
+                lonely.write(socket, &client_frame(0x81, [0; 4], b"bye"));
+                lonely.leave(socket);
+            }
+            80..160 if !others.is_empty() => {
+                let socket = others[rng.usize(..others.len())];
+                lonely.write(socket, &client_frame(0x81, [0; 4], b"others"));
+            }
+            160..240 => lonely.write(busy[0], &client_frame(0x81, [0; 4], b"busy")),
+            240.. => lonely.pass(1),
+            _ => {}
+        }
+        if rng.u8(..) < 30 {
+            lonely.turn();
+        }
+    }
+    lonely.pass(10);
+    lonely.run_dry();
+    let told = b"the last";
+    let listener = lonely.connect("/paced.0", "");
+    let name = TopicName::new("paced.0").expect("a good name");
+    for _ in 0..2 {
+        let published = lonely.hub.publish(&name, Opcode::Text, told, None);
+        published.expect("there is room");
+        lonely.pass(10);
+        lonely.core.awake = true;
+        lonely.run_dry();
+    }
+    assert!(lonely.read(listener).ends_with(told));
 }
 
 /// A message of a kibibyte that begins with its number.

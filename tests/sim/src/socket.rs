@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use fanfare::protocol::tls::PLAIN_BYTES_MAX;
 
+use crate::plan::LATE_MS_MAX;
 use crate::secure::Tls;
 
 /// One TCP connection.
@@ -75,6 +76,12 @@ impl Socket {
     /// that is sealed again counts once all of it has gone.
     pub(crate) fn uncounted_bytes(&self) -> u64 {
         self.tls.as_ref().map_or(0, |_| PLAIN_BYTES_MAX as u64)
+    }
+
+    /// A record may have come in part for as long as a message may take.
+    pub(crate) fn lacks_rest(&self, now_ms: u64, message_ms_max: u64) -> bool {
+        let silent_ms = self.silent_ms_max.max(now_ms - self.delivered_ms);
+        self.tls.is_some() && silent_ms + LATE_MS_MAX >= message_ms_max
     }
 
     /// It may be told to come back, as it cannot have new keys.

@@ -387,6 +387,11 @@ impl World {
         }
     }
 
+    /// The kernel sees whether peers live.
+    pub(crate) fn is_kept_alive(&self) -> bool {
+        self.plan.settings.keepalive == Keepalive::Kernel
+    }
+
     pub(crate) fn pass_time(&mut self) {
         let ms = self.rng.u64(1..=self.plan.leap_ms_max);
         self.advance(ms);

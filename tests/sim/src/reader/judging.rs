@@ -190,6 +190,9 @@ impl Reader {
             words if words.starts_with("stall:") => stalls(socket, view),
             words if words.starts_with("come back for new keys") => socket.uses_up_keys(),
             // What it says is for nobody, but a record of it comes in part.
+            words if words.starts_with("slow:") => {
+                socket.lacks_rest(view.now_ms, view.settings.message_ms_max)
+            }
             "the server's memory for partial messages is used up" => socket.tls.is_some(),
             _ => false,
         };

@@ -168,6 +168,7 @@ impl World {
         self.readers.list.push(reader);
         let arrival = StreamArrival {
             peer,
+            kept_alive: self.is_kept_alive(),
             stream,
             topics,
             rest: 0,

@@ -64,7 +64,8 @@ impl Session {
     fn is_slow(&self, socket: &Socket, around: &Around<'_>) -> bool {
         let first_ms = socket.deliveries.first().map(|(_, at_ms)| *at_ms);
         let came_ms = first_ms.unwrap_or(around.view.now_ms);
-        around.view.now_ms - came_ms + LATE_MS_MAX >= around.view.settings.message_ms_max
+        let (now_ms, ms_max) = (around.view.now_ms, around.view.settings.message_ms_max);
+        now_ms - came_ms + LATE_MS_MAX >= ms_max || socket.lacks_rest(now_ms, ms_max)
     }
 
     /// It has not said for long who it is.

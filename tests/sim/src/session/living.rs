@@ -146,6 +146,7 @@ impl World {
         self.sessions.list.push(session);
         let arrival = Arrival {
             peer,
+            kept_alive: self.is_kept_alive(),
             upgrade,
             topic: None,
             rest: Vec::new(),

@@ -54,7 +54,8 @@ impl Subscriber {
     fn is_slow(&self, socket: &Socket, around: &Around<'_>) -> bool {
         let first_ms = socket.deliveries.first().map(|(_, at_ms)| *at_ms);
         let came_ms = first_ms.unwrap_or(around.view.now_ms);
-        around.view.now_ms - came_ms + LATE_MS_MAX >= around.view.settings.message_ms_max
+        let (now_ms, ms_max) = (around.view.now_ms, around.view.settings.message_ms_max);
+        now_ms - came_ms + LATE_MS_MAX >= ms_max || socket.lacks_rest(now_ms, ms_max)
     }
 
     fn silent_ms(&self, socket: &Socket, around: &Around<'_>) -> u64 {

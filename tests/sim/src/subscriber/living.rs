@@ -187,6 +187,7 @@ impl World {
         self.subscribers.list.push(subscriber);
         let arrival = Arrival {
             peer,
+            kept_alive: self.is_kept_alive(),
             upgrade,
             topic: None,
             rest: Vec::new(),

@@ -156,6 +156,7 @@ impl Play {
         let socket = self.kernel.borrow_mut().connect(PLENTY, PLENTY);
         let arrival = Arrival {
             peer,
+            kept_alive: false,
             upgrade,
             topic: Some(topic),
             rest: Vec::new(),
