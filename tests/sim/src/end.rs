@@ -313,9 +313,9 @@ impl World {
             let place = kernel.describe(client.socket);
             assert!(client.over, "{} is still there: {place}", client.name());
             if client.chat && client.greeted && client.fate != Fate::Reset {
-                let refused = self.plan.refusing && client.welcomed == 0;
+                let refused = self.plan.refusing || self.was_cluster_full();
                 assert!(
-                    client.welcomed == 1 || refused,
+                    client.welcomed == 1 || (refused && client.welcomed == 0),
                     "{} is welcomed once",
                     client.name()
                 );
