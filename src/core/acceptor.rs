@@ -55,6 +55,8 @@ pub(super) struct Acceptor {
     pub(super) guests: Cell<usize>,
     /// As many as this core's share of the descriptors allows.
     pub(super) guests_max: usize,
+    /// The kernel keeps alive who is accepted now.
+    pub(super) kept_alive: Cell<bool>,
 }
 
 /// What has been done for a connection before the acceptor has had it.
@@ -159,7 +161,7 @@ impl Acceptor {
     /// Answers a connection that has just been accepted, in a task of its own.
     fn welcome(self: &Rc<Self>, stream: net::TcpStream, peer: SocketAddr, door: Door) {
         let before = Before {
-            kept_alive: self.reactor.borrow().is_kept_alive_by_kernel(),
+            kept_alive: self.kept_alive.get(),
             traced: Traced::begin(&self.hub, self.core, door.tls),
             ..Before::default()
         };

@@ -136,6 +136,8 @@ impl Entrances {
             true => reactor.have_kernel_keep_alive(always),
             false => reactor.have_pings_keep_alive(),
         }
+        let kept_alive = reactor.is_kept_alive_by_kernel();
+        self.acceptor.kept_alive.set(kept_alive);
     }
 
     fn may_use_ring(&self) -> bool {

@@ -139,6 +139,7 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
         share: Share::default(),
         lingering: Cell::new(0),
         guests: Cell::new(0),
+        kept_alive: Cell::new(false),
         guests_max: (descriptors::guests_max(hub.settings().cores) / hub.settings().cores).max(1),
     });
     let entrances = Entrances::new(acceptor.clone(), listeners, abilities.installs)?;

@@ -89,7 +89,7 @@ fn whatever_is_no_opening_goes_on_with_what_was_read() {
     raw.send(post.as_bytes());
     let answer = raw.read_head();
     assert_eq!(
-        answer.status, 404,
+        answer.status, 405,
         "the server API is elsewhere: {answer:?}"
     );
     assert_eq!(figures(&daemon).1, before + 5);

@@ -172,6 +172,12 @@ impl World {
         let Some(truth) = self.truth(&name) else {
             return;
         };
+        // What is being sent may come short: then nobody could tell what is of which.
+        let accepted = self.kernel.borrow().sockets[self.clients[index].socket].accepted;
+        let mut follows = self.clients[index].follows.iter();
+        if follows.any(|f| f.truth == truth && f.left_at.is_some_and(|limit| limit > accepted)) {
+            return;
+        }
         let topic = self.hub.find_topic(&name).expect("just seen");
         let (next, retained) = {
             let summary = topic.summary(self.hub.retention(&topic));

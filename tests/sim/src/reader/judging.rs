@@ -166,12 +166,16 @@ impl Reader {
     /// A stream ends with words that say why, or there is a cause.
     pub(super) fn check_end(&self, socket: &Socket, view: &View<'_>) {
         let behind = self.heard.iter().any(|heard| lags(heard, socket, view));
+        // It may not have taken the words that it was closed with for a record in part.
+        let lacked_rest = socket.lacks_rest(view.now_ms, view.settings.message_ms_max)
+            || socket.tls.is_some() && view.settings.partial_bytes_max < 1 << 20;
         let cause = socket.reset
             || socket.died
             || self.fate != Fate::Open
             || self.nature.sluggard
             || stalls(socket, view)
             || view.drained.is_some()
+            || lacked_rest
             || behind;
         let Some(words) = &self.words else {
             return assert!(cause, "{} is cut off", self.name());
