@@ -2,7 +2,7 @@
 //! each message comes once and in order, or somebody is told that it does not.
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -87,7 +87,7 @@ impl Follower<'_> {
                 }
                 Break::Passing(sentence, asked) => (sentence, asked),
             };
-            let Some(wait) = self.retry.failed(asked) else {
+            let Some(wait) = self.retry.failed(Instant::now(), asked) else {
                 return End::Unreachable(self.told(&sentence));
             };
             let seconds = wait.as_secs_f64();

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -141,8 +141,16 @@ impl Poster {
             let request = request.expect("its parts are ASCII");
             let (sentence, asked) = match self.http.ask(request).await {
                 Ok(answer) if is_passing(answer.status) => (answer.sentence(), answer.retry_after),
-                Ok(answer) => return Ok(answer),
-                Err(error) => (error.to_string(), None),
+                Ok(answer) => {
+                    self.retry.reached();
+                    return Ok(answer);
+                }
+                Err(error) => {
+                    if error.is_half_answered() {
+                        self.retry.reached();
+                    }
+                    (error.to_string(), None)
+                }
             };
             self.wait(&sentence, asked).await?;
         }
@@ -186,7 +194,7 @@ impl Poster {
     }
 
     async fn wait(&mut self, sentence: &str, asked: Option<Duration>) -> Result<(), End> {
-        let Some(wait) = self.retry.failed(asked) else {
+        let Some(wait) = self.retry.failed(Instant::now(), asked) else {
             return Err(End::Unreachable(self.told(sentence)));
         };
         if !self.quiet {
