@@ -41,6 +41,8 @@ pub(super) struct Poster {
     waiting: VecDeque<Numbered>,
     /// What the shell is to hear of lines that were refused.
     pub(super) refused: u64,
+    /// Lines of which it is not known whether they are published.
+    pub(super) unknown: u64,
     pub(super) published: u64,
 }
 
@@ -71,6 +73,7 @@ impl Poster {
             lines_max: LINES_MAX,
             waiting: VecDeque::new(),
             refused: 0,
+            unknown: 0,
             published: 0,
         }
     }
@@ -84,6 +87,14 @@ impl Poster {
     pub(super) fn refuse(&mut self, number: u64, sentence: &str) {
         self.refused += 1;
         tell(&format!("line {number} is not published: {sentence}"));
+    }
+
+    /// Says that a line may be published, or not.
+    fn leave_unknown(&mut self, number: u64, sentence: &str) {
+        self.unknown += 1;
+        tell(&format!(
+            "it is not known whether line {number} is published: {sentence}"
+        ));
     }
 
     /// Publishes all that waits.
@@ -179,6 +190,8 @@ impl Poster {
                     full.get_or_insert(sentence);
                     again.push_back(line);
                 }
+                // Another batch has another name, by which the server would not know it again.
+                (Some(sentence), Some(504)) => self.leave_unknown(line.number, &sentence),
                 (Some(sentence), _) => self.refuse(line.number, &sentence),
             }
         }

@@ -6,13 +6,14 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::shell::{assert_done, run};
+use crate::shell::{assert_done, assert_ends, run};
 
 /// What was asked for.
 #[derive(Clone)]
 struct Asked {
     /// `Idempotency-Key`.
     key: String,
+    lines: Vec<String>,
 }
 
 /// Answers each request on a connection of its own.
@@ -65,7 +66,11 @@ fn read(stream: &TcpStream) -> Asked {
     }
     let mut body = vec![0; len];
     from.read_exact(&mut body).unwrap();
-    Asked { key }
+    let body = String::from_utf8(body).unwrap();
+    Asked {
+        key,
+        lines: body.lines().map(ToOwned::to_owned).collect(),
+    }
 }
 
 /// An answer with one line for each of the batch.
@@ -77,6 +82,7 @@ fn lines(lines: &[&str]) -> String {
 
 const PUBLISHED: &str = r#"{"offset":1}"#;
 const NO_ROOM: &str = r#"{"error":"there is no room","status":503}"#;
+const UNKNOWN: &str = r#"{"error":"the message may have been stored","status":504}"#;
 
 #[test]
 fn where_there_is_no_room_at_first_a_publisher_waits() {
@@ -101,4 +107,29 @@ fn a_first_answer_that_breaks_off_is_asked_for_again_by_the_same_key() {
     let asked = server.asked();
     assert_eq!(asked.len(), 2);
     assert_eq!(asked[0].key, asked[1].key);
+}
+
+#[test]
+fn a_line_that_may_be_published_is_named_and_not_sent_again() {
+    let mut is_full = true;
+    let server = Scripted::start(move |asked| {
+        let answer = |line: &String| {
+            if line.contains("unknown") {
+                UNKNOWN
+            } else if line.contains("late") && std::mem::take(&mut is_full) {
+                NO_ROOM
+            } else {
+                PUBLISHED
+            }
+        };
+        lines(&asked.lines.iter().map(answer).collect::<Vec<_>>())
+    });
+    let words = ["publish", "--server", &server.url, "a"];
+    let output = run(&words, b"first\nunknown\nlate\n");
+    assert_ends(&output, 1, "it is not known whether line 2 is published");
+    assert_ends(&output, 1, "0 lines were refused, 2 are published");
+    assert_ends(&output, 1, "of 1 it is not known");
+    let sent: Vec<String> = server.asked().into_iter().flat_map(|a| a.lines).collect();
+    let count = |word: &str| sent.iter().filter(|line| line.contains(word)).count();
+    assert_eq!((count("first"), count("unknown"), count("late")), (1, 1, 2));
 }
