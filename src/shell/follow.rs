@@ -58,6 +58,8 @@ enum Break {
     Passing(String, Option<Duration>),
     /// Another attempt would end in the same way.
     Final(String),
+    /// A file that the command line names is wrong.
+    Usage(String),
     /// What was missed is not for this client, but what comes is.
     NoHistory,
     /// Nobody wants more of it.
@@ -80,6 +82,7 @@ impl Follower<'_> {
             let (sentence, asked) = match broken {
                 Break::Left => return End::Done,
                 Break::Final(sentence) => return End::Refused(self.told(&sentence)),
+                Break::Usage(sentence) => return End::Usage(sentence),
                 Break::NoHistory => {
                     self.since = None;
                     self.say("what comes until it is heard again is missing: its history may not be read");
@@ -108,7 +111,7 @@ impl Follower<'_> {
             .into_client_request()
             .map_err(|error| Break::Final(format!("the request cannot be made: {error}")))?;
         if let Some(secret) = &self.ways.token {
-            let token = secret.read().map_err(Break::Final)?;
+            let token = secret.read().map_err(Break::Usage)?;
             let value = format!("Bearer {token}").parse();
             let value = value.expect("a secret is one word of ASCII");
             request.headers_mut().insert("Authorization", value);
@@ -152,9 +155,12 @@ impl Follower<'_> {
         };
         let asked = response.headers().get("retry-after");
         let asked = asked.and_then(|value| value.to_str().ok()?.parse().ok());
+        let is_for_history = self.since.is_some() && !self.is_place_asked_for;
         match status.as_u16() {
             408 | 429 | 500.. => Break::Passing(sentence, asked.map(Duration::from_secs)),
-            401 | 403 if self.since.is_some() && !self.is_place_asked_for => Break::NoHistory,
+            // Of who bears a token it is the token itself that is refused.
+            401 if is_for_history && self.ways.token.is_none() => Break::NoHistory,
+            403 if is_for_history => Break::NoHistory,
             _ => Break::Final(sentence),
         }
     }

@@ -272,7 +272,7 @@ fn who_may_not_and_what_is_wrong_is_told_by_the_exit_code() {
     let borne_text = borne.to_str().unwrap();
     assert_ends(
         &subscribe(&["room.a", "--token-file", borne_text]),
-        1,
+        2,
         "cannot read",
     );
     let claims = r#"{"sub":"anna","subscribe":["room.*"],"history":["room.*"]}"#;
