@@ -313,23 +313,23 @@ complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -l since -d '
 complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -s n -l count -d 'End after so many messages [default: never]' -r
 complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -l token-file -d 'File with the token to bear, read anew for each connection [default: the variable FANFARE_TOKEN]' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -l ca -d 'File with certificates of authorities to trust beside those of this machine, in PEM' -r -F
-complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -l retry-s -d 'Give up when the daemon has not been reached for so long [default: at once at the beginning, never later]' -r
+complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -l retry-s -d 'Give up so long after the first failure [default: at once at the beginning, never later]' -r
 complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -l json -d 'Write JSON: topic, epoch, offset, event if it has one, and data, text or b64data'
 complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -l insecure -d 'Trust any certificate: for trying things out alone'
 complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -s q -l quiet -d 'Say nothing of connections that break off and come back'
 complete -c fanfare -n "__fish_fanfare_using_subcommand subscribe" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l server -d 'Where the daemon is: ws://, wss://, http:// or https://HOST[:PORT], or unix:/PATH [default: the first of `admin` or `api` in /etc/fanfare/fanfare.toml, else on this machine]' -r
 complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l key-file -d 'File with the key of the server API [default: the variable FANFARE_API_KEY]' -r -F
-complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l token-file -d 'File with the token to bear, read anew for each connection [default: the variable FANFARE_TOKEN]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l token-file -d 'File with the token to bear, read anew for each connection [default: of a daemon that the settings name, their admin_token_file; else the variable FANFARE_TOKEN]' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l ca -d 'File with certificates of authorities to trust beside those of this machine, in PEM' -r -F
-complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l retry-s -d 'Give up when the daemon has not been reached for so long [default: at once at the beginning, never later]' -r
+complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l retry-s -d 'Give up so long after the first failure [default: at once at the beginning, never later]' -r
 complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l json -d 'Read JSON: one of data, text and b64data, and event and tags as wanted'
 complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -l insecure -d 'Trust any certificate: for trying things out alone'
 complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -s q -l quiet -d 'Say nothing of connections that break off and come back'
 complete -c fanfare -n "__fish_fanfare_using_subcommand publish" -s h -l help -d 'Print help'
 complete -c fanfare -n "__fish_fanfare_using_subcommand top" -l server -d 'Where the daemon is: ws://, wss://, http:// or https://HOST[:PORT], or unix:/PATH [default: the first of `admin` in /etc/fanfare/fanfare.toml, else on this machine]' -r
 complete -c fanfare -n "__fish_fanfare_using_subcommand top" -l interval-ms -d 'How often the daemon is asked, 500 to 60000' -r
-complete -c fanfare -n "__fish_fanfare_using_subcommand top" -l token-file -d 'File with the token to bear, read anew for each connection [default: the variable FANFARE_TOKEN]' -r -F
+complete -c fanfare -n "__fish_fanfare_using_subcommand top" -l token-file -d 'File with the token to bear, read anew for each connection [default: of a daemon that the settings name, their admin_token_file; else the variable FANFARE_TOKEN]' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand top" -l ca -d 'File with certificates of authorities to trust beside those of this machine, in PEM' -r -F
 complete -c fanfare -n "__fish_fanfare_using_subcommand top" -l insecure -d 'Trust any certificate: for trying things out alone'
 complete -c fanfare -n "__fish_fanfare_using_subcommand top" -s h -l help -d 'Print help'

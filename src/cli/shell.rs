@@ -47,7 +47,7 @@ pub(super) fn commands() -> [Command; 3] {
             "json",
             "Write JSON: topic, epoch, offset, event if it has one, and data, text or b64data",
         ))
-        .args(ways());
+        .args(ways("the variable FANFARE_TOKEN"));
     let publish = Command::new("publish")
         .about("Publish each line of standard input to a topic, or one message")
         .after_help(PUBLISH_HELP)
@@ -76,7 +76,7 @@ pub(super) fn commands() -> [Command; 3] {
                     "File with the key of the server API [default: the variable FANFARE_API_KEY]",
                 ),
         )
-        .args(ways());
+        .args(ways(OF_SETTINGS));
     let top = Command::new("top")
         .about("Show what a daemon does: rates, topics, slow connections, cores, limits, warnings")
         .after_help(TOP_HELP)
@@ -89,7 +89,7 @@ pub(super) fn commands() -> [Command; 3] {
                 .value_parser(value_parser!(u64).range(500..=60_000))
                 .help("How often the daemon is asked, 500 to 60000"),
         )
-        .args(secure());
+        .args(secure(OF_SETTINGS));
     [subscribe, publish, top]
 }
 
@@ -111,7 +111,7 @@ fn flag(name: &'static str, help: &'static str) -> Arg {
 }
 
 /// What both who publish and who are subscribed may say.
-fn ways() -> impl Iterator<Item = Arg> {
+fn ways(default_token: &str) -> impl Iterator<Item = Arg> {
     let quiet = flag(
         "quiet",
         "Say nothing of connections that break off and come back",
@@ -122,22 +122,27 @@ fn ways() -> impl Iterator<Item = Arg> {
         .value_name("SECONDS")
         .value_parser(value_parser!(u64))
         .help(
-            "Give up when the daemon has not been reached for so long \
+            "Give up so long after the first failure \
              [default: at once at the beginning, never later]",
         );
-    secure().chain([retry, quiet])
+    secure(default_token).chain([retry, quiet])
 }
 
+/// Where a token is that no file is named for.
+const OF_SETTINGS: &str = "of a daemon that the settings name, their admin_token_file; \
+                           else the variable FANFARE_TOKEN";
+
 /// Who asks, and whom they trust.
-fn secure() -> impl Iterator<Item = Arg> {
+fn secure(default_token: &str) -> impl Iterator<Item = Arg> {
     let file = |name: &'static str| {
         Arg::new(name)
             .long(name)
             .value_name("FILE")
             .value_parser(value_parser!(PathBuf))
     };
-    let token = file("token-file")
-        .help("File with the token to bear, read anew for each connection [default: the variable FANFARE_TOKEN]");
+    let token = file("token-file").help(format!(
+        "File with the token to bear, read anew for each connection [default: {default_token}]"
+    ));
     let ca = file("ca").help(
         "File with certificates of authorities to trust beside those of this machine, in PEM",
     );
@@ -202,7 +207,7 @@ pub(super) fn read_subscribe(matches: &ArgMatches, installed: &Path) -> Result<S
         count: matches.get_one("count").copied(),
         json: matches.get_flag("json"),
         quiet: matches.get_flag("quiet"),
-        token: token(matches),
+        token: token(matches, None, TOKEN),
         tls: tls(matches),
         patience: patience(matches),
     })
@@ -218,7 +223,7 @@ pub(super) fn read_publish(matches: &ArgMatches, installed: &Path) -> Result<Pub
         message: text(matches, "message"),
         json: matches.get_flag("json"),
         quiet: matches.get_flag("quiet"),
-        token: token(matches).or(secret),
+        token: token(matches, secret, TOKEN),
         key: Secret::find(key, KEY),
         tls: tls(matches),
         patience: patience(matches),
@@ -231,7 +236,7 @@ pub(super) fn read_top(matches: &ArgMatches, installed: &Path) -> Result<Top, En
     let interval_ms = matches.get_one::<u64>("interval-ms");
     Ok(Top {
         server,
-        token: token(matches).or(secret),
+        token: token(matches, secret, TOKEN),
         tls: tls(matches),
         interval: Duration::from_millis(*interval_ms.expect("it has a default")),
     })
@@ -241,9 +246,16 @@ fn text(matches: &ArgMatches, name: &str) -> Option<String> {
     matches.get_one::<String>(name).cloned()
 }
 
-fn token(matches: &ArgMatches) -> Option<Secret> {
+/// The one that is named, else that of the settings by which the daemon was found: a variable may
+/// be meant for another daemon.
+fn token(
+    matches: &ArgMatches,
+    of_settings: Option<Secret>,
+    variable: &'static str,
+) -> Option<Secret> {
     let file = matches.get_one::<PathBuf>("token-file").cloned();
-    Secret::find(file, TOKEN)
+    let named = file.map(Secret::File).or(of_settings);
+    named.or_else(|| Secret::find(None, variable))
 }
 
 fn tls(matches: &ArgMatches) -> Tls {
@@ -381,6 +393,18 @@ mod tests {
         let top = read_top(&matches(&["top"]), &file).unwrap();
         assert_eq!(top.server, Server::Unix("/run/there".into()));
         assert_eq!(top.token, Some(Secret::File(token)));
+    }
+
+    #[test]
+    fn a_token_is_of_the_file_or_the_settings_or_the_variable() {
+        let file = |name: &str| Some(Secret::File(name.into()));
+        let named = matches(&["top", "--token-file", "a"]);
+        let unnamed = matches(&["top"]);
+        // Every test is run with this variable.
+        assert_eq!(token(&named, file("b"), "PATH"), file("a"));
+        assert_eq!(token(&unnamed, file("b"), "PATH"), file("b"));
+        let of_variable = Some(Secret::Variable("PATH"));
+        assert_eq!(token(&unnamed, None, "PATH"), of_variable);
     }
 
     #[test]

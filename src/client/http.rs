@@ -10,7 +10,7 @@ use hyper::header::{HOST, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::place::Server;
 use super::reach::{Reach, ReachError};
@@ -57,8 +57,18 @@ pub enum AskError {
     Broken(#[from] hyper::Error),
     #[error("there is no answer within {} s", ANSWER_TIME.as_secs())]
     Silent,
-    #[error("the answer is longer than {ANSWER_BYTES_MAX} bytes, or broke off")]
+    #[error(
+        "the answer broke off, is longer than {ANSWER_BYTES_MAX} bytes, or takes longer than {} s",
+        ANSWER_TIME.as_secs()
+    )]
     Body,
+}
+
+impl AskError {
+    /// The head of an answer has come: the server is there.
+    pub fn is_half_answered(&self) -> bool {
+        matches!(self, AskError::Body)
+    }
 }
 
 impl Http {
@@ -105,24 +115,23 @@ impl Http {
         mut connection: Connection,
         request: Request<Full<Bytes>>,
     ) -> Result<Answer, AskError> {
-        let answered = async {
+        let end = Instant::now() + ANSWER_TIME;
+        let answer = timeout_at(end, async {
             connection.requests.ready().await?;
-            let answer = connection.requests.send_request(request).await?;
-            let (head, body) = answer.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|_| AskError::Body)?.to_bytes();
-            let retry_after = head.headers.get(RETRY_AFTER);
-            let seconds = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
-            Ok(Answer {
-                status: head.status,
-                body,
-                retry_after: seconds.map(Duration::from_secs),
-            })
-        };
-        let answered = timeout(ANSWER_TIME, answered).await;
-        let answer = answered.unwrap_or(Err(AskError::Silent))?;
+            connection.requests.send_request(request).await
+        });
+        let answer = answer.await.map_err(|_| AskError::Silent)??;
+        let (head, body) = answer.into_parts();
+        let body = timeout_at(end, Limited::new(body, ANSWER_BYTES_MAX).collect()).await;
+        let body = body.ok().and_then(Result::ok).ok_or(AskError::Body)?;
+        let retry_after = head.headers.get(RETRY_AFTER);
+        let seconds = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
         self.connection = Some(connection);
-        Ok(answer)
+        Ok(Answer {
+            status: head.status,
+            body: body.to_bytes(),
+            retry_after: seconds.map(Duration::from_secs),
+        })
     }
 
     async fn connect(&self) -> Result<Connection, AskError> {

@@ -18,7 +18,7 @@ pub enum Server {
     Unix(PathBuf),
 }
 
-/// What is wrong with an address.
+/// What is wrong with an address, which is told as far as it holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceError {
     #[error(
@@ -48,13 +48,13 @@ impl Server {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path.starts_with('/') {
                 true => Ok(Server::Unix(path.into())),
-                false => Err(PlaceError::Form(text.into())),
+                false => Err(PlaceError::Form(shown(text))),
             };
         }
         let (server, path) = split(text)?;
         match path.as_str() {
             "" | "/" => Ok(server),
-            _ => Err(PlaceError::Path(text.into())),
+            _ => Err(PlaceError::Path(shown(text))),
         }
     }
 
@@ -71,9 +71,9 @@ impl Server {
         Some(split(text).and_then(|(server, path)| {
             let name = path.strip_prefix('/').unwrap_or_default();
             let name = percent_decode_str(name).decode_utf8();
-            let name = name.map_err(|_| PlaceError::Encoding(text.into()))?;
+            let name = name.map_err(|_| PlaceError::Encoding(shown(text)))?;
             match name.is_empty() {
-                true => Err(PlaceError::NoTopic(text.into())),
+                true => Err(PlaceError::NoTopic(shown(text))),
                 false => Ok((server, name.into_owned())),
             }
         }))
@@ -110,14 +110,26 @@ impl fmt::Display for Server {
     }
 }
 
+/// An address as it may be told: without a query, where others put tokens, and without a password.
+fn shown(text: &str) -> String {
+    let (text, rest) = match text.find(['?', '#']) {
+        Some(at) => (&text[..=at], "…"),
+        None => (text, ""),
+    };
+    match text.rsplit_once('@') {
+        Some((_, text)) => format!("…@{text}{rest}"),
+        None => format!("{text}{rest}"),
+    }
+}
+
 /// The server of a URL, and the path behind it.
 fn split(text: &str) -> Result<(Server, String), PlaceError> {
-    let bad = || PlaceError::Form(text.into());
+    let bad = || PlaceError::Form(shown(text));
     let uri: Uri = text.parse().map_err(|_| bad())?;
     let tls = match uri.scheme_str() {
         Some("ws" | "http") => false,
         Some("wss" | "https") => true,
-        Some(_) => return Err(PlaceError::Scheme(text.into())),
+        Some(_) => return Err(PlaceError::Scheme(shown(text))),
         None => return Err(bad()),
     };
     let authority = uri.authority().ok_or_else(bad)?;
@@ -127,7 +139,7 @@ fn split(text: &str) -> Result<(Server, String), PlaceError> {
         ));
     }
     if uri.query().is_some() {
-        return Err(PlaceError::Query(text.into()));
+        return Err(PlaceError::Query(shown(text)));
     }
     let host = authority
         .host()
@@ -198,6 +210,31 @@ mod tests {
             assert!(error.contains(part), "{error}");
             assert!(!error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_a_query_or_a_name() {
+        for text in [
+            "wss://h/t?token=secret",
+            "wss://h/%ff?token=secret",
+            "wss://h?token=secret",
+            "wss://h h/t?token=secret",
+            "ws://h/t#secret",
+            "ws://h h/#secret",
+            "ftp://h?secret",
+            "ftp://u:secret@h/",
+            "ws://u:sec ret@h/",
+            "u:secret@h",
+            "unix:h?secret",
+        ] {
+            let error = Server::parse(text).unwrap_err().to_string();
+            assert!(!error.contains("sec"), "{error}");
+            if let Some(Err(error)) = Server::with_topic(text) {
+                assert!(!error.to_string().contains("sec"), "{error}");
+            }
+        }
+        let error = Server::parse("wss://h/t?token=secret").unwrap_err();
+        assert!(error.to_string().contains("\"wss://h/t?…\""), "{error}");
     }
 
     #[test]

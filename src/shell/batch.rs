@@ -55,10 +55,12 @@ impl Lines {
                 .read_until(b'\n', &mut bytes);
             let input = match read {
                 Ok(0) => break,
-                Ok(_) if bytes.len() > LINE_BYTES_MAX => match from.skip_until(b'\n') {
-                    Ok(_) => Input::TooLong(number),
-                    Err(error) => Input::Failed(error),
-                },
+                Ok(_) if bytes.len() > LINE_BYTES_MAX && bytes.last() != Some(&b'\n') => {
+                    match from.skip_until(b'\n') {
+                        Ok(_) => Input::TooLong(number),
+                        Err(error) => Input::Failed(error),
+                    }
+                }
                 Ok(_) => {
                     if bytes.last() == Some(&b'\n') {
                         bytes.pop();
@@ -193,6 +195,33 @@ mod tests {
         });
         assert_eq!(taken, count);
         reader.join().unwrap();
+    }
+
+    #[test]
+    fn a_line_of_the_greatest_length_is_taken_and_a_longer_one_passed_over() {
+        let lines = Arc::new(Lines::default());
+        let reader = {
+            let lines = lines.clone();
+            let longest = vec![b'x'; LINE_BYTES_MAX];
+            let text = [&longest, &b"\nbehind\n"[..], &longest, b"x\nlast\n"].concat();
+            thread::spawn(move || lines.read(&text[..]))
+        };
+        let came = run(async {
+            let mut came = Vec::new();
+            loop {
+                let some = lines.take(1).await;
+                if some.is_empty() {
+                    return came;
+                }
+                came.extend(some.into_iter().map(|input| match input {
+                    Input::Line(line) => (line.number, line.bytes.len()),
+                    Input::TooLong(number) => (number, 0),
+                    Input::Failed(error) => panic!("{error}"),
+                }));
+            }
+        });
+        reader.join().unwrap();
+        assert_eq!(came, [(1, LINE_BYTES_MAX), (2, 6), (3, 0), (4, 4)]);
     }
 
     #[test]

@@ -2,32 +2,28 @@
 //! each message comes once and in order, or somebody is told that it does not.
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt, StreamExt};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
+use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Error as SocketError;
+use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Response;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Bytes, Message as Frame};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::end::End;
+use super::frames::{Counted, PING_AFTER, Socket, next_frame};
 use super::heard::{Gap, Heard, Hello, read};
 use super::since::Since;
-use crate::client::{Reach, Retry, Secret, Server, Stream};
+use crate::client::{Reach, Retry, Secret, Server};
 
 /// From the first byte of the request to the answer.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(15);
-/// A server that is silent for so long is asked whether it lives.
-const PING_AFTER: Duration = Duration::from_secs(20);
 /// How long a goodbye may take.
 const GOODBYE_TIME: Duration = Duration::from_millis(500);
-
-type Socket = WebSocketStream<Box<dyn Stream>>;
 
 /// What is the same for all topics.
 pub(super) struct Ways {
@@ -58,6 +54,8 @@ enum Break {
     Passing(String, Option<Duration>),
     /// Another attempt would end in the same way.
     Final(String),
+    /// A file that the command line names is wrong.
+    Usage(String),
     /// What was missed is not for this client, but what comes is.
     NoHistory,
     /// Nobody wants more of it.
@@ -80,6 +78,7 @@ impl Follower<'_> {
             let (sentence, asked) = match broken {
                 Break::Left => return End::Done,
                 Break::Final(sentence) => return End::Refused(self.told(&sentence)),
+                Break::Usage(sentence) => return End::Usage(sentence),
                 Break::NoHistory => {
                     self.since = None;
                     self.say("what comes until it is heard again is missing: its history may not be read");
@@ -87,7 +86,7 @@ impl Follower<'_> {
                 }
                 Break::Passing(sentence, asked) => (sentence, asked),
             };
-            let Some(wait) = self.retry.failed(asked) else {
+            let Some(wait) = self.retry.failed(Instant::now(), asked) else {
                 return End::Unreachable(self.told(&sentence));
             };
             let seconds = wait.as_secs_f64();
@@ -108,7 +107,7 @@ impl Follower<'_> {
             .into_client_request()
             .map_err(|error| Break::Final(format!("the request cannot be made: {error}")))?;
         if let Some(secret) = &self.ways.token {
-            let token = secret.read().map_err(Break::Final)?;
+            let token = secret.read().map_err(Break::Usage)?;
             let value = format!("Bearer {token}").parse();
             let value = value.expect("a secret is one word of ASCII");
             request.headers_mut().insert("Authorization", value);
@@ -117,7 +116,7 @@ impl Follower<'_> {
         let settings = WebSocketConfig::default()
             .max_message_size(None)
             .max_frame_size(None);
-        let shaken = client_async_with_config(request, stream, Some(settings));
+        let shaken = client_async_with_config(request, Counted::new(stream), Some(settings));
         match timeout(HANDSHAKE_TIME, shaken).await {
             Ok(Ok((socket, _))) => Ok(socket),
             Ok(Err(SocketError::Http(response))) => Err(self.refused(&response)),
@@ -152,44 +151,33 @@ impl Follower<'_> {
         };
         let asked = response.headers().get("retry-after");
         let asked = asked.and_then(|value| value.to_str().ok()?.parse().ok());
+        let is_for_history = self.since.is_some() && !self.is_place_asked_for;
         match status.as_u16() {
             408 | 429 | 500.. => Break::Passing(sentence, asked.map(Duration::from_secs)),
-            401 | 403 if self.since.is_some() && !self.is_place_asked_for => Break::NoHistory,
+            // Of who bears a token it is the token itself that is refused.
+            401 if is_for_history && self.ways.token.is_none() => Break::NoHistory,
+            403 if is_for_history => Break::NoHistory,
             _ => Break::Final(sentence),
         }
     }
 
     async fn listen(&mut self, mut socket: Socket, stop: &mut watch::Receiver<bool>) -> Break {
         let mut epoch = String::new();
-        let mut is_asked = false;
         loop {
             let next = tokio::select! {
-                next = timeout(PING_AFTER, socket.next()) => next,
+                next = next_frame(&mut socket, PING_AFTER) => next,
                 _ = stop.wait_for(|stop| *stop) => {
                     // Whether it is heard changes nothing.
                     let _ = timeout(GOODBYE_TIME, socket.close(None)).await;
                     return Break::Left;
                 }
             };
-            let frame = match next {
-                Err(_) if is_asked => return passing("the server is silent"),
-                Err(_) => {
-                    is_asked = true;
-                    if let Err(error) = socket.send(Frame::Ping(Bytes::new())).await {
-                        return passing(&broken_off(&error));
-                    }
-                    continue;
-                }
-                Ok(None) => return passing("the connection broke off"),
-                Ok(Some(Err(error))) => return passing(&broken_off(&error)),
-                Ok(Some(Ok(frame))) => frame,
-            };
-            is_asked = false;
-            let text = match frame {
-                Frame::Text(text) => text,
-                Frame::Close(frame) => return closed(frame.as_ref()),
-                Frame::Binary(_) => return foreign(),
-                _ => continue,
+            let text = match next {
+                Ok(Frame::Text(text)) => text,
+                Ok(Frame::Close(frame)) => return closed(frame.as_ref()),
+                Ok(Frame::Binary(_)) => return foreign(),
+                Ok(_) => continue,
+                Err(sentence) => return Break::Passing(sentence, None),
             };
             match read(&text) {
                 Some(Heard::Hello(hello)) => {
@@ -283,10 +271,6 @@ impl Follower<'_> {
 
 fn passing(sentence: &str) -> Break {
     Break::Passing(sentence.into(), None)
-}
-
-fn broken_off(error: &SocketError) -> String {
-    format!("the connection broke off: {error}")
 }
 
 fn foreign() -> Break {

@@ -6,6 +6,7 @@
 mod batch;
 mod end;
 mod follow;
+mod frames;
 mod heard;
 mod line;
 mod output;

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -41,6 +41,8 @@ pub(super) struct Poster {
     waiting: VecDeque<Numbered>,
     /// What the shell is to hear of lines that were refused.
     pub(super) refused: u64,
+    /// Lines of which it is not known whether they are published.
+    pub(super) unknown: u64,
     pub(super) published: u64,
 }
 
@@ -71,6 +73,7 @@ impl Poster {
             lines_max: LINES_MAX,
             waiting: VecDeque::new(),
             refused: 0,
+            unknown: 0,
             published: 0,
         }
     }
@@ -84,6 +87,14 @@ impl Poster {
     pub(super) fn refuse(&mut self, number: u64, sentence: &str) {
         self.refused += 1;
         tell(&format!("line {number} is not published: {sentence}"));
+    }
+
+    /// Says that a line may be published, or not.
+    fn leave_unknown(&mut self, number: u64, sentence: &str) {
+        self.unknown += 1;
+        tell(&format!(
+            "it is not known whether line {number} is published: {sentence}"
+        ));
     }
 
     /// Publishes all that waits.
@@ -141,8 +152,16 @@ impl Poster {
             let request = request.expect("its parts are ASCII");
             let (sentence, asked) = match self.http.ask(request).await {
                 Ok(answer) if is_passing(answer.status) => (answer.sentence(), answer.retry_after),
-                Ok(answer) => return Ok(answer),
-                Err(error) => (error.to_string(), None),
+                Ok(answer) => {
+                    self.retry.reached();
+                    return Ok(answer);
+                }
+                Err(error) => {
+                    if error.is_half_answered() {
+                        self.retry.reached();
+                    }
+                    (error.to_string(), None)
+                }
             };
             self.wait(&sentence, asked).await?;
         }
@@ -171,6 +190,8 @@ impl Poster {
                     full.get_or_insert(sentence);
                     again.push_back(line);
                 }
+                // Another batch has another name, by which the server would not know it again.
+                (Some(sentence), Some(504)) => self.leave_unknown(line.number, &sentence),
                 (Some(sentence), _) => self.refuse(line.number, &sentence),
             }
         }
@@ -186,7 +207,7 @@ impl Poster {
     }
 
     async fn wait(&mut self, sentence: &str, asked: Option<Duration>) -> Result<(), End> {
-        let Some(wait) = self.retry.failed(asked) else {
+        let Some(wait) = self.retry.failed(Instant::now(), asked) else {
             return Err(End::Unreachable(self.told(sentence)));
         };
         if !self.quiet {

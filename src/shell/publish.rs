@@ -81,11 +81,13 @@ async fn run(wish: Publish) -> End {
     lines.leave();
     match posted {
         Err(end) => end,
-        Ok(()) if poster.refused > 0 => {
+        Ok(()) if poster.refused + poster.unknown > 0 => {
             let (refused, published) = (poster.refused, poster.published);
-            End::Refused(format!(
-                "{refused} lines were refused, {published} are published"
-            ))
+            let mut sentence = format!("{refused} lines were refused, {published} are published");
+            if poster.unknown > 0 {
+                sentence += &format!(", of {} it is not known", poster.unknown);
+            }
+            End::Refused(sentence)
         }
         Ok(()) => End::Done,
     }

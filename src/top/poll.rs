@@ -15,13 +15,17 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::model::Overview;
 use super::state::Wanted;
 use crate::client::{Http, Reach, Secret, Server, Tls};
 use crate::shell::End;
 
+/// Older figures are not shown without a word.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// How often it is looked whether somebody is still there.
+const LOOK: Duration = Duration::from_millis(500);
 /// How long who draws has to end of its own accord.
 const PARTING: Duration = Duration::from_millis(500);
 
@@ -87,7 +91,13 @@ impl Asker {
     }
 }
 
-/// Nobody is at the terminal any more.
+/// Waits until nobody is at the terminal any more.
+async fn gone() {
+    while !is_gone() {
+        sleep(LOOK).await;
+    }
+}
+
 fn is_gone() -> bool {
     let stdin = io::stdin();
     let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::empty())];
@@ -118,20 +128,22 @@ impl Asking {
             let _ = updates.send(Update::Failed(end));
             return;
         };
+        let mut gone = std::pin::pin!(gone());
         loop {
             let wanted = lock(&self.wanted).clone();
             let asked = async {
-                let update = match self.ask(&wanted).await {
+                let update = match self.ask(&wanted, ANSWER_TIME).await {
                     Ok(overview) => Update::Seen(overview),
                     Err(end) => Update::Failed(end),
                 };
                 let nobody_looks = updates.send(update).is_err();
                 // Too long for a key's answer, or the time has come.
                 let _ = timeout(self.interval, self.changed.notified()).await;
-                nobody_looks || is_gone()
+                nobody_looks
             };
             let is_over = tokio::select! {
                 is_over = asked => is_over,
+                () = &mut gone => true,
                 _ = terminate.recv() => true,
                 _ = hangup.recv() => true,
             };
@@ -139,13 +151,13 @@ impl Asking {
                 // Who draws ends then, if it does not look at a terminal that is gone: crossterm
                 // reads the end of one without end.
                 let _ = updates.send(Update::Quit);
-                tokio::time::sleep(PARTING).await;
+                sleep(PARTING).await;
                 std::process::exit(0);
             }
         }
     }
 
-    async fn ask(&mut self, wanted: &Wanted) -> Result<Box<Overview>, End> {
+    async fn ask(&mut self, wanted: &Wanted, within: Duration) -> Result<Box<Overview>, End> {
         let Wanted { by, filter, topics } = wanted;
         let filter = utf8_percent_encode(filter, NON_ALPHANUMERIC);
         let by = by.name();
@@ -158,7 +170,11 @@ impl Asking {
         let request = request.body(Full::new(Bytes::new()));
         let request = request.expect("its parts are ASCII");
         let place = self.http.server().to_string();
-        let answer = self.http.ask(request).await;
+        let answer = timeout(within, self.http.ask(request)).await;
+        let answer = answer.map_err(|_| {
+            let seconds = within.as_secs();
+            End::Unreachable(format!("{place}: it does not answer within {seconds} s"))
+        })?;
         let answer = answer.map_err(|error| End::Unreachable(format!("{place}: {error}")))?;
         if answer.status != StatusCode::OK {
             return Err(End::Refused(format!("{place}: {}", answer.sentence())));
@@ -168,5 +184,37 @@ impl Asking {
             let sentence = "its overview is not understood, it is of another version";
             End::Refused(format!("{place}: {sentence}: {error}"))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_hangs_does_not_answer() {
+        // The kernel takes the connection, and nobody else does.
+        let hung = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", hung.local_addr().unwrap());
+        let mut asking = Asking {
+            http: Http::new(
+                Reach::new(&Tls::default(), false).unwrap(),
+                Server::parse(&url).unwrap(),
+            ),
+            token: None,
+            interval: Duration::from_secs(1),
+            wanted: Arc::default(),
+            changed: Arc::default(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let wanted = Wanted::default();
+        let asked = asking.ask(&wanted, Duration::from_millis(20));
+        let end = runtime.block_on(asked).unwrap_err();
+        assert!(end.sentence().unwrap().contains("does not answer"));
     }
 }

@@ -191,7 +191,7 @@ impl State {
             }
             KeyCode::Esc if !self.wanted.filter.is_empty() => {
                 self.wanted.filter.clear();
-                return Some(Act::Ask(self.wanted.clone()));
+                return Some(self.ask());
             }
             KeyCode::Char('p' | ' ') => self.is_paused = !self.is_paused,
             KeyCode::Tab | KeyCode::Right => self.turn_to(self.page.after(1)),
@@ -216,6 +216,12 @@ impl State {
     fn sort_after(&mut self, steps: usize) -> Act {
         self.wanted.by = self.wanted.by.after(steps);
         self.turn_to(Page::Topics);
+        self.ask()
+    }
+
+    /// Something else is wanted: who holds still would not see it.
+    fn ask(&mut self) -> Act {
+        self.is_paused = false;
         Act::Ask(self.wanted.clone())
     }
 
@@ -235,7 +241,7 @@ impl State {
             KeyCode::Char(letter) => self.wanted.filter.push(letter),
             _ => return None,
         }
-        Some(Act::Ask(self.wanted.clone()))
+        Some(self.ask())
     }
 }
 
@@ -277,6 +283,34 @@ mod tests {
         assert_eq!(state.page, Page::Topics);
         press(&mut state, KeyCode::BackTab);
         assert_eq!(state.page, Page::Warnings);
+    }
+
+    #[test]
+    fn who_asks_for_something_else_goes_on() {
+        let mut state = State::new("here".into());
+        for keys in ["s", "S", "/x", "/\u{8}"] {
+            press(&mut state, KeyCode::Char('p'));
+            assert!(state.is_paused);
+            for key in keys.chars() {
+                match key {
+                    '\u{8}' => press(&mut state, KeyCode::Backspace),
+                    key => press(&mut state, KeyCode::Char(key)),
+                };
+            }
+            assert!(!state.is_paused, "{keys}");
+            press(&mut state, KeyCode::Enter);
+        }
+        press(&mut state, KeyCode::Char('/'));
+        press(&mut state, KeyCode::Char('x'));
+        press(&mut state, KeyCode::Enter);
+        press(&mut state, KeyCode::Char('p'));
+        press(&mut state, KeyCode::Esc);
+        assert!(!state.is_paused);
+        // Nothing else is asked for by these.
+        press(&mut state, KeyCode::Char('p'));
+        press(&mut state, KeyCode::Tab);
+        press(&mut state, KeyCode::Down);
+        assert!(state.is_paused);
     }
 
     #[test]

@@ -300,10 +300,10 @@ fn warnings(
         lines.push(Line::from(format!("  {}", warning.next)));
         lines.push(Line::styled(format!("  {}", warning.doc), theme.faint));
     }
-    let scroll = panel.scroll.min(lines.len().saturating_sub(1));
-    let text = Paragraph::new(lines)
-        .wrap(Wrap { trim: false })
-        .scroll((scroll as u16, 0));
-    frame.render_widget(text, area);
+    let text = Paragraph::new(lines).wrap(Wrap { trim: false });
+    let room = usize::from(area.height);
+    let most = text.line_count(area.width).saturating_sub(room);
+    let scroll = panel.scroll.min(most);
+    frame.render_widget(text.scroll((scroll as u16, 0)), area);
     scroll
 }

@@ -63,6 +63,7 @@ mod safe_start;
 mod saved_logs;
 mod sent_again;
 mod shell;
+mod shell_answers;
 mod shell_lasting;
 mod shell_sealed;
 mod slow_tokens;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -60,18 +60,21 @@ pub(crate) fn assert_ends(output: &Output, code: i32, words: &str) {
 /// A subscriber that runs, gone with the value.
 pub(crate) struct Subscriber {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    /// `None` once nobody reads them any more.
+    lines: Option<BufReader<ChildStdout>>,
     errors: Arc<Mutex<String>>,
+    /// Reads the errors to their end.
+    telling: Option<JoinHandle<()>>,
 }
 
 impl Subscriber {
     pub(crate) fn start(words: &[&str]) -> Subscriber {
         let mut child = fanfare(&[&["subscribe"], words].concat()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
+        let lines = Some(BufReader::new(child.stdout.take().unwrap()));
         let told = BufReader::new(child.stderr.take().unwrap());
         let errors = Arc::new(Mutex::new(String::new()));
         let into = errors.clone();
-        thread::spawn(move || {
+        let telling = thread::spawn(move || {
             for line in told.lines().map_while(Result::ok) {
                 *into.lock().unwrap() += &(line + "\n");
             }
@@ -80,6 +83,7 @@ impl Subscriber {
             child,
             lines,
             errors,
+            telling: Some(telling),
         }
     }
 
@@ -93,16 +97,23 @@ impl Subscriber {
 
     pub(crate) fn next(&mut self) -> String {
         let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
+        self.lines.as_mut().unwrap().read_line(&mut line).unwrap();
         line
     }
 
+    /// What comes until it ends.
     pub(crate) fn rest(&mut self) -> String {
-        let mut rest = String::new();
-        self.lines.read_to_string(&mut rest).unwrap();
+        String::from_utf8(self.rest_in_bytes()).unwrap()
+    }
+
+    fn rest_in_bytes(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        self.lines.as_mut().unwrap().read_to_end(&mut rest).unwrap();
+        self.await_last_error();
         rest
     }
 
+    /// What has been said so far; all of it, once it has ended.
     pub(crate) fn errors(&self) -> String {
         self.errors.lock().unwrap().clone()
     }
@@ -116,14 +127,21 @@ impl Subscriber {
     }
 
     /// Nobody reads its lines any more.
-    pub(crate) fn close_output(self) -> Child {
-        let Subscriber { child, lines, .. } = self;
-        drop(lines);
-        child
+    pub(crate) fn close_output(&mut self) {
+        self.lines = None;
     }
 
+    /// How it has ended.
     pub(crate) fn code(&mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
+        let code = self.child.wait().unwrap().code();
+        self.await_last_error();
+        code
+    }
+
+    fn await_last_error(&mut self) {
+        if let Some(telling) = self.telling.take() {
+            telling.join().unwrap();
+        }
     }
 }
 
@@ -158,8 +176,7 @@ fn texts_bytes_and_json_come_through_as_they_are() {
     let lines = b"plain\n\"quoted\"\n{\"a\": [1, 2]}\n\n\xff\xfe\0\nlast";
     assert_done(&publish(&daemon, &["a"], lines));
     assert_done(&publish(&daemon, &["a", "one\nmessage"], b""));
-    let mut all = Vec::new();
-    heard.lines.read_to_end(&mut all).unwrap();
+    let all = heard.rest_in_bytes();
     let wanted = b"plain\n\"quoted\"\n{\"a\": [1, 2]}\n\xff\xfe\0\nlast\none\nmessage\n";
     assert_eq!(all, wanted);
 }
@@ -255,7 +272,7 @@ fn who_may_not_and_what_is_wrong_is_told_by_the_exit_code() {
     let borne_text = borne.to_str().unwrap();
     assert_ends(
         &subscribe(&["room.a", "--token-file", borne_text]),
-        1,
+        2,
         "cannot read",
     );
     let claims = r#"{"sub":"anna","subscribe":["room.*"],"history":["room.*"]}"#;
@@ -363,13 +380,12 @@ fn who_reads_no_more_ends_it_quietly() {
         let mut heard = Subscriber::following(&daemon, "a", &[]);
         assert_done(&publish(&daemon, &["a", "x"], b""));
         assert_eq!(heard.next(), "x\n");
-        let errors = heard.errors.clone();
-        let mut child = heard.close_output();
+        heard.close_output();
         if is_told {
             assert_done(&publish(&daemon, &["a", "y"], b""));
         }
-        assert_eq!(child.wait().unwrap().code(), Some(0));
-        assert_eq!(*errors.lock().unwrap(), "");
+        assert_eq!(heard.code(), Some(0));
+        assert_eq!(heard.errors(), "");
         await_subscribers(&daemon, "a", 0);
     }
 }

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::common::{Daemon, eventually};
 use crate::shell::{Subscriber, assert_done, assert_ends, await_subscribers, public, publish};
+use crate::tokens::{SECRET, token};
 
 /// Hands bytes on in both directions.
 struct Proxy {
@@ -140,6 +141,52 @@ fn what_is_not_kept_meanwhile_is_told_as_a_gap() {
         "{errors}"
     );
     assert!(!errors.contains("trying again"), "{errors}");
+}
+
+#[test]
+fn a_token_that_expires_is_not_taken_for_a_history_that_may_not_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (secret, borne) = (folder.path().join("secret"), folder.path().join("token"));
+    std::fs::write(&secret, SECRET).unwrap();
+    let keys = format!("HS256:{}", secret.display());
+    let daemon = Daemon::start(&["--token-keys", &keys]);
+    let proxy = Proxy::to(daemon.addresses[0]);
+    let url = proxy.url("ws");
+    let claims = r#"{"sub":"anna","subscribe":["a"],"history":["a"]}"#;
+    std::fs::write(&borne, token(claims)).unwrap();
+    let borne_text = borne.to_str().unwrap();
+    let mut heard = Subscriber::start(&["--server", &url, "a", "--token-file", borne_text]);
+    await_subscribers(&daemon, "a", 1);
+    std::fs::write(&borne, token(&claims.replace('{', r#"{"exp":1,"#))).unwrap();
+    proxy.cut();
+    assert_eq!(heard.code(), Some(1));
+    let errors = heard.errors();
+    assert!(errors.contains("(401)"), "{errors}");
+    assert!(!errors.contains("may not be read"), "{errors}");
+}
+
+#[test]
+fn who_may_not_read_history_hears_what_comes_and_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (secret, borne) = (folder.path().join("secret"), folder.path().join("token"));
+    std::fs::write(&secret, SECRET).unwrap();
+    std::fs::write(&borne, token(r#"{"sub":"anna","subscribe":["a"]}"#)).unwrap();
+    let keys = format!("HS256:{}", secret.display());
+    let rule = r#"match = "a", history = false"#;
+    let daemon = Daemon::start(&["--token-keys", &keys, "--anonymous", rule]);
+    for words in [&[][..], &["--token-file", borne.to_str().unwrap()]] {
+        let proxy = Proxy::to(daemon.addresses[0]);
+        let url = proxy.url("ws");
+        let all = [&["--server", &url, "a", "-n", "1"], words].concat();
+        let mut heard = Subscriber::start(&all);
+        await_subscribers(&daemon, "a", 1);
+        proxy.cut();
+        heard.await_error("its history may not be read");
+        await_subscribers(&daemon, "a", 1);
+        assert_done(&publish(&daemon, &["a", "what comes"], b""));
+        assert_eq!(heard.rest(), "what comes\n");
+        await_subscribers(&daemon, "a", 0);
+    }
 }
 
 #[test]

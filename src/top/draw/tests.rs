@@ -128,6 +128,32 @@ fn scrolling_ends_with_what_there_is() {
 }
 
 #[test]
+fn warnings_that_wrap_are_scrolled_to_their_end() {
+    let mut state = state();
+    let mut seen: serde_json::Value = serde_json::from_str(SEEN).unwrap();
+    let warning = serde_json::json!({
+        "level": "warning",
+        "says": format!("something {}", "and more ".repeat(40)),
+        "next": format!("do this {}", "and that ".repeat(40)),
+        "doc": "docs/one.md",
+    });
+    let mut last = warning.clone();
+    last["doc"] = "docs/last.md".into();
+    seen["warnings"] = [vec![warning; 5], vec![last]].concat().into();
+    state.see(serde_json::from_value(seen).unwrap());
+    press(&mut state, KeyCode::Char('5'));
+    assert!(!screen(&mut state, 60, 20).contains("docs/last.md"));
+    for _ in 0..30 {
+        press(&mut state, KeyCode::PageDown);
+        screen(&mut state, 60, 20);
+    }
+    let text = screen(&mut state, 60, 20);
+    assert!(text.contains("docs/last.md"), "{text}");
+    // No further: the page is still full.
+    assert!(text.contains("and that"), "{text}");
+}
+
+#[test]
 fn what_is_typed_filters_and_a_pause_holds_still() {
     let mut state = state();
     press(&mut state, KeyCode::Tab);
