@@ -5,17 +5,18 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
 
 use super::body::{closing, receive};
+use super::once::{Outcome, key_in, once};
 use super::patience::{Message, Patience};
 use super::posted;
 use super::reply::{Refusal, not_found, not_now};
 use super::who::Who;
 use crate::config::Switch;
-use crate::hub::{Hub, PublishError};
+use crate::hub::{Answer, Hub, PublishError};
 use crate::protocol::encoding::Extras;
 use crate::protocol::event_stream::Place;
 use crate::protocol::mercure::Update;
@@ -64,6 +65,21 @@ pub(super) async fn publish(
     if hub.is_stopping() {
         return Err(not_now(&hub, "the server is stopping".into()));
     }
+    let key = key_in(&head, &who)?;
+    let patience = Patience::of(hub.clone(), &head.headers);
+    let work = publish_update((hub.clone(), patience), update, key);
+    let mut response = once(&hub, &who, &head, &form, work).await?;
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, text);
+    Ok(response)
+}
+
+/// The answer is the update's id.
+async fn publish_update(
+    (hub, mut patience): (Arc<Hub>, Patience),
+    update: Update,
+    key: Option<(String, String)>,
+) -> Outcome {
     let extras = update.event.as_deref().map(|event| Extras {
         event: Some(event),
         ..Extras::default()
@@ -73,15 +89,13 @@ pub(super) async fn publish(
         opcode: Opcode::Text,
         payload: update.data.as_bytes(),
         extras,
-        key: None,
+        key,
         hear: false,
         origin: None,
     };
-    let posted = Patience::of(hub.clone(), &head.headers)
-        .publish(message)
-        .await;
+    let posted = patience.publish(message).await;
     let posted = posted.map_err(|error| match error {
-        PublishError::TooBig => too_big(bytes_max),
+        PublishError::TooBig => too_big(hub.settings().message_bytes_max),
         error => not_now(&hub, error.to_string()),
     })?;
     let landed = posted.landed().await;
@@ -92,11 +106,12 @@ pub(super) async fn publish(
         offset: landed.offset,
     };
     place.write(&mut id);
-    let headers = [
-        (CONTENT_TYPE, "text/plain; charset=utf-8"),
-        (CACHE_CONTROL, "no-store"),
-    ];
-    Ok((headers, id).into_response())
+    let answer = Answer {
+        status: 200,
+        lines: false,
+        body: id,
+    };
+    Ok((answer, true))
 }
 
 fn bad_request(sentence: String) -> Refusal {

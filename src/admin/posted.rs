@@ -74,6 +74,26 @@ impl Landed {
 pub(super) fn refuse(hub: &Hub, failure: &Failure) -> Refusal {
     match failure {
         Failure::TooBig(sentence) => Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, sentence.clone()),
-        Failure::NotStored(sentence) | Failure::Unknown(sentence) => not_now(hub, sentence.clone()),
+        Failure::NotStored(sentence) => not_now(hub, sentence.clone()),
+        // Who is told 503 sends it again without a thought, and it would be there twice.
+        Failure::Unknown(sentence) => Refusal::new(StatusCode::GATEWAY_TIMEOUT, sentence.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    #[test]
+    fn what_may_have_been_stored_is_told_apart_from_what_was_not() {
+        let hub = Hub::new(Settings::default()).unwrap();
+        for (failure, status) in [
+            (Failure::TooBig("x".into()), 413),
+            (Failure::NotStored("x".into()), 503),
+            (Failure::Unknown("x".into()), 504),
+        ] {
+            assert_eq!(refuse(&hub, &failure).status().as_u16(), status);
+        }
     }
 }

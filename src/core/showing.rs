@@ -85,12 +85,13 @@ fn offer(settings: &Settings, api: bool, is_own: bool) -> Offer<'_> {
     });
     let apps = match is_own {
         true => apps.take(APPS_MAX).collect(),
-        // That there are some is no secret; whose they are is none of a stranger's business.
-        false if settings.apps.is_empty() => Vec::new(),
-        false => vec![AppOffer {
+        // Whose they are, and where their topics begin, is none of a stranger's business. Told of
+        // one whose topics are its channels as they are, nothing else is needed but its key.
+        false if settings.apps.iter().any(|app| app.prefix.is_empty()) => vec![AppOffer {
             key: HIDDEN_KEY,
             prefix: "",
         }],
+        false => Vec::new(),
     };
     let url = match (api, is_own) {
         (true, _) => Some("./".to_owned()),
@@ -182,24 +183,32 @@ mod tests {
 
     #[test]
     fn strangers_are_not_told_whose_apps_there_are() {
-        let app = "[[apps]]\nid = \"1\"\nkey = \"of-anna\"\nprefix = \"anna/\"\nsecret_files = ";
         let folder = tempfile::tempdir().unwrap();
         let secret = folder.path().join("secret");
         std::fs::write(&secret, "a secret of more than thirty-two bytes").unwrap();
-        let file = folder.path().join("fanfare.toml");
-        std::fs::write(&file, format!("{app}{secret:?}\n")).unwrap();
-        let settings = crate::config::check_file(&file).unwrap();
-        let apps = |is_own| offer(&settings, false, is_own).apps;
-        let whole = AppOffer {
-            key: "of-anna",
-            prefix: "anna/",
+        let with = |prefix: &str| {
+            let app = format!(
+                "[[apps]]\nid = \"1\"\nkey = \"of-anna\"\nprefix = {prefix:?}\nsecret_files = {secret:?}\n"
+            );
+            let file = folder.path().join("fanfare.toml");
+            std::fs::write(&file, app).unwrap();
+            crate::config::check_file(&file).unwrap()
         };
-        assert_eq!(apps(true), [whole]);
-        let hidden = AppOffer {
-            key: HIDDEN_KEY,
-            prefix: "",
-        };
-        assert_eq!(apps(false), [hidden]);
+        for (prefix, to_strangers) in [
+            ("", Some(HIDDEN_KEY)),
+            // Its topics cannot be told from others, and lines for those would lead nowhere.
+            ("anna/", None),
+        ] {
+            let settings = with(prefix);
+            let apps = |is_own| offer(&settings, false, is_own).apps;
+            let whole = AppOffer {
+                key: "of-anna",
+                prefix,
+            };
+            assert_eq!(apps(true), [whole]);
+            let hidden = to_strangers.map(|key| AppOffer { key, prefix: "" });
+            assert_eq!(apps(false), Vec::from_iter(hidden));
+        }
         assert!(offer(&Settings::default(), false, false).apps.is_empty());
     }
 }

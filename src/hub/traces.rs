@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Permit, Receiver, Sender, channel};
 
 use super::deliveries::Delivery;
 use super::{Hub, lock};
@@ -169,21 +169,26 @@ impl Hub {
             figures.dropped_busy.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let traced = TracedMessage {
+        // Before the cores follow it: nobody would tell them to let go of it.
+        let Some(room) = self.traces.room() else {
+            return;
+        };
+        room.send(Traced::Message(TracedMessage {
             begun,
             via,
             bytes: bytes as u64,
             offset: message.offset,
             delivery: self.follow_published(topic, message),
             _seat: seat,
-        };
-        self.traces.note(Traced::Message(traced));
+        }));
     }
 
     /// A connection has been answered that was begun so.
     pub fn trace_handshake(&self, handshake: TracedHandshake) {
         self.traces.figures.sampled.fetch_add(1, Ordering::Relaxed);
-        self.traces.note(Traced::Handshake(handshake));
+        if let Some(room) = self.traces.room() {
+            room.send(Traced::Handshake(handshake));
+        }
     }
 }
 
@@ -234,11 +239,14 @@ impl Traces {
         (all <= SUBSCRIBERS_MAX || before == 0).then_some(seat)
     }
 
-    fn note(&self, traced: Traced) {
+    /// Room for one trace on its way to the exporter; that there is none is counted.
+    fn room(&self) -> Option<Permit<'_, Traced>> {
         let exporter = self.exporter.get().expect("it was begun for one");
-        if exporter.try_send(traced).is_err() {
+        let room = exporter.try_reserve().ok();
+        if room.is_none() {
             self.figures.dropped_full.fetch_add(1, Ordering::Relaxed);
         }
+        room
     }
 }
 
@@ -280,6 +288,10 @@ impl Begun {
 mod tests {
     use super::*;
     use crate::config::Settings;
+    use crate::hub::mailbox::Task;
+    use crate::protocol::encoding::Format;
+    use crate::protocol::topic::TopicName;
+    use crate::protocol::ws::Opcode;
 
     fn hub(ratio: &str) -> Arc<Hub> {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -372,11 +384,8 @@ mod tests {
         assert!(traces.take_proposed(1).is_some() && traces.take_proposed(1).is_none());
     }
 
-    #[test]
-    fn what_the_exporter_has_no_room_for_is_counted() {
-        let hub = hub("1");
-        let mut traced = hub.traces().begin_to_export();
-        for _ in 0..=QUEUE_MAX {
+    fn fill(hub: &Hub) {
+        for _ in 0..QUEUE_MAX {
             hub.trace_handshake(TracedHandshake {
                 begun: hub.begin_trace(None).unwrap(),
                 ended: Instant::now(),
@@ -386,10 +395,32 @@ mod tests {
                 outcome: HandshakeOutcome::Answered("websocket"),
             });
         }
+    }
+
+    #[test]
+    fn what_the_exporter_has_no_room_for_is_counted_and_followed_by_no_core() {
+        let hub = hub("1");
+        let mut traced = hub.traces().begin_to_export();
+        let name = TopicName::new("t").unwrap();
+        let topic = hub.topic(&name).unwrap();
+        let (_, interest) = topic.attach(Format::Raw).unwrap();
+        interest[0].join(0);
+        let followed = || {
+            let begun = hub.begin_trace(None);
+            hub.publish_from(&name, Opcode::Text, b"x", None, None, begun)
+                .unwrap();
+            let orders = hub.mailboxes()[0].take_orders();
+            let follow = |order: &&Task| matches!(order, Task::Follow(_));
+            orders.iter().filter(follow).count()
+        };
+        fill(&hub);
+        assert_eq!(followed(), 0);
         let figures = &hub.traces().figures;
         let count = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
         assert_eq!(count(&figures.sampled), QUEUE_MAX as u64 + 1);
         assert_eq!(count(&figures.dropped_full), 1);
+        assert_eq!(hub.traces().under_way(), 0);
         assert!(traced.try_recv().is_ok());
+        assert_eq!(followed(), 1);
     }
 }

@@ -1,8 +1,8 @@
 //! The dashboard of the admin listener: what the daemon does, live, in a browser.
 //!
 //! Its files lie in the folder beside this one. They are the same for all and tell nothing: the
-//! figures come from `GET /overview`, for who may ask. Some files of the guide come along, as
-//! the dashboard shows what they say of a warning. Called by `admin`.
+//! figures come from `GET /overview`, for who may ask. The files of the guide come along, as
+//! the dashboard shows what they say of a warning, and where their links lead. Called by `admin`.
 
 use std::sync::LazyLock;
 
@@ -34,7 +34,7 @@ macro_rules! guide {
     };
 }
 
-static FILES: LazyLock<[(&str, Asset); 17]> = LazyLock::new(|| {
+static FILES: LazyLock<[(&str, Asset); 32]> = LazyLock::new(|| {
     [
         ("/", Asset::html(include_bytes!("dashboard/index.html"))),
         (
@@ -57,18 +57,33 @@ static FILES: LazyLock<[(&str, Asset); 17]> = LazyLock::new(|| {
             "/dashboard.css",
             Asset::style(include_bytes!("dashboard/dashboard.css")),
         ),
-        // What warnings refer to, and what the pages refer to from there.
+        // What warnings refer to, and what these files refer to in turn.
         guide!("abuse.md"),
         guide!("api.md"),
-        guide!("operating.md"),
-        guide!("configuration.md"),
+        guide!("centrifugo.md"),
+        guide!("clients.md"),
         guide!("cluster.md"),
+        guide!("configuration.md"),
+        guide!("conformance.md"),
+        guide!("dashboard.md"),
+        guide!("event-streams.md"),
+        guide!("going-public.md"),
         guide!("handover.md"),
         guide!("history.md"),
+        guide!("mercure.md"),
+        guide!("metrics.md"),
+        guide!("operating.md"),
+        guide!("performance.md"),
+        guide!("pusher.md"),
         guide!("pusher-api.md"),
+        guide!("running.md"),
+        guide!("shell.md"),
         guide!("tls.md"),
         guide!("tokens.md"),
         guide!("topics.md"),
+        guide!("tracing.md"),
+        guide!("unsafe.md"),
+        guide!("wire.md"),
     ]
 });
 
@@ -82,6 +97,21 @@ mod tests {
         assert!(find("/docs/operating.md").is_some());
         for path in ["", "/docs", "/docs/", "/docs/../dashboard.js", "/overview"] {
             assert!(find(path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn where_links_of_the_guide_lead_is_there_too() {
+        let files = paths().filter(|path| path.ends_with(".md"));
+        for path in files {
+            let text = std::str::from_utf8(find(path).unwrap().body).unwrap();
+            let links = text.split("](").skip(1);
+            let links = links.map(|rest| rest.split([')', '#']).next().unwrap_or_default());
+            // As in `guide.js`: others are none within the dashboard.
+            let is_page = |link: &&str| link.ends_with(".md") && !link.contains('/');
+            for link in links.filter(is_page) {
+                assert!(find(&format!("/docs/{link}")).is_some(), "{path}: {link}");
+            }
         }
     }
 

@@ -24,15 +24,20 @@ fn what_is_sent_again_is_published_once_and_answered_as_before() {
     let ndjson = "Content-Type: application/x-ndjson";
     let batch = || daemon.ask("POST /messages", &[ndjson, "Idempotency-Key: b"], lines);
     let call = || post(&daemon, "/api/publish", "c", br#"{"channel":"t","data":3}"#);
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let hub = "POST /.well-known/mercure";
+    let update = || daemon.ask(hub, &[form, "Idempotency-Key: u"], b"topic=t&data=4");
     let firsts = [
         post(&daemon, "/topics/t/messages", "a", b"x"),
         batch(),
         call(),
+        update(),
     ];
     let agains = [
         post(&daemon, "/topics/t/messages", "a", b"x"),
         batch(),
         call(),
+        update(),
     ];
     for (first, again) in firsts.iter().zip(&agains) {
         assert_eq!((first.status, again.status), (200, 200));
@@ -40,18 +45,18 @@ fn what_is_sent_again_is_published_once_and_answered_as_before() {
         assert_eq!(first.body, again.body);
         assert_eq!(first.field("content-type"), again.field("content-type"));
     }
-    assert_eq!(offset(&daemon), Some(3));
+    assert_eq!(offset(&daemon), Some(4));
     // Without a name, or with another one, it is another request.
     daemon.post("t", b"x");
     post(&daemon, "/topics/t/messages", "d", b"x");
-    assert_eq!(offset(&daemon), Some(5));
+    assert_eq!(offset(&daemon), Some(6));
     let figures = daemon.get("/metrics").body;
     assert!(
-        figures.contains("fanfare_idempotency_keys 4\n"),
+        figures.contains("fanfare_idempotency_keys 5\n"),
         "{figures}"
     );
     assert!(
-        figures.contains("fanfare_idempotency_replays_total 3\n"),
+        figures.contains("fanfare_idempotency_replays_total 4\n"),
         "{figures}"
     );
 }

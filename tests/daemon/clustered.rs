@@ -221,6 +221,43 @@ fn while_the_cluster_is_away_publishers_wait_and_are_told_and_nothing_is_lost() 
 }
 
 #[test]
+fn who_publishes_over_http_what_may_have_been_stored_is_told_so() {
+    const NDJSON: &str = "Content-Type: application/x-ndjson\r\n";
+    const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let server = Server::start();
+    let one = node(&server, &["--cluster-propose-ms-max", "1000"]);
+    publish(&one, "a", "before");
+    // It takes what it is sent, and answers nothing.
+    server.signal("STOP");
+    let asked: [(&str, &str, &[u8]); 4] = [
+        ("/topics/a/messages", TEXT, b"x"),
+        ("/messages", NDJSON, b"{\"topic\":\"a\",\"data\":1}\n"),
+        ("/.well-known/mercure", FORM, b"topic=a&data=x"),
+        ("/api/publish", TEXT, b"{\"channel\":\"a\",\"data\":1}"),
+    ];
+    // All at once: before it is noticed that nobody answers.
+    let answers = std::thread::scope(|scope| {
+        let one = &one;
+        let ask = |(path, lines, body): (&str, &'static str, &'static [u8])| {
+            let request = format!("POST {path}");
+            scope.spawn(move || one.ask_as(&request, lines, body))
+        };
+        asked.map(ask).map(|answer| answer.join().unwrap())
+    });
+    server.signal("CONT");
+    let [single, batch, update, call] = answers;
+    for (head, answer) in [single, update] {
+        assert!(head.starts_with("HTTP/1.1 504 "), "{head} {answer}");
+        assert!(answer.contains("may have been stored"), "{answer}");
+        assert!(!head.to_lowercase().contains("retry-after"), "{head}");
+    }
+    let (_, line) = batch;
+    assert!(line.contains("\"status\":504}"), "{line}");
+    // The protocol has no word for it.
+    assert!(call.1.contains("\"code\":100"), "{}", call.1);
+}
+
+#[test]
 fn a_message_with_a_key_is_stored_once_through_whichever_node_it_comes() {
     let server = Server::start();
     let (one, two) = (node(&server, &[]), node(&server, &[]));

@@ -19,6 +19,11 @@ function fail(name, error) {
 }
 
 const wanted = process.argv.slice(2);
+const unknown = wanted.filter((part) => !Object.hasOwn(PARTS, part));
+if (unknown.length > 0) {
+  console.error(`there is no part ${unknown.join(", ")}: there are ${Object.keys(PARTS).join(", ")}`);
+  process.exit(2);
+}
 const browser = await launch();
 for (const [part, { world, tests }] of Object.entries(PARTS)) {
   if (wanted.length > 0 && !wanted.includes(part)) {
@@ -44,4 +49,4 @@ for (const [part, { world, tests }] of Object.entries(PARTS)) {
 }
 await browser.close();
 console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed === 0 ? 0 : 1);
+process.exit(failed === 0 && passed > 0 ? 0 : 1);

@@ -117,7 +117,7 @@ fn tiles(run: &Run) -> String {
     tiles.iter().map(tile).collect()
 }
 
-/// Of several, the one with the highest rate that a ramp found good, or the last but its echo.
+/// Of several, the one with the highest rate that a ramp found good, or the last.
 fn telling_phase(run: &Run) -> Option<&PhaseResult> {
     let heard = run.phases.iter().filter(|phase| phase.latency.count > 0);
     match run.scenario.as_str() {

@@ -174,7 +174,7 @@ fn of_memory(hub: &Hub) -> Vec<Limit> {
             "docs/history.md#when-it-is-read",
         ),
         bytes(
-            "cluster_proposed_bytes_max",
+            "cluster.proposed_bytes_max",
             "messages that the cluster is to store",
             proposed.load(std::sync::atomic::Ordering::Relaxed),
             settings.cluster_proposed_bytes_max,

@@ -212,16 +212,15 @@ impl Overview {
         let mut seen = self.seen.lock().await;
         seen.asked = Some(now);
         let is_fresh = |sample: &Sample| now.saturating_duration_since(sample.taken) < SAMPLE_MIN;
-        let sample = match seen.sample.take() {
-            Some(sample) if is_fresh(&sample) => sample,
-            before => {
-                let sample = Sample::take(&self.hub, before, now).await;
-                seen.recent.note(sample.taken, &sample.troubles);
-                sample
-            }
-        };
-        let shown = self.shown(&sample, &seen.recent, wanted);
-        seen.sample = Some(sample);
+        if !seen.sample.as_ref().is_some_and(is_fresh) {
+            // The sample before stays until there is another: who asks may go in between, and
+            // all that is under way with them.
+            let sample = Sample::take(&self.hub, seen.sample.as_ref(), now).await;
+            seen.recent.note(sample.taken, &sample.troubles);
+            seen.sample = Some(sample);
+        }
+        let sample = seen.sample.as_ref().expect("it was just seen to");
+        let shown = self.shown(sample, &seen.recent, wanted);
         if !std::mem::replace(&mut seen.is_to_be_forgotten, true) {
             tokio::spawn(self.clone().forget(now + FORGET));
         }

@@ -61,9 +61,9 @@ pub(super) struct TopicRow {
 
 impl Sample {
     /// Counts, beside what was counted before.
-    pub(super) async fn take(hub: &Hub, before: Option<Sample>, taken: Instant) -> Sample {
-        let window = before.as_ref().map(|before| taken - before.taken);
-        let before_totals = before.iter().flat_map(|before| &before.traffic);
+    pub(super) async fn take(hub: &Hub, before: Option<&Sample>, taken: Instant) -> Sample {
+        let window = before.map(|before| taken - before.taken);
+        let before_totals = before.into_iter().flat_map(|before| &before.traffic);
         let before_totals: HashMap<_, _> = before_totals
             .map(|(name, rate)| (*name, rate.total))
             .collect();
@@ -78,13 +78,13 @@ impl Sample {
             .map(|core| core.metrics.cpu_us.get())
             .collect();
         let core_loads = core_cpu_us.iter().enumerate().map(|(core, cpu_us)| {
-            let before = before.as_ref().map(|before| before.core_cpu_us[core]);
+            let before = before.map(|before| before.core_cpu_us[core]);
             // It is counted by the tick, which is no whole part of the window.
             growth(before, *cpu_us, window).map(|us| rounded((us / 1e6).min(1.0)))
         });
         let process = Process::read();
         let load = || {
-            let (now_s, before_s) = (process.cpu_s?, before.as_ref()?.process.cpu_s?);
+            let (now_s, before_s) = (process.cpu_s?, before?.process.cpu_s?);
             Some(rounded((now_s - before_s).max(0.0) / window?.as_secs_f64()))
         };
         Sample {
@@ -95,19 +95,15 @@ impl Sample {
             load: load(),
             core_cpu_us,
             troubles: troubles::totals(hub),
-            topics: topics(hub, before.map(|before| before.topics), window).await,
+            topics: topics(hub, before.map_or(&[], |before| &before.topics), window).await,
             process,
         }
     }
 }
 
-async fn topics(
-    hub: &Hub,
-    before: Option<Vec<TopicRow>>,
-    window: Option<Duration>,
-) -> Vec<TopicRow> {
-    let before = before.into_iter().flatten();
-    let before: HashMap<u64, Summary> = before.map(|row| (row.id, row.summary)).collect();
+async fn topics(hub: &Hub, before: &[TopicRow], window: Option<Duration>) -> Vec<TopicRow> {
+    let before = before.iter().map(|row| (row.id, &row.summary));
+    let before: HashMap<u64, &Summary> = before.collect();
     let all = hub.all_topics();
     let mut rows = Vec::with_capacity(all.len());
     for (number, topic) in all.into_iter().enumerate() {
@@ -116,8 +112,9 @@ async fn topics(
         }
         let summary = hub.summary(&topic);
         let known = before.get(&topic.id());
-        let growth =
-            |figure: fn(&Summary) -> u64| growth(known.map(figure), figure(&summary), window);
+        let growth = |figure: fn(&Summary) -> u64| {
+            growth(known.map(|known| figure(known)), figure(&summary), window)
+        };
         rows.push(TopicRow {
             id: topic.id(),
             name: topic.name().clone(),

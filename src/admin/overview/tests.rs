@@ -1,5 +1,7 @@
 //! The answer, without a socket.
 
+use std::task::Poll;
+
 use serde_json::Value;
 
 use super::*;
@@ -70,6 +72,28 @@ fn rates_are_those_since_the_sample_before_and_unknown_at_first() {
         assert!(shown["topics"]["shown"][1]["messages_per_s"].is_null());
         assert_eq!(shown["traffic"]["messages_posted"]["total"], 53);
         assert_eq!(shown["traffic"]["messages_posted"]["per_s"], 25.0);
+    });
+}
+
+#[test]
+fn who_goes_while_a_sample_is_taken_takes_nothing_along() {
+    let (hub, overview) = world(Settings::default());
+    run(async {
+        // So many that others get a turn in between.
+        for topic in 0..2048 {
+            publish(&hub, &format!("{topic:04}"), 1);
+        }
+        let begin = Instant::now();
+        look_at(&overview, begin, Wanted::default()).await;
+        let later = begin + Duration::from_secs(1);
+        let wanted = Wanted::default();
+        let mut left = Box::pin(overview.look(&wanted, later));
+        let first = std::future::poll_fn(|cx| Poll::Ready(left.as_mut().poll(cx))).await;
+        assert!(first.is_pending());
+        drop(left);
+        let shown = look_at(&overview, later, Wanted::default()).await;
+        assert_eq!(shown["window_ms"], 1000);
+        assert_eq!(shown["topics"]["shown"][0]["messages_per_s"], 0.0);
     });
 }
 

@@ -384,6 +384,12 @@ mod tests {
         let known: HashSet<&str> = TABLE.iter().map(|row| row.key).collect();
         let hub = crate::hub::Hub::new(Settings::default()).unwrap();
         let limits = super::super::limits::read(&hub, &Default::default());
+        // What the dashboard opens the row of a setting for, and what is no setting.
+        let keys: HashSet<String> = TABLE.iter().map(|row| row.file_key()).collect();
+        for limit in &limits {
+            let is_setting = !["connections_capacity", "revocations"].contains(&limit.name);
+            assert_eq!(keys.contains(limit.name), is_setting, "{}", limit.name);
+        }
         let of_limits = limits.iter().map(|limit| (limit.next, limit.doc));
         let advice = all().map(|(_, _, next, doc)| (*next, *doc));
         for (next, doc) in advice.chain(of_limits) {

@@ -80,7 +80,6 @@ impl Outbox {
 
     /// The collector has taken the request that was under way. Returns of how many traces.
     pub(super) fn note_taken(&mut self, now_ms: u64) -> usize {
-        self.failures = 0;
         self.part_with_batch(now_ms)
     }
 
@@ -89,7 +88,9 @@ impl Outbox {
         self.part_with_batch(now_ms)
     }
 
+    /// The collector has answered, whatever it was.
     fn part_with_batch(&mut self, now_ms: u64) -> usize {
+        self.failures = 0;
         self.due_ms = now_ms + GATHER_MS;
         self.batch.take().map_or(0, |batch| batch.traces)
     }
@@ -181,7 +182,13 @@ mod tests {
             now_ms = due_ms;
         }
         assert_eq!(outbox.note_refused(now_ms), 1);
-        assert!(outbox.is_done());
+        assert!(outbox.is_done() && !outbox.is_failing());
+        // Who has refused is there: what comes next is told at the end, and fails as if first.
+        outbox.push(trace(), now_ms);
+        outbox.hurry();
+        assert!(outbox.next(now_ms).is_some());
+        outbox.note_failed(now_ms, u64::MAX);
+        assert!(outbox.next_ms().unwrap() < now_ms + RETRY_MS_MIN);
     }
 
     #[test]

@@ -186,7 +186,7 @@ function cellsOf(row) {
   return cells.map((cell) => cell.trim().replaceAll("\0", "|"));
 }
 
-const MARKED = /`([^`]+)`|\*\*([^*]+)\*\*|\[([^\]]+)\]\(([^)]+)\)/g;
+const MARKED = /`([^`]+)`|\*\*([^*]+)\*\*|!?\[([^\]]+)\]\(([^)]+)\)/g; // of a picture, its words
 
 function inline(name, text, path) {
   const made = document.createElement(name);
