@@ -239,7 +239,7 @@ impl CloseReason {
             }
             CloseReason::TopicsFull => "the server keeps no more topics".into(),
             CloseReason::NotStored => {
-                "not stored: the cluster has not taken a message, publish it again".into()
+                "not stored: as far as is known the cluster has not taken a message".into()
             }
             CloseReason::AppUnknown => "there is no app with this key".into(),
             CloseReason::AppProtocol => {
