@@ -68,6 +68,7 @@ impl World {
         let core = number as usize % self.reactors.len();
         let arrival = Arrival {
             peer: ([127, 0, 0, 1], 1).into(),
+            kept_alive: false,
             upgrade: upgrade(),
             topic: Some(self.hub.topic(name).expect("room for it")),
             rest: Vec::new(),

@@ -70,6 +70,7 @@ impl World {
             let (server, peer) = listener.accept().expect("its other end");
             let arrival = Arrival {
                 peer,
+                kept_alive: false,
                 upgrade: upgrade(),
                 topic: Some(self.topic(0)),
                 rest: Vec::new(),

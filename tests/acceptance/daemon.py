@@ -90,6 +90,9 @@ class Daemon:
             raise SystemExit(f"the daemon did not say where it listens, but: {line.strip() or 'nothing'}")
         return found[1], int(found[2])
 
+    # How long it may take to end.
+    end_s = 30
+
     def __enter__(self):
         return self
 
@@ -102,7 +105,7 @@ class Daemon:
         """Ends it; the exit status, None if it had to be killed."""
         self.process.terminate()
         try:
-            status = self.process.wait(timeout=30)
+            status = self.process.wait(timeout=self.end_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
