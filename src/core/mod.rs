@@ -29,6 +29,7 @@ mod inbound;
 mod joiners;
 mod judging;
 mod keepalive;
+mod keeping_alive;
 mod lagging;
 mod lane;
 mod leading;
