@@ -16,8 +16,15 @@ client.py hold HOST PORT COUNT       COUNT subscribers and one publisher; obeys
 client.py fill HOST PORT COUNT BYTES publishes so many messages, and hears them all
 client.py history HOST PORT COUNT BYTES  comes later, and still hears them all
 client.py freeze TID                 stops one thread of a process for ever
+
+With TRUST, a file of certificates, in the environment they speak TLS to
+live.example.com and trust nothing else.
 """
-import asyncio, base64, collections, ctypes, json, os, signal, socket, struct, sys, time
+import asyncio, base64, collections, ctypes, json, os, signal, socket, ssl, struct, sys, time
+
+TLS = {}
+if "TRUST" in os.environ:
+    TLS = {"ssl": ssl.create_default_context(cafile=os.environ["TRUST"]), "server_hostname": "live.example.com"}
 
 
 class Closed(Exception):
@@ -33,7 +40,7 @@ class Client:
     async def connect(self, host, port, path, patience=10, source=None, first=b"", headers=""):
         """From the address `source`, with `first` before the request and `headers` in it."""
         local = source and (source, 0)
-        opening = asyncio.open_connection(host, port, local_addr=local)
+        opening = asyncio.open_connection(host, port, local_addr=local, **TLS)
         self.reader, self.writer = await asyncio.wait_for(opening, patience)
         key = base64.b64encode(os.urandom(16)).decode()
         at = f"[{host}]" if ":" in host else host
