@@ -17,7 +17,7 @@ use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 
 use super::buffers::Buffers;
 use super::callers::Callers;
-use super::entering::{Handed, Refusals, hand_over};
+use super::entering::{Handed, Refusals, hand_over, work_off};
 use super::entry::result;
 use super::patience::patiently;
 use super::renewal::Renewal;
@@ -38,7 +38,7 @@ const ENDS_MIN: u32 = 30_000;
 // What bounds the completion queue is what is under way, and not how many are connected. What a
 // core has asked for itself fits, and so does what peers send: the answers to two rounds of
 // requests (a full queue is handed over early once a turn), and an arrival for each of so many
-// receive buffers. From Linux 6.13 on nothing else comes in numbers, as one entry runs a few dozen pieces
+// receive buffers. From Linux 6.13 on nothing else comes in numbers, as one entry runs a few hundred pieces
 // of the kernel's work at most. Before, as many receives as there are connections may end at
 // one time (all peers vanish, or speak while no buffer is left), and as many sockets may take
 // bytes again.
@@ -176,6 +176,7 @@ impl Uring {
     fn enter_main(&mut self) -> io::Result<Handed> {
         loop {
             let handed = hand_over(&mut self.ring, EnterFlags::GETEVENTS)?;
+            work_off(&mut self.ring)?;
             while let Some(entry) = self.waiting.pop_front() {
                 if !self.place(&entry) {
                     self.waiting.push_front(entry);

@@ -398,6 +398,30 @@ fn received(ring: &mut Uring, told: &[Completion], said: u8, heard: &mut [u8]) -
 }
 
 #[test]
+fn one_entry_brings_what_has_come_for_many() {
+    const SLOTS: u32 = 200;
+    let wake = EventFd::new().unwrap();
+    let mut ring = Uring::new(SLOTS, 256, wake.as_fd(), Abilities::default()).unwrap();
+    let attach = |slot: u32| {
+        let (here, there) = UnixStream::pair().unwrap();
+        ring.attach(slot, &here).unwrap();
+        ring.receive(slot);
+        there
+    };
+    let peers: Vec<UnixStream> = (0..SLOTS).map(attach).collect();
+    ring.enter().unwrap();
+    for mut peer in &peers {
+        peer.write_all(b"!").unwrap();
+    }
+    ring.enter().unwrap();
+    let mut told = Vec::new();
+    ring.completions(&mut told);
+    let mut heard = vec![0; SLOTS as usize];
+    received(&mut ring, &told, b'!', &mut heard);
+    assert!(heard.iter().all(|times| *times == 1), "{heard:?}");
+}
+
+#[test]
 fn more_than_the_queue_holds_is_kept_by_the_kernel_and_told_once() {
     const SLOTS: u32 = 1500;
     let wake = EventFd::new().unwrap();
