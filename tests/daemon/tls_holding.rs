@@ -11,7 +11,7 @@ use tungstenite::{Message, WebSocket};
 use crate::common::{Daemon, eventually, hear, pass};
 use crate::handover::{program, replace};
 use crate::message_limits::LONG_HEADER;
-use crate::tls_living::{closes, open_narrow};
+use crate::tls_living::{closes, hear_past_skips, open_narrow};
 use crate::tls_talking::open;
 use crate::tls_world::{Authority, Tls, VERSIONS, shake, start};
 
@@ -86,16 +86,7 @@ fn what_is_kept_of_a_record_is_counted_until_it_has_been_read() {
             slow.read().unwrap();
         }
         assert!(kept() <= 17 << 10, "{}", kept());
-        // What is published before it has been told may be skipped as well.
-        loop {
-            let heard = slow.read().unwrap().into_text().unwrap();
-            if heard.contains("\"missed\"") {
-                speaker.send(Message::text("last")).unwrap();
-            }
-            if heard.contains("last") {
-                break;
-            }
-        }
+        hear_past_skips(&mut slow, &mut speaker);
         eventually("nothing is kept", || kept() == 0);
     }
 }

@@ -7,11 +7,25 @@ use std::net::{Shutdown, TcpStream};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tungstenite::{Message, WebSocket};
 
-use crate::common::{Daemon, Witnesses, eventually, hear, masked};
+use crate::common::{Client, Daemon, Witnesses, eventually, hear, masked};
 use crate::tls_talking::open;
 use crate::tls_world::{
     Authority, TLS12, TLS13, Tls, VERSIONS, ask, dial, get, is_resumed, shake, shake_over, start,
 };
+
+/// Reads on until it hears what is said to it once it has been told that something was skipped: what is
+/// published before that may be skipped as well.
+pub(crate) fn hear_past_skips(slow: &mut WebSocket<Tls>, speaker: &mut Client) {
+    loop {
+        let heard = slow.read().unwrap().into_text().unwrap();
+        if heard.contains("\"missed\"") {
+            speaker.send(Message::text("last")).unwrap();
+        }
+        if heard.contains("last") {
+            break;
+        }
+    }
+}
 
 /// A WebSocket of a client whose socket takes little at a time.
 pub(crate) fn open_narrow(daemon: &Daemon, client: ClientConfig, path: &str) -> WebSocket<Tls> {
@@ -77,16 +91,7 @@ fn a_reader_over_tls_that_is_skipped_is_told_and_hears_on() {
                 speaker.send(Message::text(text)).unwrap();
             }
         }
-        // What is published before it has been told may be skipped as well.
-        loop {
-            let heard = slow.read().unwrap().into_text().unwrap();
-            if heard.contains("\"missed\"") {
-                speaker.send(Message::text("last")).unwrap();
-            }
-            if heard.contains("last") {
-                break;
-            }
-        }
+        hear_past_skips(&mut slow, &mut speaker);
     }
 }
 
