@@ -59,6 +59,31 @@ fn a_head_may_come_byte_by_byte_and_bring_messages_along() {
 }
 
 #[test]
+fn who_says_much_along_with_its_request_is_heard_in_full() {
+    let daemon = Daemon::start(&["--cores", "1"]);
+    let mut witness = daemon.connect("/topic");
+    let texts: Vec<String> = (0..60)
+        .map(|n| format!("{n} {}", "x".repeat(10_000)))
+        .collect();
+    for _ in 0..3 {
+        let mut all = Raw::request("/topic", "").into_bytes();
+        for text in &texts {
+            all.extend(masked(0x81, text.as_bytes()));
+        }
+        let mut raw = daemon.raw();
+        raw.send(&all);
+        raw.expect_upgrade();
+        for text in &texts {
+            assert_eq!(&hear(&mut witness), text);
+        }
+        // It goes on as anybody does.
+        raw.send(&masked(0x81, b"more"));
+        assert_eq!(hear(&mut witness), "more");
+    }
+    assert_eq!(figures(&daemon), (4, 0));
+}
+
+#[test]
 fn whatever_is_no_opening_goes_on_with_what_was_read() {
     let daemon = Daemon::start(&["--api", "127.0.0.1:0"]);
     let mut witnesses = Witnesses::new(&daemon, "/topic");

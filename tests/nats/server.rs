@@ -134,7 +134,19 @@ impl Server {
         let id = self.child.as_ref().expect("it runs").id().to_string();
         let status = Command::new("kill").args(["-s", name, &id]).status();
         assert!(status.expect("kill is there").success());
+        // Until each of its threads has seen that, it may answer.
+        while name == "STOP" && !is_stopped(&id) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
+}
+
+fn is_stopped(id: &str) -> bool {
+    let mut threads = fs::read_dir(format!("/proc/{id}/task")).expect("it is there");
+    threads.all(|thread| {
+        let stat = thread.and_then(|thread| fs::read_to_string(thread.path().join("stat")));
+        stat.is_ok_and(|stat| stat.contains(") T "))
+    })
 }
 
 impl Drop for Server {
