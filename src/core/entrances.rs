@@ -221,7 +221,7 @@ impl Entrance {
             tracing::warn!(%error, "cannot bound what is held unsent");
         }
         self.unsent_bytes_max = bytes_max;
-        // In a socket of our own nobody has waited for longer than the start takes.
+        // A socket of our own was told before anybody came.
         !is_so && self.listener.activated
     }
 

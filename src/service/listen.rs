@@ -44,7 +44,9 @@ pub(super) struct Bound {
     pub(super) lost: usize,
     /// Why the last of them could not.
     pub(super) failed: Option<String>,
-    /// How the kernel keeps alive who comes in at those that are bound here, if it does.
+    /// What the kernel may hold unsent for who comes in at those that are bound here.
+    pub(super) unsent_bytes_max: Option<u32>,
+    /// How it keeps them alive, if it does.
     pub(super) probes: Option<Probes>,
 }
 
@@ -160,10 +162,13 @@ impl Bound {
     /// A core's socket, which may not listen before `later`.
     fn bind(&self, address: SocketAddr, later: bool) -> io::Result<Socket> {
         let socket = bind::tcp(address, true)?;
-        // Accepted connections inherit it: a frame does not wait for the next one.
+        // Accepted connections inherit all of it. A frame does not wait for the next one.
         socket.set_tcp_nodelay(true)?;
+        // The cores see to the rest too; told by now, the kernel has nobody come before.
+        if let Some(bytes) = self.unsent_bytes_max {
+            socket.set_tcp_notsent_lowat(bytes)?;
+        }
         if self.probes.is_some() {
-            // The cores see to it too; told by now, the kernel has nobody come before.
             keep_alive(&socket, self.probes)?;
         }
         if !later {
@@ -253,6 +258,18 @@ mod tests {
             bound.open(place, false, &[])?;
         }
         Ok(bound)
+    }
+
+    #[test]
+    fn what_is_held_unsent_is_bounded_before_anybody_comes() {
+        let mut bound = Bound::new(2);
+        bound.unsent_bytes_max = Some(5000);
+        bound
+            .open(&places(&["127.0.0.1:0"])[0], false, &[])
+            .unwrap();
+        for listener in bound.listeners.iter().flatten() {
+            assert_eq!(listener.socket.tcp_notsent_lowat().unwrap(), 5000);
+        }
     }
 
     fn places(words: &[&str]) -> Vec<Place> {

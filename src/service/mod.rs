@@ -331,6 +331,7 @@ fn begin(
     let others = bind::places_of(inherited.chain(&admin));
     let tolerant = matches!(origin, Some(Origin::Store(_)));
     let mut bound = Bound::new(settings.cores);
+    bound.unsent_bytes_max = Some(settings.unsent_bytes_max as u32);
     bound.probes = settings.probes();
     let mut have = |passed: Vec<OwnedFd>, inherited: Sockets, places: &[Place], tls: bool| {
         let Sockets { files, activated } = inherited;
