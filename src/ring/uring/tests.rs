@@ -397,18 +397,23 @@ fn received(ring: &mut Uring, told: &[Completion], said: u8, heard: &mut [u8]) -
     ended
 }
 
-#[test]
-fn one_entry_brings_what_has_come_for_many() {
-    const SLOTS: u32 = 200;
-    let wake = EventFd::new().unwrap();
-    let mut ring = Uring::new(SLOTS, 256, wake.as_fd(), Abilities::default()).unwrap();
+/// Peers of so many slots, from which the ring receives.
+fn peers(ring: &mut Uring, slots: u32) -> Vec<UnixStream> {
     let attach = |slot: u32| {
         let (here, there) = UnixStream::pair().unwrap();
         ring.attach(slot, &here).unwrap();
         ring.receive(slot);
         there
     };
-    let peers: Vec<UnixStream> = (0..SLOTS).map(attach).collect();
+    (0..slots).map(attach).collect()
+}
+
+#[test]
+fn one_entry_brings_what_has_come_for_many() {
+    const SLOTS: u32 = 200;
+    let wake = EventFd::new().unwrap();
+    let mut ring = Uring::new(SLOTS, 256, wake.as_fd(), Abilities::default()).unwrap();
+    let peers = peers(&mut ring, SLOTS);
     ring.enter().unwrap();
     for mut peer in &peers {
         peer.write_all(b"!").unwrap();
@@ -429,13 +434,7 @@ fn more_than_the_queue_holds_is_kept_by_the_kernel_and_told_once() {
     let mut ring = Uring::with_queue(SQ_ENTRIES, SLOTS, 2048, wake.as_fd(), ability).unwrap();
     let (_, files_max) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, files_max, files_max).unwrap();
-    let attach = |slot: u32| {
-        let (here, there) = UnixStream::pair().unwrap();
-        ring.attach(slot, &here).unwrap();
-        ring.receive(slot);
-        there
-    };
-    let peers: Vec<UnixStream> = (0..SLOTS).map(attach).collect();
+    let peers = peers(&mut ring, SLOTS);
     let mut heard = vec![0; SLOTS as usize];
     for round in 1..=3u8 {
         ring.enter().unwrap();
