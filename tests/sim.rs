@@ -147,6 +147,11 @@ fn who_waits_for_want_of_descriptors_is_counted_for_as_long() {
 }
 
 #[test]
+fn a_crowd_of_newcomers_is_let_gather() {
+    fanfare_sim::arrivals::a_crowd_is_let_gather();
+}
+
+#[test]
 fn paths_of_the_server_api_are_no_topics_where_it_is_served() {
     fanfare_sim::arrivals::paths_of_the_server_api_are_its_own_where_it_is_served();
 }

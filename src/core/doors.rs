@@ -120,6 +120,7 @@ impl<R: Ring> Reactor<R> {
         match event {
             Event::Received { buffer, len, armed } => {
                 newcomer.receiving = armed;
+                newcomers.stirs += usize::from(newcomer.begun.is_empty());
                 let bytes = self.ring.buffer(buffer, len);
                 newcomer.begun.extend_from_slice(bytes);
                 self.ring.give_back(buffer);
@@ -374,6 +375,7 @@ impl State {
             ended: None,
             traced: Traced::begin(&hub, self.core, false),
         };
+        self.newcomers.stirs += 1;
         self.newcomers.all.insert(slot, newcomer);
         match counted {
             true => self.newcomers.silent.push(slot),

@@ -23,6 +23,7 @@ mod entrances;
 mod feeds;
 mod followed;
 mod following;
+mod gathering;
 mod greeting;
 mod handover;
 mod inbound;

@@ -142,6 +142,8 @@ pub(super) struct Newcomers {
     /// Nobody more can be let in for now, which has been counted.
     pub(super) is_pausing: bool,
     pub(super) rounds: Rounds,
+    /// How often in this turn somebody has come, or has begun to say what for.
+    pub(super) stirs: usize,
 }
 
 impl Newcomers {

@@ -20,10 +20,16 @@ use crate::ring::{Mode, Ring};
 const FAN_OUT_MAX: usize = 256;
 
 impl<R: Ring> Reactor<R> {
-    /// Sends grown feeds to their subscribers, a bounded number at a time.
+    /// Sends grown feeds to their subscribers, a bounded number at a time, unless it is newcomers'
+    /// turn.
     pub(super) fn fan_out(&mut self) {
         self.state.tell_others();
-        let mut budget = FAN_OUT_MAX.min(self.ring.room());
+        let newcomers = &self.state.newcomers;
+        if !newcomers.rounds.may_deliver(newcomers.knocking.len()) {
+            return;
+        }
+        let budget_max = FAN_OUT_MAX.min(self.ring.room());
+        let mut budget = budget_max;
         while budget > 0 {
             let Some(number) = self.state.growing.pop_front() else {
                 break;
@@ -32,6 +38,8 @@ impl<R: Ring> Reactor<R> {
                 self.state.growing.push_back(number);
             }
         }
+        let (made, last) = (budget_max - budget, self.state.growing.is_empty());
+        self.state.newcomers.rounds.note_deliveries(made, last);
         self.state.settle_lagging();
     }
 

@@ -231,6 +231,7 @@ impl<R: Ring> Reactor<R> {
         let hub = self.state.hub.clone();
         self.ring.mute(true);
         self.state.begin_checks();
+        self.state.newcomers.stirs = 0;
         let mut requests = 0;
         for _ in 0..ROUNDS_MAX {
             self.state.look_at_clock();

@@ -22,7 +22,7 @@ impl<R: Ring> Reactor<R> {
         let more = self.turn()?;
         let spin = Duration::from_micros(self.state.hub.settings().spin_us);
         if more || spin.is_zero() || self.state.frozen {
-            return Ok(more);
+            return Ok(more || self.gather());
         }
         let end = Instant::now() + SLICE;
         while self.active_at.elapsed() < spin {

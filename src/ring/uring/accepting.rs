@@ -8,12 +8,12 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
+use io_uring::opcode;
 use io_uring::types::{DestinationSlot, Fd, Fixed};
-use io_uring::{opcode, squeue};
 
-use super::super::buffers::GROUP;
 use super::super::passing::duplicate;
 use super::super::token::{Kind, pack};
+use super::requests::receive_entry;
 use super::{BY_THE_CALLER, Uring};
 
 impl Uring {
@@ -59,11 +59,7 @@ impl Uring {
         if let Some(renewal) = &mut self.renewal {
             renewal.asked(Kind::Receive, slot);
         }
-        let entry = opcode::Recv::new(Fixed(slot), std::ptr::null_mut(), 0)
-            .buf_group(GROUP)
-            .build()
-            .flags(squeue::Flags::BUFFER_SELECT)
-            .user_data(pack(Kind::Receive, 0, slot));
+        let entry = receive_entry(slot, 0).user_data(pack(Kind::Receive, 0, slot));
         self.push(&entry);
     }
 

@@ -10,6 +10,20 @@ use super::super::token::{Kind, pack};
 use super::super::zero_copy::Send;
 use super::{BY_THE_CALLER, Uring};
 
+/// Flags of a receive, as in `linux/io_uring.h`.
+const IORING_RECVSEND_POLL_FIRST: u16 = 1 << 0;
+const IORING_RECV_MULTISHOT: u16 = 1 << 1;
+
+/// A receive into whichever buffer of the group is free, once or again and again. It begins by
+/// waiting: who has just come, or has just been answered, has seldom sent something already.
+pub(super) fn receive_entry(slot: u32, how: u16) -> squeue::Entry {
+    opcode::Recv::new(Fixed(slot), std::ptr::null_mut(), 0)
+        .buf_group(GROUP)
+        .ioprio(IORING_RECVSEND_POLL_FIRST | how)
+        .build()
+        .flags(squeue::Flags::BUFFER_SELECT)
+}
+
 impl Uring {
     /// By token, which the kernel looks up; by file it would search all.
     pub(super) fn cancel(&mut self, kind: Kind, slot: u32, by: usize) {
@@ -27,7 +41,7 @@ impl Uring {
         }
         let entry = match kind {
             Kind::Writable => opcode::PollAdd::new(Fixed(slot), libc::POLLOUT as u32).build(),
-            _ => opcode::RecvMulti::new(Fixed(slot), GROUP).build(),
+            _ => receive_entry(slot, IORING_RECV_MULTISHOT),
         };
         self.push(&entry.user_data(pack(kind, 0, slot)));
     }

@@ -56,6 +56,38 @@ fn bytes_go_out_and_come_in() {
 }
 
 #[test]
+fn what_has_come_before_it_is_asked_for_is_received_too() {
+    let mut ring = ring();
+    for once in [true, false] {
+        let (here, mut there) = tcp_pair();
+        ring.attach(3, &here).unwrap();
+        drop(here);
+        there.write_all(b"early").unwrap();
+        there.shutdown(std::net::Shutdown::Write).unwrap();
+        match once {
+            true => ring.receive_once(3),
+            false => ring.receive(3),
+        }
+        let came = completions(&mut ring, 1);
+        let Event::Received { buffer, len, armed } = came[0].event else {
+            panic!("{came:?}");
+        };
+        assert_eq!(ring.buffer(buffer, len), b"early");
+        ring.give_back(buffer);
+        if !armed {
+            ring.receive(3);
+        }
+        let ended = match came.get(1) {
+            Some(ended) => *ended,
+            None => completions(&mut ring, 1)[0],
+        };
+        assert_eq!(ended.event, Event::Ended(None));
+        ring.close(3);
+        assert_eq!(completions(&mut ring, 1)[0].event, Event::Closed);
+    }
+}
+
+#[test]
 fn a_ring_that_goes_with_requests_under_way_ends_them_first() {
     let (here, mut there) = UnixStream::pair().unwrap();
     let mut ring = ring();

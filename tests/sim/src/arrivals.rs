@@ -3,7 +3,7 @@
 use fanfare::config::Settings;
 use fanfare::core::DoorPlan;
 
-use crate::lonely::Lonely;
+use crate::lonely::{Lonely, opening};
 
 const PAGE: &[u8] = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n";
 
@@ -60,5 +60,30 @@ pub fn paths_of_the_server_api_are_its_own_where_it_is_served() {
         for guest in handed_on {
             assert_eq!((&guest.begun[..], guest.counted), (&request[..], true));
         }
+    }
+}
+
+/// Who comes alone is waited for as ever; a crowd is let gather, until it has come.
+///
+/// # Panics
+/// If it is otherwise.
+pub fn a_crowd_is_let_gather() {
+    let request = opening("/one", "");
+    let mut lonely = with_door(DoorPlan::default(), Settings::default());
+    for crowd in [1, 6, 1] {
+        let sockets: Vec<usize> = (0..crowd)
+            .map(|_| lonely.come(request.as_bytes()))
+            .collect();
+        let mut gathers = false;
+        for _ in 0..200 {
+            lonely.turn();
+            gathers |= lonely.core.reactor.has_many_newcomers();
+        }
+        assert_eq!(gathers, crowd > 1);
+        for socket in sockets {
+            assert!(lonely.read(socket).starts_with(b"HTTP/1.1 101"));
+        }
+        lonely.turn();
+        assert!(!lonely.core.reactor.has_many_newcomers());
     }
 }
