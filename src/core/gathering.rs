@@ -9,16 +9,15 @@ use std::time::Duration;
 use super::reactor::Reactor;
 use crate::ring::Ring;
 
-/// So much of newcomers in one turn is much.
-const STIRS_MANY: usize = 4;
+/// Arrivals and requests of one turn that are a crowd's.
+const CROWD_MIN: usize = 4;
 /// How long they gather. Whatever else would wake the core waits for it as well.
 const MOMENT: Duration = Duration::from_micros(200);
 
 impl<R: Ring> Reactor<R> {
-    /// Lets newcomers gather before the core looks again, if there were many in the last turn.
-    /// False if there were not.
+    /// Lets newcomers gather before the core looks again, if they come in crowds. False if not.
     pub(super) fn gather(&mut self) -> bool {
-        let gathers = self.has_many_newcomers() && !self.state.frozen;
+        let gathers = self.meets_a_crowd() && !self.state.frozen;
         if gathers {
             self.ring.mute(true);
             sleep(MOMENT);
@@ -26,8 +25,8 @@ impl<R: Ring> Reactor<R> {
         gathers
     }
 
-    /// Many have come in the last turn, or have sent their request.
-    pub fn has_many_newcomers(&self) -> bool {
-        self.state.newcomers.stirs >= STIRS_MANY
+    /// A crowd of newcomers has come in the last turn, or has sent its requests.
+    pub fn meets_a_crowd(&self) -> bool {
+        self.state.newcomers.stirs >= CROWD_MIN
     }
 }

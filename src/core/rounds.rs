@@ -11,8 +11,8 @@ const SHARE_MAX: usize = 128;
 const SHARE_MIN: usize = 16;
 /// How long a message may have waited for a round to end.
 const LATE_US_MAX: u64 = 500;
-/// How long newcomers who wait have the core for each delivery before, about ten times what that
-/// took, and at most: topics that few hear are delivered as promptly as ever.
+/// For each delivery, newcomers who wait then have the core about ten times as long as it took;
+/// for all together at most so long. Topics that few hear are delivered as promptly as ever.
 const THEIRS_US: u64 = 30;
 const THEIRS_US_MAX: u64 = 3_000;
 /// For so long a topic counts as live after it has had a message.

@@ -77,13 +77,13 @@ pub fn a_crowd_is_let_gather() {
         let mut gathers = false;
         for _ in 0..200 {
             lonely.turn();
-            gathers |= lonely.core.reactor.has_many_newcomers();
+            gathers |= lonely.core.reactor.meets_a_crowd();
         }
         assert_eq!(gathers, crowd > 1);
         for socket in sockets {
             assert!(lonely.read(socket).starts_with(b"HTTP/1.1 101"));
         }
         lonely.turn();
-        assert!(!lonely.core.reactor.has_many_newcomers());
+        assert!(!lonely.core.reactor.meets_a_crowd());
     }
 }
