@@ -14,7 +14,8 @@ const SLICE: Duration = Duration::from_micros(50);
 
 impl<R: Ring> Reactor<R> {
     /// Takes a turn, and where `spin_us` says so looks out for what comes next and takes further
-    /// ones. True if it is to be called again at once; the acceptor is to be let in before.
+    /// ones; else it lets a crowd of newcomers gather. True if it is to be called again at once; the
+    /// acceptor is to be let in before.
     ///
     /// # Errors
     /// Those of [`Reactor::turn`].
