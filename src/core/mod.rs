@@ -13,6 +13,7 @@ mod catching_up;
 mod channels;
 mod closing;
 mod complaints;
+mod completing;
 mod conn;
 mod conversing;
 mod deciding;

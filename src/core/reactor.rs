@@ -30,7 +30,7 @@ use crate::hub::codec::Codec;
 use crate::hub::metrics::Metrics;
 use crate::hub::{Hub, Origin};
 use crate::log::Topic;
-use crate::ring::{Completion, Event, Ring};
+use crate::ring::{Completion, Ring};
 
 /// Rounds of one turn; then the acceptor is let in.
 const ROUNDS_MAX: usize = 16;
@@ -46,7 +46,7 @@ const PATIENCE_MS_BEGIN: u64 = 1 << 31;
 pub struct Reactor<R: Ring> {
     pub(super) ring: R,
     pub(super) state: State,
-    completions: Vec<Completion>,
+    pub(super) completions: Vec<Completion>,
     /// When the last turn began that had something to do.
     pub(super) active_at: Instant,
     /// Who has come in through the ring and is the acceptor's.
@@ -293,74 +293,6 @@ impl<R: Ring> Reactor<R> {
     /// Turns the ring's wake-ups on for the first time.
     pub fn start(&mut self) {
         self.ring.mute(false);
-    }
-
-    fn handle_completions(&mut self) {
-        let completions = std::mem::take(&mut self.completions);
-        for completion in &completions {
-            self.handle(*completion);
-        }
-        self.completions = completions;
-        self.completions.clear();
-    }
-
-    #[inline]
-    fn handle(&mut self, Completion { slot, event }: Completion) {
-        if let Event::Sent { result, held } = event {
-            return self.handle_sent(slot, result, held);
-        }
-        if !self.state.conns.holds(slot) {
-            return self.handle_newcomer(slot, event);
-        }
-        let state = &mut self.state;
-        match event {
-            Event::Sent { .. } => unreachable!("dealt with above"),
-            Event::Accepted { .. } => unreachable!("nobody comes into a slot that is taken"),
-            Event::Received { buffer, len, armed } => {
-                if !armed {
-                    state.conns.at(slot).flags.clear(Flags::RECEIVING);
-                    state.mark(slot);
-                }
-                self.handle_received(slot, buffer, len);
-                self.ring.give_back(buffer);
-            }
-            Event::NoBuffers => {
-                state.metrics().buffers_exhausted.add(1);
-                state.conns.at(slot).flags.clear(Flags::RECEIVING);
-                state.mark(slot);
-            }
-            Event::Ended(error) => {
-                state.conns.at(slot).flags.clear(Flags::RECEIVING);
-                if error.is_none() {
-                    state.note_truncation(slot);
-                }
-                state.handle_end(slot, error);
-            }
-            Event::Released { copied } => {
-                let conn = state.conns.at(slot);
-                conn.unreleased -= 1;
-                if copied {
-                    conn.flags.set(Flags::COPIES);
-                    state.metrics().zero_copy_copied.add(1);
-                }
-                state.mark(slot);
-            }
-            Event::Writable => {
-                let now_ms = state.patience_ms as u32;
-                let conn = state.conns.at(slot);
-                conn.flags.clear(Flags::AWAITING);
-                // It has taken something of what it was sent, so it lives.
-                (conn.heard_ms, conn.pings) = (now_ms, 0);
-                state.mark(slot);
-            }
-            Event::ShutDown => {
-                state.conns.at(slot).flags.clear(Flags::SHUTTING);
-                state.mark(slot);
-            }
-            Event::Closed => state.vacate(slot),
-            Event::Cancelled => {}
-            Event::Installed => self.take_plain(),
-        }
     }
 
     /// While frozen, only connections that are at their end go on with it.
