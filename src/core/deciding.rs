@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::acceptor::{Acceptor, Guest};
 use super::asker::Asker;
 use super::complaints;
-use super::judging::judge;
+use super::judging::judge_and_tell;
 use super::time::ROOM_LOOK;
 use crate::hub::{Busy, Verdict};
 use crate::protocol::event_stream::Page;
@@ -79,6 +79,6 @@ impl Acceptor {
             tls: guest.door.tls,
             api: guest.door.api,
         };
-        judge(&self.hub, request, &asker, check)
+        judge_and_tell(&self.hub, request, &asker, check)
     }
 }

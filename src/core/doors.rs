@@ -351,7 +351,8 @@ impl<R: Ring> Reactor<R> {
 impl State {
     /// Somebody has come in.
     fn let_in(&mut self, slot: u32, door: u32, peer: SocketAddr) {
-        let hub = self.hub.clone();
+        let kept_alive = self.is_kept_alive_by_kernel();
+        let hub = &self.hub;
         let (admission, settings) = (hub.admission(), hub.settings());
         // Before a proxy has said who asks, nobody knows whose it is.
         let is_named = settings.proxy_header_of(peer.ip()) == ProxyHeader::None;
@@ -360,7 +361,7 @@ impl State {
         let newcomer = Newcomer {
             peer,
             door,
-            kept_alive: self.is_kept_alive_by_kernel(),
+            kept_alive,
             came_ms: self.patience_ms,
             begun: Vec::new(),
             head: HeadReader::default(),
@@ -373,7 +374,7 @@ impl State {
             receiving: false,
             knocks: false,
             ended: None,
-            traced: Traced::begin(&hub, self.core, false),
+            traced: Traced::begin(hub, self.core, false),
         };
         self.newcomers.stirs += 1;
         self.newcomers.all.insert(slot, newcomer);
@@ -385,7 +386,7 @@ impl State {
         let besides = newcomers.all.len() as u64;
         if let Some(door) = &mut newcomers.doors[door as usize]
             && door.plan.shared
-            && leads(&hub, self.core, besides)
+            && leads(hub, self.core, besides)
         {
             door.rests_until_ms = self.now_ms + STEP_BACK.as_millis() as u64;
         }

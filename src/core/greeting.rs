@@ -120,7 +120,7 @@ impl State {
     }
 
     fn read_wish(&mut self, newcomer: &mut Newcomer) -> Wish {
-        let hub = self.hub.clone();
+        let hub = &self.hub;
         let settings = hub.settings();
         let limits = head_limits(settings);
         // Why it is refused is for the acceptor to say.
@@ -159,7 +159,7 @@ impl State {
             is_costly.set(verdict.is_none());
             verdict.map_or(Err(TokenFault::Signature), Verdict::rights)
         };
-        let (opened, _) = judge(&hub, &request, &asker, &check);
+        let opened = judge(hub, &request, &asker, &check);
         self.checks_left = checks_left.get();
         if is_later.get() {
             return Wish::Later;

@@ -18,19 +18,43 @@ pub(super) fn head_limits(settings: &config::Settings) -> HeadLimits {
     }
 }
 
-/// What becomes of a request, and the page that may read its refusal.
+/// What becomes of a request.
 pub(super) fn judge(
     hub: &Hub,
     request: &Request<'_>,
     asker: &Asker,
     check: &Check<'_>,
+) -> Result<Opening, Reject> {
+    with_settings(hub, asker, check, |settings| {
+        opening(request, settings, hub.unix_s())
+    })
+}
+
+/// The same, and the page that may read its refusal.
+pub(super) fn judge_and_tell(
+    hub: &Hub,
+    request: &Request<'_>,
+    asker: &Asker,
+    check: &Check<'_>,
 ) -> (Result<Opening, Reject>, Option<Page>) {
+    with_settings(hub, asker, check, |settings| {
+        let opened = opening(request, settings, hub.unix_s());
+        (opened, page_that_reads(request, settings))
+    })
+}
+
+fn with_settings<T>(
+    hub: &Hub,
+    asker: &Asker,
+    check: &Check<'_>,
+    decide: impl FnOnce(&Settings<'_>) -> T,
+) -> T {
     let spoils_it = hub.uncompressed().holds(asker.ip, hub.now_ms());
     let deflate = (!spoils_it).then_some(deflate::Policy {
         client_takeover: hub.settings().deflate == Deflate::Takeover,
     });
     let is_app = |key: &str| hub.settings().app_by_key(key).is_some();
-    let settings = Settings {
+    decide(&Settings {
         origins: match asker.tls {
             true => hub.origins_over_tls(),
             false => hub.origins(),
@@ -58,7 +82,5 @@ pub(super) fn judge(
         deflate,
         deflates_somewhere: hub.deflates_somewhere(),
         documents: &|path, host| document(hub.settings(), path, host, asker),
-    };
-    let opened = opening(request, &settings, hub.unix_s());
-    (opened, page_that_reads(request, &settings))
+    })
 }

@@ -37,8 +37,11 @@ pub struct Admission {
     handshakes_room: Option<usize>,
     connections: AtomicUsize,
     handshakes: AtomicUsize,
-    addresses: Mutex<HashMap<IpAddr, Held>>,
+    addresses: Mutex<Addresses>,
 }
+
+/// By address, which peers choose to some extent.
+type Addresses = HashMap<IpAddr, Held, foldhash::quality::RandomState>;
 
 /// What one address has.
 #[derive(Debug, Default)]
@@ -146,7 +149,7 @@ impl Admission {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Held>> {
+    fn lock(&self) -> MutexGuard<'_, Addresses> {
         let addresses = self.addresses.lock();
         addresses.expect("nothing panics inside the lock")
     }

@@ -4,6 +4,8 @@
 //! What the request asks for is read in `upgrade`. Called by the acceptor with
 //! whatever has arrived so far.
 
+use memchr::memchr_iter;
+
 use super::reject::Reject;
 
 /// How much of a request head is read. Single sign-on brings cookies of more than 8 KiB, and
@@ -96,19 +98,15 @@ pub fn wants_head_only(bytes: &[u8]) -> Option<bool> {
 /// feeds end lines too, and empty lines before the request are skipped (RFC 9112 section 2.2).
 pub fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
     let start = bytes.iter().position(|b| !matches!(b, b'\r' | b'\n'))?;
-    let mut at = from.max(start);
-    while let Some(offset) = bytes[at.min(bytes.len())..]
-        .iter()
-        .position(|b| *b == b'\n')
-    {
+    let at = from.max(start).min(bytes.len());
+    memchr_iter(b'\n', &bytes[at..]).find_map(|offset| {
         let next = at + offset + 1;
-        match bytes.get(next..) {
-            Some([b'\n', ..]) => return Some(next + 1),
-            Some([b'\r', b'\n', ..]) => return Some(next + 2),
-            _ => at = next,
+        match &bytes[next..] {
+            [b'\n', ..] => Some(next + 1),
+            [b'\r', b'\n', ..] => Some(next + 2),
+            _ => None,
         }
-    }
-    None
+    })
 }
 
 /// Tells other protocols (TLS, binary noise) by their first bytes, without waiting for the
