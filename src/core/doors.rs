@@ -265,7 +265,7 @@ impl<R: Ring> Reactor<R> {
         }
     }
 
-    /// Has the ring accept and receive as much as the share of newcomers allows.
+    /// Has the ring receive from those who have said nothing, and accept further ones.
     pub(super) fn wait_at_doors(&mut self) {
         let state = &mut self.state;
         for slot in std::mem::take(&mut state.newcomers.silent) {
@@ -276,21 +276,21 @@ impl<R: Ring> Reactor<R> {
                 self.ring.receive_once(slot);
             }
         }
-        let goal = state.newcomers.rounds.goal();
-        if state.newcomers.knocking.len() + state.newcomers.later.len() >= goal {
+        if state.newcomers.are_many(state.hub.settings()) {
             return;
         }
         // Where slots are few, no door has all of them.
         let doors = state.newcomers.doors.iter().flatten();
         let doors = doors.filter(|door| door.is_open).count();
-        let goal = goal.min((state.conns.spare() / doors.max(1)).max(1));
+        let room = (state.conns.spare() / doors.max(1)).max(1);
         let besides = state.newcomers.all.len() as u64;
         let mut is_pausing = !state.newcomers.leaving.is_empty() && state.newcomers.room == 0;
         for number in 0..state.newcomers.doors.len() {
-            let Some(door) = &state.newcomers.doors[number] else {
+            let Some(door) = &mut state.newcomers.doors[number] else {
                 continue;
             };
-            let most = |leads| door.accepts_max(goal, leads, state.now_ms);
+            door.sound();
+            let most = |leads| door.accepts_max(room, leads, state.now_ms);
             // All cores are asked who leads, and so only where it counts.
             let counts = door.plan.shared && door.accepts < most(false);
             let accepts_max = most(counts && leads(&state.hub, state.core, besides));
@@ -305,6 +305,9 @@ impl<R: Ring> Reactor<R> {
                 };
                 state.newcomers.await_at(number as u32, slot);
                 self.ring.accept(slot, number as u32);
+            }
+            if let Some(door) = &mut state.newcomers.doors[number] {
+                door.note_asked();
             }
         }
         if is_pausing && !std::mem::replace(&mut state.newcomers.is_pausing, is_pausing) {

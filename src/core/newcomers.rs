@@ -8,12 +8,19 @@ use foldhash::fast::FixedState;
 
 use super::rounds::Rounds;
 use super::traced::Traced;
+use crate::config::Settings;
 use crate::protocol::http::HeadReader;
 use crate::ring::Errno;
 
-/// Connections that are accepted at a time from a listener that other cores accept from as
-/// well: each of them is this core's, however much it has to do.
-const SHARED_ACCEPTS_MAX: usize = 8;
+/// Connections that are accepted at a time. From a listener that other cores accept from as well
+/// there are few: each of them is this core's, however much it has to do.
+const ACCEPTS_MIN: usize = 128;
+const SHARED_ACCEPTS_MIN: usize = 8;
+/// As many at a time while the kernel's queue is deep. Who finds no room there tries again only a
+/// second later.
+const ACCEPTS_MAX: usize = 512;
+/// With so many who wait to be answered, further ones are left in the kernel's queue.
+const WAITING_MAX: usize = 2048;
 
 /// Somebody who has come in through the ring and is the acceptor's to answer.
 pub struct HandedOn<P> {
@@ -51,22 +58,43 @@ pub(super) struct Doorway {
     pub(super) has_failed: bool,
     /// Accepts under way.
     pub(super) accepts: usize,
+    /// How many there are to be, and how many there were after the last look.
+    pub(super) depth: usize,
+    pub(super) asked: usize,
     /// None is asked for before that time, by the core's clock.
     pub(super) rests_until_ms: u64,
 }
 
 impl Doorway {
-    /// How many accepts may be under way, where a round has `goal` newcomers at most. A core that
-    /// `leads` takes one at a time, with a pause between.
-    pub(super) fn accepts_max(&self, goal: usize, leads: bool, now_ms: u64) -> usize {
+    /// Learns from what has been answered since the last look: all of it only where the kernel's
+    /// queue is deep.
+    pub(super) fn sound(&mut self) {
+        let min = match self.plan.shared {
+            true => SHARED_ACCEPTS_MIN,
+            false => ACCEPTS_MIN,
+        };
+        let is_deep = self.accepts == 0 && self.asked == self.depth;
+        self.depth = match is_deep {
+            true => (2 * self.depth).clamp(min, ACCEPTS_MAX),
+            false => min,
+        };
+    }
+
+    /// How many accepts may be under way, where there is room for so many. A core that `leads`
+    /// takes one at a time, with a pause between.
+    pub(super) fn accepts_max(&self, room: usize, leads: bool, now_ms: u64) -> usize {
         if !self.is_open || now_ms < self.rests_until_ms {
             return 0;
         }
-        match (self.plan.shared, leads) {
-            (false, _) => goal,
-            (true, false) => goal.min(SHARED_ACCEPTS_MAX),
-            (true, true) => 1,
+        match leads {
+            true => 1,
+            false => self.depth.min(room),
         }
+    }
+
+    /// All that are to be asked for now have been.
+    pub(super) fn note_asked(&mut self) {
+        self.asked = self.accepts;
     }
 }
 
@@ -154,6 +182,16 @@ impl Newcomers {
         (asks && !frozen) || (!self.leaving.is_empty() && self.room > 0)
     }
 
+    /// So many wait to be answered that nobody else is let in for now. Each of them counts as one
+    /// in its handshake, of which there are not to be too many for that.
+    pub(super) fn are_many(&self, settings: &Settings) -> bool {
+        let handshakes_max = settings
+            .handshakes_max
+            .min(settings.handshakes_per_address_max);
+        let waiting_max = (handshakes_max / 2 / settings.cores).clamp(1, WAITING_MAX);
+        self.knocking.len() + self.later.len() >= waiting_max
+    }
+
     /// Nobody is being accepted, and nobody has come who is not answered or handed on.
     pub(super) fn are_none(&self) -> bool {
         self.awaited.is_empty() && self.all.is_empty()
@@ -193,5 +231,84 @@ impl Newcomers {
             newcomer.knocks = true;
             self.knocking.push_back(slot);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn door(shared: bool) -> Doorway {
+        Doorway {
+            plan: DoorPlan { shared, api: false },
+            is_open: true,
+            ..Doorway::default()
+        }
+    }
+
+    /// A look at a door for which so many of the accepts under way have been answered.
+    fn look(door: &mut Doorway, answered: usize, leads: bool) -> usize {
+        door.accepts -= answered;
+        door.sound();
+        door.accepts = door.accepts.max(door.accepts_max(1000, leads, 0));
+        door.note_asked();
+        door.accepts
+    }
+
+    #[test]
+    fn a_deep_queue_is_emptied_faster_and_faster_up_to_a_bound() {
+        let mut door = door(false);
+        let mut asked = vec![look(&mut door, 0, false)];
+        for _ in 0..4 {
+            let all = door.accepts;
+            asked.push(look(&mut door, all, false));
+        }
+        assert_eq!(asked, [128, 256, 512, 512, 512]);
+        // The queue is empty: what is under way is enough until fewer are.
+        assert_eq!(look(&mut door, 10, false), 502);
+        assert_eq!(look(&mut door, 450, false), 128);
+    }
+
+    #[test]
+    fn of_a_shared_queue_a_core_takes_few_and_one_that_leads_one() {
+        let mut door = door(true);
+        assert_eq!(look(&mut door, 0, false), 8);
+        assert_eq!(look(&mut door, 8, true), 1);
+        assert_eq!(look(&mut door, 1, true), 1);
+        assert_eq!(
+            look(&mut door, 1, false),
+            8,
+            "it has led, which is no depth"
+        );
+        assert_eq!(look(&mut door, 8, false), 16);
+    }
+
+    #[test]
+    fn nobody_is_accepted_at_a_door_that_is_shut_or_rests() {
+        let mut shut = door(false);
+        shut.is_open = false;
+        let mut resting = door(false);
+        resting.rests_until_ms = 1;
+        for door in [&mut shut, &mut resting] {
+            assert_eq!(look(door, 0, false), 0);
+            assert_eq!(look(door, 0, false), 0);
+        }
+    }
+
+    #[test]
+    fn who_waits_to_be_answered_leaves_half_of_the_handshakes_to_others() {
+        let mut newcomers = Newcomers::default();
+        let mut settings = Settings {
+            handshakes_max: 4096,
+            handshakes_per_address_max: 100,
+            cores: 2,
+            ..Settings::default()
+        };
+        newcomers.knocking.extend(0..24);
+        assert!(!newcomers.are_many(&settings));
+        newcomers.later.push(24);
+        assert!(newcomers.are_many(&settings));
+        settings.handshakes_per_address_max = 4096;
+        assert!(!newcomers.are_many(&settings));
     }
 }

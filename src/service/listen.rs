@@ -19,7 +19,7 @@ use crate::handover::{Public, Sockets};
 
 /// Connections that may wait to be accepted; the kernel takes the smaller of
 /// this and `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+const BACKLOG: i32 = 65_535;
 
 /// Who may connect to a public Unix socket: all who get to its folder, as all
 /// who get to its port may connect to an address.
