@@ -27,7 +27,7 @@ use super::share::Share;
 use super::time::{DELIVERY_LOOK, ROOM_LOOK, TICK, thread_cpu_us};
 use crate::hub::{Hub, descriptors};
 use crate::log::Topic;
-use crate::ring::{Abilities, Alarm, Uring, Wake};
+use crate::ring::{Abilities, Alarm, Uring, Wake, handles_max};
 
 /// A connection that comes from another process.
 pub struct Arrived {
@@ -140,12 +140,21 @@ fn run(plan: Plan, ready: mpsc::Sender<()>) -> io::Result<()> {
         lingering: Cell::new(0),
         guests: Cell::new(0),
         kept_alive: Cell::new(false),
-        guests_max: (descriptors::guests_max(hub.settings().cores) / hub.settings().cores).max(1),
+        guests_max: (guests_max(&hub, abilities) / hub.settings().cores).max(1),
     });
     let entrances = Entrances::new(acceptor.clone(), listeners, abilities.installs)?;
     rings
         .runtime
         .block_on(serve(acceptor, remote, entrances, left))
+}
+
+/// How many connections of all cores may have a descriptor that is not kept by a ring.
+fn guests_max(hub: &Hub, abilities: Abilities) -> usize {
+    let all = descriptors::guests_max(hub.settings().cores);
+    match abilities.lends {
+        true => all,
+        false => all.saturating_sub(handles_max() as usize),
+    }
 }
 
 /// Takes connections in and waits until they are this process's to serve. False if

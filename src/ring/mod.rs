@@ -6,6 +6,7 @@ mod buffers;
 mod callers;
 mod entering;
 mod entry;
+mod handles;
 pub mod passing;
 mod patience;
 mod probe;
@@ -25,6 +26,7 @@ pub use nix::errno::Errno;
 
 pub use alarm::Alarm;
 pub use buffers::BUFFER_BYTES;
+pub use handles::handles_max;
 pub use patience::patiently;
 pub use probe::{Abilities, Feature, LockedMemory, Probe, Unsupported};
 pub use uring::Uring;

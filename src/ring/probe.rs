@@ -33,6 +33,9 @@ pub struct Abilities {
     /// Each file and each region of a ring is let go of by itself (Linux 6.13).
     /// Before, one region in use keeps all files that are taken out after it.
     pub parts_resources: bool,
+    /// Sockets can be lent to the ring of zero-copy sends (Linux 6.2). Before, a send whose bytes
+    /// are not back keeps all files that are taken out of its ring's table after it.
+    pub lends: bool,
     /// What has no plain descriptor can be given one (Linux 6.8), so that connections may be
     /// accepted without.
     pub installs: bool,
@@ -146,6 +149,7 @@ impl Probe {
         let abilities = Abilities {
             reports_usage: release() >= (6, 2),
             parts_resources: release() >= (6, 13),
+            lends: release() >= (6, 2),
             installs,
         };
         let features = vec![

@@ -19,6 +19,7 @@ use super::buffers::Buffers;
 use super::callers::Callers;
 use super::entering::{Handed, Refusals, hand_over, work_off};
 use super::entry::result;
+use super::handles::{Handles, handles_max};
 use super::patience::patiently;
 use super::renewal::Renewal;
 use super::token::{Kind, pack, unpack};
@@ -81,6 +82,8 @@ pub struct Uring {
     zero_copy: Option<ZeroCopy>,
     /// Slots that the kernel has refused a zero-copy send to.
     copies: Vec<bool>,
+    /// On kernels where a zero-copy send names its socket by a plain descriptor.
+    handles: Option<Handles>,
     /// Requests that the kernel could not be handed yet, oldest first. There
     /// are never more than the few that each slot may have outstanding.
     waiting: VecDeque<squeue::Entry>,
@@ -146,6 +149,7 @@ impl Uring {
             listeners: Vec::new(),
             zero_copy: zero_copy.ok(),
             copies: vec![false; slots as usize],
+            handles: (!abilities.lends).then(|| Handles::new(handles_max())),
             waiting: VecDeque::new(),
             refusals: Refusals::default(),
             overflows: 0,
@@ -220,6 +224,9 @@ impl Ring for Uring {
             .submitter()
             .register_files_update(slot, &[socket.as_raw_fd()])?;
         self.copies[slot as usize] = false;
+        if let Some(handles) = &mut self.handles {
+            handles.keep(slot, socket);
+        }
         Ok(())
     }
 
@@ -279,6 +286,9 @@ impl Ring for Uring {
     }
 
     fn close(&mut self, slot: u32) {
+        if let Some(handles) = &mut self.handles {
+            handles.let_go(slot);
+        }
         let entry = opcode::Close::new(Fixed(slot))
             .build()
             .user_data(pack(Kind::Close, 0, slot));

@@ -8,9 +8,11 @@
 //! (`IORING_MSG_SEND_FD`, Linux 6.0), and it is taken out once the send is
 //! answered, which is long before its bytes are free. A dying process leaves
 //! behind what is stuck and nothing else, and a handover need not wait for it.
+//! Before Linux 6.2 a loan would not end in time, and a send names its socket
+//! by a plain descriptor instead: see `handles`.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -57,7 +59,7 @@ struct Held {
 
 #[derive(Clone, Copy)]
 enum Stage {
-    /// It has not been answered; its socket is in this place.
+    /// It has not been answered; its socket, if on loan, is in this place.
     Sending(usize),
     /// It has been answered, and its release is to be told.
     Sent,
@@ -72,11 +74,13 @@ pub(super) struct ZeroCopy {
     regions: Regions,
     /// By the number that the send's token carries.
     held: Slab<Held>,
-    /// By place in the file table. All are emptied at once, when all have been
-    /// answered.
+    /// By place in the file table, if there is one. All are emptied at once,
+    /// when all have been answered.
     places: Vec<Send>,
     answered: usize,
     reports_usage: bool,
+    /// Sockets come on loan, so there is a file table.
+    lends: bool,
 }
 
 impl ZeroCopy {
@@ -96,7 +100,9 @@ impl ZeroCopy {
             .setup_cqsize(CQ_ENTRIES);
         let ring = patiently(|| builder.build(PLACES as u32))?;
         let submitter = ring.submitter();
-        submitter.register_files_sparse(PLACES as u32)?;
+        if abilities.lends {
+            submitter.register_files_sparse(PLACES as u32)?;
+        }
         submitter.register_eventfd(wake.as_raw_fd())?;
         let regions = match abilities.parts_resources {
             true => Regions::register(&submitter),
@@ -109,18 +115,15 @@ impl ZeroCopy {
             places: Vec::new(),
             answered: 0,
             reports_usage: abilities.reports_usage,
+            lends: abilities.lends,
         })
     }
 
     /// Begins a send: what is returned is to be asked of the main ring, and its
-    /// answer handed to [`ZeroCopy::lent`]. `None`: it is to be copied.
+    /// answer handed to [`ZeroCopy::lent`]. `Err`: it is to be copied.
     pub(super) fn borrow(&mut self, send: Send) -> Result<squeue::Entry, Send> {
-        let place = self.places.len();
-        if place == PLACES || self.held.len() + PLACES >= HELD_MAX {
-            return Err(send);
-        }
         let slot = send.slot;
-        self.places.push(send);
+        let place = self.take_place(send)?;
         let target = DestinationSlot::try_from_slot_target(place as u32);
         let target = target.expect("the table is small");
         let ring = Fd(self.ring.as_raw_fd());
@@ -134,18 +137,45 @@ impl ZeroCopy {
     /// The socket is in its place, or cannot be lent; then the send is given
     /// back, to be copied.
     pub(super) fn lent(&mut self, place: usize, outcome: Result<u32, Errno>) -> Option<Send> {
-        let send = self.places[place].clone();
         if outcome.is_err() {
             self.answered += 1;
-            return Some(send);
+            return Some(self.places[place].clone());
         }
+        self.queue(place, None);
+        None
+    }
+
+    /// Begins a send to the socket with that descriptor, which stays open until the send is
+    /// answered. `Err`: it is to be copied.
+    pub(super) fn send_by(&mut self, socket: RawFd, send: Send) -> Result<(), Send> {
+        let place = self.take_place(send)?;
+        self.queue(place, Some(socket));
+        Ok(())
+    }
+
+    fn take_place(&mut self, send: Send) -> Result<usize, Send> {
+        let place = self.places.len();
+        if place == PLACES || self.held.len() + PLACES >= HELD_MAX {
+            return Err(send);
+        }
+        self.places.push(send);
+        Ok(place)
+    }
+
+    /// Queues the send of a place. Without a descriptor, its socket is in that place.
+    fn queue(&mut self, place: usize, socket: Option<RawFd>) {
+        let send = self.places[place].clone();
         let region = self.regions.find(&self.ring.submitter(), &send.bytes);
         let start = send.bytes[send.from as usize..(send.from + send.len) as usize].as_ptr();
         let held = self.held.insert(Held {
             _bytes: send.bytes,
             stage: Stage::Sending(place),
         });
-        let entry = opcode::SendZc::new(Fixed(place as u32), start, send.len)
+        let to = match socket {
+            Some(socket) => opcode::SendZc::new(Fd(socket), start, send.len),
+            None => opcode::SendZc::new(Fixed(place as u32), start, send.len),
+        };
+        let entry = to
             .buf_index(region)
             .flags(SEND_FLAGS)
             .zc_flags(if self.reports_usage { REPORT_USAGE } else { 0 })
@@ -155,7 +185,6 @@ impl ZeroCopy {
         // says that it is free, or for good where this is dropped before.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         pushed.expect("there are as many entries as places");
-        None
     }
 
     /// Sends that are queued.
@@ -241,7 +270,7 @@ impl ZeroCopy {
             return;
         }
         let submitter = self.ring.submitter();
-        if submitter.register_files_update(0, &NOBODY[..used]).is_ok() {
+        if !self.lends || submitter.register_files_update(0, &NOBODY[..used]).is_ok() {
             self.places.clear();
             self.answered = 0;
         }

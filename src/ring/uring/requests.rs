@@ -110,8 +110,15 @@ impl Uring {
         let Some(zero_copy) = zero_copy else {
             return self.send_copied(send);
         };
-        match zero_copy.borrow(send) {
-            Ok(loan) => self.push(&loan),
+        let begun = match &self.handles {
+            None => zero_copy.borrow(send).map(Some),
+            Some(handles) => match handles.of(send.slot) {
+                Some(socket) => zero_copy.send_by(socket, send).map(|()| None),
+                None => Err(send),
+            },
+        };
+        match begun {
+            Ok(loan) => loan.iter().for_each(|loan| self.push(loan)),
             Err(send) => self.send_copied(send),
         }
     }

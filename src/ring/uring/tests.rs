@@ -13,7 +13,21 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 fn ring() -> Uring {
     let wake = EventFd::new().unwrap();
-    Uring::new(4, 16, wake.as_fd(), Abilities::default()).unwrap()
+    let mut ring = Uring::new(4, 16, wake.as_fd(), Abilities::default()).unwrap();
+    // Other tests have many descriptors meanwhile.
+    ring.handles = Some(Handles::new(u64::MAX));
+    ring
+}
+
+/// One whose zero-copy sends name a descriptor, and one where they have their sockets on loan.
+fn rings_of_both_kinds() -> [Uring; 2] {
+    let wake = EventFd::new().unwrap();
+    let abilities = Abilities {
+        lends: true,
+        ..Abilities::default()
+    };
+    let lending = Uring::new(4, 16, wake.as_fd(), abilities).unwrap();
+    [ring(), lending]
 }
 
 /// All completions, once there are so many.
@@ -119,9 +133,14 @@ fn tcp_pair() -> (TcpStream, TcpStream) {
 }
 
 #[test]
-fn a_zero_copy_send_has_the_socket_on_loan_only() {
+fn a_zero_copy_send_keeps_no_socket() {
+    rings_of_both_kinds()
+        .into_iter()
+        .for_each(sends_and_keeps_no_socket);
+}
+
+fn sends_and_keeps_no_socket(mut ring: Uring) {
     let (here, mut there) = tcp_pair();
-    let mut ring = ring();
     ring.attach(1, &here).unwrap();
     drop(here);
     let bytes = Rc::new(Bytes::from(vec![7; 100_000]));
@@ -149,8 +168,13 @@ fn a_zero_copy_send_has_the_socket_on_loan_only() {
 
 #[test]
 fn many_zero_copy_sends_at_once_all_arrive() {
+    rings_of_both_kinds()
+        .into_iter()
+        .for_each(send_many_at_once);
+}
+
+fn send_many_at_once(mut ring: Uring) {
     let pairs: Vec<_> = (0..4).map(|_| tcp_pair()).collect();
-    let mut ring = ring();
     let bytes = Rc::new(Bytes::from(vec![7; 3000]));
     for _ in 0..50 {
         for (slot, (here, _)) in (0..).zip(&pairs) {
@@ -167,6 +191,39 @@ fn many_zero_copy_sends_at_once_all_arrive() {
             (&*there).read_exact(&mut [0; 3000]).unwrap();
         }
     }
+}
+
+#[test]
+fn without_a_descriptor_to_name_a_send_is_copied() {
+    let (here, mut there) = tcp_pair();
+    let mut ring = ring();
+    ring.attach(1, &here).unwrap();
+    drop(here);
+    let bytes = Rc::new(Bytes::from(vec![7; 3000]));
+    for keeps in [true, false] {
+        if !keeps {
+            ring.handles.as_mut().unwrap().let_go(1);
+        }
+        ring.send(1, &bytes, 0, 3000, Mode::ZeroCopy);
+        let events = completions(&mut ring, if keeps { 2 } else { 1 });
+        let sent = Event::Sent {
+            result: Ok(3000),
+            held: keeps,
+        };
+        assert_eq!(events[0].event, sent);
+        there.read_exact(&mut [0; 3000]).unwrap();
+    }
+}
+
+#[test]
+fn a_closed_slot_keeps_no_descriptor() {
+    let (here, mut there) = tcp_pair();
+    let mut ring = ring();
+    ring.attach(1, &here).unwrap();
+    drop(here);
+    ring.close(1);
+    assert_eq!(completions(&mut ring, 1)[0].event, Event::Closed);
+    assert_eq!(there.read(&mut [0]).unwrap(), 0);
 }
 
 #[test]
