@@ -127,6 +127,11 @@ impl Layout {
         })
     }
 
+    /// The first threads, which those have for themselves that are apart.
+    pub fn apart_threads(&self) -> usize {
+        self.apart_threads
+    }
+
     pub fn threads(&self) -> usize {
         self.apart_threads + self.other_threads
     }

@@ -67,6 +67,9 @@ pub struct Plan {
     pub recover: bool,
     /// A publisher that sends only what [`Command::Burst`] orders.
     pub burst: Option<u32>,
+    /// So many threads, from the first on, go before the others: what is heard there is
+    /// measured, and the others are load.
+    pub apart_threads: usize,
 }
 
 impl Plan {

@@ -81,8 +81,11 @@ struct Churn {
 
 /// Runs a client thread until it is told to stop.
 pub fn run(me: usize, shared: Arc<Shared>, targets: Arc<Targets>, events: Sender<Event>) {
-    let ended = Client::new(me, shared, targets, events.clone())
-        .and_then(|(mut client, mut pool)| client.work(&mut pool).map(|()| client.finish()));
+    let ended =
+        Client::new(me, shared, targets, events.clone()).and_then(|(mut client, mut pool)| {
+            client.take_precedence();
+            client.work(&mut pool).map(|()| client.finish())
+        });
     // A coordinator that has gone needs no report.
     let _ = match ended {
         Ok(report) => events.send(Event::Final(Box::new(report))),
@@ -156,6 +159,20 @@ impl Client {
             shared: shared.clone(),
         };
         Ok((client, pool))
+    }
+
+    /// A thread whose latencies are measured does not wait for those that make the load.
+    fn take_precedence(&mut self) {
+        if self.me >= self.shared.plan.apart_threads {
+            return;
+        }
+        // It is the thread's own on Linux: nice(2).
+        if let Err(error) = rustix::process::nice(-20) {
+            self.problem(format!(
+                "the live topic's readers wait for the other clients, as only root or \
+                 CAP_SYS_NICE may let them go first ({error})"
+            ));
+        }
     }
 
     fn work(&mut self, pool: &mut Pool) -> io::Result<()> {

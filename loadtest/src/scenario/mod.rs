@@ -155,6 +155,7 @@ impl Stage {
             topics_per_connection: common.topics_per_connection as u32,
             recover: cast.burst.is_some(),
             burst: cast.burst,
+            apart_threads: layout.apart_threads(),
         };
         let over_tls = |target: &Target| target.name.is_some();
         let any = over_tls(&target) || of_publishers.as_ref().is_some_and(over_tls);
