@@ -24,6 +24,9 @@ use crate::stamp::STAMP_BYTES;
 use crate::target::Target;
 use crate::tls::Records;
 
+/// Connections that are begun before what has happened to others is looked at.
+const OPENS_MAX: usize = 64;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Idle,
@@ -140,32 +143,40 @@ impl Client {
         }
     }
 
-    pub(super) fn open_waiting(&mut self, now: u64) -> io::Result<()> {
-        while self.opening < self.opening_max {
-            match self.to_open.front() {
-                Some((due, _)) if *due <= now => {}
-                _ => break,
+    /// Opens some of those that are waited for; when there is more of it to do. It is never more
+    /// than a few: a client's request follows as soon as it is connected, and does not wait until
+    /// thousands of others are.
+    pub(super) fn open_waiting(&mut self, now: u64) -> io::Result<u64> {
+        for _ in 0..OPENS_MAX {
+            if self.opening >= self.opening_max {
+                return Ok(u64::MAX);
             }
-            let Some((_, slot)) = self.to_open.pop_front() else {
-                break;
-            };
-            self.opening += 1;
-            match self.new_socket(slot) {
-                Ok(()) => {
-                    let conn = &mut self.conns[slot as usize];
-                    conn.state = State::Connecting;
-                    conn.connecting = true;
-                    conn.began_ns = self.shared.now_ns();
-                    let target = usize::from(conn.publisher.is_some());
-                    self.ring.connect(slot, target)?;
+            match self.to_open.front() {
+                Some((due, slot)) if *due <= now => {
+                    let slot = *slot;
+                    self.to_open.pop_front();
+                    self.open(slot, now)?;
                 }
-                Err(error) => {
-                    self.problem(format!("cannot make a socket: {error}"));
-                    self.retry_later(slot, now);
-                }
+                Some((due, _)) => return Ok(*due),
+                None => return Ok(u64::MAX),
             }
         }
-        Ok(())
+        Ok(now)
+    }
+
+    fn open(&mut self, slot: u32, now: u64) -> io::Result<()> {
+        self.opening += 1;
+        if let Err(error) = self.new_socket(slot) {
+            self.problem(format!("cannot make a socket: {error}"));
+            self.retry_later(slot, now);
+            return Ok(());
+        }
+        let conn = &mut self.conns[slot as usize];
+        conn.state = State::Connecting;
+        conn.connecting = true;
+        conn.began_ns = self.shared.now_ns();
+        let target = usize::from(conn.publisher.is_some());
+        self.ring.connect(slot, target)
     }
 
     fn new_socket(&mut self, slot: u32) -> io::Result<()> {
@@ -356,7 +367,7 @@ impl Client {
         let conn = &mut self.conns[slot as usize];
         if conn.state == State::Open && !conn.stalled {
             conn.stalled = true;
-            self.ring.cancel(slot)?;
+            self.ring.cancel_receive(slot)?;
         }
         Ok(())
     }

@@ -106,8 +106,11 @@ impl Client {
         conn.state = State::Leaving;
         conn.out = Vec::new();
         conn.answer = Vec::new();
-        if conn.receiving || conn.connecting {
-            self.ring.cancel(slot)?;
+        if conn.receiving {
+            self.ring.cancel_receive(slot)?;
+        }
+        if conn.connecting {
+            self.ring.cancel_connect(slot)?;
         }
         self.release(slot, now)
     }

@@ -181,10 +181,11 @@ impl Client {
             self.take_orders()?;
             let now = self.shared.now_ns();
             self.churn(now)?;
-            self.open_waiting(now)?;
+            let open_next = self.open_waiting(now)?;
             self.handle_time(now)?;
             let next = self.publish_due(now)?;
             let next = next
+                .min(open_next)
                 .min(self.next_check_ns)
                 .min(self.churn.as_ref().map_or(u64::MAX, |c| c.next_ns))
                 .min((self.interval.index + 1) * self.shared.plan.interval_ns);
