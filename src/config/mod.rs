@@ -270,6 +270,8 @@ settings! {
             "The same from one IP address";
         handshake_ms_max: u64 = "5000", Millis(10, 600_000), Reload,
             "Time for the whole opening handshake";
+        defer_accept: Switch = "on", Choice(&["on", "off"]), Reload,
+            "Whether the kernel keeps a new connection until its first bytes are there, for a second at most (TCP_DEFER_ACCEPT), which makes handshakes cheaper; with off, who connects and says nothing is seen at once";
         head_bytes_max: usize = "32KiB", Bytes(256, MIB), Reload,
             "Size of an HTTP request head; beyond it the answer is 431";
         head_fields_max: usize = "128", Count(8, 4096), Reload,

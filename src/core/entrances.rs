@@ -16,7 +16,7 @@ use super::keepalive::Told;
 use super::listener::{Listener, Listeners};
 use super::newcomers::{DoorPlan, HandedOn};
 use super::reactor::Reactor;
-use crate::config::{ProxyHeader, RingHandshakes};
+use crate::config::{ProxyHeader, RingHandshakes, Switch};
 use crate::ring::{Source, Uring};
 
 /// All listeners of a core.
@@ -39,6 +39,8 @@ struct Entrance {
     way: Way,
     /// What the kernel is told that it may hold unsent.
     unsent_bytes_max: usize,
+    /// Whether it keeps who says nothing; none where it has not been told.
+    defers: Option<bool>,
     keepalive: Told,
 }
 
@@ -90,12 +92,14 @@ impl Entrances {
             return;
         }
         let may = self.may_use_ring();
-        let bytes_max = self.acceptor.hub.settings().unsent_bytes_max;
+        let settings = self.acceptor.hub.settings();
+        let (bytes_max, defers) = (settings.unsent_bytes_max, settings.defer_accept);
         self.look_at_keepalive(reactor);
         for (number, entrance) in self.all.iter_mut().enumerate() {
             let Some(entrance) = entrance else { continue };
             let door = self.doors[number];
             let number = number as u32;
+            entrance.defer_accept(defers == Switch::On);
             if entrance.bound_unsent(bytes_max) {
                 let guests_max = self.acceptor.guests_max;
                 self.acceptor.take_waiting(&entrance.listener, guests_max);
@@ -203,6 +207,7 @@ impl Entrance {
             listener: Rc::new(listener),
             way: Way::Shut,
             unsent_bytes_max: 0,
+            defers: None,
             keepalive: Told::default(),
         })
     }
@@ -223,6 +228,17 @@ impl Entrance {
         self.unsent_bytes_max = bytes_max;
         // A socket of our own was told before anybody came.
         !is_so && self.listener.activated
+    }
+
+    /// Has the kernel keep who connects and says nothing yet, or not.
+    fn defer_accept(&mut self, defers: bool) {
+        if !self.is_tcp || self.defers == Some(defers) {
+            return;
+        }
+        if let Err(error) = self.listener.defer_accept(defers) {
+            tracing::warn!(%error, "cannot say how long who says nothing is kept by the kernel");
+        }
+        self.defers = Some(defers);
     }
 
     /// Without a further descriptor, of which none may be left. What cannot be had now is tried

@@ -37,6 +37,37 @@ fn an_opening_needs_neither_a_task_nor_a_descriptor() {
 }
 
 #[test]
+fn who_connects_and_says_nothing_is_kept_by_the_kernel_for_a_moment_or_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("settings.toml");
+    let write = |defers: &str| {
+        std::fs::write(&path, format!("defer_accept = \"{defers}\"\n")).unwrap();
+    };
+    write("on");
+    // One core lets people in as they come.
+    let daemon = Daemon::start(&["--cores", "1", "--config", path.to_str().unwrap()]);
+    let mut witnesses = Witnesses::new(&daemon, "/topic");
+    // Whether who says nothing has been let in when who comes later has been answered.
+    let is_let_in = || {
+        let _silent = daemon.raw();
+        drop(daemon.connect("/topic"));
+        daemon.metric("fanfare_handshakes_in_flight") > 0
+    };
+    for defers in ["on", "off", "on"] {
+        write(defers);
+        daemon.signal(Signal::SIGHUP);
+        eventually(defers, || is_let_in() == (defers == "off"));
+    }
+    // It is seen in the end, and what it says then is heard.
+    let mut silent = daemon.raw();
+    let seen = || daemon.metric("fanfare_handshakes_in_flight") > 0;
+    eventually("it is seen", seen);
+    silent.send(Raw::request("/topic", "").as_bytes());
+    silent.expect_upgrade();
+    witnesses.check();
+}
+
+#[test]
 fn a_head_may_come_byte_by_byte_and_bring_messages_along() {
     let daemon = Daemon::start(&[]);
     let mut witness = daemon.connect("/topic");
