@@ -340,9 +340,13 @@ mod tests {
     }
 
     fn ring_to(listener: &TcpListener) -> (Ring, Pool, Arc<EventFd>) {
+        ring_of(4, 2, listener)
+    }
+
+    fn ring_of(slots: u32, buffers: u16, to: &TcpListener) -> (Ring, Pool, Arc<EventFd>) {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap());
-        let target = SockAddr::from(listener.local_addr().unwrap());
-        let (ring, pool) = Ring::new(4, [target].into(), 2, 64, wake.clone()).unwrap();
+        let target = SockAddr::from(to.local_addr().unwrap());
+        let (ring, pool) = Ring::new(slots, [target].into(), buffers, 64, wake.clone()).unwrap();
         (ring, pool, wake)
     }
 
@@ -404,6 +408,28 @@ mod tests {
         ));
         ring.remove(3).unwrap();
         assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0, "the peer sees the end");
+    }
+
+    #[test]
+    fn all_that_is_due_comes_at_once() {
+        const SLOTS: u32 = 64;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut ring, _pool, _wake) = ring_of(SLOTS, SLOTS as u16, &listener);
+        let (mut out, mut peers) = (Vec::new(), Vec::new());
+        for slot in 0..SLOTS {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            ring.install(slot, socket.into()).unwrap();
+            ring.connect(slot, 0).unwrap();
+            next(&mut ring);
+            ring.receive(slot).unwrap();
+            peers.push(listener.accept().unwrap().0);
+        }
+        ring.wait(Duration::ZERO, &mut out).unwrap();
+        for peer in &mut peers {
+            peer.write_all(b"here").unwrap();
+        }
+        ring.wait(Duration::ZERO, &mut out).unwrap();
+        assert_eq!(out.len(), SLOTS as usize);
     }
 
     #[test]
