@@ -26,6 +26,8 @@ use crate::tls::Records;
 
 /// Connections that are begun before what has happened to others is looked at.
 const OPENS_MAX: usize = 64;
+/// Turns running in which a thread that is behind opens none; it might be behind for good.
+const TURNS_BEHIND_MAX: u32 = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -143,10 +145,15 @@ impl Client {
         }
     }
 
-    /// Opens some of those that are waited for; when there is more of it to do. It is never more
-    /// than a few: a client's request follows as soon as it is connected, and does not wait until
-    /// thousands of others are.
+    /// Opens some of those that are waited for; returns when there is more of it to do. It is a few
+    /// at a time, and what has happened to others comes first: a client's request follows as soon
+    /// as it is connected, and does not wait until thousands are.
     pub(super) fn open_waiting(&mut self, now: u64) -> io::Result<u64> {
+        if self.ring.is_behind() && self.turns_behind < TURNS_BEHIND_MAX {
+            self.turns_behind += 1;
+            return Ok(now);
+        }
+        self.turns_behind = 0;
         for _ in 0..OPENS_MAX {
             if self.opening >= self.opening_max {
                 return Ok(u64::MAX);

@@ -66,6 +66,8 @@ struct Client {
     to_open: VecDeque<(u64, u32)>,
     opening: usize,
     opening_max: usize,
+    /// Turns running that had no time to open any, see `open_waiting`.
+    turns_behind: u32,
     open_order_ns: [u64; 3],
     churn: Option<Churn>,
     next_check_ns: u64,
@@ -152,6 +154,7 @@ impl Client {
             to_open: VecDeque::new(),
             opening: 0,
             opening_max: 0,
+            turns_behind: 0,
             open_order_ns: [0; 3],
             churn: None,
             next_check_ns: 0,
