@@ -25,7 +25,7 @@ use crate::target::Target;
 use crate::tls::Records;
 
 /// Connections that are begun before what has happened to others is looked at.
-const OPENS_MAX: usize = 64;
+const OPENS_MAX: usize = 4;
 /// Turns running in which a thread that is behind opens none; it might be behind for good.
 const TURNS_BEHIND_MAX: u32 = 64;
 
